@@ -1,0 +1,148 @@
+"""Configuration of the hub: one TOML file, read once, never changed, unknown keys refused.
+
+Secrets are files, never values.  Paths are taken relative to the configuration file.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cloud_hub.errors import ConfigRefused
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+LOOPBACK = "127.0.0.1"
+
+
+class Section(BaseModel):
+    """A part of the configuration file: read once, never changed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreConfig(Section):
+    """Where the hub keeps what it takes in."""
+
+    samples_url: str = Field(
+        description="SQLAlchemy URL of the sample store (sqlite:///... or postgresql+psycopg://...)."
+    )
+    care_url: str = Field(description="SQLAlchemy URL of the care store; on PostgreSQL it may be the same database.")
+
+
+class BrokerConfig(Section):
+    """The MQTT broker."""
+
+    kind: Literal["embedded", "external"] = Field(
+        default="embedded", description="embedded: amqtt in a process of its own, started with the hub."
+    )
+    host: str = Field(default=LOOPBACK, description="Address of the broker.")
+    port: Port = Field(default=1883, description="Port of the broker.")
+    secrets_file: Path = Field(description="JSON file: user name -> secret, region, site of each node, and the hub's.")
+    user: str = Field(default="hub", description="User name of the hub at the broker.")
+
+
+class WebConfig(Section):
+    """The HTTP face."""
+
+    host: str = Field(default=LOOPBACK, description="Address to listen on; loopback unless HTTPS is set up.")
+    port: Port = Field(default=8080, description="Port.")
+    session_idle_minutes: Annotated[int, Field(ge=1, le=720)] = Field(default=15, description="Idle sign-out.")
+    session_hours: Annotated[int, Field(ge=1, le=24)] = Field(default=12, description="Longest session.")
+    totp_required: bool = Field(default=True, description="Second factor; only a demo may switch it off.")
+    metrics_token_file: Path | None = Field(
+        default=None, description="File with the bearer token for /metrics when asked from elsewhere than loopback."
+    )
+
+
+class AccountsConfig(Section):
+    """People and programs that may sign in, as made by `cloud-hub accounts`."""
+
+    seed_file: Path | None = Field(default=None, description="JSON file of accounts taken in at start, secrets hashed.")
+
+
+class IngestConfig(Section):
+    """How measurements are taken in."""
+
+    batch_records: Annotated[int, Field(ge=1, le=5000)] = Field(default=200, description="Records per commit at most.")
+    batch_ms: Annotated[float, Field(ge=1, le=1000)] = Field(default=50, description="Longest wait for a batch.")
+    window: Annotated[int, Field(ge=1, le=256)] = Field(default=64, description="Credit per stream given to edges.")
+
+
+class HubConfig(Section):
+    """The whole configuration file of the hub."""
+
+    region: Name = Field(description="Region that this hub serves.")
+    name_zh: str = Field(description="Name of the hub on Chinese screens.")
+    name_en: str = Field(description="Name of the hub on English screens.")
+    phone: str = Field(default="", description="Duty number.")
+    demo: bool = Field(default=False, description="Every page carries the mark Demo; loopback only.")
+    store: StoreConfig = Field(description="Databases.")
+    broker: BrokerConfig = Field(description="MQTT broker.")
+    web: WebConfig = Field(default_factory=WebConfig, description="HTTP.")
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="Intake.")
+    accounts: AccountsConfig = Field(default_factory=AccountsConfig, description="Accounts.")
+    silence_after_s: Seconds = Field(default=15, description="Silence of a node that raises the technical alarm.")
+
+
+def load(path: Path) -> HubConfig:
+    """Return the configuration in `path`, with its relative paths made absolute.
+
+    Raises:
+        ConfigRefused: unreadable, not TOML, unknown key, wrong value; the text has file:line and a hint.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigRefused(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigRefused(f"{path}: not valid TOML: {error}") from error
+    try:
+        config = HubConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigRefused("\n".join(_explain(path, text, error))) from error
+    return _absolute(config, path.resolve().parent)
+
+
+def _explain(path: Path, text: str, error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        keys = [str(key) for key in problem["loc"]]
+        hint = f"{path}:{_line_of(text, keys)}: {'.'.join(keys) or 'file'}: {problem['msg']}"
+        if problem["type"] == "extra_forbidden":
+            hint += " (unknown key: misspelt, or of a newer version)"
+        lines.append(hint)
+    return lines
+
+
+def _line_of(text: str, names: list[str]) -> int:
+    """Line of the last of `names` that can be found, each looked for after the one before; 1 if none."""
+    found = 0
+    rows = text.splitlines()
+    for name in names:
+        for number in range(found, len(rows)):
+            head = rows[number].split("=", 1)[0].strip(" []\"'")
+            if head == name or head.endswith("." + name):
+                found = number
+                break
+    return found + 1
+
+
+def _absolute(config: HubConfig, base: Path) -> HubConfig:
+    def url(value: str) -> str:
+        prefix = "sqlite:///"
+        if value.startswith(prefix) and not value.startswith(prefix + "/"):
+            return f"{prefix}{base / value.removeprefix(prefix)}"
+        return value
+
+    seed = config.accounts.seed_file
+    return config.model_copy(
+        update={
+            "store": StoreConfig(samples_url=url(config.store.samples_url), care_url=url(config.store.care_url)),
+            "broker": config.broker.model_copy(update={"secrets_file": base / config.broker.secrets_file}),
+            "accounts": AccountsConfig(seed_file=base / seed if seed else None),
+        }
+    )

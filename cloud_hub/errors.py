@@ -1,0 +1,78 @@
+"""The hub's own failures.
+
+Tree::
+
+    HubError
+      ConfigRefused          the configuration file is wrong: start refused, with file, key and a hint
+      StoreFailure           the database could not do it; nothing was committed
+      CareError              a step that people or programs asked for
+        StepRefused          illegal in this state or made on an old version; carries what is allowed
+        NotFound             no such thing, or not within this person's scope (never says which)
+        NotPermitted         known, but this person may not do this
+        BadRequest           cannot be understood; carries the fields
+      SignInRefused          name or secret wrong; never says which half
+"""
+
+from typing import ClassVar
+
+
+class HubError(Exception):
+    """Base of the hub's own failures."""
+
+    code: ClassVar[str] = "hub-error"
+
+
+class ConfigRefused(HubError):
+    """The configuration cannot be used; the text names file, key and what to do."""
+
+    code = "config-refused"
+
+
+class StoreFailure(HubError):
+    """The database could not do what was asked; nothing of it was committed."""
+
+    code = "store-failure"
+
+
+class CareError(HubError):
+    """Base of refusals of what a person or program asked for."""
+
+    code = "care-error"
+
+
+class StepRefused(CareError):
+    """The step is not legal in the present state, or was made on an old version of it."""
+
+    code = "refused-illegal-state"
+
+    def __init__(self, text: str, allowed: list[str]) -> None:
+        super().__init__(text)
+        self.allowed = allowed
+
+
+class NotFound(CareError):
+    """There is no such thing within the scope of whoever asks."""
+
+    code = "not-found"
+
+
+class NotPermitted(CareError):
+    """Whoever asks is known but may not do this."""
+
+    code = "refused-rights"
+
+
+class BadRequest(CareError):
+    """What was asked cannot be understood."""
+
+    code = "bad-request"
+
+    def __init__(self, text: str, fields: list[str]) -> None:
+        super().__init__(text)
+        self.fields = fields
+
+
+class SignInRefused(HubError):
+    """Name or secret is wrong, or too many attempts; the text never says which half."""
+
+    code = "sign-in-refused"

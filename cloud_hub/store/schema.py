@@ -1,0 +1,318 @@
+"""Tables of the hub's two databases (SQLAlchemy Core); region and site stand on every row that has an owner.
+
+Times are integers, nanoseconds since the Unix epoch, UTC.  Identifiers born elsewhere are UUIDv7 as text.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+SAMPLES = MetaData(naming_convention=NAMING)
+"""Measurements as received: the hot path."""
+CARE = MetaData(naming_convention=NAMING)
+"""Events, persons, alarms, accounts: what people decided."""
+
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _stream_table(metadata: MetaData) -> Table:
+    return Table(
+        "stream",
+        metadata,
+        Column("id", RowId, primary_key=True, autoincrement=True),
+        Column("region", String(40), nullable=False),
+        Column("site", String(40), nullable=False),
+        Column("node", String(40), nullable=False),
+        Column("name", String(120), nullable=False, comment="<device>/<kind>, unique within the node"),
+        Column("device", String(40), nullable=False),
+        Column("first_seen_ns", BigInteger, nullable=False),
+        UniqueConstraint("region", "site", "node", "name"),
+    )
+
+
+def _watermark_table(metadata: MetaData) -> Table:
+    return Table(
+        "watermark",
+        metadata,
+        Column("stream_id", RowId, primary_key=True),
+        Column("epoch", String(16), primary_key=True, comment="64 bits as 16 hex digits: no signed overflow"),
+        Column("contig", BigInteger, nullable=False),
+        Column("max", BigInteger, nullable=False),
+        Column("gaps", Text, nullable=False, default="[]", comment="JSON [[first, last], ...], at most 1000 runs"),
+        Column("quarantined", Boolean, nullable=False, default=False, comment="a jump of over 10^6 numbers"),
+        Column("updated_ns", BigInteger, nullable=False),
+    )
+
+
+def _dead_letter_table(metadata: MetaData) -> Table:
+    return Table(
+        "dead_letter",
+        metadata,
+        Column("id", RowId, primary_key=True, autoincrement=True),
+        Column("region", String(40), nullable=False),
+        Column("site", String(40), nullable=False),
+        Column("node", String(40), nullable=False),
+        Column("stream", String(120), nullable=False, default=""),
+        Column("epoch", String(16), nullable=False, default=""),
+        Column("seq", BigInteger, nullable=False, default=0),
+        Column("digest", String(64), nullable=False, comment="SHA-256 of the raw bytes"),
+        Column("reason", String(40), nullable=False),
+        Column("raw", LargeBinary, nullable=False),
+        Column("first_seen_ns", BigInteger, nullable=False),
+        Column("n", Integer, nullable=False, default=1),
+        UniqueConstraint("region", "site", "node", "stream", "epoch", "seq", "digest"),
+    )
+
+
+samples_stream = _stream_table(SAMPLES)
+samples_watermark = _watermark_table(SAMPLES)
+samples_dead_letter = _dead_letter_table(SAMPLES)
+
+record = Table(
+    "record",
+    SAMPLES,
+    Column("stream_id", RowId, nullable=False),
+    Column("epoch", String(16), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("edge_day", Integer, nullable=False, comment="day of the record's own stamp, days since 1970, UTC"),
+    Column("kind", Integer, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Column("crc", BigInteger, nullable=False),
+    Column("wall_ns", BigInteger, nullable=False),
+    Column("mono_ns", BigInteger, nullable=False),
+    Column("boot", BigInteger, nullable=False),
+    Column("offset_ms", Integer, nullable=False),
+    Column("offset_error_ms", BigInteger, nullable=False),
+    Column("measured_ns", BigInteger, nullable=False, comment="measurement time of the payload; wall_ns if unreadable"),
+    Column("received_ns", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False, comment="packed, exactly as received"),
+    UniqueConstraint("stream_id", "epoch", "seq", "edge_day"),
+    Index(None, "stream_id", "measured_ns"),
+)
+"""One row a record.  On PostgreSQL partitioned by edge_day with a DEFAULT partition for wrong clocks."""
+
+trend = Table(
+    "trend",
+    SAMPLES,
+    Column("stream_id", RowId, primary_key=True),
+    Column("measure", String(20), primary_key=True),
+    Column("minute", Integer, primary_key=True, comment="minutes since 1970, UTC, of the measurement time"),
+    Column("n", Integer, nullable=False),
+    Column("low", String(24), nullable=False),
+    Column("high", String(24), nullable=False),
+    Column("last", String(24), nullable=False),
+    Column("last_ns", BigInteger, nullable=False),
+)
+"""Minute roll-up of valid numerics for trends over hours and days; derived, can be rebuilt from `record`."""
+
+care_stream = _stream_table(CARE)
+care_watermark = _watermark_table(CARE)
+care_dead_letter = _dead_letter_table(CARE)
+
+care_record = Table(
+    "care_record",
+    CARE,
+    Column("stream_id", RowId, primary_key=True),
+    Column("epoch", String(16), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("kind", Integer, nullable=False),
+    Column("crc", BigInteger, nullable=False),
+    Column("wall_ns", BigInteger, nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Column("schema", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+"""Alarm and care records as received; `event` and `alarm` below are what was made of them in the same transaction."""
+
+event = Table(
+    "event",
+    CARE,
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), primary_key=True),
+    Column("site_seq", BigInteger, primary_key=True, comment="1, 2, 3 ... per site: the order that the hub decided"),
+    Column("event_id", String(36), nullable=False),
+    Column("aggregate_type", String(20), nullable=False),
+    Column("aggregate_id", String(64), nullable=False),
+    Column("version", Integer, nullable=False, comment="of the aggregate after this event"),
+    Column("refused", Boolean, nullable=False, default=False),
+    Column("refusal", String(40), nullable=False, default=""),
+    Column("at_ns", BigInteger, nullable=False, comment="when its author made it"),
+    Column("received_ns", BigInteger, nullable=False, comment="when the hub ordered it"),
+    Column("author", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="telemed.v1.Event"),
+    UniqueConstraint("event_id"),
+    Index(None, "aggregate_type", "aggregate_id", "version"),
+)
+
+person = Table(
+    "person",
+    CARE,
+    Column("person_id", String(36), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("family_name", String(80), nullable=False),
+    Column("given_name", String(80), nullable=False),
+    Column("name_en", String(160), nullable=False, default=""),
+    Column("gender", String(10), nullable=False),
+    Column("birth_date", String(10), nullable=False, default=""),
+    Column("identifiers", Text, nullable=False, default="[]", comment="JSON [{system, value}]"),
+    Column("phone", String(40), nullable=False, default=""),
+    Column("caregiver", String(64), nullable=False, default=""),
+    Column("caregiver_calls", String(40), nullable=False, default=""),
+    Column("allergies", Text, nullable=False, default=""),
+    Column("note", Text, nullable=False, default=""),
+    Column("updated_ns", BigInteger, nullable=False),
+    Index(None, "site"),
+)
+
+bed_stay = Table(
+    "bed_stay",
+    CARE,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("bed", String(20), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("to_ns", BigInteger, nullable=True, comment="NULL while the person lies there"),
+    Column("episode_class", String(12), nullable=False),
+    Column("event_id", String(36), nullable=False),
+    Index(None, "site", "bed", "from_ns"),
+    Index(None, "person_id"),
+)
+
+device = Table(
+    "device",
+    CARE,
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("device", String(40), primary_key=True),
+    Column("eui64", String(16), nullable=False, default=""),
+    Column("model", String(120), nullable=False, default=""),
+    Column("family", String(40), nullable=False, default=""),
+    Column("has_camera", Boolean, nullable=False, default=False),
+    Column("updated_ns", BigInteger, nullable=False),
+)
+
+device_place = Table(
+    "device_place",
+    CARE,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("device", String(40), nullable=False),
+    Column("bed", String(20), nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("to_ns", BigInteger, nullable=True),
+    Index(None, "site", "bed"),
+    Index(None, "site", "node", "device"),
+)
+
+alarm = Table(
+    "alarm",
+    CARE,
+    Column("alarm_id", String(36), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("bed", String(20), nullable=False),
+    Column("device", String(40), nullable=False),
+    Column("person_id", String(36), nullable=False, default=""),
+    Column("condition", String(40), nullable=False),
+    Column("technical", Boolean, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("onset_ns", BigInteger, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("is_latched", Boolean, nullable=False),
+    Column("is_resolved", Boolean, nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("updated_ns", BigInteger, nullable=False),
+    Index(None, "site", "is_resolved", "is_active"),
+)
+"""Head of each alarm, folded from its steps."""
+
+alarm_step = Table(
+    "alarm_step",
+    CARE,
+    Column("alarm_id", String(36), primary_key=True),
+    Column("alarm_seq", Integer, primary_key=True),
+    Column("phase", Integer, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="telemed.v1.AlarmEvent"),
+)
+
+node = Table(
+    "node",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("name_zh", String(80), nullable=False),
+    Column("name_en", String(80), nullable=False),
+    Column("phone", String(40), nullable=False, default=""),
+    Column("beds", Text, nullable=False, default="[]", comment="JSON [{bed, label}] in the order of the wall"),
+    Column("event_cursor", BigInteger, nullable=False, default=0),
+    Column("last_arrival_ns", BigInteger, nullable=False, default=0),
+)
+
+account = Table(
+    "account",
+    CARE,
+    Column("username", String(64), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("name_zh", String(80), nullable=False),
+    Column("name_en", String(80), nullable=False),
+    Column("sites", Text, nullable=False, default="[]", comment="JSON list; empty = all of the region for a physician"),
+    Column("password_hash", String(255), nullable=False, comment="argon2id in PHC form"),
+    Column("scopes", Text, nullable=False, default="[]", comment="JSON list; for programs"),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("updated_ns", BigInteger, nullable=False),
+)
+
+session = Table(
+    "session",
+    CARE,
+    Column("token_hash", String(64), primary_key=True, comment="SHA-256 of the cookie or bearer token"),
+    Column("kind", String(10), nullable=False, comment="cookie, bearer or code"),
+    Column("username", String(64), nullable=False),
+    Column("scopes", Text, nullable=False, default="[]"),
+    Column("csrf_token", String(64), nullable=False, default=""),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("seen_ns", BigInteger, nullable=False),
+    Column("expires_ns", BigInteger, nullable=False),
+    Column("extra", Text, nullable=False, default="{}", comment="JSON; PKCE challenge and redirect of a code"),
+)
+
+audit = Table(
+    "audit",
+    CARE,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("object", String(120), nullable=False),
+    Column("result", String(40), nullable=False),
+    Column("region", String(40), nullable=False, default=""),
+    Column("site", String(40), nullable=False, default=""),
+)

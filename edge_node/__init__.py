@@ -1,0 +1,1 @@
+"""The edge node: collects vital signs beside the patient, keeps them, alarms, and sends them to the hub."""

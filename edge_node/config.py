@@ -1,0 +1,235 @@
+"""Configuration of an edge node: one TOML file, read once, never changed, unknown keys refused.
+
+Secrets are files, never values.  Paths are taken relative to the configuration file.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge_node.errors import ConfigRefused
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+BedCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,19}$")]
+LOOPBACK = "127.0.0.1"
+
+
+class Section(BaseModel):
+    """A part of the configuration file: read once, never changed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeConfig(Section):
+    """Who this node is."""
+
+    region: Name = Field(description="Region the site belongs to.")
+    site: Name = Field(description="Site this node stands at.")
+    node: Name = Field(description="Name of the node; user name at the broker.")
+    name_zh: str = Field(min_length=1, description="Name of the site on Chinese screens.")
+    name_en: str = Field(min_length=1, description="Name of the site on English screens.")
+    phone: str = Field(default="", description="Telephone of the site, proposed as callback in referrals.")
+    hub_phone: str = Field(default="", description="Duty number of the hub, shown when the hub cannot be reached.")
+    timezone: str = Field(default="Asia/Shanghai", description="Zone for device times without an offset.")
+    home: bool = Field(default=False, description="True at a home ward: home delays of the alarm ruleset apply.")
+    demo: bool = Field(default=False, description="Every page carries the mark Demo.")
+
+
+class BufferConfig(Section):
+    """The local store: outbox and history in one."""
+
+    folder: Path = Field(description="Folder of the database files.")
+    group_commit_ms: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=15, description="Longest wait to share a synced commit with others; alarms never wait."
+    )
+    keep_sent_hours: Annotated[float, Field(ge=24, le=24 * 90)] = Field(
+        default=24 * 30, description="How long acknowledged rows are kept as history and for a restored hub."
+    )
+    limit_mib: Annotated[int, Field(ge=64)] = Field(default=2048, description="Disk for the store in MiB.")
+
+
+class UplinkConfig(Section):
+    """How the node reaches the hub's broker."""
+
+    broker_host: str = Field(default=LOOPBACK, min_length=1, description="Host name of the hub's MQTT broker.")
+    broker_port: Port = Field(default=1883, description="Port of the broker.")
+    secret_file: Path = Field(description="File with this node's secret at the broker.")
+    first_retry_s: Seconds = Field(default=0.5, description="Wait after the first failure.")
+    longest_retry_s: Seconds = Field(default=30, description="The wait doubles up to this, with full jitter.")
+    resend_after_s: Seconds = Field(default=5, description="What is not receipted within this is sent again.")
+    presence_every_s: Seconds = Field(default=5, description="Heartbeat to the hub.")
+    silence_after_s: Seconds = Field(default=15, description="Silence of the hub that raises the technical alarm.")
+
+    @model_validator(mode="after")
+    def _waits_are_ordered(self) -> "UplinkConfig":
+        if self.first_retry_s > self.longest_retry_s:
+            raise ValueError("first_retry_s must not exceed longest_retry_s")
+        return self
+
+
+class Hl7Config(Section):
+    """The HL7 v2 receiver for bedside monitors."""
+
+    enabled: bool = Field(default=True, description="False: the port is not opened.")
+    host: str = Field(default=LOOPBACK, description="Address to listen on.")
+    port: Port = Field(default=2575, description="MLLP port.")
+    frame_limit_kib: Annotated[int, Field(ge=16, le=4096)] = Field(default=1024, description="Largest frame taken.")
+    stall_s: Seconds = Field(default=30, description="A begun frame that stalls this long is dropped.")
+    idle_s: Seconds = Field(default=600, description="A connection idle this long is closed.")
+    late_after_s: Seconds = Field(default=1800, description="Older measurements are stored as late, never alarmed.")
+    late_silent_s: Seconds = Field(default=120, description="Measurements older than this raise no new alarm sound.")
+
+
+class DeviceConfig(Section):
+    """One device that is enrolled at this node."""
+
+    device: Name = Field(description="Code of the device within the node.")
+    family: Literal["hl7_monitor", "recorded", "camera"] = Field(description="Driver that serves it.")
+    bed: BedCode | None = Field(default=None, description="Bed it stands at.")
+    eui64: Annotated[str, Field(pattern=r"^[0-9A-F]{16}$")] | None = Field(
+        default=None, description="EUI-64 it names itself with (MSH-3.2), 16 hex digits."
+    )
+    application: str = Field(default="", description="MSH-3.1 of a device that has no EUI-64.")
+    model: str = Field(default="", description="Make and model, for people.")
+    usual_interval_s: Seconds = Field(default=1, description="How often it usually reports; silence is 3 x this.")
+    locations: list[str] = Field(
+        default_factory=list, description="PV1-3 values that mean this bed, as unit^room^bed^facility."
+    )
+    record: Path | None = Field(default=None, description="For family recorded: the WFDB header or EDF file to play.")
+    speed: Literal[1, 10, 100] = Field(default=1, description="For family recorded: how fast to play.")
+    source: str = Field(default="", description="For family camera: V4L2 device, RTSP URL or video file.")
+
+    @model_validator(mode="after")
+    def _family_has_its_keys(self) -> "DeviceConfig":
+        if self.family == "hl7_monitor" and not (self.eui64 or self.application):
+            raise ValueError(f"device {self.device}: an hl7_monitor needs eui64 or application")
+        if self.family == "recorded" and self.record is None:
+            raise ValueError(f"device {self.device}: family recorded needs record")
+        if self.family == "camera" and not self.source:
+            raise ValueError(f"device {self.device}: family camera needs source")
+        return self
+
+
+class BedConfig(Section):
+    """One bed or spot of the site."""
+
+    bed: BedCode = Field(description="Code of the bed; never reused for another place.")
+    label: str = Field(min_length=1, max_length=12, description="What stands on the tile, e.g. 01.")
+
+
+class AlarmsConfig(Section):
+    """Which alarm rules apply."""
+
+    ruleset: Path | None = Field(default=None, description="Ruleset file; the built-in adult-default when not given.")
+    sound_command: list[str] = Field(
+        default_factory=list, description="Program that drives the node's own buzzer, called with the priority."
+    )
+
+
+class BedsideConfig(Section):
+    """The local web page."""
+
+    host: str = Field(default=LOOPBACK, description="Address to listen on; loopback unless HTTPS is set up.")
+    port: Port = Field(default=8090, description="Port of the bedside page.")
+    metrics_token_file: Path | None = Field(
+        default=None, description="File with the bearer token for /metrics when asked from elsewhere than loopback."
+    )
+
+
+class ConsultConfig(Section):
+    """Tele-consultation at this node."""
+
+    auto_answer: bool = Field(default=False, description="Answer at once with the camera; the demo sets this.")
+    camera: Name | None = Field(default=None, description="Device code of the camera.")
+
+
+class EdgeConfig(Section):
+    """The whole configuration file of an edge node."""
+
+    node: NodeConfig = Field(description="Who this node is.")
+    buffer: BufferConfig = Field(description="The local store.")
+    uplink: UplinkConfig = Field(description="The way to the hub.")
+    hl7: Hl7Config = Field(default_factory=Hl7Config, description="HL7 receiver.")
+    bedside: BedsideConfig = Field(default_factory=BedsideConfig, description="Local page.")
+    consult: ConsultConfig = Field(default_factory=ConsultConfig, description="Tele-consultation.")
+    alarms: AlarmsConfig = Field(default_factory=AlarmsConfig, description="Alarm rules.")
+    beds: list[BedConfig] = Field(min_length=1, description="Beds of the site, in the order of the wall.")
+    devices: list[DeviceConfig] = Field(default_factory=list, description="Enrolled devices.")
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> "EdgeConfig":
+        beds = [bed.bed for bed in self.beds]
+        codes = [device.device for device in self.devices]
+        for kind, names in (("bed", beds), ("device", codes)):
+            doubled = {name for name in names if names.count(name) > 1}
+            if doubled:
+                raise ValueError(f"{kind} listed twice: {', '.join(sorted(doubled))}")
+        for device in self.devices:
+            if device.bed is not None and device.bed not in beds:
+                raise ValueError(f"device {device.device}: bed {device.bed} is not in [[beds]]")
+        if self.consult.camera is not None and self.consult.camera not in codes:
+            raise ValueError(f"consult.camera: {self.consult.camera} is not in [[devices]]")
+        return self
+
+
+def load(path: Path) -> EdgeConfig:
+    """Return the configuration in `path`, with its relative paths made absolute.
+
+    Raises:
+        ConfigRefused: unreadable, not TOML, unknown key, wrong value; the text has file:line and a hint.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigRefused(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigRefused(f"{path}: not valid TOML: {error}") from error
+    try:
+        config = EdgeConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigRefused("\n".join(_explain(path, text, error))) from error
+    return _absolute(config, path.resolve().parent)
+
+
+def _explain(path: Path, text: str, error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        keys = [str(key) for key in problem["loc"]]
+        names = [key for key in keys if not key.isdigit()]
+        hint = f"{path}:{_line_of(text, names)}: {'.'.join(keys) or 'file'}: {problem['msg']}"
+        if problem["type"] == "extra_forbidden":
+            hint += " (unknown key: misspelt, or of a newer version)"
+        lines.append(hint)
+    return lines
+
+
+def _line_of(text: str, names: list[str]) -> int:
+    """Line of the last of `names` that can be found, each looked for after the one before; 1 if none."""
+    found = 0
+    rows = text.splitlines()
+    for name in names:
+        for number in range(found, len(rows)):
+            head = rows[number].split("=", 1)[0].strip(" []\"'")
+            if head == name or head.endswith("." + name):
+                found = number
+                break
+    return found + 1
+
+
+def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
+    devices = [
+        device.model_copy(update={"record": base / device.record if device.record else None})
+        for device in config.devices
+    ]
+    return config.model_copy(
+        update={
+            "buffer": config.buffer.model_copy(update={"folder": base / config.buffer.folder}),
+            "uplink": config.uplink.model_copy(update={"secret_file": base / config.uplink.secret_file}),
+            "devices": devices,
+        }
+    )

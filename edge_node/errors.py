@@ -1,0 +1,130 @@
+"""The edge node's own failures.
+
+Tree::
+
+    EdgeError
+      ConfigRefused          the configuration file is wrong: start refused, with file, key and a hint
+      DeviceError            a device or its messages
+        DeviceSilent         was streaming, now silent for longer than its limit
+        DeviceUnknown        not in this node's list of devices
+        MessageRefused       a message cannot be taken; carries the HL7 answer to give
+      BufferFailure          the local store
+        BufferFull           no room left even in the reserve: the sender must try again later
+        BufferDamaged        a file of the store fails its check
+      UplinkError            broker or hub
+        LinkDown             no connection; what was to be sent stays in the buffer
+      CareError              a step that people asked for
+        StepRefused          illegal in this state; carries what is allowed
+        NotFound             no such alarm, bed or referral here
+        NotPermitted         this person may not do this
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Retry(Enum):
+    """What the caller may do after a failure."""
+
+    SAFE = "safe"  # the other side provably did nothing
+    UNCERTAIN = "uncertain"  # it may have acted: retry only what is idempotent
+    USELESS = "useless"  # the same attempt will always fail
+
+
+class EdgeError(Exception):
+    """Base of the edge node's own failures."""
+
+    code: ClassVar[str] = "edge-error"
+    retry: ClassVar[Retry] = Retry.USELESS
+
+
+class ConfigRefused(EdgeError):
+    """The configuration cannot be used; the text names file, key and what to do."""
+
+    code = "config-refused"
+
+
+class DeviceError(EdgeError):
+    """Base of failures of devices and their messages."""
+
+    code = "device-error"
+
+
+class DeviceSilent(DeviceError):
+    """A device that was streaming has sent nothing for longer than its limit."""
+
+    code = "device-silent"
+    retry = Retry.SAFE
+
+    def __init__(self, device_id: str, silent_s: float) -> None:
+        super().__init__(f"{device_id}: nothing received for {silent_s:g} s")
+        self.device_id = device_id
+        self.silent_s = silent_s
+
+
+class DeviceUnknown(DeviceError):
+    """A message from a device that is not enrolled at this node."""
+
+    code = "device-unknown"
+
+
+class BufferFailure(EdgeError):
+    """Base of failures of the local store."""
+
+    code = "buffer-failure"
+    retry = Retry.SAFE
+
+
+class BufferFull(BufferFailure):
+    """Nothing can be stored now; nothing was acknowledged, the sender must try again later."""
+
+    code = "store-full"
+
+
+class BufferDamaged(BufferFailure):
+    """A file of the store is damaged and cannot be used as it is."""
+
+    code = "buffer-damaged"
+    retry = Retry.USELESS
+
+
+class UplinkError(EdgeError):
+    """Base of failures on the way to the hub."""
+
+    code = "uplink-error"
+    retry = Retry.UNCERTAIN
+
+
+class LinkDown(UplinkError):
+    """There is no connection to the broker; what was to be sent stays in the buffer."""
+
+    code = "link-down"
+    retry = Retry.SAFE
+
+
+class CareError(EdgeError):
+    """Base of refusals of what a person asked for."""
+
+    code = "care-error"
+
+
+class StepRefused(CareError):
+    """The step is not legal in the present state."""
+
+    code = "refused-illegal-state"
+
+    def __init__(self, text: str, allowed: list[str]) -> None:
+        super().__init__(text)
+        self.allowed = allowed
+
+
+class NotFound(CareError):
+    """There is no such bed, alarm or referral at this node."""
+
+    code = "not-found"
+
+
+class NotPermitted(CareError):
+    """The person is known but may not do this."""
+
+    code = "refused-rights"

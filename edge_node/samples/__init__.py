@@ -1,0 +1,1 @@
+"""Domain of the edge, pure: samples, waveforms, windows over them.  Imports `telemed` and the standard library only."""

@@ -1,0 +1,56 @@
+"""Stable error codes that travel between edge, hub and screens, and failures of the wire format.
+
+Tree::
+
+    WireError                 a container that cannot be read
+      ContainerUnreadable     its head is damaged: identity unknown, dead-lettered by hash
+      ContainerTooLarge       over a limit: refused before it is unpacked
+    PayloadUnreadable         the head is sound, one payload is not: dead-lettered by its identity
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Codes stored in rows, sent in events and shown (translated) on screens; never reworded."""
+
+    REFUSED_ILLEGAL_STATE = "refused-illegal-state"
+    REFUSED_VERSION = "refused-version"
+    REFUSED_RIGHTS = "refused-rights"
+    REFUSED_UNKNOWN_AGGREGATE = "refused-unknown-aggregate"
+    PAYLOAD_UNREADABLE = "payload-unreadable"
+    CONTAINER_UNREADABLE = "container-unreadable"
+    SCHEMA_UNKNOWN = "schema-unknown"
+    KEY_CONFLICT = "key-conflict"
+    WAVE_LENGTH = "wave-length"
+    TOO_LARGE = "too-large"
+    SEQ_JUMP = "seq-jump"
+    IDENTITY_MISMATCH = "identity-mismatch"
+    IDENTITY_UNKNOWN = "identity-unknown"
+    DEVICE_UNKNOWN = "device-unknown"
+    CLOCK_SUSPECT = "clock-suspect"
+    STORE_FULL = "store-full"
+
+
+class WireError(Exception):
+    """Base of what can be wrong with bytes that came over the wire."""
+
+    code: Code
+
+
+class ContainerUnreadable(WireError):
+    """The head of a container is damaged, so that its records cannot even be counted."""
+
+    code = Code.CONTAINER_UNREADABLE
+
+
+class ContainerTooLarge(WireError):
+    """A container or a payload is larger than the limits of the wire format allow."""
+
+    code = Code.TOO_LARGE
+
+
+class PayloadUnreadable(WireError):
+    """The identity of a record is known, its payload cannot be decoded."""
+
+    code = Code.PAYLOAD_UNREADABLE

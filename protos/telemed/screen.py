@@ -1,0 +1,463 @@
+"""What the one UI source is told, by the hub and by the bedside page alike (decision 8).
+
+Both serve the same shapes: `GET /api/v1/session`, the WebSocket `/api/v1/live`, and the resources below.
+The WebSocket sends JSON objects with a `type`; times are milliseconds since the Unix epoch on the server's
+clock, and `server_time_ms` lets a page measure its own offset.  A key of a bed is `<site>:<bed>`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class View(BaseModel):
+    """A part of what a screen shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text2(View):
+    """A text in both languages."""
+
+    zh: str
+    en: str
+
+
+class Me(View):
+    """Who is signed in, and what the page may offer."""
+
+    username: str
+    role: str
+    name: Text2
+    sites: list[str] = Field(description="Sites this person may see; all of the region for a physician.")
+    csrf_token: str = Field(description="To be sent as X-CSRF-Token with every request that changes something.")
+
+
+class Reading(View):
+    """The newest value of one measure at one bed."""
+
+    measure: str
+    value: str | None = Field(description="Decimal text or code; null where there is none, and then `reason` says why.")
+    unit: str
+    measured_at_ms: int
+    arrived_at_ms: int
+    quality: Literal["valid", "questionable", "implausible", "missing", "retracted"]
+    origin: Literal["live", "test", "replay", "manual"]
+    stale_after_s: int
+    clock_suspect: bool = False
+    limit_low: str | None = None
+    limit_high: str | None = None
+
+
+class News2Part(View):
+    """One of the seven parts of NEWS2."""
+
+    part: Literal["rr", "spo2", "oxygen", "sbp", "pulse", "acvpu", "temp"]
+    value: str | None
+    measured_at_ms: int | None
+    points: int | None = Field(description="0 to 3; null where the value is missing or stale, never 0 then.")
+
+
+class News2(View):
+    """The early warning score of one bed (clinical 2.1)."""
+
+    total: int
+    complete: bool = Field(description="False: the total is a lower bound, shown as `≥ n`.")
+    single_three: bool
+    risk: Literal["low", "low-medium", "medium", "high", "unknown"]
+    scale: Literal[1, 2]
+    parts: list[News2Part]
+    refused: str | None = Field(default=None, description="Why the score does not apply: under-16, pregnancy.")
+    at_ms: int
+
+
+class Patient(View):
+    """Who lies in a bed."""
+
+    person_id: str
+    name: str
+    name_en: str
+    gender: str
+    age_years: int | None
+    birth_date: str
+    identifiers: list[str]
+    allergies: str
+    note: str
+    calls: str = Field(default="", description="What the caregiver calls this person.")
+
+
+class Bed(View):
+    """A bed or spot; its place on the wall never changes."""
+
+    key: str
+    site: str
+    bed: str
+    label: str
+    patient: Patient | None
+    devices: list[str]
+    has_camera: bool
+    readings: list[Reading]
+    news2: News2 | None
+    waves: list[str] = Field(description="Wave measures seen in the last minute.")
+    not_live: Literal["", "replay", "test"] = ""
+    unassigned: int = Field(default=0, description="Sets held back because the device named somebody else.")
+
+
+class AlarmStep(View):
+    """One step of the alarm's conversation: delivered, seen, accepted, ..."""
+
+    phase: str
+    at_ms: int
+    who: Text2 | None
+    note: str
+
+
+class Alarm(View):
+    """One alarm: a condition at a bed, with its conversation."""
+
+    alarm_id: str
+    bed_key: str
+    site: str
+    priority: Literal["low", "medium", "high"]
+    condition: str
+    technical: bool
+    measure: str
+    value: str
+    unit: str
+    limit: str
+    text: Text2
+    onset_ms: int
+    active: bool = Field(description="The condition stands.")
+    latched: bool = Field(description="The condition is over and waits for a human's reset.")
+    accepted_by: Text2 | None
+    accepted_at_ms: int | None
+    seen_by: Text2 | None
+    audio_paused_until_ms: int | None
+    resolved: bool
+    late: bool
+    bedside_knows: bool = Field(default=True, description="False: accepted at the hub, not confirmed by the edge.")
+    steps: list[AlarmStep]
+    escalates_at_ms: int | None
+    ruleset: str
+
+
+class WaitingView(View):
+    """What waits at an edge, by class of traffic."""
+
+    alarm: int = 0
+    care: int = 0
+    vitals: int = 0
+    waves: int = 0
+
+
+class StuckView(View):
+    """Something that does not move, and why."""
+
+    code: str
+    text: Text2
+
+
+class Site(View):
+    """A site's link and sync state."""
+
+    site: str
+    name: Text2
+    region: str
+    beds: list[str]
+    link: Literal["live", "weak", "lost", "never"]
+    link_since_ms: int
+    caught_up_to_ms: int | None
+    waiting: WaitingView
+    stuck: list[StuckView]
+    buffer_hours: float | None
+    last_arrival_ms: int | None
+    delay_ms: int | None
+    phone: str = ""
+
+
+class ReferralMove(View):
+    """One step of a referral."""
+
+    state: str
+    at_ms: int
+    who: Text2
+    text: str
+    level: str
+    refused: str = ""
+    pending: bool = Field(default=False, description="Made here, not yet ordered by the hub.")
+
+
+class Referral(View):
+    """A referral, with its clocks."""
+
+    referral_id: str
+    site: str
+    bed_key: str
+    patient: Patient | None
+    state: str
+    level: str
+    level_claim: str
+    version: int
+    authored_at_ms: int
+    received_at_ms: int | None
+    last_known_well_ms: int | None
+    last_known_well_code: str
+    main_signs: list[str]
+    anticoagulant: str
+    callback: str
+    question: str
+    readings: list[Reading]
+    news2_total: int | None
+    news2_complete: bool
+    offline: bool
+    deadline_ms: int | None = Field(description="When the present state must have been left.")
+    escalates_at_ms: int | None
+    owner: str
+    moves: list[ReferralMove]
+    allowed: list[str]
+    sync: Literal["saved-here", "at-hub"]
+
+
+class Consult(View):
+    """A consult as both sides see it."""
+
+    consult_id: str
+    bed_key: str
+    state: Literal["ringing", "active", "ended", "declined"]
+    caller: Text2
+    started_at_ms: int
+    referral_id: str = ""
+
+
+class SignalView(View):
+    """A step of consult signalling between a page and its peers."""
+
+    consult_id: str
+    from_peer: Literal["hub", "camera", "bedside"]
+    to_peer: Literal["hub", "camera", "bedside"]
+    kind: Literal["invite", "ring", "accept", "decline", "offer", "answer", "candidate", "bye", "state"]
+    body: str = Field(default="", max_length=65536)
+    bed_key: str = ""
+    caller: Text2 | None = None
+
+
+class Snapshot(View):
+    """First message on the live socket, and again whenever the page asks for it."""
+
+    type: Literal["snapshot"] = "snapshot"
+    face: Literal["hub", "bedside"]
+    server_time_ms: int
+    demo: bool
+    me: Me
+    sites: list[Site]
+    beds: list[Bed]
+    alarms: list[Alarm]
+    referrals: list[Referral]
+    consults: list[Consult]
+
+
+class BedMessage(View):
+    """A bed changed: another person, another device, new readings or score."""
+
+    type: Literal["bed"] = "bed"
+    bed: Bed
+
+
+class ReadingsMessage(View):
+    """New readings of one bed; others stay as they are."""
+
+    type: Literal["readings"] = "readings"
+    bed_key: str
+    readings: list[Reading]
+    news2: News2 | None
+    not_live: Literal["", "replay", "test"] = ""
+
+
+class WaveChannel(View):
+    """A stretch of one wave on the device's own clock."""
+
+    measure: str
+    label: str
+    rate_hz: float
+    start_ms: float
+    gain: float
+    baseline: float
+    unit: str
+    digits: list[int | None] = Field(description="physical = (digit - baseline) / gain; null = no sample.")
+
+
+class WaveMessage(View):
+    """Waves of one bed, sent only to pages that asked to watch it."""
+
+    type: Literal["wave"] = "wave"
+    bed_key: str
+    channels: list[WaveChannel]
+
+
+class AlarmMessage(View):
+    """An alarm began or moved on."""
+
+    type: Literal["alarm"] = "alarm"
+    alarm: Alarm
+
+
+class SiteMessage(View):
+    """A site's link or sync state, about once a second."""
+
+    type: Literal["site"] = "site"
+    site: Site
+
+
+class ReferralMessage(View):
+    """A referral began or moved on."""
+
+    type: Literal["referral"] = "referral"
+    referral: Referral
+
+
+class ConsultMessage(View):
+    """A consult began or moved on."""
+
+    type: Literal["consult"] = "consult"
+    consult: Consult
+
+
+class SignalMessage(View):
+    """A step of consult signalling, to this page; pages send the same."""
+
+    type: Literal["signal"] = "signal"
+    signal: SignalView
+
+
+class Tick(View):
+    """Sent every 2 s, so that a page knows that its feed lives."""
+
+    type: Literal["tick"] = "tick"
+    server_time_ms: int
+
+
+class Watch(View):
+    """From a page: send the waves of these beds from now on."""
+
+    type: Literal["watch"] = "watch"
+    bed_keys: list[str] = Field(max_length=64)
+
+
+class Seen(View):
+    """From a page: these alarms were on an active screen for two seconds."""
+
+    type: Literal["seen"] = "seen"
+    alarm_ids: list[str] = Field(max_length=64)
+
+
+ServerMessage = Annotated[
+    Snapshot
+    | BedMessage
+    | ReadingsMessage
+    | WaveMessage
+    | AlarmMessage
+    | SiteMessage
+    | ReferralMessage
+    | ConsultMessage
+    | SignalMessage
+    | Tick,
+    Field(discriminator="type"),
+]
+PageMessage = Annotated[Watch | Seen | SignalMessage, Field(discriminator="type")]
+
+
+class SignIn(View):
+    """Body of `POST /api/v1/session`."""
+
+    username: str = Field(min_length=1, max_length=64)
+    password: str = Field(min_length=1, max_length=256)
+
+
+class AlarmActionBody(View):
+    """Body of `POST /api/v1/alarms/{alarm_id}/actions`."""
+
+    action: Literal["accept", "pause", "resolve", "reset"]
+    text: str = Field(default="", max_length=500)
+    useful: Literal["", "yes", "no"] = ""
+    pause_s: int = Field(default=120, ge=1, le=120)
+
+
+class ReferralBody(View):
+    """Body of `POST /api/v1/referrals` (bedside): the six fields; unknowns may stay as they are."""
+
+    referral_id: str = Field(description="UUIDv7 made by the page: sending twice makes one referral.")
+    bed_key: str
+    level_claim: Literal["T0", "T1", "T2", "T3", "T4"] = "T0"
+    last_known_well_ms: int | None = None
+    last_known_well_code: Literal["known", "woke-up", "unknown"] = "unknown"
+    main_signs: list[str] = Field(default_factory=list, max_length=8)
+    anticoagulant: Literal["yes", "no", "unknown"] = "unknown"
+    callback: str = Field(default="", max_length=40)
+    question: str = Field(default="", max_length=2000)
+
+
+class ReferralActionBody(View):
+    """Body of `POST /api/v1/referrals/{referral_id}/moves`.  `triage-accept` takes the claimed level (decision 33)."""
+
+    action: Literal["triage-accept", "move"]
+    to_state: str = ""
+    level: str = ""
+    reason_code: str = Field(default="", max_length=40)
+    text: str = Field(default="", max_length=4000)
+    version: int = Field(description="Version the page saw; another one answers 409 with what happened.")
+
+
+class ObservationBody(View):
+    """Body of `POST /api/v1/beds/{key}/observations` (bedside): what a monitor never sends."""
+
+    acvpu: Literal["", "A", "C", "V", "P", "U"] = ""
+    oxygen: Literal["", "air", "oxygen"] = ""
+    o2_flow_l_min: float | None = Field(default=None, ge=0, le=60)
+
+
+class TrendPoint(View):
+    """One step of a trend."""
+
+    at_ms: int
+    low: float
+    high: float
+    last: float
+
+
+class Trend(View):
+    """One measure over time; a gap is the absence of points, never an interpolation."""
+
+    measure: str
+    unit: str
+    step_s: int
+    points: list[TrendPoint]
+
+
+class Trends(View):
+    """Answer of `GET /api/v1/beds/{key}/trends?hours=6`."""
+
+    bed_key: str
+    from_ms: int
+    to_ms: int
+    trends: list[Trend]
+    link_gaps_ms: list[tuple[int, int]] = Field(description="Times without contact, hatched on the screen.")
+
+
+class ConsultBody(View):
+    """Body of `POST /api/v1/consults` (hub): call this bed."""
+
+    bed_key: str
+    referral_id: str = ""
+
+
+class Problem(View):
+    """Every error answer of both HTTP faces (RFC 9457 problem+json)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    text: Text2
+    fields: list[str] = Field(default_factory=list)
+    allowed: list[str] = Field(default_factory=list)

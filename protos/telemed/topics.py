@@ -1,0 +1,94 @@
+"""MQTT topics (decision 10): `up/<shard>/<region>/<site>/<node>/<what>`, `down/<region>/<site>/<node>/<what>`.
+
+No topic names a person.  Everything is published with QoS 1 and not retained; a PUBACK counts for nothing.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+SHARDS = 16
+"""Number of shards; a hub worker owns whole shards, so the order within a stream is kept by one worker."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+
+class Up(StrEnum):
+    """Last level of an upward topic."""
+
+    ALARM = "alarm"  # wire container, kinds ALARM_EVENT
+    CARE = "care"  # wire container, kinds EVENT
+    VITALS = "vitals"  # wire container, kinds NUMERIC_SET
+    WAVES = "waves"  # wire container, kinds WAVEFORM_SET
+    HELLO = "hello"  # Hello
+    PRESENCE = "presence"  # Presence
+    SIGNAL = "signal"  # Signal
+
+
+class Down(StrEnum):
+    """Last level of a downward topic."""
+
+    RECEIPT = "receipt"  # Receipts
+    EVENTS = "events"  # EventPage
+    PRESENCE = "presence"  # HubPresence
+    SIGNAL = "signal"  # Signal
+
+
+STORED = (Up.ALARM, Up.CARE, Up.VITALS, Up.WAVES)
+"""The stream classes: those whose payload is a wire container, numbered, receipted and never lost."""
+
+CONNECTIONS = {Up.ALARM: "alarm", Up.CARE: "control", Up.VITALS: "vitals", Up.WAVES: "bulk"}
+"""Client id is `<node>.<connection>`; "control" also carries hello, presence, signals and all that comes down."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """Where a node stands; each part is 1 to 40 of a-z, 0-9 and hyphen."""
+
+    region: str
+    site: str
+    node: str
+
+    def __post_init__(self) -> None:
+        for part in (self.region, self.site, self.node):
+            if not _NAME.fullmatch(part):
+                raise ValueError(f"{part!r} is no name for a region, site or node (a-z, 0-9, hyphen, at most 40)")
+
+    @property
+    def shard(self) -> int:
+        """Shard of this node, 0 to SHARDS - 1; the same on both sides for ever."""
+        return zlib.crc32(f"{self.region}/{self.site}/{self.node}".encode()) % SHARDS
+
+    @property
+    def up_prefix(self) -> str:
+        """Prefix of all topics this node may publish to, with the closing slash."""
+        return f"up/{self.shard}/{self.region}/{self.site}/{self.node}/"
+
+    @property
+    def down_prefix(self) -> str:
+        """Prefix of all topics this node may subscribe to, with the closing slash."""
+        return f"down/{self.region}/{self.site}/{self.node}/"
+
+    def up(self, what: Up) -> str:
+        """Topic on which this node publishes `what`."""
+        return self.up_prefix + what
+
+    def down(self, what: Down) -> str:
+        """Topic on which the hub publishes `what` to this node."""
+        return self.down_prefix + what
+
+
+def parse_up(topic: str) -> tuple[NodeAddress, Up]:
+    """Return who published on an upward topic, and what.
+
+    Raises:
+        ValueError: not an upward topic of ours, or the shard is not the node's own.
+    """
+    parts = topic.split("/")
+    if len(parts) != 6 or parts[0] != "up":
+        raise ValueError(f"{topic!r} is not up/<shard>/<region>/<site>/<node>/<what>")
+    address = NodeAddress(*parts[2:5])
+    if parts[1] != str(address.shard):
+        raise ValueError(f"{topic!r}: node belongs to shard {address.shard}")
+    return address, Up(parts[5])

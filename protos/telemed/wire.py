@@ -1,0 +1,226 @@
+"""The container that carries records over MQTT: a fixed binary head, then payloads (decision 1).
+
+Layout, little endian::
+
+    container   magic "YZC1" | stream count u8 | record count u16 | streams | heads | payloads
+    stream      length u8 | UTF-8 name "<device>/<kind of stream>"
+    head        stream index u8 | kind u8 | schema u8 | codec u8 | payload length u32 | epoch u64 | seq u64
+                | wall_ns i64 | mono_ns u64 | boot u32 | offset_ms i32 | offset_error_ms u32 | crc32c u32
+
+The head stands outside the protobuf so that a record whose payload is garbage still counts for the
+watermark.  `crc32c` covers the head before it and the payload; it is computed once, when the record is
+stored, and never changes when the record is sent again.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import google_crc32c
+import zstandard
+
+from telemed.errors import ContainerTooLarge, ContainerUnreadable, PayloadUnreadable
+
+MAGIC = b"YZC1"
+WIRE_VERSION = 1
+SCHEMA = 1
+"""Version of the payload messages that this code writes."""
+CONTAINER_LIMIT_BYTES = 256 * 1024
+"""Largest container; also the largest MQTT packet a broker of ours accepts."""
+PAYLOAD_LIMIT_BYTES = 64 * 1024
+"""Largest payload after decompression (reliability 4.4 row 24)."""
+STREAM_NAME_LIMIT_BYTES = 120
+
+_PREFIX = struct.Struct("<4sBH")
+_HEAD = struct.Struct("<BBBBIQQqQIiI")
+_CRC = struct.Struct("<I")
+HEAD_BYTES = _HEAD.size + _CRC.size
+
+
+class Kind(IntEnum):
+    """What a payload is; decides the protobuf message."""
+
+    NUMERIC_SET = 1
+    WAVEFORM_SET = 2
+    ALARM_EVENT = 3
+    EVENT = 4
+
+
+class Codec(IntEnum):
+    """How a payload is packed."""
+
+    PLAIN = 0
+    ZSTD = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When the edge took a record in, on clocks that can be compared later (reliability 2.6)."""
+
+    wall_ns: int
+    """Nanoseconds since the Unix epoch on the node's clock."""
+    mono_ns: int
+    """CLOCK_BOOTTIME of the node, in nanoseconds."""
+    boot: int
+    """32 bits that name this boot of the node."""
+    offset_ms: int = 0
+    """Hub clock minus node clock as the edge knew it, in milliseconds."""
+    offset_error_ms: int = 0xFFFFFFFF
+    """One-sided bound of that offset in milliseconds; all ones = unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it is stored on the edge, travels, and is stored at the hub."""
+
+    stream: str
+    kind: int
+    schema: int
+    codec: int
+    epoch: int
+    seq: int
+    stamp: Stamp
+    payload: bytes
+    """Packed as `codec` says; kept as received."""
+    crc: int
+
+    def body(self) -> bytes:
+        """Return the payload unpacked.
+
+        Raises:
+            PayloadUnreadable: codec unknown, damaged, or larger than PAYLOAD_LIMIT_BYTES unpacked.
+        """
+        if self.codec == Codec.PLAIN:
+            return self.payload
+        if self.codec != Codec.ZSTD:
+            raise PayloadUnreadable(f"codec {self.codec} is unknown")
+        try:
+            size = zstandard.frame_content_size(self.payload)
+            if not 0 <= size <= PAYLOAD_LIMIT_BYTES:
+                raise PayloadUnreadable(f"unpacked size {size} is over the limit or not declared")
+            return zstandard.ZstdDecompressor().decompress(self.payload, max_output_size=size)
+        except zstandard.ZstdError as error:
+            raise PayloadUnreadable(str(error)) from error
+
+
+def pack(body: bytes) -> tuple[Codec, bytes]:
+    """Return the codec and bytes to store for a payload: zstd where that is smaller, else as it is."""
+    packed = zstandard.ZstdCompressor(level=3).compress(body)
+    return (Codec.ZSTD, packed) if len(packed) < len(body) else (Codec.PLAIN, body)
+
+
+def seal(*, stream: str, kind: Kind, epoch: int, seq: int, stamp: Stamp, codec: Codec, payload: bytes) -> Record:
+    """Return a record with its checksum; called once, in the transaction that gives out `seq`."""
+    record = Record(stream, kind, SCHEMA, codec, epoch, seq, stamp, payload, 0)
+    return replace(record, crc=_crc(_head(0, record), payload))
+
+
+def encode(records: Sequence[Record]) -> bytes:
+    """Return one container with these records, in their order.
+
+    Raises:
+        ContainerTooLarge: more than CONTAINER_LIMIT_BYTES, 255 streams or 65535 records; send fewer.
+    """
+    names = list(dict.fromkeys(record.stream for record in records))
+    if len(names) > 255 or len(records) > 0xFFFF:
+        raise ContainerTooLarge(f"{len(names)} streams, {len(records)} records")
+    index = {name: number for number, name in enumerate(names)}
+    parts = [_PREFIX.pack(MAGIC, len(names), len(records))]
+    for name in names:
+        raw = name.encode()
+        parts.append(bytes([len(raw)]) + raw)
+    for record in records:
+        head = _head(index[record.stream], record)
+        parts.append(head + _CRC.pack(record.crc))
+    parts.extend(record.payload for record in records)
+    container = b"".join(parts)
+    if len(container) > CONTAINER_LIMIT_BYTES:
+        raise ContainerTooLarge(f"{len(container)} bytes")
+    return container
+
+
+def split(records: Iterable[Record], limit_bytes: int = CONTAINER_LIMIT_BYTES) -> list[list[Record]]:
+    """Return the records in runs that each fit one container of `limit_bytes`.
+
+    Raises:
+        ContainerTooLarge: a single record does not fit.
+    """
+    runs: list[list[Record]] = []
+    room = 0
+    for record in records:
+        need = HEAD_BYTES + len(record.payload) + 1 + STREAM_NAME_LIMIT_BYTES
+        if need + _PREFIX.size > limit_bytes:
+            raise ContainerTooLarge(f"record {record.stream} {record.seq}: {len(record.payload)} bytes")
+        if not runs or need > room or len(runs[-1]) >= 200:
+            runs.append([])
+            room = limit_bytes - _PREFIX.size
+        runs[-1].append(record)
+        room -= need
+    return runs
+
+
+def decode(container: bytes) -> list[Record]:
+    """Return the records of a container; payloads are not looked into.
+
+    Raises:
+        ContainerTooLarge: over CONTAINER_LIMIT_BYTES.
+        ContainerUnreadable: damaged head, bytes missing or left over, or a checksum that does not fit.
+    """
+    if len(container) > CONTAINER_LIMIT_BYTES:
+        raise ContainerTooLarge(f"{len(container)} bytes")
+    try:
+        return _decode(container)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ContainerUnreadable(f"container of {len(container)} bytes: {error}") from error
+
+
+def _decode(container: bytes) -> list[Record]:
+    magic, stream_count, record_count = _PREFIX.unpack_from(container)
+    if magic != MAGIC:
+        raise ContainerUnreadable(f"starts with {magic!r}, not {MAGIC!r}")
+    at = _PREFIX.size
+    names = []
+    for _ in range(stream_count):
+        end = at + 1 + container[at]
+        names.append(container[at + 1 : end].decode())
+        at = end
+    payload_at = at + record_count * HEAD_BYTES
+    records = []
+    for _ in range(record_count):
+        head = container[at : at + _HEAD.size]
+        index, kind, schema, codec, length, epoch, seq, wall, mono, boot, offset, error_ms = _HEAD.unpack(head)
+        (crc,) = _CRC.unpack_from(container, at + _HEAD.size)
+        payload = container[payload_at : payload_at + length]
+        if len(payload) != length or crc != _crc(b"\0" + head[1:], payload):
+            raise ContainerUnreadable(f"record {names[index]} {seq}: bytes missing or checksum wrong")
+        stamp = Stamp(wall, mono, boot, offset, error_ms)
+        records.append(Record(names[index], kind, schema, codec, epoch, seq, stamp, payload, crc))
+        at += HEAD_BYTES
+        payload_at += length
+    if payload_at != len(container):
+        raise ContainerUnreadable(f"{len(container) - payload_at} bytes left over")
+    return records
+
+
+def _head(index: int, record: Record) -> bytes:
+    stamp = record.stamp
+    return _HEAD.pack(
+        index,
+        record.kind,
+        record.schema,
+        record.codec,
+        len(record.payload),
+        record.epoch,
+        record.seq,
+        stamp.wall_ns,
+        stamp.mono_ns,
+        stamp.boot,
+        stamp.offset_ms,
+        stamp.offset_error_ms,
+    )
+
+
+def _crc(head: bytes, payload: bytes) -> int:
+    """Checksum of a head with stream index 0 (the index is the container's, not the record's) and payload."""
+    return int(google_crc32c.extend(google_crc32c.value(head), payload))
