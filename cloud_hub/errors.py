@@ -32,6 +32,8 @@ class StoreFailure(HubError):
     """The database could not do what was asked; nothing of it was committed."""
 
     code = "store-failure"
+    is_passing = False
+    """True where trying again later may help: the server is away, the disk was busy."""
 
 
 class CareError(HubError):

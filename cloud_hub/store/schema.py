@@ -285,6 +285,7 @@ account = Table(
     Column("sites", Text, nullable=False, default="[]", comment="JSON list; empty = all of the region for a physician"),
     Column("password_hash", String(255), nullable=False, comment="argon2id in PHC form"),
     Column("scopes", Text, nullable=False, default="[]", comment="JSON list; for programs"),
+    Column("redirects", Text, nullable=False, default="[]", comment="JSON list; where a program may get a code sent"),
     Column("disabled", Boolean, nullable=False, default=False),
     Column("updated_ns", BigInteger, nullable=False),
 )
