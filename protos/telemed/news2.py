@@ -115,13 +115,13 @@ def current(signs: Mapping[str, Sign], now_ns: int, *, is_home: bool = False) ->
     Args:
         signs: newest valid value by measure; values of quality other than valid must not be in it.
         now_ns: time against which ages are judged, on the clock of the signs.
-        is_home: ACVPU and oxygen then stay current for 12 h instead of 4 h.
+        is_home: ACVPU then stays current for 12 h instead of 4 h.
     """
     inputs = {}
     for part, measures in SOURCES.items():
         for measure in measures:
             sign = signs.get(measure)
-            if sign is not None and now_ns - sign.measured_at_ns <= _stale_after_s(measure, is_home) * 10**9:
+            if sign is not None and now_ns - sign.measured_at_ns < _stale_after_s(measure, is_home) * 10**9:
                 inputs[part] = sign
                 break
     return inputs
@@ -135,7 +135,7 @@ def refusal(age_years: int | None, *, is_pregnant: bool = False) -> str | None:
 
 
 def _stale_after_s(measure: str, is_home: bool) -> int:
-    if is_home and measure in {"acvpu", "oxygen"}:
+    if is_home and measure == "acvpu":
         return _ACVPU_HOME_S
     return MEASURES[measure].stale_after_s
 
@@ -146,9 +146,9 @@ def _points(part: Part, inputs: Inputs, scale: Scale) -> int | None:
         return None
     match part:
         case Part.OXYGEN:
-            return 2 if sign.value == "oxygen" else 0
+            return {"air": 0, "oxygen": 2}.get(sign.value)
         case Part.ACVPU:
-            return 0 if sign.value == "A" else 3
+            return {"A": 0, "C": 3, "V": 3, "P": 3, "U": 3}.get(sign.value)
         case Part.TEMP:
             return _band(_TEMP, _rounded(sign, "0.1"))
         case Part.SPO2:
