@@ -1,18 +1,73 @@
 # make demo | make test | make check | make bench : see README.md
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UI := cloud_hub/web/ui
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-warn-script-location
+UI_SOURCES := $(shell find $(UI)/src $(UI)/*.json $(UI)/*.ts $(UI)/*.html $(UI)/*.mjs -type f 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Set PORT_OFFSET to run a second demo beside the first; RECORD plays a WFDB or EDF record.
+export PORT_OFFSET ?= 0
+export RECORD ?=
 
-.PHONY: demo test quick check bench protos ui fresh clean
+.PHONY: demo test quick check bench protos ui fresh clean debian
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing Python packages ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]" -c constraints.txt 2>&1 | grep -v "is ignored" || true
-	@$(BIN)/python -c "import telemed, fastapi, aiortc, amqtt, pytest"
+demo: $(VENV)/.demo $(UI)/dist/.built
+	@exec $(BIN)/python -m deploy.demo
+
+test: $(VENV)/.dev debian $(UI)/dist/.built check
+	@echo "== fast tests"
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
+	@echo "== tests with real processes, brokers, databases and a browser"
+	@$(BIN)/python -m pytest -q -m "slow or browser"
+
+quick: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
+
+check: $(VENV)/.dev $(UI)/dist/.built
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@cd $(UI) && npm run --silent check
+
+bench: $(VENV)/.dev debian $(UI)/dist/.built
+	@$(BIN)/python -m bench
+
+protos: $(VENV)/.dev
+	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out protos --mypy_out protos protos/telemed/v1/*.proto
+
+ui: $(UI)/dist/.built
+
+fresh:
+	@bash deploy/ci/fresh-clone.sh
+
+# Programs that tests use; what cannot be installed is skipped by name.
+debian:
+	@bash deploy/ci/debian-programs.sh
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing Python packages (demo), about two minutes the first time ..."
+	@$(PIP) -e ".[demo]" -c constraints.txt 2> >(grep -v "is ignored" >&2)
 	@touch $@
 
-protos: $(VENV)/.installed
-	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out protos --mypy_out protos protos/telemed/v1/*.proto
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing Python packages (development), about three minutes the first time ..."
+	@$(PIP) -e ".[dev]" -c constraints.txt 2> >(grep -v "is ignored" >&2)
+	@touch $(VENV)/.demo $@
+
+$(UI)/dist/.built: $(UI_SOURCES) | $(VENV)/.demo
+	@echo "building the screens ..."
+	@cd $(UI) && { test -d node_modules/.bin && test node_modules/.package-lock.json -nt package-lock.json; } || (cd $(UI) && npm ci --no-audit --no-fund --loglevel=error)
+	@cd $(UI) && npm run --silent build
+	@rm -rf edge_node/bedside/static && mkdir -p edge_node/bedside && cp -r $(UI)/dist/bedside edge_node/bedside/static
+	@touch $@
+
+clean:
+	@rm -rf var $(UI)/dist $(UI)/node_modules edge_node/bedside/static .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""How the product is set up: the demo, brokers, services.  Nothing here is imported by edge or hub."""
