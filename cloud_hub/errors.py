@@ -11,6 +11,9 @@ Tree::
         NotPermitted         known, but this person may not do this
         BadRequest           cannot be understood; carries the fields
       SignInRefused          name or secret wrong; never says which half
+        TooManyAttempts      must wait; carries how long
+      NotSignedIn            no session or token, or one that is worth nothing any more
+      RequestForged          a request that changes something without the proof that our own page sent it
 """
 
 from typing import ClassVar
@@ -78,3 +81,25 @@ class SignInRefused(HubError):
     """Name or secret is wrong, or too many attempts; the text never says which half."""
 
     code = "sign-in-refused"
+
+
+class TooManyAttempts(SignInRefused):
+    """Too many wrong attempts under this name from this address; nothing was looked at."""
+
+    code = "too-many-attempts"
+
+    def __init__(self, text: str, retry_after_s: float) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class NotSignedIn(HubError):
+    """There is no session or token, or it has ended."""
+
+    code = "not-signed-in"
+
+
+class RequestForged(HubError):
+    """A request that changes something came with a cookie but without CSRF token, or from another origin."""
+
+    code = "refused-origin"

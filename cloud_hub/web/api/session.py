@@ -1,0 +1,65 @@
+"""`/api/v1/session`: sign in, who am I, sign out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from telemed.screen import Me, SignIn, Text2
+
+from cloud_hub.access.rights import Principal, Right
+from cloud_hub.web.guard import access_of, check_origin, cookie_name, require, session_token
+
+router = APIRouter(prefix="/api/v1/session", tags=["session"])
+
+SignedIn = Annotated[Principal, Depends(require(Right.SIGNED_IN))]
+
+
+@router.post("")
+async def sign_in(body: SignIn, request: Request, response: Response) -> Me:
+    """Open a session: the cookie carries it, and the answer has the token that every change must name."""
+    check_origin(request)
+    old, kind = session_token(request)
+    opened = await access_of(request).sign_in(
+        body.username, body.password, address_of(request), old if kind == "cookie" else ""
+    )
+    response.set_cookie(
+        cookie_name(request),
+        opened.token,
+        max_age=opened.lifetime_s,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return me(opened.principal)
+
+
+@router.get("")
+async def who_am_i(response: Response, principal: SignedIn) -> Me:
+    """Say who is signed in."""
+    response.headers["Cache-Control"] = "no-store"
+    return me(principal)
+
+
+@router.delete("", status_code=204)
+async def sign_out(request: Request, response: Response, _principal: SignedIn) -> None:
+    """End this session; its token is worth nothing from now on."""
+    token, _kind = session_token(request)
+    await access_of(request).sign_out(token)
+    response.delete_cookie(cookie_name(request), path="/")
+
+
+def me(principal: Principal) -> Me:
+    """Return what the screens are told about who is signed in."""
+    return Me(
+        username=principal.username,
+        role=principal.role.value,
+        name=Text2(zh=principal.name_zh, en=principal.name_en),
+        sites=sorted(principal.sites or ()),
+        csrf_token=principal.csrf_token,
+    )
+
+
+def address_of(request: Request) -> str:
+    """Return the address that failed attempts are counted against; the peer's own, never a header's."""
+    return request.client.host if request.client else ""
