@@ -1,0 +1,251 @@
+"""The buffer as the rest of the edge sees it: four files behind one object.
+
+Every method that stores returns only after the commit that holds the data is synced to disk.  Called on the
+event loop; the files' own threads do the work.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from telemed.topics import STORED, Up
+from telemed.v1 import alarm_pb2, event_pb2
+from telemed.wire import Kind, Record
+
+from edge_node.buffer import eventlog, history, maintenance, outbox, retention
+from edge_node.buffer.clock import NodeClock, boot_number
+from edge_node.buffer.file import LogFile, Synchronous
+from edge_node.buffer.intake import store_vitals, store_waves
+from edge_node.buffer.outbox import Batch, StreamState
+from edge_node.buffer.schema import FILES
+from edge_node.buffer.trend import MINUTE_NS, TrendRow
+from edge_node.errors import BufferFailure, BufferFull
+from edge_node.samples.measurement import Intake, NumericSet, Stored
+
+ALARM_STREAM = "node/alarm"
+SWEEP_EVERY_S = 300
+RATE_WINDOW_S = 600
+MIB = 1024 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What of one class the hub has not acknowledged."""
+
+    records: int
+    oldest_ns: int
+    """When the oldest of them came in, wall clock; 0 = none."""
+
+
+class Buffer:
+    """Outbox, history and event log of one node; made by `open`, ended by `close`."""
+
+    def __init__(self, folder: Path, files: Mapping[Up, LogFile], limit_mib: int, keep_sent_hours: float) -> None:
+        self.clock = NodeClock(boot_number())
+        """Stamps what comes in; the uplink sets its offset to the hub."""
+        self.on_stored: list[Callable[[Up], None]] = []
+        """Called on the event loop after each commit that added records of a class."""
+        self._folder = folder
+        self._files = files
+        self._limit_bytes = limit_mib * MIB
+        self._keep_sent_hours = keep_sent_hours
+        self._growth: deque[tuple[float, int]] = deque()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        group_commit_ms: float = 15,
+        limit_mib: int = 2048,
+        keep_sent_hours: float = 24 * 30,
+        synchronous: Synchronous = "FULL",
+    ) -> "Buffer":
+        """Open or make the files in `folder`, checking each; blocking.
+
+        `synchronous` is FULL in the product; the test of durability shows what the others would lose.
+
+        Raises:
+            BufferDamaged: a file fails its check; `maintenance.set_aside` makes room for a new one.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        files: dict[Up, LogFile] = {}
+        with contextlib.ExitStack() as undo:
+            for up in STORED:
+                files[up] = LogFile(folder / FILES[up], up, group_commit_ms=group_commit_ms, synchronous=synchronous)
+                undo.callback(files[up].close)
+            undo.pop_all()
+        return cls(folder, files, limit_mib, keep_sent_hours)
+
+    def close(self) -> None:
+        """Finish what was asked for and close the files; idempotent, blocking."""
+        for file in self._files.values():
+            file.close()
+
+    async def store_intake(self, intake: Intake) -> Stored:
+        """Store what a device brought; after this returns its sender may be acknowledged.
+
+        Waves and numerics lie in two files, waves first; each file knows for itself whether it has seen the
+        key, so that a resend after a crash between the two fills in what is missing.
+
+        Raises:
+            BufferFull: not (wholly) stored; the sender must try again later.
+            BufferDamaged: a file is damaged.
+        """
+        if not retention.takes_measurements(self._used_share()):
+            raise BufferFull("the limit of the buffer is reached")
+        outcome = Stored.DUPLICATE
+        if intake.waves:
+            outcome = await self._files[Up.WAVES].write(lambda batch: store_waves(batch, self.clock, intake))
+            self._tell(Up.WAVES, outcome)
+        if intake.sets or intake.raw or not intake.waves:
+            vitals = await self._files[Up.VITALS].write(lambda batch: store_vitals(batch, self.clock, intake))
+            self._tell(Up.VITALS, vitals)
+            outcome = Stored.NEW if Stored.NEW in (outcome, vitals) else Stored.DUPLICATE
+        return outcome
+
+    async def append_alarms(
+        self, events: Sequence[alarm_pb2.AlarmEvent], evaluated: Mapping[str, int] | None = None
+    ) -> None:
+        """Store alarm events, flushed at once; with the cursors of what they were found in, if given."""
+        bodies = [event.SerializeToString() for event in events]
+
+        def work(batch: Batch) -> None:
+            for body in bodies:
+                outbox.append(batch, ALARM_STREAM, Kind.ALARM_EVENT, self.clock.stamp(), body)
+            batch.connection.executemany(history.UPSERT_EVALUATED, list((evaluated or {}).items()))
+
+        await self._files[Up.ALARM].write(work, urgent=True)
+        self._tell(Up.ALARM)
+
+    async def propose(self, event: event_pb2.Event) -> None:
+        """Store an event for the hub to order; harmless when done twice with the same event_id."""
+        await self._files[Up.CARE].write(lambda batch: eventlog.propose(batch, self.clock.stamp(), event), urgent=True)
+        self._tell(Up.CARE)
+
+    async def apply_page(self, page: event_pb2.EventPage) -> list[event_pb2.OrderedEvent]:
+        """Store what of a page comes next and return it in order; strictly by site_seq, twice is harmless."""
+        return await self._files[Up.CARE].write(lambda batch: eventlog.apply_page(batch, page), urgent=True)
+
+    async def ordered_events(self, aggregate_type: str = "") -> list[event_pb2.OrderedEvent]:
+        """Return the site's log as far as it is known here, in order; "" = of every type."""
+        return await self._files[Up.CARE].read(lambda connection: eventlog.ordered_events(connection, aggregate_type))
+
+    async def pending_events(self) -> list[event_pb2.Event]:
+        """Return what this node proposed and the hub has not ordered yet."""
+        return await self._files[Up.CARE].read(eventlog.pending_events)
+
+    async def event_cursor(self) -> int:
+        """Return the last site_seq stored here."""
+        return await self._files[Up.CARE].read(eventlog.cursor)
+
+    async def alarm_events(self, since_ns: int) -> list[alarm_pb2.AlarmEvent]:
+        """Return alarm events stored after `since_ns` (wall clock), oldest first."""
+        return await self._files[Up.ALARM].read(lambda connection: history.alarms_since(connection, since_ns))
+
+    async def sets_since(self, since_ns: int) -> list[NumericSet]:
+        """Return numeric sets of all devices that arrived after `since_ns`, oldest first."""
+        return await self._files[Up.VITALS].read(lambda connection: history.sets_since(connection, since_ns))
+
+    async def trends(self, devices: Sequence[str], from_ns: int, to_ns: int, step_s: int) -> list[TrendRow]:
+        """Return low, high and last of the valid values of some devices together, in steps of whole minutes."""
+        return await self._files[Up.VITALS].read(
+            lambda connection: history.trends(connection, devices, from_ns, to_ns, step_s)
+        )
+
+    async def evaluated_up_to(self, device: str) -> int:
+        """Return the arrival time up to which a device's sets were judged for alarms; 0 = none were."""
+        row = await self._files[Up.ALARM].read(
+            lambda connection: connection.execute(history.SELECT_EVALUATED, (device,)).fetchone()
+        )
+        return int(row[0]) if row else 0
+
+    async def set_evaluated(self, marks: Mapping[str, int]) -> None:
+        """Note the arrival time (ns) up to which each device's sets were judged for alarms."""
+        await self.append_alarms([], marks)
+
+    def streams(self, up: Up) -> Mapping[str, StreamState]:
+        """Return how far each stream of a class has come, as of the last commit."""
+        return self._files[up].streams
+
+    async def read_run(self, up: Up, stream: str, first: int, last: int) -> list[Record]:
+        """Return the records first to last of a stream that are still there, in order."""
+        file = self._files[up]
+        return await file.read(lambda connection: outbox.read_run(connection, stream, file.epoch, first, last))
+
+    async def acknowledge(self, up: Up, contigs: Mapping[str, int]) -> None:
+        """Note how far the hub has each stream; lower than before where the hub lost what it had."""
+
+        def work(batch: Batch) -> None:
+            for stream, contig in contigs.items():
+                outbox.acknowledge(batch, stream, contig)
+
+        await self._files[up].write(work)
+
+    def waiting(self) -> dict[Up, Waiting]:
+        """Return what waits for the hub, by class; cheap."""
+        return {up: _waiting(file.streams.values()) for up, file in self._files.items()}
+
+    def hours_left(self) -> float | None:
+        """Return how long the room lasts at the rate of the last ten minutes; None until it is known."""
+        now_s = time.monotonic()
+        self._growth.append((now_s, sum(file.grown_bytes for file in self._files.values())))
+        while now_s - self._growth[0][0] > RATE_WINDOW_S:
+            self._growth.popleft()
+        (first_s, first), (last_s, last) = self._growth[0], self._growth[-1]
+        room = min(self._limit_bytes - self._used_bytes(), shutil.disk_usage(self._folder).free)
+        return retention.hours_left(room, last - first, last_s - first_s)
+
+    async def run(self) -> None:
+        """Delete what may go, now and then, until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except BufferFailure as failure:
+                log.warning("buffer.sweep-failed", code=failure.code)
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def sweep(self) -> int:
+        """Delete acknowledged rows past their keeping, in chunks; return how many rows went."""
+        hours = retention.keep_hours(self._used_share(), self._keep_sent_hours)
+        now_ns = time.time_ns()
+        gone = 0
+        for up in STORED:
+            gone += await self._delete(up, maintenance.DELETE_ACKED, retention.cutoff_ns(now_ns, hours))
+        old_ns = retention.cutoff_ns(now_ns, self._keep_sent_hours)
+        for up in (Up.VITALS, Up.WAVES):
+            seen_ns = retention.cutoff_ns(now_ns, maintenance.SEEN_KEEP_HOURS)
+            gone += await self._delete(up, maintenance.DELETE_SEEN, seen_ns)
+        gone += await self._delete(Up.VITALS, maintenance.DELETE_KEPT, old_ns)
+        gone += await self._delete(Up.VITALS, maintenance.DELETE_TREND, old_ns // MINUTE_NS)
+        return gone
+
+    async def _delete(self, up: Up, statement: str, before: int) -> int:
+        total = 0
+        while gone := await self._files[up].write(maintenance.deletion(statement, before)):
+            total += gone
+        return total
+
+    def _used_bytes(self) -> int:
+        return sum(file.used_bytes for file in self._files.values())
+
+    def _used_share(self) -> float:
+        return self._used_bytes() / self._limit_bytes
+
+    def _tell(self, up: Up, outcome: Stored = Stored.NEW) -> None:
+        if outcome is Stored.NEW:
+            for told in self.on_stored:
+                told(up)
+
+
+def _waiting(states: Iterable[StreamState]) -> Waiting:
+    behind = [state for state in states if state.waiting > 0]
+    return Waiting(sum(state.waiting for state in behind), min((state.oldest_ns for state in behind), default=0))
