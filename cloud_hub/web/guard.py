@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, WebSocket, WebSocketException
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, APIWebSocketRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
 
 from cloud_hub.access.rights import Principal, Right
@@ -145,12 +145,12 @@ def right_of(dependant: Dependant) -> Right | None:
 
 
 def rights_by_route(app: FastAPI) -> dict[tuple[str, str], Right | None]:
-    """Return (method, path) -> right for all routes of the application; method is WS for a WebSocket."""
+    """Return (method, path) -> right for all API routes of the application; method is WS for a WebSocket."""
     found: dict[tuple[str, str], Right | None] = {}
-    for route in app.routes:
-        if isinstance(route, APIRoute):
-            for method in route.methods or ():
-                found[method, route.path] = right_of(route.dependant)
-        elif isinstance(route, APIWebSocketRoute):
-            found["WS", route.path] = right_of(route.dependant)
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute | APIWebSocketRoute):
+            methods = context.methods if isinstance(route, APIRoute) else None
+            for method in methods or {"WS"}:
+                found[method, context.path or ""] = right_of(context.dependant)
     return found

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from telemed.screen import Problem, Text2
 
+from cloud_hub.access.oauth import OAuthRefused
 from cloud_hub.errors import (
     BadRequest,
     HubError,
@@ -38,6 +39,7 @@ STATUS_OF: dict[type[HubError], int] = {
     NotFound: 404,
     StepRefused: 409,
     BadRequest: 422,
+    OAuthRefused: 400,
     StoreFailure: 503,
 }
 TEXT_OF: dict[str, Text2] = {
@@ -64,6 +66,7 @@ TEXT_OF: dict[str, Text2] = {
         zh="暂时无法保存，数据未丢失，请稍后重试。",
         en="It cannot be saved just now; nothing is lost. Please try again shortly.",
     ),
+    "oauth-refused": Text2(zh="该程序的登录请求不正确。", en="The program's request to sign in is not right."),
     "hub-error": Text2(zh="服务器出现问题，已记录。", en="Something went wrong here. It has been recorded."),
 }
 _CODE_OF_STATUS = {400: "unreadable", 401: "not-signed-in", 403: "refused-rights", 404: "not-found"} | {

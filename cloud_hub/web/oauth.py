@@ -1,0 +1,207 @@
+"""`/oauth/token` and `/oauth/authorize` (RFC 6749, 7636), and where other programs find them."""
+
+import base64
+import binascii
+import html
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+
+from cloud_hub.access.oauth import PEOPLES_DEFAULT_SCOPES, CodeRequest, Grant, OAuth, OAuthRefused
+from cloud_hub.access.rights import RESOURCES
+from cloud_hub.errors import BadRequest, SignInRefused, TooManyAttempts
+from cloud_hub.web.api.session import address_of
+from cloud_hub.web.guard import access_of, check_origin
+
+router = APIRouter(tags=["oauth"])
+GRANTS = ("client_credentials", "authorization_code")
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+@router.get("/.well-known/smart-configuration")
+async def smart_configuration(request: Request) -> JSONResponse:
+    """Say where to get a token and what it may name (SMART App Launch 2, section 7)."""
+    base = str(request.base_url).rstrip("/")
+    return JSONResponse(
+        {
+            "issuer": base,
+            "authorization_endpoint": f"{base}/oauth/authorize",
+            "token_endpoint": f"{base}/oauth/token",
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "grant_types_supported": list(GRANTS),
+            "response_types_supported": ["code"],
+            "code_challenge_methods_supported": ["S256"],
+            "scopes_supported": [f"{context}/{name}.rs" for context in ("user", "system") for name in RESOURCES],
+            "capabilities": ["client-confidential-symmetric", "permission-v2", "permission-user"],
+        }
+    )
+
+
+@router.post("/oauth/token")
+async def token(request: Request) -> JSONResponse:
+    """Exchange a program's secret or a person's code for a bearer token of one hour."""
+    try:
+        form = await _form(request)
+        return _granted(await _grant(request, form))
+    except OAuthRefused as error:
+        return _refused(error.error, str(error), 401 if error.error == "invalid_client" else 400)
+    except TooManyAttempts as error:
+        answer = _refused("invalid_client", str(error), 429)
+        answer.headers["Retry-After"] = str(int(error.retry_after_s) + 1)
+        return answer
+    except SignInRefused as error:
+        return _refused("invalid_client", str(error), 401)
+
+
+async def _grant(request: Request, form: dict[str, str]) -> Grant:
+    oauth = OAuth(access_of(request))
+    client_id, secret = _client(request, form)
+    if form.get("grant_type") == "client_credentials":
+        return await oauth.for_program(client_id, secret, form.get("scope", ""), address_of(request))
+    if form.get("grant_type") == "authorization_code":
+        if secret:
+            await access_of(request).authenticate(client_id, secret, address_of(request))
+        return await oauth.exchange(
+            form.get("code", ""), client_id, form.get("redirect_uri", ""), form.get("code_verifier", "")
+        )
+    raise OAuthRefused("unsupported_grant_type", "client_credentials or authorization_code")
+
+
+@router.get("/oauth/authorize", response_class=HTMLResponse)
+async def ask(request: Request) -> Response:
+    """Show the page on which a person signs in for another program."""
+    return await _page(request, dict(request.query_params), failed="")
+
+
+@router.post("/oauth/authorize")
+async def answer(request: Request) -> Response:
+    """Send the person back with a code, or show the page again."""
+    check_origin(request)
+    form = await _form(request)
+    wanted = _code_request(form)
+    try:
+        code = await OAuth(access_of(request)).give_code(
+            wanted, form.get("username", ""), form.get("password", ""), address_of(request)
+        )
+    except OAuthRefused as error:
+        return _send_back(wanted, error)
+    except TooManyAttempts:
+        return await _page(request, form, failed="尝试次数过多，请稍候再试。 Too many attempts, please wait.")
+    except SignInRefused:
+        return await _page(request, form, failed="用户名或密码不正确。 User name or password is not right.")
+    return RedirectResponse(_with(wanted, {"code": code}), 303, headers=_NO_STORE)
+
+
+def _send_back(wanted: CodeRequest, error: OAuthRefused) -> Response:
+    """Tell the program through the redirect; never through one that is not registered."""
+    if error.error == "invalid_client":
+        raise BadRequest(str(error), ["client_id", "redirect_uri"])
+    return RedirectResponse(_with(wanted, {"error": error.error}), 303, headers=_NO_STORE)
+
+
+async def _page(request: Request, values: dict[str, str], failed: str) -> Response:
+    wanted = _code_request(values)
+    try:
+        if values.get("response_type", "code") != "code" or values.get("code_challenge_method", "S256") != "S256":
+            raise OAuthRefused("invalid_request", "response_type code with S256 only")
+        client = await OAuth(access_of(request)).check_request(wanted)
+    except OAuthRefused as error:
+        return _send_back(wanted, error)
+    names = ("client_id", "redirect_uri", "code_challenge", "scope", "state")
+    hidden = "".join(
+        f'<input type="hidden" name="{name}" value="{html.escape(values.get(name, ""), quote=True)}">' for name in names
+    )
+    body = _PAGE.format(
+        program=html.escape(f"{client.name_zh} {client.name_en}"),
+        scopes=html.escape(wanted.scope or " ".join(PEOPLES_DEFAULT_SCOPES)),
+        failed=f'<p role="alert">{html.escape(failed)}</p>' if failed else "",
+        hidden=hidden,
+    )
+    target = urlsplit(wanted.redirect_uri)
+    policy = (
+        f"default-src 'none'; form-action 'self' {target.scheme}://{target.netloc}; frame-ancestors 'none'; "
+        "base-uri 'none'"
+    )
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+    return HTMLResponse(body, 401 if failed else 200, headers=headers | _NO_STORE)
+
+
+_PAGE = """<!doctype html>
+<html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>登录 · Sign in</title></head><body><main>
+<h1>远诊 Yuanzhen</h1>
+<p>{program}</p>
+<p>该程序请求以您的名义读取以下内容 · This program asks to read in your name: <code>{scopes}</code></p>
+{failed}
+<form method="post" action="/oauth/authorize">{hidden}
+<p><label>用户名 · User name <input name="username" autocomplete="username" required maxlength="64"></label></p>
+<p><label>密码 · Password <input name="password" type="password" autocomplete="current-password" required
+maxlength="256"></label></p>
+<p><button type="submit">登录并允许 · Sign in and allow</button></p></form>
+</main></body></html>
+"""
+
+
+def _code_request(values: dict[str, str]) -> CodeRequest:
+    return CodeRequest(
+        client_id=values.get("client_id", ""),
+        redirect_uri=values.get("redirect_uri", ""),
+        challenge=values.get("code_challenge", ""),
+        scope=values.get("scope", ""),
+        state=values.get("state", ""),
+    )
+
+
+def _with(wanted: CodeRequest, values: dict[str, str]) -> str:
+    if wanted.state:
+        values = values | {"state": wanted.state}
+    joint = "&" if urlsplit(wanted.redirect_uri).query else "?"
+    return wanted.redirect_uri + joint + urlencode(values)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return a form's fields.
+
+    Raises:
+        OAuthRefused: `invalid_request`: not a form, not UTF-8, or a field twice (RFC 6749 3.2).
+    """
+    if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
+        raise OAuthRefused("invalid_request", "application/x-www-form-urlencoded is needed")
+    try:
+        text = (await request.body()).decode()
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=20, errors="strict")
+    except ValueError as error:
+        raise OAuthRefused("invalid_request", "the form cannot be read") from error
+    if len(dict(pairs)) != len(pairs) or "\0" in text or "%00" in text:
+        raise OAuthRefused("invalid_request", "a field stands twice, or has a NUL")
+    return dict(pairs)
+
+
+def _client(request: Request, form: dict[str, str]) -> tuple[str, str]:
+    """Return id and secret, from HTTP Basic where that is sent, else from the form."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return form.get("client_id", ""), form.get("client_secret", "")
+    try:
+        name, _, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise OAuthRefused("invalid_client", "HTTP Basic cannot be read") from error
+    return name, secret
+
+
+def _granted(grant: Grant) -> JSONResponse:
+    content = {
+        "access_token": grant.access_token,
+        "token_type": "Bearer",
+        "expires_in": grant.expires_in_s,
+        "scope": " ".join(grant.scopes),
+    }
+    return JSONResponse(content, headers=_NO_STORE)
+
+
+def _refused(error: str, text: str, status: int) -> JSONResponse:
+    headers = dict(_NO_STORE)
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="yuanzhen"'
+    return JSONResponse({"error": error, "error_description": text}, status, headers=headers)
