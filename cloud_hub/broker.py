@@ -1,0 +1,129 @@
+"""Starts and watches the embedded broker; writes the settings of an external Mosquitto.
+
+python -m cloud_hub.broker mosquitto --secrets FILE --out FOLDER [--host H] [--port P]
+"""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from cloud_hub.broker_mosquitto import write_settings
+from cloud_hub.broker_rights import load_users
+from cloud_hub.config import BrokerConfig
+
+LONGEST_WAIT_S = 1.0
+STEADY_AFTER_S = 10.0
+READY_WITHIN_S = 15.0
+STOP_WITHIN_S = 4.0
+
+log = structlog.get_logger()
+
+
+class EmbeddedBroker:
+    """The broker process: started by `run`, started again whenever it ends."""
+
+    def __init__(self, config: BrokerConfig, on_start: Callable[[int], None] = lambda _pid: None) -> None:
+        """Start nothing yet.
+
+        Args:
+            config: where to listen, and the secrets file.
+            on_start: told the process id after every start.
+        """
+        self._config = config
+        self._on_start = on_start
+        self._ready = asyncio.Event()
+        self.pid: int | None = None
+        """Process id while the broker runs."""
+        self.notices: dict[str, int] = {}
+        """How often the broker reported what, e.g. "connect-refused", "topic-refused", "taken-over"."""
+
+    async def ready(self) -> None:
+        """Wait until the broker listens."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Keep the broker running until cancelled; the process is ended before this returns.
+
+        Raises:
+            ConfigRefused: the secrets file cannot be used.
+        """
+        load_users(self._config.secrets_file)
+        wait_s = 0.1
+        while True:
+            began = time.monotonic()
+            code = await self._run_once()
+            self._ready.clear()
+            lived_s = time.monotonic() - began
+            wait_s = 0.1 if lived_s > STEADY_AFTER_S else min(wait_s * 2, LONGEST_WAIT_S)
+            log.warning("broker-ended", code=code, lived_s=round(lived_s, 1), again_in_s=wait_s)
+            await asyncio.sleep(wait_s)
+
+    async def _run_once(self) -> int | None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "cloud_hub.broker_process",
+            f"--host={self._config.host}",
+            f"--port={self._config.port}",
+            f"--secrets={self._config.secrets_file}",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        self.pid = process.pid
+        self._on_start(process.pid)
+        try:
+            assert process.stdout is not None
+            await self._listen(process.stdout)
+            return await process.wait()
+        finally:
+            self.pid = None
+            await _end(process)
+
+    async def _listen(self, lines: asyncio.StreamReader) -> None:
+        while line := await lines.readline():
+            text = line.decode(errors="replace").strip()
+            if text == "ready":
+                self._ready.set()
+                log.info("broker-ready", port=self._config.port)
+                continue
+            what, _, detail = text.removeprefix("cloud_hub.broker ").partition(" ")
+            self.notices[what] = self.notices.get(what, 0) + 1
+            # A hostile client must not fill the log: powers of two only.
+            if (self.notices[what] & (self.notices[what] - 1)) == 0:
+                log.warning("broker-notice", what=what, detail=detail, times=self.notices[what])
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def main() -> None:
+    """Write the settings of an external broker."""
+    parser = argparse.ArgumentParser(prog="cloud_hub.broker", description=__doc__)
+    parser.add_argument("kind", choices=["mosquitto"])
+    parser.add_argument("--secrets", type=Path, required=True, help="secrets file of the hub's [broker] section")
+    parser.add_argument("--out", type=Path, required=True, help="folder for mosquitto.conf, passwords and rights")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=1883)
+    options = parser.parse_args()
+    write_settings(options.secrets, options.out, options.host, options.port)
+
+
+if __name__ == "__main__":
+    main()

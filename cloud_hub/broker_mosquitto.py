@@ -1,0 +1,81 @@
+"""Settings of an external Mosquitto with the same users and rights as the embedded broker."""
+
+import base64
+import hashlib
+import os
+import pwd
+import secrets as random
+from pathlib import Path
+
+from telemed.wire import CONTAINER_LIMIT_BYTES
+
+from cloud_hub.broker_rights import Users, load_users, read_secrets
+
+_ITERATIONS = 101
+"""Mosquitto's own default; our secrets are random, so that stretching adds nothing."""
+
+
+def write_settings(secrets_file: Path, folder: Path, host: str, port: int) -> Path:
+    """Write mosquitto.conf, passwords and rights into `folder`; return the path of mosquitto.conf.
+
+    Started as root, Mosquitto changes to its own user: the files are given to that user where it exists.
+
+    Raises:
+        ConfigRefused: the secrets file cannot be used.
+    """
+    users = load_users(secrets_file)
+    folder.mkdir(parents=True, exist_ok=True)
+    passwords = "".join(f"{name}:{_hashed(entry['secret'])}\n" for name, entry in read_secrets(secrets_file).items())
+    config = folder / "mosquitto.conf"
+    for path, text in (
+        (folder / "passwords", passwords),
+        (folder / "rights", rights(users)),
+        (config, _config(folder, host, port)),
+    ):
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        _give_to_mosquitto(path)
+    return config
+
+
+def rights(users: Users) -> str:
+    """Return the access list: each node its own topics, the hub all of them."""
+    blocks = []
+    for user in users.by_name.values():
+        up, down = ("down/", "up/") if user.node is None else (user.node.up_prefix, user.node.down_prefix)
+        blocks.append(f"user {user.name}\ntopic write {up}#\ntopic read {down}#\n")
+    return "\n".join(blocks)
+
+
+def _config(folder: Path, host: str, port: int) -> str:
+    return f"""# Made by `python -m cloud_hub.broker mosquitto`; made anew when the secrets change.
+listener {port} {host}
+allow_anonymous false
+password_file {folder / "passwords"}
+acl_file {folder / "rights"}
+# Both sides have outboxes: the broker needs to remember nothing.
+persistence false
+retain_available false
+max_queued_messages 1000
+max_packet_size {CONTAINER_LIMIT_BYTES + 1024}
+set_tcp_nodelay true
+log_dest stderr
+log_type warning
+log_type error
+"""
+
+
+def _hashed(secret: str) -> str:
+    salt = random.token_bytes(12)
+    digest = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, _ITERATIONS)
+    return f"$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def _give_to_mosquitto(path: Path) -> None:
+    if os.geteuid() != 0:
+        return
+    try:
+        user = pwd.getpwnam("mosquitto")
+    except KeyError:
+        return
+    os.chown(path, user.pw_uid, user.pw_gid)
