@@ -30,6 +30,11 @@ class Code(StrEnum):
     DEVICE_UNKNOWN = "device-unknown"
     CLOCK_SUSPECT = "clock-suspect"
     STORE_FULL = "store-full"
+    MESSAGE_UNREADABLE = "message-unreadable"
+    MESSAGE_REFUSED = "message-refused"
+    FIELD_ERROR = "field-error"
+    NOTHING_MEASURED = "nothing-measured"
+    MEASURE_UNKNOWN = "measure-unknown"
 
 
 class WireError(Exception):
