@@ -270,7 +270,9 @@ node = Table(
     Column("name_zh", String(80), nullable=False),
     Column("name_en", String(80), nullable=False),
     Column("phone", String(40), nullable=False, default=""),
+    Column("is_home", Boolean, nullable=False, default=False),
     Column("beds", Text, nullable=False, default="[]", comment="JSON [{bed, label}] in the order of the wall"),
+    Column("limits", Text, nullable=False, default="[]", comment="JSON [{measure, low, high}] of the node's alarms"),
     Column("event_cursor", BigInteger, nullable=False, default=0),
     Column("last_arrival_ns", BigInteger, nullable=False, default=0),
 )

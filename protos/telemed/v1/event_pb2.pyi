@@ -580,6 +580,7 @@ class NodeDescribed(_message.Message):
     PHONE_FIELD_NUMBER: _builtins.int
     HOME_FIELD_NUMBER: _builtins.int
     BEDS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     name_zh: _builtins.str
     name_en: _builtins.str
     phone: _builtins.str
@@ -587,6 +588,10 @@ class NodeDescribed(_message.Message):
     @_builtins.property
     def beds(self) -> _containers.RepeatedCompositeFieldContainer[Global___BedLabel]:
         """In the order of the wall."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasureLimit]:
+        """Alarm limits in force at the node (medium priority), to be shown beside values."""
 
     def __init__(
         self,
@@ -596,14 +601,41 @@ class NodeDescribed(_message.Message):
         phone: _builtins.str = ...,
         home: _builtins.bool = ...,
         beds: _abc.Iterable[Global___BedLabel] | None = ...,
+        limits: _abc.Iterable[Global___MeasureLimit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beds", b"beds", "home", b"home", "name_en", b"name_en", "name_zh", b"name_zh", "phone", b"phone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beds", b"beds", "home", b"home", "limits", b"limits", "name_en", b"name_en", "name_zh", b"name_zh", "phone", b"phone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeDescribed: _TypeAlias = NodeDescribed  # noqa: Y015
+
+@_typing.final
+class MeasureLimit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    measure: _builtins.str
+    low: _builtins.str
+    """Decimal text in the measure's unit, or empty where there is none on this side."""
+    high: _builtins.str
+    def __init__(
+        self,
+        *,
+        measure: _builtins.str = ...,
+        low: _builtins.str = ...,
+        high: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "measure", b"measure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasureLimit: _TypeAlias = MeasureLimit  # noqa: Y015
 
 @_typing.final
 class BedLabel(_message.Message):

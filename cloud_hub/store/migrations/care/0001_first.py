@@ -1,7 +1,6 @@
 """The care store as first released: events and what is folded from them, alarms, accounts, audit."""
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "care_0001"
@@ -238,7 +237,9 @@ def _node() -> None:
         sa.Column("name_zh", sa.String(length=80), nullable=False),
         sa.Column("name_en", sa.String(length=80), nullable=False),
         sa.Column("phone", sa.String(length=40), nullable=False),
+        sa.Column("is_home", sa.Boolean(), nullable=False),
         sa.Column("beds", sa.Text(), nullable=False, comment="JSON [{bed, label}] in the order of the wall"),
+        sa.Column("limits", sa.Text(), nullable=False, comment="JSON [{measure, low, high}] of the node's alarms"),
         sa.Column("event_cursor", sa.BigInteger(), nullable=False),
         sa.Column("last_arrival_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("region", "site", "node", name=op.f("pk_node")),

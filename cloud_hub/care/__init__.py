@@ -1,0 +1,1 @@
+"""The hub's domain, pure: referrals, alarms, who lies where, who wins a conflict.  Imports only `telemed`."""

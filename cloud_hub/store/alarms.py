@@ -1,0 +1,110 @@
+"""Alarms: each step as received, and a head per alarm folded from its steps in the same transaction."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, or_, select, update
+from telemed.topics import NodeAddress
+from telemed.v1 import alarm_pb2, event_pb2
+
+from cloud_hub.care import alarms
+from cloud_hub.care.alarms import Alarm
+from cloud_hub.store import schema
+from cloud_hub.store.schema import alarm as head
+from cloud_hub.store.schema import alarm_step as step
+
+
+def take_step(connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int) -> bool:
+    """Keep one step and fold the head anew; False where the step was known already (alarm_id, alarm_seq).
+
+    A step of an alarm that another node owns is refused: nothing is kept, and False is returned.
+    """
+    owner = connection.execute(select(head.c.site, head.c.node).where(head.c.alarm_id == event.alarm_id)).first()
+    if owner is not None and (owner.site, owner.node) != (address.site, address.node):
+        return False
+    key = (step.c.alarm_id == event.alarm_id, step.c.alarm_seq == event.alarm_seq)
+    if connection.execute(select(step.c.phase).where(*key)).first() is not None:
+        return False
+    connection.execute(
+        insert(step).values(
+            alarm_id=event.alarm_id,
+            alarm_seq=event.alarm_seq,
+            phase=event.phase,
+            at_ns=event.at_unix_ns,
+            received_ns=received_ns,
+            body=event.SerializeToString(),
+        )
+    )
+    folded = alarms.fold((address.region, address.site, address.node), _steps(connection, event.alarm_id))
+    _save_head(connection, folded, received_ns, is_new=owner is None)
+    return True
+
+
+def alarm_of(connection: Connection, region: str, alarm_id: str) -> Alarm | None:
+    """Return an alarm of this region with all its steps and what was asked at the hub; the caller checks the site."""
+    row = connection.execute(select(head).where(head.c.region == region, head.c.alarm_id == alarm_id)).first()
+    return _alarm(connection, row) if row else None
+
+
+def recent(
+    connection: Connection, region: str, sites: Collection[str] | None, since_ns: int, limit: int
+) -> list[Alarm]:
+    """Return the alarms that stand or moved since then, newest first, at most `limit`."""
+    query = select(head).where(
+        head.c.region == region, or_(head.c.is_active, head.c.is_latched, head.c.updated_ns >= since_ns)
+    )
+    if sites is not None:
+        query = query.where(head.c.site.in_(sorted(sites)))
+    rows = connection.execute(query.order_by(head.c.updated_ns.desc()).limit(limit)).all()
+    return [_alarm(connection, row) for row in rows]
+
+
+def of_condition(connection: Connection, site: str, condition: str, since_ns: int) -> list[Alarm]:
+    """Return the alarms of one condition at a site that stand or moved since then, oldest first."""
+    lasting = or_(head.c.is_active, head.c.updated_ns >= since_ns)
+    query = select(head).where(head.c.site == site, head.c.condition == condition, lasting).order_by(head.c.onset_ns)
+    return [_alarm(connection, row) for row in connection.execute(query).all()]
+
+
+def _alarm(connection: Connection, row: Row[Any]) -> Alarm:
+    folded = alarms.fold((row.region, row.site, row.node), _steps(connection, row.alarm_id))
+    return alarms.with_asked(folded, (alarms.asked_by(event) for event in _asked(connection, row.site, row.alarm_id)))
+
+
+def _steps(connection: Connection, alarm_id: str) -> list[tuple[alarm_pb2.AlarmEvent, int]]:
+    query = select(step.c.body, step.c.received_ns).where(step.c.alarm_id == alarm_id).order_by(step.c.alarm_seq)
+    return [(alarm_pb2.AlarmEvent.FromString(row.body), row.received_ns) for row in connection.execute(query)]
+
+
+def _asked(connection: Connection, site: str, alarm_id: str) -> Iterable[event_pb2.Event]:
+    table = schema.event
+    query = select(table.c.body).where(
+        table.c.site == site,
+        table.c.aggregate_type == "alarm",
+        table.c.aggregate_id == alarm_id,
+        table.c.refused.is_(False),
+    )
+    return [event_pb2.Event.FromString(body) for body in connection.execute(query.order_by(table.c.site_seq)).scalars()]
+
+
+def _save_head(connection: Connection, alarm: Alarm, received_ns: int, *, is_new: bool) -> None:
+    first, newest = alarm.first, alarm.newest
+    values = {
+        "bed": first.bed[:20],
+        "device": first.device[:40],
+        "person_id": first.person_id[:36],
+        "condition": first.condition[:40],
+        "technical": first.technical,
+        "priority": newest.priority,
+        "onset_ns": first.onset_unix_ns,
+        "is_active": alarm.is_active,
+        "is_latched": alarm.is_latched,
+        "is_resolved": alarm.is_resolved,
+        "last_seq": alarm.steps[-1].alarm_seq,
+        "updated_ns": received_ns,
+    }
+    if is_new:
+        key = {"alarm_id": alarm.alarm_id, "region": alarm.region, "site": alarm.site, "node": alarm.node}
+        connection.execute(insert(head).values(**key, **values))
+    else:
+        connection.execute(update(head).where(head.c.alarm_id == alarm.alarm_id).values(values))
