@@ -144,7 +144,16 @@ class ConsultConfig(Section):
     """Tele-consultation at this node."""
 
     auto_answer: bool = Field(default=False, description="Answer at once with the camera; the demo sets this.")
-    camera: Name | None = Field(default=None, description="Device code of the camera.")
+    camera: Name | None = Field(default=None, description="Device code of the camera for beds without their own.")
+    microphone: str = Field(
+        default="", description="The node's own microphone: alsa:<device>, or an audio file as test microphone."
+    )
+    ice_servers: list[str] = Field(
+        default_factory=list, description="STUN or TURN URLs of this network; none: direct connections only."
+    )
+    top_rung: Literal["1080p", "720p", "480p", "240p"] = Field(
+        default="720p", description="Best picture that the ladder may climb to."
+    )
 
 
 class EdgeConfig(Section):

@@ -17,6 +17,9 @@ Tree::
         StepRefused          illegal in this state; carries what is allowed
         NotFound             no such alarm, bed or referral here
         NotPermitted         this person may not do this
+      ConsultError           a tele-consultation
+        CameraUnavailable    missing, busy or not allowed; carries the reason in both languages
+        SignalRefused        a step of signalling that is too large, malformed or out of place
 """
 
 from enum import Enum
@@ -128,3 +131,32 @@ class NotPermitted(CareError):
     """The person is known but may not do this."""
 
     code = "refused-rights"
+
+
+class ConsultError(EdgeError):
+    """Base of failures of a tele-consultation; care and alarms go on without it."""
+
+    code = "consult-error"
+
+
+class CameraUnavailable(ConsultError):
+    """Camera or microphone cannot be used now; the reason is in words for people."""
+
+    code = "camera-unavailable"
+    retry = Retry.SAFE
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(en)
+        self.zh = zh
+        self.en = en
+
+
+class SignalRefused(ConsultError):
+    """A step of signalling is too large, malformed, or not for this consult."""
+
+    code = "signal-refused"
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(en)
+        self.zh = zh
+        self.en = en

@@ -1,0 +1,177 @@
+"""The node's side of the consult process: starts it, restarts it, and carries lines both ways."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from edge_node.config import EdgeConfig
+from edge_node.consult.pipe import LINE_LIMIT_BYTES, Configure, Forget, Line, Permit, Step, Vitals, pack, unpack
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 1.0
+"""Back-off of restarts; a consult must not wait longer (decision 14)."""
+STEADY_S = 10.0
+"""A child that lived this long is started again without a longer wait."""
+STOP_LIMIT_S = 3.0
+BACKLOG_LIMIT_BYTES = 1024 * 1024
+"""Vitals are dropped while this much is unread by the child."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ConsultHost:
+    """Runs the consult process for as long as `run` runs.
+
+    Nothing here waits for the child: whatever happens to it, vitals and alarms are unaffected.
+    """
+
+    def __init__(self, settings: Configure, say: Callable[[Step], None]) -> None:
+        """Make a host that hands what the camera says to `say` (on the event loop)."""
+        self._settings = settings
+        self._say = say
+        self._permits: dict[str, Permit] = {}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child while it runs."""
+        return self._process.pid if self._process else None
+
+    async def run(self) -> None:
+        """Keep the child running until cancelled."""
+        wait_s = FIRST_WAIT_S
+        loop = asyncio.get_running_loop()
+        while True:
+            started_s = loop.time()
+            try:
+                await self._run_once()
+            except OSError as error:
+                _log.warning("consult process cannot be started", reason=error.strerror)
+            for consult_id in self._permits:
+                self._say(_restarting(consult_id))
+            wait_s = FIRST_WAIT_S if loop.time() - started_s >= STEADY_S else min(wait_s * 2, LONGEST_WAIT_S)
+            await asyncio.sleep(wait_s)
+
+    def permit(self, consult_id: str, bed: str) -> None:
+        """The consult was accepted: the camera may answer its offers."""
+        permit = self._permits[consult_id] = Permit(consult_id, bed)
+        self._send(permit)
+
+    def forget(self, consult_id: str) -> None:
+        """The consult is over: the camera is let go."""
+        if self._permits.pop(consult_id, None) is not None:
+            self._send(Forget(consult_id))
+
+    def step(self, step: Step) -> None:
+        """Hand a step of signalling to the camera; while the child is away the hub's page offers again later."""
+        self._send(step)
+
+    def wants_vitals(self, bed: str) -> bool:
+        """True while a consult of this bed is accepted: cheap to ask before a message is made."""
+        return any(permit.bed == bed for permit in self._permits.values())
+
+    def vitals(self, bed: str, message: str) -> None:
+        """Send a `readings` or `wave` message (JSON text) to the browsers that watch this bed; dropped if none."""
+        if self.wants_vitals(bed):
+            self._send(Vitals(bed, message))
+
+    def _send(self, line: Line) -> None:
+        stdin = self._process.stdin if self._process else None
+        if stdin is None or stdin.is_closing():
+            return
+        if isinstance(line, Vitals) and stdin.transport.get_write_buffer_size() > BACKLOG_LIMIT_BYTES:
+            return
+        stdin.write(pack(line))
+
+    async def _run_once(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "edge_node.consult",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_LIMIT_BYTES,
+        )
+        self._process = process
+        try:
+            self._send(self._settings)
+            for permit in self._permits.values():
+                self._send(permit)
+            await self._read(process)
+            _log.warning("consult process ended", exit_code=await process.wait())
+        finally:
+            self._process = None
+            await _stop(process)
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                raw = await process.stdout.readline()
+                line = unpack(raw) if raw else None
+            except ValueError:
+                continue
+            if line is None:
+                return
+            if isinstance(line, Step):
+                self._say(line)
+            else:
+                _log.info("consult process is ready", pid=process.pid)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await process.wait()
+            return
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+def _restarting(consult_id: str) -> Step:
+    report = {
+        "camera": "restarting",
+        "reason": {
+            "zh": "会诊程序正在重启，画面马上恢复",
+            "en": "Restarting; the picture comes back",
+        },
+        "rung": None,
+        "why": None,
+        "fps": 0,
+        "microphone": False,
+    }
+    return Step(consult_id, "state", json.dumps(report, ensure_ascii=False))
+
+
+def settings_from(config: EdgeConfig) -> Configure:
+    """Return what the child may use, from the node's configuration; a relative file is beside the buffer folder's."""
+    cameras = {device.bed: device.source for device in config.devices if device.family == "camera" and device.bed}
+    for device in config.devices:
+        if device.device == config.consult.camera:
+            cameras[""] = device.source
+    return Configure(
+        cameras={bed: _absolute(source) for bed, source in cameras.items()},
+        microphone=_absolute(config.consult.microphone),
+        ice_servers=list(config.consult.ice_servers),
+        top_rung=config.consult.top_rung,
+    )
+
+
+def has_camera(settings: Configure, bed: str) -> bool:
+    """True where a consult at this bed has a picture."""
+    return bool(settings.cameras.get(bed) or settings.cameras.get(""))
+
+
+def _absolute(source: str) -> str:
+    if not source or "://" in source or source.startswith("alsa:"):
+        return source
+    return str(Path(source).absolute())
