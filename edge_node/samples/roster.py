@@ -1,0 +1,107 @@
+"""Who is who at this site: persons, beds, devices and accounts, as the fold of the site's events.  Pure.
+
+The hub's order wins (decision 5); what was proposed here and is not ordered yet lies on top, so that the site
+works with the hub gone.  A refused event changes nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from telemed.v1 import event_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person known at the site."""
+
+    person_id: str
+    facts: event_pb2.PersonRegistered
+
+    @property
+    def name(self) -> str:
+        """Family name before given name, as on Chinese screens."""
+        return f"{self.facts.family_name}{self.facts.given_name}"
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """Values of all identifiers, without their authority."""
+        return tuple(identifier.value for identifier in self.facts.identifiers)
+
+    def age_years(self, today: date) -> int | None:
+        """Whole years of age, or None where the date of birth is not known."""
+        try:
+            born = date.fromisoformat(self.facts.birth_date)
+        except ValueError:
+            return None
+        return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+
+
+@dataclass(slots=True)
+class Roster:
+    """The present of the site's persons, beds, devices and accounts."""
+
+    persons: dict[str, Person] = field(default_factory=dict)
+    beds: dict[str, str] = field(default_factory=dict)
+    """Bed code to the id of the person in it; an empty bed is absent."""
+    devices: dict[str, event_pb2.DevicePlaced] = field(default_factory=dict)
+    accounts: dict[str, event_pb2.AccountSet] = field(default_factory=dict)
+    nodes: dict[str, event_pb2.NodeDescribed] = field(default_factory=dict)
+    versions: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Version of each aggregate as the hub ordered it."""
+
+    def occupant(self, bed: str) -> Person | None:
+        """Who lies in a bed."""
+        return self.persons.get(self.beds.get(bed, ""))
+
+    def beds_of(self, caregiver: str) -> set[str]:
+        """Beds in which a caregiver's own person lies."""
+        return {bed for bed, person_id in self.beds.items() if self._caregiver_of(person_id) == caregiver and caregiver}
+
+    def version(self, aggregate_type: str, aggregate_id: str) -> int:
+        """Version that a new event about this aggregate has seen; 0 for a new one."""
+        return self.versions.get((aggregate_type, aggregate_id), 0)
+
+    def _caregiver_of(self, person_id: str) -> str:
+        person = self.persons.get(person_id)
+        return person.facts.caregiver if person is not None else ""
+
+    def order(self, ordered: event_pb2.OrderedEvent) -> None:
+        """Take one event as the hub ordered it."""
+        event = ordered.event
+        self.versions[event.aggregate_type, event.aggregate_id] = ordered.version
+        if not ordered.refused:
+            self.take(event)
+
+    def take(self, event: event_pb2.Event) -> None:
+        """Take the content of one event; events about other things are passed over."""
+        key, body = event.aggregate_id, event.WhichOneof("body")
+        if body == "person_registered":
+            self.persons[key] = Person(key, event.person_registered)
+        elif body == "bed_assigned":
+            self.beds = {bed: who for bed, who in self.beds.items() if who != event.bed_assigned.person_id}
+            self.beds[key] = event.bed_assigned.person_id
+        elif body == "bed_vacated":
+            self.beds.pop(key, None)
+        elif body == "device_placed":
+            self.devices[key] = event.device_placed
+        elif body == "account_set":
+            self.accounts[event.account_set.username] = event.account_set
+        elif body == "node_described":
+            self.nodes[key] = event.node_described
+
+
+def build(ordered: Iterable[event_pb2.OrderedEvent], pending: Iterable[event_pb2.Event]) -> Roster:
+    """Return the roster that the ordered log and the proposals not yet ordered describe."""
+    roster = Roster()
+    for row in ordered:
+        roster.order(row)
+    for event in pending:
+        roster.take(event)
+    return roster
+
+
+def identifiers_by_bed(roster: Roster) -> Mapping[str, tuple[str, ...]]:
+    """Return the identifiers of each occupied bed's person."""
+    found = {bed: roster.occupant(bed) for bed in roster.beds}
+    return {bed: person.identifiers for bed, person in found.items() if person is not None}
