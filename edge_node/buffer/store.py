@@ -31,6 +31,7 @@ from edge_node.samples.measurement import Intake, NumericSet, Stored
 ALARM_STREAM = "node/alarm"
 SWEEP_EVERY_S = 300
 RATE_WINDOW_S = 600
+RATE_SAMPLE_S = 5
 MIB = 1024 * 1024
 
 log = structlog.get_logger(__name__)
@@ -197,7 +198,8 @@ class Buffer:
     def hours_left(self) -> float | None:
         """Return how long the room lasts at the rate of the last ten minutes; None until it is known."""
         now_s = time.monotonic()
-        self._growth.append((now_s, sum(file.grown_bytes for file in self._files.values())))
+        if not self._growth or now_s - self._growth[-1][0] >= RATE_SAMPLE_S:
+            self._growth.append((now_s, sum(file.grown_bytes for file in self._files.values())))
         while now_s - self._growth[0][0] > RATE_WINDOW_S:
             self._growth.popleft()
         (first_s, first), (last_s, last) = self._growth[0], self._growth[-1]

@@ -1,0 +1,208 @@
+"""The link over MQTT with paho: one client a connection, clean sessions, QoS 1 for flow control alone."""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import paho.mqtt.client as paho
+import structlog
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from telemed.topics import Down, NodeAddress, Up
+
+from edge_node.config import UplinkConfig
+from edge_node.errors import ConfigRefused, LinkDown
+from edge_node.uplink import backoff
+from edge_node.uplink.link import Connect, Link, LinkEvents
+
+KEEPALIVE_S = 10
+CONNECT_LIMIT_S = 5.0
+INFLIGHT_LIMIT = 200
+"""Above the windows of the pump, which alone hold back."""
+
+log = structlog.get_logger(__name__)
+
+
+def connector(config: UplinkConfig, address: NodeAddress) -> Connect:
+    """Return how this node's connections to its broker are made.
+
+    Raises:
+        ConfigRefused: the file with the secret cannot be read.
+    """
+    try:
+        secret = config.secret_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigRefused(f"uplink.secret_file {config.secret_file}: {error}") from error
+
+    def connect(name: str, listens: bool, events: LinkEvents) -> Link:
+        return MqttLink(config, Identity(address, name, secret), listens, events)
+
+    return connect
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who connects: client id `<node>.<connection>`, user name = node."""
+
+    address: NodeAddress
+    connection: str
+    secret: str = field(repr=False)
+
+
+class MqttLink:
+    """One connection `<node>.<name>`; its network loop is a thread of paho's, bridged to the event loop."""
+
+    def __init__(self, config: UplinkConfig, identity: Identity, listens: bool, events: LinkEvents) -> None:
+        self._config = config
+        self._identity = identity
+        self._address = address = identity.address
+        self._name = identity.connection
+        self._filters = [(address.down(down), 1) for down in Down] if listens else []
+        self._events = events
+        self._client: paho.Client | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether `publish` has a connection to use."""
+        return self._client is not None
+
+    def publish(self, what: Up, payload: bytes) -> bool:
+        """Hand a message to paho's thread; False if there is no connection."""
+        if self._client is None:
+            return False
+        info = self._client.publish(self._address.up(what), payload, qos=1)
+        return info.rc == paho.MQTT_ERR_SUCCESS
+
+    async def run(self) -> None:
+        """Connect, and connect again with growing waits, until cancelled; logs the first failure and recovery."""
+        failures = 0
+        while True:
+            try:
+                await self._session(was_down=failures > 0)
+                failures = 1
+            except LinkDown as failure:
+                failures += 1
+                if failures == 1:
+                    log.warning("uplink.down", connection=self._name, reason=str(failure))
+            await asyncio.sleep(
+                backoff.wait_s(failures, self._config.first_retry_s, self._config.longest_retry_s, random.random)
+            )
+
+    async def _session(self, *, was_down: bool) -> None:
+        """Hold one connection until it is lost.
+
+        Raises:
+            LinkDown: it could not be made.
+        """
+        conversation = _Conversation(self._events.on_message, len(self._address.down_prefix))
+        client = self._new_client(conversation)
+        try:
+            await self._open(client, conversation)
+            self._client = client
+            if was_down:
+                log.info("uplink.up", connection=self._name)
+            self._events.on_up()
+            reason = await conversation.lost
+            log.warning("uplink.lost", connection=self._name, reason=reason)
+        finally:
+            if self._client is not None:
+                self._client = None
+                self._events.on_down()
+            client.disconnect()
+            await asyncio.to_thread(client.loop_stop)
+
+    async def _open(self, client: paho.Client, conversation: "_Conversation") -> None:
+        config = self._config
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S * 2):
+                await asyncio.to_thread(client.connect, config.broker_host, config.broker_port, KEEPALIVE_S)
+                client.loop_start()
+                await conversation.accepted
+                if self._filters:
+                    client.subscribe(self._filters)
+                    await conversation.subscribed
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            raise LinkDown(f"{config.broker_host}:{config.broker_port}: {error}") from error
+
+    def _new_client(self, conversation: "_Conversation") -> paho.Client:
+        node = self._address.node
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{node}.{self._name}",
+            clean_session=True,
+            # A lost connection is given up with all that paho still holds: the pump sends again what counts.
+            reconnect_on_failure=False,
+        )
+        client.username_pw_set(node, self._identity.secret)
+        client.connect_timeout = CONNECT_LIMIT_S
+        client.max_inflight_messages_set(INFLIGHT_LIMIT)
+        client.on_socket_open = _send_at_once
+        client.on_connect = conversation.on_connect
+        client.on_subscribe = conversation.on_subscribe
+        client.on_disconnect = conversation.on_disconnect
+        client.on_message = conversation.on_message
+        return client
+
+
+class _Conversation:
+    """Carries paho's callbacks, made on its thread, over to the event loop."""
+
+    def __init__(self, tell: Callable[[Down, bytes], None], prefix_length: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tell = tell
+        self._prefix_length = prefix_length
+        self.accepted: asyncio.Future[None] = self._loop.create_future()
+        self.subscribed: asyncio.Future[None] = self._loop.create_future()
+        self.lost: asyncio.Future[str] = self._loop.create_future()
+
+    def on_connect(
+        self, _client: paho.Client, _data: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _: Properties | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(_settle, self.accepted, reason.is_failure, str(reason))
+
+    def on_subscribe(
+        self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _: Properties | None
+    ) -> None:
+        refused = any(reason.is_failure for reason in reasons)
+        self._loop.call_soon_threadsafe(_settle, self.subscribed, refused, "subscription refused")
+
+    def on_disconnect(
+        self, _client: paho.Client, _data: Any, _flags: paho.DisconnectFlags, reason: ReasonCode, _: Properties | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._end, str(reason))
+
+    def on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        self._loop.call_soon_threadsafe(self._hear, message.topic, bytes(message.payload))
+
+    def _hear(self, topic: str, payload: bytes) -> None:
+        try:
+            down = Down(topic[self._prefix_length :])
+        except ValueError:
+            return  # a later hub may say more than this node understands
+        self._tell(down, payload)
+
+    def _end(self, reason: str) -> None:
+        for waiting in (self.accepted, self.subscribed):
+            _settle(waiting, True, reason)
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+
+def _settle(future: "asyncio.Future[None]", refused: bool, reason: str) -> None:
+    if future.done():
+        return
+    if refused:
+        future.set_exception(ConnectionRefusedError(reason))
+        future.exception()  # marked as seen: nobody need be waiting for it
+    else:
+        future.set_result(None)
+
+
+def _send_at_once(_client: paho.Client, _data: Any, opened: Any) -> None:
+    if isinstance(opened, socket.socket):
+        # Small packets one after the other would else wait for the acknowledgement of the first.
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

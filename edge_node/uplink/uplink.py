@@ -1,0 +1,262 @@
+"""Joins links, pumps and presence to the one uplink of a node."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import structlog
+from google.protobuf.message import DecodeError
+from telemed.topics import CONNECTIONS, STORED, Down, NodeAddress, Up
+from telemed.v1 import event_pb2, uplink_pb2
+from telemed.wire import WIRE_VERSION
+
+from edge_node.buffer.store import Buffer
+from edge_node.config import UplinkConfig
+from edge_node.errors import BufferFailure
+from edge_node.uplink import mqtt, presence
+from edge_node.uplink.link import Connect, LinkEvents
+from edge_node.uplink.presence import LinkView, OffsetEstimate
+from edge_node.uplink.pump import Pump
+
+WATCH_EVERY_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def _nothing(_: object) -> None:
+    """Take no notice."""
+
+
+def _none() -> Sequence[uplink_pb2.DeviceState]:
+    return ()
+
+
+def _no_stuck() -> Sequence[uplink_pb2.Stuck]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the uplink tells the node and asks of it; all called on the event loop, none may block."""
+
+    on_events: Callable[[list[event_pb2.OrderedEvent]], None] = _nothing
+    """Events of the site's log newly stored here, in order; after a restart read the log instead."""
+    on_signal: Callable[[uplink_pb2.Signal], None] = _nothing
+    on_link: Callable[[LinkView], None] = _nothing
+    """The state of the link changed."""
+    devices: Callable[[], Sequence[uplink_pb2.DeviceState]] = _none
+    """State of every device, for the presence message."""
+    stuck: Callable[[], Sequence[uplink_pb2.Stuck]] = _no_stuck
+    """What cannot go on and why, for the presence message."""
+
+
+class Uplink:
+    """The node's way to the hub; `run` holds it, `link` says how it stands."""
+
+    def __init__(
+        self,
+        config: UplinkConfig,
+        buffer: Buffer,
+        address: NodeAddress,
+        callbacks: Callbacks | None = None,
+        *,
+        connect: Connect | None = None,
+    ) -> None:
+        """Prepare the connections without opening them.
+
+        Raises:
+            ConfigRefused: the file with the node's secret cannot be read.
+        """
+        self._config = config
+        self._buffer = buffer
+        self._address = address
+        self._callbacks = callbacks or Callbacks()
+        self._offset = OffsetEstimate()
+        self._heard_s: float | None = None
+        self._heard_ns = 0
+        self._greeted = False
+        self._event_cursor = 0
+        self._state: presence.LinkState = "never"
+        self._since_ns = time.time_ns()
+        self._messages: asyncio.Queue[tuple[Down, bytes]] = asyncio.Queue()
+        connect = connect or mqtt.connector(config, address)
+        self._links = {up: connect(CONNECTIONS[up], up is Up.CARE, self._events_of(up)) for up in STORED}
+        self._pumps = {
+            up: Pump(up, buffer, self._links[up].publish, resend_after_s=config.resend_after_s) for up in STORED
+        }
+
+    @property
+    def link(self) -> LinkView:
+        """How things stand with the hub now."""
+        best = self._offset.best()
+        return LinkView(
+            state=self._state,
+            since_ns=self._since_ns,
+            last_hub_ns=self._heard_ns,
+            caught_up_to_ns=presence.caught_up_to_ns(self._buffer.waiting(), time.time_ns()),
+            hub_offset_ms=round(best.offset_ms) if best else None,
+        )
+
+    def send_signal(self, signal: uplink_pb2.Signal) -> bool:
+        """Send a step of consult signalling; False if there is no connection: signals are not kept."""
+        return self._links[Up.CARE].publish(Up.SIGNAL, signal.SerializeToString())
+
+    async def run(self) -> None:
+        """Hold the connections and carry everything both ways, until cancelled."""
+        self._event_cursor = await self._buffer.event_cursor()
+        self._buffer.on_stored.append(self._stored)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for up in STORED:
+                    group.create_task(self._links[up].run(), name=f"link-{up}")
+                    group.create_task(self._pumps[up].run(), name=f"pump-{up}")
+                group.create_task(self._listen(), name="uplink-listen")
+                group.create_task(self._beat(), name="uplink-beat")
+                group.create_task(self._watch(), name="uplink-watch")
+        finally:
+            self._buffer.on_stored.remove(self._stored)
+
+    def _events_of(self, up: Up) -> LinkEvents:
+        return LinkEvents(
+            on_up=lambda: self._link_up(up),
+            on_down=lambda: self._link_down(up),
+            on_message=lambda down, payload: self._messages.put_nowait((down, payload)),
+        )
+
+    def _link_up(self, up: Up) -> None:
+        if up is Up.CARE:
+            self._greeted = False
+            self._say_hello()
+        self._open_ways()
+
+    def _link_down(self, up: Up) -> None:
+        self._pumps[up].close()
+
+    def _open_ways(self) -> None:
+        """Open the pumps that may send: alarms as soon as there is a link, the rest once the hub was heard."""
+        for up, pump in self._pumps.items():
+            may_send = self._links[up].is_up and (self._greeted or up is Up.ALARM)
+            if may_send and not pump.is_open:
+                pump.open()
+
+    def _stored(self, up: Up) -> None:
+        self._pumps[up].wake()
+
+    async def _listen(self) -> None:
+        failing = False
+        while True:
+            down, payload = await self._messages.get()
+            self._hear()
+            try:
+                await self._take(down, payload)
+                failing = False
+            except DecodeError:
+                log.warning("uplink.unreadable", what=down.value, size=len(payload))
+            except BufferFailure as failure:
+                if not failing:
+                    log.warning("uplink.buffer-failed", code=failure.code)
+                failing = True
+
+    def _hear(self) -> None:
+        self._heard_s, self._heard_ns = time.monotonic(), time.time_ns()
+        if not self._greeted:
+            self._greeted = True
+            self._open_ways()
+        self._judge()
+
+    async def _take(self, down: Down, payload: bytes) -> None:
+        if down is Down.RECEIPT:
+            message = uplink_pb2.Receipts.FromString(payload)
+            for pump in self._pumps.values():
+                await pump.take(message.receipts, message.hub_unix_ns, message.window_hint)
+        elif down is Down.EVENTS:
+            await self._take_events(event_pb2.EventPage.FromString(payload))
+        elif down is Down.PRESENCE:
+            self._take_presence(uplink_pb2.HubPresence.FromString(payload))
+        else:
+            self._callbacks.on_signal(uplink_pb2.Signal.FromString(payload))
+
+    async def _take_events(self, page: event_pb2.EventPage) -> None:
+        applied = await self._buffer.apply_page(page)
+        if applied:
+            self._event_cursor = applied[-1].site_seq
+            self._callbacks.on_events(applied)
+        if applied and page.head <= self._event_cursor:
+            self._say_presence()
+        elif applied or (page.events and page.events[0].site_seq > self._event_cursor + 1):
+            self._say_hello()
+
+    def _take_presence(self, message: uplink_pb2.HubPresence) -> None:
+        self._offset.take(message, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())
+        best = self._offset.best()
+        if best:
+            clock = self._buffer.clock
+            clock.offset_ms, clock.offset_error_ms = round(best.offset_ms), round(best.round_trip_ms / 2) + 1
+        if message.event_head > self._event_cursor:
+            self._say_hello()
+
+    async def _beat(self) -> None:
+        while True:
+            if not self._greeted:
+                self._say_hello()
+            self._say_presence()
+            await asyncio.sleep(self._config.presence_every_s)
+
+    async def _watch(self) -> None:
+        while True:
+            self._judge()
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    def _judge(self) -> None:
+        """Bring the state of the link up to date and tell of a change."""
+        now_ns = time.time_ns()
+        heard_ago_s = None if self._heard_s is None else time.monotonic() - self._heard_s
+        oldest_ns = self._buffer.waiting()[Up.VITALS].oldest_ns
+        lag_ns = now_ns - oldest_ns if oldest_ns else 0
+        state = presence.link_state(
+            heard_ago_s, self._config.silence_after_s, self._offset.last_round_trip_ms(), lag_ns
+        )
+        if state == "lost" and self._greeted:
+            # Whoever comes back is greeted again: it may be another hub, or one without its last hour.
+            self._greeted = False
+            for up, pump in self._pumps.items():
+                if up is not Up.ALARM:
+                    pump.close()
+        if state != self._state:
+            log.info("uplink.state", state=state, before=self._state)
+            self._state, self._since_ns = state, now_ns
+            self._callbacks.on_link(self.link)
+
+    def _say_hello(self) -> None:
+        states = [state for up in STORED for state in self._buffer.streams(up).values()]
+        hello = uplink_pb2.Hello(
+            node=self._address.node,
+            streams=[
+                uplink_pb2.StreamState(
+                    stream=state.stream, epoch=state.epoch, next_seq=state.next_seq, acked=state.acked
+                )
+                for state in states
+            ],
+            event_cursor=self._event_cursor,
+            software_version=version("yuanzhen"),
+            wire_version=WIRE_VERSION,
+        )
+        self._links[Up.CARE].publish(Up.HELLO, hello.SerializeToString())
+
+    def _say_presence(self) -> None:
+        now_ns = time.time_ns()
+        waiting = self._buffer.waiting()
+        hours = self._buffer.hours_left()
+        message = uplink_pb2.Presence(
+            at_unix_ns=now_ns,
+            boottime_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            waiting=presence.waiting_messages(waiting),
+            buffer_hours=-1 if hours is None else hours,
+            stuck=self._callbacks.stuck(),
+            event_cursor=self._event_cursor,
+            caught_up_to_unix_ns=presence.caught_up_to_ns(waiting, now_ns),
+            devices=self._callbacks.devices(),
+        )
+        self._links[Up.CARE].publish(Up.PRESENCE, message.SerializeToString())
