@@ -1,7 +1,6 @@
 """The sample store as first released: streams, records, watermarks, dead letters, trends."""
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "samples_0001"

@@ -1,0 +1,143 @@
+"""Measurements as received: taking in, and reading by stream and measurement time.
+
+All functions take a connection; those that write run in the writer thread, in one transaction with the
+watermark.  A record is stored once, whatever way and however often it arrives.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+from telemed.topics import NodeAddress
+from telemed.wire import Record, Stamp
+
+from cloud_hub.store import dialect
+from cloud_hub.store.intake import Ledger
+from cloud_hub.store.schema import record, samples_dead_letter, samples_stream, samples_watermark
+from cloud_hub.store.streams import Incoming, StreamKey, Streams, epoch_text
+
+_NS_PER_DAY = 86_400 * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """A stream that something arrived of."""
+
+    id: int
+    address: NodeAddress
+    name: str
+    device: str
+
+    @property
+    def kind(self) -> str:
+        """Last part of the name: "numeric" or "wave"."""
+        return self.name.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as stored, with the stream it belongs to and both of its times."""
+
+    stream_id: int
+    measured_ns: int
+    received_ns: int
+    record: Record
+    """Its stream name is empty: `stream_id` says which."""
+
+
+class SampleLedger(Ledger):
+    """The sample store as the intake sees it."""
+
+    def __init__(self) -> None:
+        super().__init__(Streams(samples_stream, samples_watermark), record, samples_dead_letter)
+
+    def row(self, incoming: Incoming, key: StreamKey, received_ns: int) -> dialect.Row:
+        """Return the row to store for a record."""
+        item, stamp = incoming.record, incoming.record.stamp
+        return {
+            "stream_id": key[0],
+            "epoch": key[1],
+            "seq": item.seq,
+            "edge_day": stamp.wall_ns // _NS_PER_DAY,
+            "kind": item.kind,
+            "schema": item.schema,
+            "codec": item.codec,
+            "crc": item.crc,
+            "wall_ns": stamp.wall_ns,
+            "mono_ns": stamp.mono_ns,
+            "boot": stamp.boot,
+            "offset_ms": stamp.offset_ms,
+            "offset_error_ms": stamp.offset_error_ms,
+            "measured_ns": incoming.measured_ns,
+            "received_ns": received_ns,
+            "payload": item.payload,
+        }
+
+
+def streams_of(connection: Connection, site: str, devices: Sequence[str] = ()) -> list[StoredStream]:
+    """Return the streams of a site, of these devices only if any are named."""
+    c = samples_stream.c
+    query = select(samples_stream).where(c.site == site).order_by(c.id)
+    if devices:
+        query = query.where(c.device.in_(list(devices)))
+    return [
+        StoredStream(row.id, NodeAddress(row.region, row.site, row.node), row.name, row.device)
+        for row in connection.execute(query)
+    ]
+
+
+def records_between(
+    connection: Connection,
+    stream_ids: Sequence[int],
+    from_ns: int,
+    to_ns: int,
+    limit: int,
+    newest_first: bool = False,
+) -> list[StoredRecord]:
+    """Return records measured in [from_ns, to_ns), by measurement time, then number; at most `limit`."""
+    c = record.c
+    order = (c.measured_ns.desc(), c.seq.desc()) if newest_first else (c.measured_ns, c.seq)
+    query = (
+        select(record)
+        .where(c.stream_id.in_(list(stream_ids)), c.measured_ns >= from_ns, c.measured_ns < to_ns)
+        .order_by(*order)
+        .limit(limit)
+    )
+    return [_stored(row) for row in connection.execute(query)]
+
+
+def newest_of(
+    connection: Connection, stream_ids: Sequence[int], limit: int = 1, before_ns: int | None = None
+) -> list[StoredRecord]:
+    """Return the `limit` newest records of each stream by measurement time, newest first within a stream.
+
+    Args:
+        connection: any.
+        stream_ids: streams to look at.
+        limit: records of each stream.
+        before_ns: only what was measured before this, if given; a device with a clock in the future
+            would otherwise hide the rest.
+    """
+    c = record.c
+    found: list[StoredRecord] = []
+    for stream_id in stream_ids:
+        query = select(record).where(c.stream_id == stream_id).order_by(c.measured_ns.desc(), c.seq.desc())
+        if before_ns is not None:
+            query = query.where(c.measured_ns < before_ns)
+        found.extend(_stored(row) for row in connection.execute(query.limit(limit)))
+    return found
+
+
+def record_by_key(connection: Connection, stream_id: int, epoch: int, seq: int) -> StoredRecord | None:
+    """Return one record by its identity, None if it is not stored."""
+    c = record.c
+    query = select(record).where(c.stream_id == stream_id, c.epoch == epoch_text(epoch), c.seq == seq)
+    row = connection.execute(query).first()
+    return None if row is None else _stored(row)
+
+
+def _stored(row: Row[Any]) -> StoredRecord:
+    stamp = Stamp(row.wall_ns, row.mono_ns, row.boot, row.offset_ms, row.offset_error_ms)
+    item = Record("", row.kind, row.schema, row.codec, int(row.epoch, 16), row.seq, stamp, row.payload, row.crc)
+    return StoredRecord(row.stream_id, row.measured_ns, row.received_ns, item)

@@ -1,0 +1,127 @@
+"""Streams and their watermarks in one database, remembered by its one writer.
+
+A stream is (node, device, kind), without the patient (decision 2).  An epoch is a life of the edge's file.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Table, select
+from telemed.topics import NodeAddress
+from telemed.wire import Record
+
+from cloud_hub.store import dialect
+from cloud_hub.store.watermarks import Watermark
+
+StreamKey = tuple[int, str]
+"""Row of the stream, epoch as 16 hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One record as it arrived, with what the check found."""
+
+    address: NodeAddress
+    record: Record
+    measured_ns: int
+    """Measurement time of the payload; the record's own stamp where the payload has none."""
+    refusal: str = ""
+    """Code of telemed.errors: the record goes to the dead letters, and is counted all the same."""
+
+
+def epoch_text(epoch: int) -> str:
+    """Return an epoch as it is stored: 64 bits do not fit a signed column."""
+    return f"{epoch:016x}"
+
+
+class Streams:
+    """Looks up streams and watermarks once, then remembers them; used by the writer thread alone."""
+
+    def __init__(self, stream: Table, watermark: Table) -> None:
+        self._stream = stream
+        self._watermark = watermark
+        self._ids: dict[tuple[NodeAddress, str], int] = {}
+        self._marks: dict[StreamKey, Watermark] = {}
+
+    def forget(self) -> None:
+        """Drop what is remembered; called after a transaction that did not commit."""
+        self._ids.clear()
+        self._marks.clear()
+
+    def stream_id(self, connection: Connection, address: NodeAddress, name: str, now_ns: int) -> int:
+        """Return the row of a stream, made if it is new."""
+        known = self._ids.get((address, name))
+        if known is None:
+            known = find_stream(connection, self._stream, address, name) or self._make(
+                connection, address, name, now_ns
+            )
+            self._ids[(address, name)] = known
+        return known
+
+    def watermark(self, connection: Connection, key: StreamKey) -> Watermark:
+        """Return the watermark of (stream, epoch); the empty one if nothing was stored yet."""
+        mark = self._marks.get(key)
+        if mark is None:
+            mark = read_watermark(connection, self._watermark, key)
+            self._marks[key] = mark
+        return mark
+
+    def put(self, connection: Connection, marks: Mapping[StreamKey, Watermark], now_ns: int) -> None:
+        """Store new watermarks, in the transaction that stores their records."""
+        rows = [
+            {
+                "stream_id": key[0],
+                "epoch": key[1],
+                "contig": mark.contig,
+                "max": mark.max,
+                "gaps": json.dumps(mark.gaps),
+                "quarantined": mark.is_quarantined,
+                "updated_ns": now_ns,
+            }
+            for key, mark in sorted(marks.items())
+        ]
+        dialect.upsert(connection, self._watermark, rows, ("stream_id", "epoch"))
+        self._marks.update(marks)
+
+    def _make(self, connection: Connection, address: NodeAddress, name: str, now_ns: int) -> int:
+        row = {
+            "region": address.region,
+            "site": address.site,
+            "node": address.node,
+            "name": name,
+            "device": name.partition("/")[0],
+            "first_seen_ns": now_ns,
+        }
+        made = connection.execute(self._stream.insert().values(row).returning(self._stream.c.id))
+        return int(made.scalar_one())
+
+
+def find_stream(connection: Connection, stream: Table, address: NodeAddress, name: str) -> int | None:
+    """Return the row of a stream, None if nothing of it ever arrived."""
+    c = stream.c
+    return connection.execute(
+        select(c.id).where(c.region == address.region, c.site == address.site, c.node == address.node, c.name == name)
+    ).scalar_one_or_none()
+
+
+def read_watermark(connection: Connection, watermark: Table, key: StreamKey) -> Watermark:
+    """Return the watermark as stored; the empty one if nothing was stored yet."""
+    c = watermark.c
+    row = connection.execute(
+        select(c.contig, c.max, c.gaps, c.quarantined).where(c.stream_id == key[0], c.epoch == key[1])
+    ).one_or_none()
+    if row is None:
+        return Watermark()
+    gaps = tuple((int(first), int(last)) for first, last in json.loads(row.gaps))
+    return Watermark(row.contig, row.max, gaps, bool(row.quarantined))
+
+
+def watermark_of(
+    connection: Connection, stream: Table, watermark: Table, address: NodeAddress, name_epoch: tuple[str, int]
+) -> Watermark | None:
+    """Return the watermark of a stream by its name, None if nothing of the stream ever arrived here."""
+    stream_id = find_stream(connection, stream, address, name_epoch[0])
+    if stream_id is None:
+        return None
+    return read_watermark(connection, watermark, (stream_id, epoch_text(name_epoch[1])))

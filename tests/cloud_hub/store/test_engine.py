@@ -1,0 +1,110 @@
+"""The engine: one writer, readers that see commits, forward-only migrations, both databases."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, func, select, text
+
+from cloud_hub.errors import StoreFailure
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE, SAMPLES, audit, person, record
+
+ROW = {"at_ns": 1, "actor": "a", "role": "r", "action": "x", "object": "o", "result": "ok", "region": "", "site": ""}
+
+
+def differences(database: Database) -> list[Any]:
+    def compare(connection: Connection) -> list[Any]:
+        def ours(name: str | None, kind: str, _parents: object) -> bool:
+            return not (kind == "table" and name in ("alembic_version", "record_default"))
+
+        options = {"compare_type": True, "include_name": ours}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), database.metadata))
+
+    return database.read_blocking(compare)
+
+
+def test_the_migrated_sample_store_is_what_the_schema_says(samples_db: Database) -> None:
+    assert differences(samples_db) == []
+
+
+def test_the_migrated_care_store_is_what_the_schema_says(care_db: Database) -> None:
+    assert differences(care_db) == []
+
+
+def test_a_missing_column_would_be_noticed(care_db: Database) -> None:
+    care_db.write_blocking(lambda connection: connection.execute(text("ALTER TABLE audit DROP COLUMN result")))
+    assert [change[0] for change in differences(care_db)] == ["add_column"]
+
+
+def test_migrating_twice_changes_nothing(care_db: Database) -> None:
+    care_db.migrate()
+    assert differences(care_db) == []
+
+
+def test_a_store_written_by_a_newer_version_is_refused_with_a_hint(care_db: Database) -> None:
+    care_db.write_blocking(lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'care_9999'")))
+    with pytest.raises(StoreFailure, match="newer version"):
+        care_db.migrate()
+
+
+@pytest.mark.anyio
+async def test_what_is_written_is_read_by_others_after_the_commit(care_db: Database) -> None:
+    await care_db.write(lambda connection: connection.execute(audit.insert().values(ROW)))
+    assert await care_db.read(lambda c: c.execute(select(func.count()).select_from(audit)).scalar_one()) == 1
+
+
+@pytest.mark.anyio
+async def test_work_that_fails_leaves_nothing_behind(care_db: Database) -> None:
+    def half(connection: Connection) -> None:
+        connection.execute(audit.insert().values(ROW))
+        raise LookupError("stopped half-way")
+
+    with pytest.raises(LookupError):
+        await care_db.write(half)
+    assert await care_db.read(lambda c: c.execute(select(func.count()).select_from(audit)).scalar_one()) == 0
+
+
+@pytest.mark.anyio
+async def test_a_reader_cannot_write(care_db: Database) -> None:
+    with pytest.raises(StoreFailure):
+        await care_db.read(lambda connection: connection.execute(audit.insert().values(ROW)))
+
+
+@pytest.mark.anyio
+async def test_a_failure_quotes_no_values(care_db: Database) -> None:
+    row = {"person_id": "1", "family_name": "secret-name", "region": "r"}
+    with pytest.raises(StoreFailure) as caught:
+        await care_db.write(lambda connection: connection.execute(person.insert().values(row)))
+    assert "secret-name" not in str(caught.value)
+    assert not caught.value.is_passing
+
+
+def test_sqlite_commits_are_synced_and_in_wal(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'care.db'}", CARE, "care")
+    database.migrate()
+
+    def settings(connection: Connection) -> tuple[object, ...]:
+        return tuple(connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("synchronous", "journal_mode"))
+
+    assert database.write_blocking(settings) == (2, "wal")
+    database.close()
+    assert not (tmp_path / "care.db-wal").exists()
+
+
+@pytest.mark.postgres
+def test_a_record_with_a_wrong_clock_lands_in_the_default_partition(postgres_url: str) -> None:
+    database = Database(f"{postgres_url}yz_template", SAMPLES, "samples")
+    names = [column.name for column in record.columns if column.name not in ("epoch", "payload")]
+    row = dict.fromkeys(names, 1) | {"epoch": "0" * 16, "payload": b"", "edge_day": 99999}
+
+    def attempt(connection: Connection) -> int:
+        connection.execute(record.insert().values(row))
+        count = connection.execute(text("SELECT count(*) FROM record_default")).scalar_one()
+        connection.rollback()
+        return int(count)
+
+    assert database.write_blocking(attempt) == 1
+    database.close()
