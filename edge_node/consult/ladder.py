@@ -123,7 +123,15 @@ def _after_bad(ladder: Ladder, sample: LinkSample, cause: Cause) -> Ladder:
         return bad
     failed_climb = sample.at_s - ladder.climbed_s < TRIAL_S
     hold_s = min(ladder.hold_s * 2, LONGEST_HOLD_S) if failed_climb else ladder.hold_s
-    return replace(bad, index=ladder.index + 1, cause=cause, bad_in_a_row=0, changed_s=sample.at_s, hold_s=hold_s)
+    return replace(
+        bad,
+        index=ladder.index + 1,
+        cause=cause,
+        bad_in_a_row=0,
+        changed_s=sample.at_s,
+        climbed_s=float("-inf"),
+        hold_s=hold_s,
+    )
 
 
 def _after_good(ladder: Ladder, sample: LinkSample) -> Ladder:
