@@ -31,8 +31,22 @@ class Receipt:
         """Whether the hub is known to have this number."""
         if seq <= self.contig:
             return True
-        known_to = self.gaps[-1][1] if len(self.gaps) >= GAP_LIMIT else self.max
-        return seq <= known_to and not any(first <= seq <= last for first, last in self.gaps)
+        return seq <= self.known_to and not any(first <= seq <= last for first, last in self.gaps)
+
+    @property
+    def known_to(self) -> int:
+        """Last number of which this receipt says whether the hub has it."""
+        return self.gaps[-1][1] if len(self.gaps) >= GAP_LIMIT else self.max
+
+    def lost_since(self, earlier: "Receipt") -> bool:
+        """Whether numbers that the hub had by the earlier receipt are missing in this one."""
+        if self.contig < earlier.contig or self.max < earlier.max:
+            return True
+        return any(
+            first <= min(last, earlier.known_to)
+            and not any(low <= first and min(last, earlier.known_to) <= high for low, high in earlier.gaps)
+            for first, last in self.gaps
+        )
 
 
 NOTHING = Receipt(0, 0, (), 0)
@@ -93,17 +107,18 @@ class Delivery:
     def take(self, receipt: Receipt) -> bool:
         """Take in a receipt; return whether `acked` changed.
 
-        A lower contig than before counts only if the hub said it after everything heard so far: then the
-        hub has lost data, and all after it is sent again from the copies kept here.
+        Less than before counts only if the hub said it after everything heard so far: then the hub has
+        lost data, and all after its contig is sent again from the copies kept here.
         """
         if receipt.contig >= self.next_seq:
             return False  # numbers never given out here: another node writes under this name
-        if receipt.contig < self.acked:
-            if receipt.hub_ns <= self.receipt.hub_ns:
-                return False
+        if receipt.hub_ns <= self.receipt.hub_ns and receipt.contig < self.acked:
+            return False
+        if receipt.contig < self.acked or (receipt.hub_ns > self.receipt.hub_ns and receipt.lost_since(self.receipt)):
+            changed = receipt.contig != self.acked
             self.acked, self.receipt = receipt.contig, receipt
             self.restart()
-            return True
+            return changed
         changed = receipt.contig > self.acked
         self.acked = receipt.contig
         if receipt.hub_ns >= self.receipt.hub_ns:

@@ -1,0 +1,142 @@
+"""The delivery states of a stream, against a hub that loses, repeats and forgets."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_node.buffer.delivery import GAP_LIMIT, WINDOW, Delivery, Receipt, runs
+
+RESEND_S = 5.0
+
+
+def gaps_of(held: set[int]) -> tuple[int, int, tuple[tuple[int, int], ...]]:
+    top = max(held, default=0)
+    missing = runs(set(range(1, top + 1)) - held)
+    contig = missing[0][0] - 1 if missing else top
+    return contig, top, tuple(missing[:GAP_LIMIT])
+
+
+def receipt(held: set[int], hub_ns: int) -> Receipt:
+    return Receipt(*gaps_of(held), hub_ns)
+
+
+def send(delivery: Delivery, now_s: float) -> list[int]:
+    chosen = delivery.plan(now_s, RESEND_S)
+    delivery.sent(chosen, now_s)
+    return chosen
+
+
+def test_no_more_than_the_window_is_under_way() -> None:
+    delivery = Delivery(acked=0, next_seq=501)
+    sent = send(delivery, 0) + send(delivery, 0) + send(delivery, 0)
+    assert sent == list(range(1, WINDOW // 2 + 1))
+    delivery.next_seq = 701
+    sent += send(delivery, 0)
+    assert len(delivery.flying) == WINDOW == len(sent)
+
+
+def test_what_is_stored_while_connected_goes_ahead_of_the_backlog() -> None:
+    delivery = Delivery(acked=0, next_seq=101)
+    delivery.next_seq = 103
+    assert send(delivery, 0)[:3] == [101, 102, 1]
+
+
+def test_what_is_not_receipted_is_sent_again() -> None:
+    delivery = Delivery(acked=0, next_seq=3)
+    assert send(delivery, 0) == [1, 2]
+    assert send(delivery, 4.9) == []
+    assert send(delivery, 5.0) == [1, 2]
+    delivery.take(receipt({1, 2}, 1))
+    assert send(delivery, 99) == []
+
+
+def test_only_the_missing_ones_are_sent_again() -> None:
+    delivery = Delivery(acked=0, next_seq=6)
+    send(delivery, 0)
+    assert delivery.take(receipt({1, 2, 4, 5}, 1))
+    assert delivery.acked == 2
+    assert send(delivery, 6) == [3]
+
+
+def test_numbers_beyond_a_cut_list_of_gaps_count_as_missing() -> None:
+    cut = Receipt(0, 100, tuple((number, number) for number in range(1, 2 * GAP_LIMIT, 2)), 1)
+    assert cut.has(2)
+    assert not cut.has(100)
+
+
+def test_an_old_receipt_changes_nothing() -> None:
+    delivery = Delivery(acked=0, next_seq=6)
+    delivery.take(receipt({1, 2, 3, 4, 5}, 2))
+    assert not delivery.take(receipt({1}, 1))
+    assert delivery.acked == 5
+
+
+def test_a_hub_that_lost_records_gets_them_again() -> None:
+    delivery = Delivery(acked=5, next_seq=6, receipt=Receipt(5, 5, (), 1))
+    assert delivery.take(receipt({1, 2}, 2))
+    assert delivery.acked == 2
+    assert send(delivery, 0) == [3, 4, 5]
+
+
+def test_numbers_never_given_out_are_not_taken_for_acknowledged() -> None:
+    delivery = Delivery(acked=0, next_seq=3)
+    assert not delivery.take(Receipt(7, 7, (), 1))
+    assert delivery.acked == 0
+
+
+def test_after_a_reconnection_all_that_waits_is_backlog() -> None:
+    delivery = Delivery(acked=0, next_seq=3)
+    send(delivery, 0)
+    delivery.restart()
+    assert send(delivery, 0.1) == [1, 2]
+
+
+def test_records_no_longer_in_the_store_do_not_hold_up_the_rest() -> None:
+    delivery = Delivery(acked=0, next_seq=200)
+    for _ in range(10):
+        chosen = delivery.plan(0, RESEND_S)
+        delivery.gone(seq for seq in chosen if seq <= 150)
+        delivery.sent((seq for seq in chosen if seq > 150), 0)
+    assert min(delivery.flying) == 151
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("store"), st.integers(1, 40)),
+        st.tuples(st.just("round"), st.integers(0, 2**32 - 1)),
+        st.tuples(st.just("receipt"), st.just(0)),
+        st.tuples(st.just("reconnect"), st.just(0)),
+        st.tuples(st.just("restore"), st.integers(0, 50)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps)
+def test_whatever_is_lost_on_the_way_the_hub_ends_with_everything_and_acked_never_runs_ahead(
+    story: list[tuple[str, int]],
+) -> None:
+    delivery, held, now_s, hub_ns = Delivery(acked=0, next_seq=1), set[int](), 0.0, 0
+    for what, number in story:
+        now_s, hub_ns = now_s + 1, hub_ns + 1
+        if what == "store":
+            delivery.next_seq += number
+        elif what == "round":
+            held |= {seq for seq in send(delivery, now_s) if number >> (seq % 32) & 1}
+        elif what == "receipt":
+            delivery.take(receipt(held, hub_ns))
+        elif what == "reconnect":
+            delivery.restart()
+        else:
+            held = {seq for seq in held if seq <= number}
+            delivery.take(receipt(held, hub_ns))
+        assert len(delivery.flying) <= WINDOW
+        assert all(seq in held for seq in range(1, delivery.acked + 1))
+    for _ in range(2000):
+        if delivery.acked == delivery.next_seq - 1:
+            break
+        now_s, hub_ns = now_s + RESEND_S, hub_ns + 1
+        held |= set(send(delivery, now_s))
+        delivery.take(receipt(held, hub_ns))
+    assert held == set(range(1, delivery.next_seq))
+    assert delivery.acked == delivery.next_seq - 1

@@ -1,0 +1,182 @@
+"""The uplink against a real Mosquitto and a tiny hub: what is stored arrives, once, whatever breaks."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from telemed.topics import Down, NodeAddress, Up
+from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
+
+from edge_node.buffer.store import Buffer
+from edge_node.config import UplinkConfig
+from edge_node.samples.measurement import Intake, NumericSet, Value
+from edge_node.uplink.presence import LinkView
+from edge_node.uplink.uplink import Callbacks, Uplink
+from tests.edge_node.uplink.mosquitto import Broker, TinyHub, running_broker
+
+ADDRESS = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
+STREAM = "monitor-1/numeric"
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with running_broker(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def hub(broker: Broker) -> Iterator[TinyHub]:
+    hub = TinyHub(broker.port)
+    yield hub
+    hub.stop()
+
+
+@contextlib.asynccontextmanager
+async def running(uplink: Uplink) -> AsyncIterator[None]:
+    task = asyncio.create_task(uplink.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(claim: Callable[[], bool], limit_s: float = 15) -> None:
+    async with asyncio.timeout(limit_s):
+        while not claim():  # noqa: ASYNC110 - looks at another process's work
+            await asyncio.sleep(0.01)
+
+
+def intake() -> Intake:
+    now_ns = time.time_ns()
+    return Intake(sets=(NumericSet("monitor-1", now_ns, now_ns, (Value("hr", "70", "/min"),)),))
+
+
+def at(config: UplinkConfig, broker: Broker) -> UplinkConfig:
+    return config.model_copy(update={"broker_port": broker.port})
+
+
+async def test_what_is_stored_reaches_the_hub_and_is_acknowledged_by_its_receipt_alone(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    uplink = Uplink(at(config, broker), buffer, ADDRESS)
+    for _ in range(150):
+        await buffer.store_intake(intake())
+    await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id="a")])
+    await buffer.propose(event_pb2.Event(event_id="e", aggregate_type="bed"))
+    async with running(uplink):
+        await until(lambda: sum(each.records for each in buffer.waiting().values()) == 0)
+        assert uplink.link.state == "live"
+    assert hub.seqs(STREAM) == list(range(1, 151))
+    assert hub.seqs("node/alarm") == hub.seqs("node/care") == [1]
+    stored = await buffer.read_run(Up.VITALS, STREAM, 1, 150)
+    assert [hub.records[STREAM, stored[0].epoch][record.seq] for record in stored] == stored
+
+
+async def test_a_deaf_hub_behind_a_working_broker_acknowledges_nothing(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    hub.is_deaf = True
+    uplink = Uplink(at(config, broker), buffer, ADDRESS)
+    async with running(uplink):
+        await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id="a")])
+        await asyncio.sleep(1)
+        assert buffer.waiting()[Up.ALARM].records == 1
+        assert uplink.link.state == "never"
+        hub.is_deaf = False
+        await until(lambda: buffer.waiting()[Up.ALARM].records == 0)
+
+
+async def test_messages_lost_on_the_way_are_sent_again_until_all_are_there(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    hub.drop_every = 3
+    uplink = Uplink(at(config, broker), buffer, ADDRESS)
+    async with running(uplink):
+        for _ in range(40):
+            await buffer.store_intake(intake())
+            await asyncio.sleep(0.01)
+        await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
+    assert hub.seqs(STREAM) == list(range(1, 41))
+
+
+async def test_after_the_broker_dies_live_records_go_ahead_and_nothing_is_missing(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    views: list[LinkView] = []
+    uplink = Uplink(at(config, broker), buffer, ADDRESS, Callbacks(on_link=views.append))
+    async with running(uplink):
+        await buffer.store_intake(intake())
+        await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
+        broker.kill()
+        for _ in range(300):
+            await buffer.store_intake(intake())
+        await until(lambda: uplink.link.state == "lost")
+        broker.start()
+        await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
+    assert hub.seqs(STREAM) == list(range(1, 302))
+    assert [view.state for view in views][:2] == ["live", "lost"]
+
+
+async def test_a_hub_that_lost_its_last_hour_gets_it_again(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    uplink = Uplink(at(config, broker), buffer, ADDRESS)
+    async with running(uplink):
+        for _ in range(20):
+            await buffer.store_intake(intake())
+        await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
+        for found in hub.records.values():
+            for seq in list(found):
+                if seq > 5:
+                    del found[seq]
+        broker.kill()
+        broker.start()
+        await until(lambda: hub.seqs(STREAM) == list(range(1, 21)))
+        await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
+
+
+async def test_events_come_down_in_order_and_the_cursor_goes_up(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    for number in range(1, 6):
+        event = event_pb2.Event(event_id=str(number), aggregate_type="bed")
+        hub.events.append(event_pb2.OrderedEvent(site_seq=number, event=event))
+    heard: list[int] = []
+    callbacks = Callbacks(on_events=lambda events: heard.extend(each.site_seq for each in events))
+    uplink = Uplink(at(config, broker), buffer, ADDRESS, callbacks)
+    async with running(uplink):
+        await until(lambda: bool(hub.presences) and hub.presences[-1].event_cursor == 5)
+    assert heard == [1, 2, 3, 4, 5]
+    assert await buffer.event_cursor() == 5
+
+
+async def test_signals_pass_both_ways(buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub) -> None:
+    heard: list[uplink_pb2.Signal] = []
+    uplink = Uplink(at(config, broker), buffer, ADDRESS, Callbacks(on_signal=heard.append))
+    signal = uplink_pb2.Signal(consult_id="c", kind="offer", body_json="{}")
+    assert not uplink.send_signal(signal)
+    async with running(uplink):
+        await until(lambda: uplink.link.state == "live")
+        assert uplink.send_signal(signal)
+        hub.say(ADDRESS, Down.SIGNAL, signal)
+        await until(lambda: heard == [signal] and hub.signals == [signal])
+
+
+async def test_presence_tells_what_waits_and_the_hubs_clock_comes_back(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    device = uplink_pb2.DeviceState(device="monitor-1", state="live")
+    uplink = Uplink(at(config, broker), buffer, ADDRESS, Callbacks(devices=lambda: [device]))
+    async with running(uplink):
+        await until(lambda: uplink.link.hub_offset_ms is not None)
+        await until(lambda: bool(hub.presences))
+    assert abs((uplink.link.hub_offset_ms or 0) - 5000) < 200
+    assert abs(buffer.clock.offset_ms - 5000) < 200
+    assert list(hub.presences[-1].devices) == [device]
+    assert {each.stream_class for each in hub.presences[-1].waiting} == {"alarm", "care", "vitals", "waves"}
