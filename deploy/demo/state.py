@@ -7,7 +7,26 @@ from pathlib import Path
 
 from deploy.demo.story import API_SCOPES, REGION, SITES, STAFF, Site
 
-WORDS = "amber birch cedar delta ember fjord grove heron islet jade koala lotus maple north ocean pearl quill river".split()
+WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "islet",
+    "jade",
+    "koala",
+    "lotus",
+    "maple",
+    "north",
+    "ocean",
+    "pearl",
+    "quill",
+    "river",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +79,7 @@ def make_accounts(folder: Path) -> dict[str, dict[str, str]]:
     """Return the demo's accounts as written to accounts.json, made anew if there are none."""
     path = folder / "accounts.json"
     if not path.exists():
-        accounts: dict[str, dict[str, str]] = {
-            name: {"username": name, "password": pass_phrase()} for name in STAFF
-        }
+        accounts: dict[str, dict[str, str]] = {name: {"username": name, "password": pass_phrase()} for name in STAFF}
         accounts["api"] = {"client_id": "api", "client_secret": secrets.token_urlsafe(24)}
         write_secret(path, json.dumps(accounts, indent=1) + "\n")
         seed: dict[str, dict[str, object]] = {
@@ -180,4 +197,53 @@ def edge_config(site: Site, ports: Ports, record: str) -> str:
                 'bed = "REC"',
                 f"record = {quoted(record)}",
             ]
+    return "\n".join(lines) + "\n"
+
+
+def ward_file(site: Site, folder: Path, ports: Ports) -> str:
+    """Text of the file from which the simulated patients of a site are played."""
+    lines = [
+        "# Written by the demo at every start.",
+        f"port = {ports.hl7(site)}",
+        f"control_port = {ports.control(site)}",
+    ]
+    for bed in site.beds:
+        if not bed.profile:
+            continue
+        lines += [
+            "[[patients]]",
+            f'bed = "{bed.bed}"',
+            f'eui64 = "{bed.eui64}"',
+            f'patient_id = "{bed.person.number}"',
+            f"family_name = {quoted(bed.person.family)}",
+            f"given_name = {quoted(bed.person.given)}",
+            f'sex = "{bed.person.gender[0].upper()}"',
+        ]
+        if bed.profile == "record":
+            lines.append(f"record = {quoted(str(folder / 'records' / 'demo.hea'))}")
+        else:
+            lines.append(f'profile = "{bed.profile}"')
+    return "\n".join(lines) + "\n"
+
+
+def admissions_file(site: Site) -> str:
+    """Text of the file from which `edge-node admit` puts people into beds."""
+    lines = []
+    for bed in site.beds:
+        person = bed.person
+        lines += [
+            "[[persons]]",
+            f'bed = "{bed.bed}"',
+            f"family_name = {quoted(person.family)}",
+            f"given_name = {quoted(person.given)}",
+            f"name_en = {quoted(person.name_en)}",
+            f'gender = "{person.gender}"',
+            f'birth_date = "{person.birth_date}"',
+            f'identifiers = [{{system = "BAOSHAN", value = "{person.number}"}}]',
+            f"allergies = {quoted(person.allergies)}",
+            f"note = {quoted(person.note)}",
+            f"caregiver = {quoted(person.caregiver)}",
+            f"caregiver_calls = {quoted(person.calls)}",
+            f'episode_class = "{"HOMEWARD" if site.home else "CHRONIC"}"',
+        ]
     return "\n".join(lines) + "\n"
