@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from telemed.wire import Codec, Kind, Record, Stamp, pack, seal
 
+from edge_node.buffer import failpoint
+
 COLUMNS = "stream, epoch, seq, kind, schema, codec, wall_ns, mono_ns, boot, offset_ms, offset_error_ms, crc, payload"
 
 SELECT_RUN = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
@@ -57,6 +59,7 @@ def append(batch: Batch, stream: str, kind: Kind, stamp: Stamp, body: bytes) -> 
         stream=stream, kind=kind, epoch=batch.epoch, seq=state.next_seq, stamp=stamp, codec=codec, payload=payload
     )
     batch.connection.execute(INSERT_RECORD, _row(record))
+    failpoint.reach("after-insert")
     oldest_ns = stamp.wall_ns if state.waiting == 0 else state.oldest_ns
     _put(batch, replace(state, next_seq=state.next_seq + 1, oldest_ns=oldest_ns))
     return record

@@ -18,7 +18,7 @@ from telemed.topics import STORED, Up
 from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import Kind, Record
 
-from edge_node.buffer import eventlog, history, maintenance, outbox, retention
+from edge_node.buffer import eventlog, failpoint, history, maintenance, outbox, retention
 from edge_node.buffer.clock import NodeClock, boot_number
 from edge_node.buffer.file import LogFile, Synchronous
 from edge_node.buffer.intake import store_vitals, store_waves
@@ -107,6 +107,7 @@ class Buffer:
         if intake.waves:
             outcome = await self._files[Up.WAVES].write(lambda batch: store_waves(batch, self.clock, intake))
             self._tell(Up.WAVES, outcome)
+            failpoint.reach("between-files")
         if intake.sets or intake.raw or not intake.waves:
             vitals = await self._files[Up.VITALS].write(lambda batch: store_vitals(batch, self.clock, intake))
             self._tell(Up.VITALS, vitals)
