@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from telemed.measures import BY_MDC, MDC_UNITS, MEASURES, QUALITY_MDC, convert, is_plausible
 
-from edge_node.devices.hl7_monitor.codes import REFIDS
+from edge_node.devices.hl7_monitor.codes import LOCAL_CODING, REFIDS
 from edge_node.devices.hl7_monitor.frames import Segment
 from edge_node.samples.measurement import Quality, Value
 
@@ -50,7 +50,7 @@ def code_of(obx: Segment) -> Code | None:
     """IEEE 11073 code of OBX-3, from its first or its alternate identifier; None where it has none."""
     for first in (1, 4):
         number, refid, system = (obx.component(3, first + step) for step in range(3))
-        if system not in ("MDC", "") or not (number or refid):
+        if system not in ("MDC", LOCAL_CODING, "") or not (number or refid):
             continue
         known = REFIDS.get(refid, 0)
         value = int(number) if number.isascii() and number.isdigit() and len(number) <= 9 else 0
