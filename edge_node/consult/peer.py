@@ -54,6 +54,7 @@ class CameraPeer:
         self.ladder = rungs.ladder_from(top_rung)
         self.fps = 0.0
         self.attempt = 0
+        self.has_connected = False
         self._changed = changed
         servers = [RTCIceServer(urls=url) for url in ice_servers]
         # An empty list, never None: None means a public STUN server to aiortc.
@@ -167,6 +168,7 @@ class CameraPeer:
     def _follow(self) -> None:
         state = self._connection.connectionState
         if state == "connected":
+            self.has_connected = True
             self._connected.set()
         elif state in ("failed", "closed"):
             self._over.set()

@@ -21,6 +21,7 @@ from edge_node.consult.pipe import Configure, Forget, Line, Permit, Ready, Step,
 from edge_node.errors import CameraUnavailable, SignalRefused
 
 BUSY = CameraUnavailable("摄像头正用于另一个会诊", "The camera is in use by another consult")
+UNREACHED = CameraUnavailable("连接未能建立", "The connection could not be made")
 NONE = CameraUnavailable("此床位没有摄像头", "There is no camera at this bed")
 
 _log = structlog.get_logger(__name__)
@@ -142,6 +143,8 @@ class Consults:
         call.camera = "off"
         if peer.track is not None and peer.track.failure is not None:
             call.camera, call.reason = "failed", peer.track.failure
+        elif not peer.has_connected:
+            call.camera, call.reason = "failed", UNREACHED
         if consult_id in self._calls:
             self._report(consult_id, call)
         await self._release_if_idle()

@@ -53,6 +53,8 @@ class _Room:
     consult: Consult
     bed: str
     client: str | None = None
+    was_joined: bool = False
+    """A page accepted; if it lost its socket, the next page's word is taken as its own."""
     heard_s: float = 0.0
 
 
@@ -116,8 +118,9 @@ class ConsultRouter:
         elif view.kind == "decline":
             self._decline(room)
             return
-        elif room.client != client:
+        elif room.client != client and not (room.client is None and room.was_joined):
             raise NotPermitted("another page answered this consult")
+        room.client = client
         self._tell_hub(view.consult_id, room.bed, "bedside", view.kind, view.body)
         if view.kind == "bye":
             self._end(room, "ended")
@@ -158,7 +161,7 @@ class ConsultRouter:
     def _page_accepts(self, room: _Room, client: str) -> None:
         if room.client is not None and room.client != client:
             raise NotPermitted("another page answered this consult")
-        room.client = client
+        room.client, room.was_joined = client, True
         self._accept(room)
 
     def _decline(self, room: _Room) -> None:

@@ -65,7 +65,8 @@ class CameraTrack(MediaStreamTrack):
     def _set_due(self, at_mono_s: float) -> None:
         # Kept on a grid, so that 30 fps thinned to 25 gives 25 and not 15; a late picture starts the grid anew.
         interval_s = 1 / self.rung.fps if self.rung.fps else 1.0
-        self._due_mono_s = max(self._due_mono_s + interval_s, at_mono_s)
+        on_grid_s = self._due_mono_s + interval_s
+        self._due_mono_s = on_grid_s if on_grid_s > at_mono_s else at_mono_s + interval_s
 
     def _timestamp(self, at_mono_s: float) -> int:
         if self._start_mono_s is None:

@@ -192,6 +192,15 @@ def test_a_page_that_closed_leaves_its_place_to_the_next() -> None:
     assert room.states[-1] == "active"
 
 
+def test_a_page_that_lost_its_socket_can_still_hang_up() -> None:
+    room = Room(auto_answer=True)
+    room.hub("invite")
+    room.page("accept")
+    room.router.page_gone("p1")
+    room.page("bye", client="p1-again")
+    assert room.states[-1] == "ended"
+
+
 def test_a_ring_that_the_hub_forgot_ends_by_itself_and_an_active_consult_never_does() -> None:
     room = Room()
     room.hub("invite")
