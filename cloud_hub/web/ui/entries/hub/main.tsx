@@ -1,0 +1,4 @@
+import { mount } from "../../src/app/Root";
+import { HubApp } from "../../src/screens/HubApp";
+
+mount("hub", <HubApp />);

@@ -1,0 +1,95 @@
+/** What stands on every page: language, clock, sound, who is signed in, and the strip of a lost feed. */
+import type { ReactNode } from "react";
+import { switchLanguage, useWords } from "../i18n";
+import { digits, timeOfDay } from "../live/clock";
+import { useAlarmSound } from "../sound/useAlarmSound";
+import { Icon } from "../state/Icon";
+import { DemoMark } from "../state/Small";
+import { useKeys } from "./keys";
+import { useLive, useNow, useSession } from "./live";
+
+export function LanguageSwitch() {
+  const { language, t } = useWords();
+  useKeys({ "Alt+l": switchLanguage });
+  return (
+    <button
+      type="button"
+      className="btn quiet"
+      data-testid="language-switch"
+      onClick={switchLanguage}
+      title={t("language.hint")}
+      lang={language === "en" ? "zh-CN" : "en"}
+    >
+      {language === "en" ? "中文" : "EN"}
+    </button>
+  );
+}
+
+export function Clock() {
+  const now = useNow();
+  return (
+    <time className="clock" data-testid="clock">
+      {timeOfDay(now)}
+    </time>
+  );
+}
+
+export function SoundState() {
+  const { t } = useWords();
+  const { isBlocked, unblock } = useAlarmSound();
+  if (!isBlocked) {
+    return (
+      <span className="row dense t2 hide-phone">
+        <Icon name="sound" /> {t("sound.on")}
+      </span>
+    );
+  }
+  return (
+    <button type="button" className="alarm low sound-off" data-testid="sound-off" onClick={unblock}>
+      <Icon name="soundOff" /> {t("sound.blocked")}
+    </button>
+  );
+}
+
+export function Who() {
+  const { both, t } = useWords();
+  const { session, signOut } = useSession();
+  if (session.state !== "in") return null;
+  return (
+    <span className="row dense">
+      <span className="t2">{both(session.me.name)}</span>
+      <button type="button" className="btn quiet" data-testid="sign-out" onClick={() => void signOut()} title={t("signOut")}>
+        <Icon name="out" />
+        <span className="sr">{t("signOut")}</span>
+      </button>
+    </span>
+  );
+}
+
+export function Demo() {
+  return useLive((state) => state.demo) ? <DemoMark /> : null;
+}
+
+/** Says what is no longer true on this page and what still works. */
+export function FeedStrip() {
+  const { t } = useWords();
+  const now = useNow();
+  const feed = useLive((state) => state.feed);
+  const since = useLive((state) => state.lostSince);
+  const face = useLive((state) => state.face);
+  if (feed !== "lost" || since === null) return null;
+  return (
+    <div className="strip-lost" role="alert" data-testid="feed-lost">
+      <Icon name="warn" /> {t(face === "hub" ? "feed.lostHub" : "feed.lostBedside")} {digits(now - since)}
+    </div>
+  );
+}
+
+export function Page({ surface, children }: { surface: "paper" | "night" | "care"; children: ReactNode }) {
+  return (
+    <div className={`page ${surface}`}>
+      <FeedStrip />
+      {children}
+    </div>
+  );
+}

@@ -1,0 +1,43 @@
+/** The frame of both bundles: theme, queries, session; signed out shows the sign-in page. */
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { ConfigProvider } from "antd";
+import { StrictMode } from "react";
+import type { ReactNode } from "react";
+import { createRoot } from "react-dom/client";
+import { startLanguage } from "../i18n";
+import { SignIn } from "../screens/signin/SignIn";
+import "../theme/tokens.css";
+import "../theme/antd.css";
+import "../theme/base.css";
+import "../theme/state.css";
+import { LiveProvider, useSession } from "./live";
+
+const queries = new QueryClient({ defaultOptions: { queries: { retry: 1, refetchOnWindowFocus: false } } });
+
+function Gate({ face, children }: { face: "hub" | "bedside"; children: ReactNode }) {
+  const { session } = useSession();
+  if (session.state === "asking") return <div className="page paper" />;
+  return session.state === "in" ? children : <SignIn face={face} />;
+}
+
+/** Styles come from a file (`theme/antd.css`), so the page runs under a policy without inline styles. */
+export function mount(face: "hub" | "bedside", app: ReactNode): void {
+  startLanguage();
+  const root = document.getElementById("root");
+  if (!root) throw new Error("the page has no #root");
+  createRoot(root).render(
+    <StrictMode>
+      <ConfigProvider
+        theme={{ zeroRuntime: true, hashed: false, cssVar: { key: "yz" } }}
+        wave={{ disabled: true }}
+        button={{ autoInsertSpace: false }}
+      >
+        <QueryClientProvider client={queries}>
+          <LiveProvider>
+            <Gate face={face}>{app}</Gate>
+          </LiveProvider>
+        </QueryClientProvider>
+      </ConfigProvider>
+    </StrictMode>,
+  );
+}

@@ -1,0 +1,78 @@
+/** Requests to the server that serves this page; every failure is a `Refused` with words in both languages. */
+import type { Me, Problem, Text2 } from "../contract";
+
+let csrfToken = "";
+
+export function setCsrfToken(token: string): void {
+  csrfToken = token;
+}
+
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly text: Text2,
+    readonly allowed: string[] = [],
+  ) {
+    super(text.en);
+  }
+}
+
+const UNREACHABLE: Text2 = {
+  zh: "没有送达：服务器没有回应。请重试。",
+  en: "Not delivered: the server did not answer. Try again.",
+};
+const UNEXPECTED: Text2 = { zh: "服务器没有完成这一步。请重试。", en: "The server did not complete this step. Try again." };
+const TIME_LIMIT_MS = 15_000;
+
+async function refusal(response: Response): Promise<Refused> {
+  try {
+    const problem = (await response.json()) as Partial<Problem>;
+    return new Refused(response.status, problem.code ?? "", problem.text ?? UNEXPECTED, problem.allowed ?? []);
+  } catch {
+    return new Refused(response.status, `http-${response.status}`, UNEXPECTED);
+  }
+}
+
+type Method = "GET" | "POST" | "DELETE";
+let onSignedOut: () => void = () => undefined;
+
+/** Name what happens when the server no longer knows the session. */
+export function whenSignedOut(action: () => void): void {
+  onSignedOut = action;
+}
+
+/** Send one request and return the decoded answer. */
+export async function request<T>(method: Method, path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  if (method !== "GET") headers["X-CSRF-Token"] = csrfToken;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(TIME_LIMIT_MS),
+    });
+  } catch {
+    throw new Refused(0, "unreachable", UNREACHABLE);
+  }
+  if (!response.ok) {
+    const refused = await refusal(response);
+    if (response.status === 401 && !(method === "POST" && path.endsWith("/session"))) onSignedOut();
+    throw refused;
+  }
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+const BASE = "/api/v1";
+
+export const api = {
+  session: () => request<Me>("GET", `${BASE}/session`),
+  signIn: (username: string, password: string) => request<Me>("POST", `${BASE}/session`, { username, password }),
+  signOut: () => request<void>("DELETE", `${BASE}/session`),
+  get: <T>(path: string) => request<T>("GET", BASE + path),
+  post: <T>(path: string, body: unknown = {}) => request<T>("POST", BASE + path, body),
+};

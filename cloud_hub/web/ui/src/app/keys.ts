@@ -1,0 +1,44 @@
+/** Keys of the page: single letters work only while no field has the focus; `g` starts a pair. */
+import { useEffect, useRef } from "react";
+
+export type Keys = Record<string, () => void>;
+
+const PAIR_MS = 1200;
+let pendingG = 0;
+
+function isField(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+}
+
+function nameOf(event: KeyboardEvent): string {
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const front = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}`;
+  if (front === "" && key !== "g" && Date.now() - pendingG < PAIR_MS) {
+    pendingG = 0;
+    return `g ${key}`;
+  }
+  if (front === "" && key === "g") pendingG = Date.now();
+  return front + key;
+}
+
+/** Act on keys by name: `a`, `g w`, `F9`, `Alt+l`, `Ctrl+Enter`. */
+export function useKeys(keys: Keys): void {
+  const newest = useRef(keys);
+  newest.current = keys;
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      const isPlain = !event.ctrlKey && !event.altKey && !event.metaKey && event.key.length === 1;
+      if (event.defaultPrevented || (isPlain && isField(event.target))) return;
+      const onControl = event.target instanceof HTMLElement && /^(BUTTON|A)$/.test(event.target.tagName);
+      const inField = isField(event.target);
+      if (event.key === "Enter" && !event.ctrlKey && (onControl || inField)) return;
+      const name = event.altKey && event.code === "KeyL" ? "Alt+l" : nameOf(event);
+      const act = newest.current[name];
+      if (!act) return;
+      event.preventDefault();
+      act();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, []);
+}

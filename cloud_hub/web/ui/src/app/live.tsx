@@ -1,0 +1,102 @@
+/** The page's session and live state, given to every component. */
+import { createContext, useCallback, useContext, useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import type { ReactNode } from "react";
+import type { Me } from "../contract";
+import { serverNow } from "../live/clock";
+import { LiveSocket } from "../live/socket";
+import { LiveStore } from "../live/store";
+import type { LiveState } from "../live/store";
+import { api, Refused, setCsrfToken, whenSignedOut } from "./api";
+
+export type Session = { state: "asking" } | { state: "out"; hubGone: boolean } | { state: "in"; me: Me };
+
+interface Live {
+  store: LiveStore;
+  socket: LiveSocket;
+  session: Session;
+  signIn: (username: string, password: string) => Promise<void>;
+  signOut: () => Promise<void>;
+}
+
+const LiveContext = createContext<Live | null>(null);
+
+export function LiveProvider({ children }: { children: ReactNode }) {
+  const [session, setSession] = useState<Session>({ state: "asking" });
+  const enter = useCallback((me: Me) => {
+    setCsrfToken(me.csrf_token);
+    setSession({ state: "in", me });
+  }, []);
+  const leave = useCallback((hubGone: boolean) => setSession({ state: "out", hubGone }), []);
+  const parts = useMemo(() => {
+    const store = new LiveStore();
+    // A 401 here signs out through `whenSignedOut`; any other failure is left to the reconnection.
+    const socket = new LiveSocket(store, () => void api.session().then(enter, () => undefined));
+    return { store, socket };
+  }, [enter]);
+
+  useEffect(() => {
+    whenSignedOut(() => leave(false));
+    api.session().then(enter, (error: unknown) => leave(error instanceof Refused && error.status === 0));
+  }, [enter, leave]);
+
+  const isIn = session.state === "in";
+  useEffect(() => {
+    if (!isIn) return undefined;
+    parts.socket.start();
+    return () => {
+      parts.socket.stop();
+      parts.store.reset();
+    };
+  }, [isIn, parts]);
+
+  const value = useMemo<Live>(
+    () => ({
+      ...parts,
+      session,
+      signIn: async (username, password) => enter(await api.signIn(username, password)),
+      signOut: async () => {
+        await api.signOut().catch(() => undefined);
+        leave(false);
+      },
+    }),
+    [parts, session, enter, leave],
+  );
+  return <LiveContext.Provider value={value}>{children}</LiveContext.Provider>;
+}
+
+export function useSession(): Live {
+  const live = useContext(LiveContext);
+  if (!live) throw new Error("LiveProvider is missing");
+  return live;
+}
+
+/** A part of the live state; the selector must return the same object while nothing changed. */
+export function useLive<T>(select: (state: LiveState) => T): T {
+  const { store } = useSession();
+  return useSyncExternalStore(store.subscribe, () => select(store.get()));
+}
+
+const SECOND_MS = 1000;
+let shownNow = serverNow();
+const nowListeners = new Set<() => void>();
+let nowTimer = 0;
+
+function subscribeNow(listener: () => void): () => void {
+  nowListeners.add(listener);
+  if (nowListeners.size === 1) {
+    shownNow = serverNow();
+    nowTimer = window.setInterval(() => {
+      shownNow = serverNow();
+      for (const each of nowListeners) each();
+    }, SECOND_MS);
+  }
+  return () => {
+    nowListeners.delete(listener);
+    if (nowListeners.size === 0) window.clearInterval(nowTimer);
+  };
+}
+
+/** The server's time, renewed each second; one timer serves all. */
+export function useNow(): number {
+  return useSyncExternalStore(subscribeNow, () => shownNow);
+}

@@ -1,0 +1,733 @@
+// Written by scripts/contract.py from telemed.screen, telemed.measures and telemed.referral: do not edit.
+
+/** A text in both languages. */
+export interface Text2 {
+  zh: string;
+  en: string;
+}
+
+/** Who is signed in, and what the page may offer. */
+export interface Me {
+  username: string;
+  role: string;
+  name: Text2;
+  /** Sites this person may see; all of the region for a physician. */
+  sites: string[];
+  /** To be sent as X-CSRF-Token with every request that changes something. */
+  csrf_token: string;
+}
+
+/** The newest value of one measure at one bed. */
+export interface Reading {
+  measure: string;
+  /** Decimal text or code; null where there is none, and then `reason` says why. */
+  value: string | null;
+  unit: string;
+  measured_at_ms: number;
+  arrived_at_ms: number;
+  quality: "valid" | "questionable" | "implausible" | "missing" | "retracted";
+  origin: "live" | "test" | "replay" | "manual";
+  stale_after_s: number;
+  clock_suspect: boolean;
+  limit_low: string | null;
+  limit_high: string | null;
+}
+
+/** One of the seven parts of NEWS2. */
+export interface News2Part {
+  part: "rr" | "spo2" | "oxygen" | "sbp" | "pulse" | "acvpu" | "temp";
+  value: string | null;
+  measured_at_ms: number | null;
+  /** 0 to 3; null where the value is missing or stale, never 0 then. */
+  points: number | null;
+}
+
+/** The early warning score of one bed (clinical 2.1). */
+export interface News2 {
+  total: number;
+  /** False: the total is a lower bound, shown as `≥ n`. */
+  complete: boolean;
+  single_three: boolean;
+  risk: "low" | "low-medium" | "medium" | "high" | "unknown";
+  scale: 1 | 2;
+  parts: News2Part[];
+  /** Why the score does not apply: under-16, pregnancy. */
+  refused: string | null;
+  at_ms: number;
+}
+
+/** Who lies in a bed. */
+export interface Patient {
+  person_id: string;
+  name: string;
+  name_en: string;
+  gender: string;
+  age_years: number | null;
+  birth_date: string;
+  identifiers: string[];
+  allergies: string;
+  note: string;
+  /** What the caregiver calls this person. */
+  calls: string;
+}
+
+/** A bed or spot; its place on the wall never changes. */
+export interface Bed {
+  key: string;
+  site: string;
+  bed: string;
+  label: string;
+  patient: Patient | null;
+  devices: string[];
+  has_camera: boolean;
+  readings: Reading[];
+  news2: News2 | null;
+  /** Wave measures seen in the last minute. */
+  waves: string[];
+  not_live: "" | "replay" | "test";
+  /** Sets held back because the device named somebody else. */
+  unassigned: number;
+}
+
+/** One step of the alarm's conversation: delivered, seen, accepted, ... */
+export interface AlarmStep {
+  phase: string;
+  at_ms: number;
+  who: Text2 | null;
+  note: string;
+}
+
+/** One alarm: a condition at a bed, with its conversation. */
+export interface Alarm {
+  alarm_id: string;
+  bed_key: string;
+  site: string;
+  priority: "low" | "medium" | "high";
+  condition: string;
+  technical: boolean;
+  measure: string;
+  value: string;
+  unit: string;
+  limit: string;
+  text: Text2;
+  onset_ms: number;
+  /** The condition stands. */
+  active: boolean;
+  /** The condition is over and waits for a human's reset. */
+  latched: boolean;
+  accepted_by: Text2 | null;
+  accepted_at_ms: number | null;
+  seen_by: Text2 | null;
+  audio_paused_until_ms: number | null;
+  resolved: boolean;
+  late: boolean;
+  /** False: accepted at the hub, not confirmed by the edge. */
+  bedside_knows: boolean;
+  steps: AlarmStep[];
+  escalates_at_ms: number | null;
+  ruleset: string;
+}
+
+/** What waits at an edge, by class of traffic. */
+export interface WaitingView {
+  alarm: number;
+  care: number;
+  vitals: number;
+  waves: number;
+}
+
+/** Something that does not move, and why. */
+export interface StuckView {
+  code: string;
+  text: Text2;
+}
+
+/** A site's link and sync state. */
+export interface Site {
+  site: string;
+  name: Text2;
+  region: string;
+  beds: string[];
+  link: "live" | "weak" | "lost" | "never";
+  link_since_ms: number;
+  caught_up_to_ms: number | null;
+  waiting: WaitingView;
+  stuck: StuckView[];
+  buffer_hours: number | null;
+  last_arrival_ms: number | null;
+  delay_ms: number | null;
+  phone: string;
+}
+
+/** One step of a referral. */
+export interface ReferralMove {
+  state: string;
+  at_ms: number;
+  who: Text2;
+  text: string;
+  level: string;
+  refused: string;
+  /** Made here, not yet ordered by the hub. */
+  pending: boolean;
+}
+
+/** A referral, with its clocks. */
+export interface Referral {
+  referral_id: string;
+  site: string;
+  bed_key: string;
+  patient: Patient | null;
+  state: string;
+  level: string;
+  level_claim: string;
+  version: number;
+  authored_at_ms: number;
+  received_at_ms: number | null;
+  last_known_well_ms: number | null;
+  last_known_well_code: string;
+  main_signs: string[];
+  anticoagulant: string;
+  callback: string;
+  question: string;
+  readings: Reading[];
+  news2_total: number | null;
+  news2_complete: boolean;
+  offline: boolean;
+  /** When the present state must have been left. */
+  deadline_ms: number | null;
+  escalates_at_ms: number | null;
+  owner: string;
+  moves: ReferralMove[];
+  allowed: string[];
+  sync: "saved-here" | "at-hub";
+}
+
+/** A consult as both sides see it. */
+export interface Consult {
+  consult_id: string;
+  bed_key: string;
+  state: "ringing" | "active" | "ended" | "declined";
+  caller: Text2;
+  started_at_ms: number;
+  referral_id: string;
+}
+
+/** A step of consult signalling between a page and its peers. */
+export interface SignalView {
+  consult_id: string;
+  from_peer: "hub" | "camera" | "bedside";
+  to_peer: "hub" | "camera" | "bedside";
+  kind: "invite" | "ring" | "accept" | "decline" | "offer" | "answer" | "candidate" | "bye" | "state";
+  body?: string;
+  bed_key?: string;
+  caller?: Text2 | null;
+}
+
+/** First message on the live socket, and again whenever the page asks for it. */
+export interface Snapshot {
+  type: "snapshot";
+  face: "hub" | "bedside";
+  server_time_ms: number;
+  demo: boolean;
+  me: Me;
+  sites: Site[];
+  beds: Bed[];
+  alarms: Alarm[];
+  referrals: Referral[];
+  consults: Consult[];
+}
+
+/** A bed changed: another person, another device, new readings or score. */
+export interface BedMessage {
+  type: "bed";
+  bed: Bed;
+}
+
+/** New readings of one bed; others stay as they are. */
+export interface ReadingsMessage {
+  type: "readings";
+  bed_key: string;
+  readings: Reading[];
+  news2: News2 | null;
+  not_live: "" | "replay" | "test";
+}
+
+/** A stretch of one wave on the device's own clock. */
+export interface WaveChannel {
+  measure: string;
+  label: string;
+  rate_hz: number;
+  start_ms: number;
+  gain: number;
+  baseline: number;
+  unit: string;
+  /** physical = (digit - baseline) / gain; null = no sample. */
+  digits: (number | null)[];
+}
+
+/** Waves of one bed, sent only to pages that asked to watch it. */
+export interface WaveMessage {
+  type: "wave";
+  bed_key: string;
+  channels: WaveChannel[];
+}
+
+/** An alarm began or moved on. */
+export interface AlarmMessage {
+  type: "alarm";
+  alarm: Alarm;
+}
+
+/** A site's link or sync state, about once a second. */
+export interface SiteMessage {
+  type: "site";
+  site: Site;
+}
+
+/** A referral began or moved on. */
+export interface ReferralMessage {
+  type: "referral";
+  referral: Referral;
+}
+
+/** A consult began or moved on. */
+export interface ConsultMessage {
+  type: "consult";
+  consult: Consult;
+}
+
+/** A step of consult signalling, to this page; pages send the same. */
+export interface SignalMessage {
+  type: "signal";
+  signal: SignalView;
+}
+
+/** Sent every 2 s, so that a page knows that its feed lives. */
+export interface Tick {
+  type: "tick";
+  server_time_ms: number;
+}
+
+/** From a page: send the waves of these beds from now on. */
+export interface Watch {
+  type: "watch";
+  bed_keys: string[];
+}
+
+/** From a page: these alarms were on an active screen for two seconds. */
+export interface Seen {
+  type: "seen";
+  alarm_ids: string[];
+}
+
+/** Body of `POST /api/v1/session`. */
+export interface SignIn {
+  username: string;
+  password: string;
+}
+
+/** Body of `POST /api/v1/alarms/{alarm_id}/actions`. */
+export interface AlarmActionBody {
+  action: "accept" | "pause" | "resolve" | "reset";
+  text?: string;
+  useful?: "" | "yes" | "no";
+  pause_s?: number;
+}
+
+/** Body of `POST /api/v1/referrals` (bedside): the six fields; unknowns may stay as they are. */
+export interface ReferralBody {
+  /** UUIDv7 made by the page: sending twice makes one referral. */
+  referral_id: string;
+  bed_key: string;
+  level_claim?: "T0" | "T1" | "T2" | "T3" | "T4";
+  last_known_well_ms?: number | null;
+  last_known_well_code?: "known" | "woke-up" | "unknown";
+  main_signs?: string[];
+  anticoagulant?: "yes" | "no" | "unknown";
+  callback?: string;
+  question?: string;
+}
+
+/** Body of `POST /api/v1/referrals/{referral_id}/moves`.  `triage-accept` takes the claimed level (decision 33). */
+export interface ReferralActionBody {
+  action: "triage-accept" | "move";
+  to_state?: string;
+  level?: string;
+  reason_code?: string;
+  text?: string;
+  /** Version the page saw; another one answers 409 with what happened. */
+  version: number;
+}
+
+/** Body of `POST /api/v1/beds/{key}/observations` (bedside): what a monitor never sends. */
+export interface ObservationBody {
+  acvpu?: "" | "A" | "C" | "V" | "P" | "U";
+  oxygen?: "" | "air" | "oxygen";
+  o2_flow_l_min?: number | null;
+}
+
+/** One step of a trend. */
+export interface TrendPoint {
+  at_ms: number;
+  low: number;
+  high: number;
+  last: number;
+}
+
+/** One measure over time; a gap is the absence of points, never an interpolation. */
+export interface Trend {
+  measure: string;
+  unit: string;
+  step_s: number;
+  points: TrendPoint[];
+}
+
+/** Answer of `GET /api/v1/beds/{key}/trends?hours=6`. */
+export interface Trends {
+  bed_key: string;
+  from_ms: number;
+  to_ms: number;
+  trends: Trend[];
+  /** Times without contact, hatched on the screen. */
+  link_gaps_ms: [number, number][];
+}
+
+/** Body of `POST /api/v1/consults` (hub): call this bed. */
+export interface ConsultBody {
+  bed_key: string;
+  referral_id?: string;
+}
+
+/** Every error answer of both HTTP faces (RFC 9457 problem+json). */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+  text: Text2;
+  fields: string[];
+  allowed: string[];
+}
+
+export type ServerMessage = Snapshot | BedMessage | ReadingsMessage | WaveMessage | AlarmMessage | SiteMessage | ReferralMessage | ConsultMessage | SignalMessage | Tick;
+
+export type PageMessage = Watch | Seen | SignalMessage;
+
+export interface MeasureRow { zh: string; en: string; unit: string; step: string; staleAfterS: number }
+export interface WaveRow { zh: string; en: string; unit: string }
+export const MEASURES: Record<string, MeasureRow> = {
+  "hr": {
+    "zh": "心率",
+    "en": "Heart rate",
+    "unit": "/min",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "pr_oxim": {
+    "zh": "脉率(血氧)",
+    "en": "Pulse rate, oximeter",
+    "unit": "/min",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "pr_nibp": {
+    "zh": "脉率(袖带)",
+    "en": "Pulse rate, cuff",
+    "unit": "/min",
+    "step": "1",
+    "staleAfterS": 3600
+  },
+  "rr": {
+    "zh": "呼吸频率",
+    "en": "Respiratory rate",
+    "unit": "/min",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "spo2": {
+    "zh": "血氧饱和度",
+    "en": "Oxygen saturation (SpO₂)",
+    "unit": "%",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "nibp_sys": {
+    "zh": "无创收缩压",
+    "en": "NIBP systolic",
+    "unit": "mm[Hg]",
+    "step": "1",
+    "staleAfterS": 3600
+  },
+  "nibp_dia": {
+    "zh": "无创舒张压",
+    "en": "NIBP diastolic",
+    "unit": "mm[Hg]",
+    "step": "1",
+    "staleAfterS": 3600
+  },
+  "nibp_map": {
+    "zh": "无创平均压",
+    "en": "NIBP mean",
+    "unit": "mm[Hg]",
+    "step": "1",
+    "staleAfterS": 3600
+  },
+  "abp_sys": {
+    "zh": "有创收缩压",
+    "en": "Arterial pressure systolic",
+    "unit": "mm[Hg]",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "abp_dia": {
+    "zh": "有创舒张压",
+    "en": "Arterial pressure diastolic",
+    "unit": "mm[Hg]",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "abp_map": {
+    "zh": "有创平均压",
+    "en": "Arterial pressure mean",
+    "unit": "mm[Hg]",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "temp": {
+    "zh": "体温",
+    "en": "Body temperature",
+    "unit": "Cel",
+    "step": "0.1",
+    "staleAfterS": 14400
+  },
+  "glu": {
+    "zh": "血糖",
+    "en": "Glucose",
+    "unit": "mmol/L",
+    "step": "0.1",
+    "staleAfterS": 14400
+  },
+  "wt": {
+    "zh": "体重",
+    "en": "Body weight",
+    "unit": "kg",
+    "step": "0.1",
+    "staleAfterS": 86400
+  },
+  "ht": {
+    "zh": "身高",
+    "en": "Height",
+    "unit": "cm",
+    "step": "0.5",
+    "staleAfterS": 31536000
+  },
+  "etco2": {
+    "zh": "呼气末二氧化碳",
+    "en": "End-tidal CO₂",
+    "unit": "mm[Hg]",
+    "step": "1",
+    "staleAfterS": 300
+  },
+  "fio2": {
+    "zh": "吸氧浓度",
+    "en": "FiO₂",
+    "unit": "%",
+    "step": "1",
+    "staleAfterS": 14400
+  },
+  "o2_flow": {
+    "zh": "吸氧流量",
+    "en": "O₂ flow",
+    "unit": "L/min",
+    "step": "0.5",
+    "staleAfterS": 14400
+  },
+  "pain": {
+    "zh": "疼痛评分",
+    "en": "Pain 0–10",
+    "unit": "{score}",
+    "step": "1",
+    "staleAfterS": 14400
+  },
+  "acvpu": {
+    "zh": "意识水平",
+    "en": "Consciousness ACVPU",
+    "unit": "{ACVPU}",
+    "step": "1",
+    "staleAfterS": 14400
+  },
+  "oxygen": {
+    "zh": "吸氧",
+    "en": "Oxygen therapy",
+    "unit": "{O2}",
+    "step": "1",
+    "staleAfterS": 14400
+  },
+  "gcs": {
+    "zh": "格拉斯哥评分",
+    "en": "Glasgow coma score",
+    "unit": "{score}",
+    "step": "1",
+    "staleAfterS": 14400
+  },
+  "pi": {
+    "zh": "灌注指数",
+    "en": "Perfusion index",
+    "unit": "%",
+    "step": "0.1",
+    "staleAfterS": 300
+  }
+};
+export const WAVES: Record<string, WaveRow> = {
+  "ecg_I": {
+    "zh": "心电 I",
+    "en": "ECG I",
+    "unit": "mV"
+  },
+  "ecg_II": {
+    "zh": "心电 II",
+    "en": "ECG II",
+    "unit": "mV"
+  },
+  "ecg_III": {
+    "zh": "心电 III",
+    "en": "ECG III",
+    "unit": "mV"
+  },
+  "ecg_V": {
+    "zh": "心电 V",
+    "en": "ECG V",
+    "unit": "mV"
+  },
+  "ppg": {
+    "zh": "脉搏容积波",
+    "en": "Pleth",
+    "unit": "1"
+  },
+  "resp": {
+    "zh": "呼吸波",
+    "en": "Respiration",
+    "unit": "1"
+  },
+  "abp": {
+    "zh": "动脉压波",
+    "en": "Arterial pressure",
+    "unit": "mm[Hg]"
+  },
+  "eeg": {
+    "zh": "脑电",
+    "en": "EEG",
+    "unit": "uV"
+  },
+  "co2": {
+    "zh": "CO₂ 波",
+    "en": "Capnogram",
+    "unit": "mm[Hg]"
+  }
+};
+export const ACKNOWLEDGE_WITHIN_S: Record<string, number> = {
+  "T0": 120,
+  "T1": 900,
+  "T2": 7200,
+  "T3": 86400,
+  "T4": 259200
+};
+export const VIDEO_WITHIN_S: Record<string, number> = {
+  "T0": 600,
+  "T1": 3600,
+  "T2": 86400,
+  "T3": 1209600,
+  "T4": 2592000
+};
+export const ENTERED_BY: Record<string, string[]> = {
+  "DRAFT": [
+    "clinic"
+  ],
+  "SUBMITTED": [
+    "clinic"
+  ],
+  "TRIAGED": [
+    "physician"
+  ],
+  "ACCEPTED": [
+    "physician"
+  ],
+  "REDIRECTED": [
+    "physician"
+  ],
+  "DECLINED": [
+    "physician"
+  ],
+  "MORE_INFO": [
+    "physician"
+  ],
+  "SCHEDULED": [
+    "physician"
+  ],
+  "IN_CONSULT": [
+    "physician"
+  ],
+  "ADMITTED": [
+    "physician"
+  ],
+  "TREATED": [
+    "physician"
+  ],
+  "REPORTED": [
+    "physician"
+  ],
+  "DOWN_REFERRED": [
+    "physician"
+  ],
+  "FOLLOW_UP": [
+    "clinic"
+  ],
+  "CLOSED": [
+    "clinic"
+  ],
+  "CANCELLED": [
+    "clinic",
+    "physician"
+  ],
+  "NO_SHOW": [
+    "physician"
+  ],
+  "EXPIRED": [],
+  "DECEASED": [
+    "clinic",
+    "physician"
+  ]
+};
+export const OPEN_STATES: string[] = [
+  "ACCEPTED",
+  "ADMITTED",
+  "DECLINED",
+  "DOWN_REFERRED",
+  "DRAFT",
+  "FOLLOW_UP",
+  "IN_CONSULT",
+  "MORE_INFO",
+  "REPORTED",
+  "SCHEDULED",
+  "SUBMITTED",
+  "TREATED",
+  "TRIAGED"
+];
+export const MAIN_SIGNS: string[] = [
+  "weakness",
+  "speech",
+  "face",
+  "seizure",
+  "vision",
+  "balance",
+  "unrousable",
+  "other"
+];
+export const LEVELS: string[] = [
+  "T0",
+  "T1",
+  "T2",
+  "T3",
+  "T4"
+];

@@ -1,0 +1,89 @@
+/** Sign-in: two fields and one press; says which station this is and whether the hub is there. */
+import { useQuery } from "@tanstack/react-query";
+import { Button, Form, Input } from "antd";
+import { useState } from "react";
+import { api } from "../../app/api";
+import { LanguageSwitch } from "../../app/Chrome";
+import { useSession } from "../../app/live";
+import type { Site, Text2 } from "../../contract";
+import { useWords } from "../../i18n";
+import { LinkGlyph } from "../../state/LinkState";
+import { Mark } from "../../state/Icon";
+import { Fault } from "../../state/Small";
+import "./signin.css";
+
+/** Answer of the bedside's open `GET /api/v1/station`. */
+interface Station {
+  site?: string;
+  name?: Text2;
+  link?: Site["link"];
+  demo?: boolean;
+  high_alarms?: string[];
+}
+
+interface Entry {
+  username: string;
+  password: string;
+}
+
+function StationLine() {
+  const { t, both } = useWords();
+  const station = useQuery({ queryKey: ["station"], queryFn: () => api.get<Station>("/station"), refetchInterval: 5000 });
+  if (!station.data) return null;
+  const link = station.data.link ?? "never";
+  return (
+    <div className="station">
+      <span>{t("signIn.station", { name: both(station.data.name) })}</span>
+      <span className="row">
+        <LinkGlyph link={link} /> {t(link === "live" || link === "weak" ? "band.online" : "band.offlineShort")}
+      </span>
+    </div>
+  );
+}
+
+export function SignIn({ face }: { face: "hub" | "bedside" }) {
+  const { t } = useWords();
+  const { signIn, session } = useSession();
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const submit = async ({ username, password }: Entry) => {
+    setBusy(true);
+    setError(null);
+    try {
+      await signIn(username.trim(), password);
+    } catch (refused) {
+      setError(refused);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <div className="page paper">
+      <header className="top">
+        <span className="brand">
+          <Mark /> {t("brand")}
+        </span>
+        <span className="sp" />
+        <LanguageSwitch />
+      </header>
+      <main className="sign-in">
+        <h1>{t(face === "hub" ? "signIn.hub" : "signIn.bedside")}</h1>
+        {face === "bedside" && <StationLine />}
+        <Form<Entry> layout="vertical" onFinish={(entry) => void submit(entry)} requiredMark={false} disabled={busy}>
+          <Form.Item name="username" label={t("signIn.username")} rules={[{ required: true, message: t("signIn.needed") }]}>
+            <Input data-testid="sign-in-username" autoFocus autoComplete="username" maxLength={64} />
+          </Form.Item>
+          <Form.Item name="password" label={t("signIn.password")} rules={[{ required: true, message: t("signIn.needed") }]}>
+            <Input data-testid="sign-in-password" type="password" autoComplete="current-password" maxLength={256} />
+          </Form.Item>
+          <Button data-testid="sign-in-submit" type="primary" htmlType="submit" block size="large">
+            {t(busy ? "signIn.checking" : "signIn.submit")}
+          </Button>
+        </Form>
+        <Fault error={error} />
+        {!error && session.state === "out" && session.hubGone && <p className="t2">{t("signIn.noServer")}</p>}
+        <p className="t3 small">{t("legal")}</p>
+      </main>
+    </div>
+  );
+}

@@ -1,0 +1,62 @@
+/** Link and sync state of a site, in the same place and words on every screen. */
+import type { Site, WaitingView } from "../contract";
+import { useNow } from "../app/live";
+import type { Key } from "../i18n";
+import { useWords } from "../i18n";
+import { digits, exact, timeOfDay } from "../live/clock";
+
+/** Two dots: joined, dashed, broken. */
+export function LinkGlyph({ link }: { link: Site["link"] }) {
+  const line = link === "live" ? "M6 6h16" : link === "weak" ? "M9 6h2M13 6h2M17 6h2" : "M11 9 16 3";
+  return (
+    <svg className="link-glyph" viewBox="0 0 28 12" aria-hidden="true" strokeWidth="2">
+      <circle cx="4.5" cy="6" r="3.4" />
+      <path d={line} fill="none" />
+      <circle cx="23.5" cy="6" r="3.4" fill={link === "lost" || link === "never" ? "none" : undefined} />
+    </svg>
+  );
+}
+
+const WORDS: Record<Site["link"], Key> = {
+  live: "link.live",
+  weak: "link.weak",
+  lost: "link.lost",
+  never: "link.never",
+};
+
+export function LinkState({ site }: { site: Site }) {
+  const { t } = useWords();
+  const now = useNow();
+  const since = site.link === "lost" ? ` ${digits(now - site.link_since_ms)}` : "";
+  return (
+    <span className="link-state" data-link={site.link}>
+      <LinkGlyph link={site.link} />
+      {t(WORDS[site.link])}
+      {since}
+    </span>
+  );
+}
+
+export function waitingTotal(waiting: WaitingView): number {
+  return waiting.alarm + waiting.care + waiting.vitals + waiting.waves;
+}
+
+/** "Caught up to 14:32:05, 0 waiting", and what is stuck. */
+export function SyncState({ site }: { site: Site }) {
+  const { t, both } = useWords();
+  const waiting = waitingTotal(site.waiting);
+  const upTo = site.caught_up_to_ms;
+  return (
+    <span className="sync" data-testid="sync-state" data-waiting={waiting} title={upTo ? exact(upTo) : ""}>
+      {upTo == null
+        ? t("sync.never")
+        : t(waiting === 0 ? "sync.done" : "sync.waiting", { time: timeOfDay(upTo), n: waiting })}
+      {site.stuck.map((item) => (
+        <span key={item.code} className="stuck">
+          {" "}
+          {t("sync.stuck", { n: site.stuck.length })}: {both(item.text)}
+        </span>
+      ))}
+    </span>
+  );
+}
