@@ -1,7 +1,7 @@
 """Signing in and out, and finding out who asks: sessions in the browser and bearer tokens."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -154,6 +154,21 @@ class Access:
         """Append what `who` did to the audit trail, in a transaction of its own."""
         entry = AuditEntry(self.now_ns(), who.username, who.role, action, target, result, self.region, site)
         await self.database.write(lambda c: accounts.write_audit(c, entry))
+
+    async def audit_many(self, who: Principal, entries: Sequence[tuple[str, str, str]]) -> None:
+        """Append several (action, target, result) of `who` to the audit trail, in one transaction."""
+        now = self.now_ns()
+        rows = [
+            AuditEntry(now, who.username, who.role, action, target, result, self.region)
+            for action, target, result in entries
+        ]
+
+        def work(connection: Connection) -> None:
+            for row in rows:
+                accounts.write_audit(connection, row)
+
+        if rows:
+            await self.database.write(work)
 
     def _principal(self, connection: Connection, account: Account, session: Session) -> Principal:
         principal = Principal(

@@ -177,6 +177,17 @@ def persons(connection: Connection, region: str, sites: Collection[str] | None) 
     return [_person(row) for row in connection.execute(query)]
 
 
+def persons_after(
+    connection: Connection, region: str, sites: Collection[str] | None, after: str, limit: int, identifier: str = ""
+) -> list[Person]:
+    """Return at most `limit` persons with an id over `after`, by id; only those with this identifier if one is named."""
+    table = schema.person
+    query = select(table).where(*_within(table, region, sites), table.c.person_id > after)
+    if identifier:
+        query = query.where(table.c.identifiers.contains(json.dumps(identifier, ensure_ascii=False), autoescape=True))
+    return [_person(row) for row in connection.execute(query.order_by(table.c.person_id).limit(limit))]
+
+
 def stays(connection: Connection, region: str, sites: Collection[str] | None, *, since_ns: int = 0) -> list[Stay]:
     """Return the stays that had not ended at `since_ns`, oldest first."""
     table = schema.bed_stay
