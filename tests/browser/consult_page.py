@@ -44,7 +44,7 @@ window.join = async (side, active, wantVideo) => {
   session.attachRemote(video);
   await session.start(active);
 };
-window.signalIn = (text) => window.session.receive(JSON.parse(text));
+window.signalIn = (text) => window.session?.receive(JSON.parse(text));
 window.look = () => ({ ...window.session.state, data: { ...document.getElementById("remote").dataset },
   vitals: window.vitals.length, lastVitals: window.vitals.at(-1) ?? null });
 """
@@ -75,7 +75,9 @@ async def open_page(browser: Browser, script: str, out: Callable[[SignalView], N
     """Return a page of its own context, on an address that counts as secure, whose signals go to `out`."""
     context = await browser.new_context(permissions=["microphone", "camera"])
     page = await context.new_page()
-    await page.route("http://127.0.0.1:9/**", lambda route: route.fulfill(body="<body></body>", content_type="text/html"))
+    await page.route(
+        "http://127.0.0.1:9/**", lambda route: route.fulfill(body="<body></body>", content_type="text/html")
+    )
     await page.goto("http://127.0.0.1:9/")
 
     def take(text: str) -> None:
