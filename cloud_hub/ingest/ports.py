@@ -3,7 +3,6 @@
 from typing import Protocol
 
 from sqlalchemy import Connection
-
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, uplink_pb2
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
 from sqlalchemy import Connection, Table, select
 from telemed.topics import NodeAddress
 from telemed.wire import Record
@@ -28,6 +29,8 @@ class Incoming:
     """Measurement time of the payload; the record's own stamp where the payload has none."""
     refusal: str = ""
     """Code of telemed.errors: the record goes to the dead letters, and is counted all the same."""
+    message: Message | None = None
+    """The payload, decoded once; None where it is refused or of a newer schema."""
 
 
 def epoch_text(epoch: int) -> str:

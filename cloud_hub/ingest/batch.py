@@ -1,0 +1,191 @@
+"""One database's queue: arrivals are gathered, committed in one transaction, then told (reliability 2.3)."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+from sqlalchemy import Connection
+from telemed.errors import Code
+
+from cloud_hub.errors import StoreFailure
+from cloud_hub.ingest.failpoint import reach
+from cloud_hub.ingest.metrics import IngestMetrics
+from cloud_hub.store.dead_letters import DeadLetter
+from cloud_hub.store.engine import Database
+from cloud_hub.store.intake import Taken
+from cloud_hub.store.streams import Incoming
+
+QUEUE_LIMIT_BYTES = 64 * 1024 * 1024
+LONGEST_WAIT_S = 2.0
+TRIES = 3
+"""How often a record may break its transaction before it is buried (reliability 2.7)."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Batch:
+    """What goes into one transaction."""
+
+    records: list[Incoming] = field(default_factory=list)
+    unusable: list[DeadLetter] = field(default_factory=list)
+    received_ns: int = 0
+    arrived_s: float = 0.0
+    """Steady clock at the first arrival in it."""
+    size_bytes: int = 0
+
+
+Store = Callable[[Connection, Batch], Taken]
+"""Stores a batch in the transaction; runs in the writer thread."""
+
+
+class Batcher:
+    """Takes arrivals on the event loop and commits them in batches, in their order."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        forget: Callable[[], None],
+        committed: Callable[[Taken, Batch], None],
+        metrics: IngestMetrics,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            database: where to.
+            store: what to do inside the transaction.
+            forget: drops what the writer remembers; called after a transaction that did not commit.
+            committed: told on the event loop, right after each commit.
+            metrics: counters.
+        """
+        self._database = database
+        self._store = store
+        self._forget = forget
+        self._committed = committed
+        self._metrics = metrics
+        self._waiting: list[Batch] = []
+        self._waiting_bytes = 0
+        self._arrived = asyncio.Event()
+        self.most_records = 200
+        self.longest_wait_s = 0.0
+        """How long a batch may wait for more; 0 commits at once what is there."""
+
+    def put(self, arrival: Batch) -> bool:
+        """Queue what arrived; False if the queue is full, then the edge sends it again later."""
+        if self._waiting_bytes + arrival.size_bytes > QUEUE_LIMIT_BYTES:
+            return False
+        self._waiting.append(arrival)
+        self._waiting_bytes += arrival.size_bytes
+        self._arrived.set()
+        return True
+
+    async def run(self) -> None:
+        """Commit batches until cancelled; what is then still queued was never receipted."""
+        while True:
+            await self._arrived.wait()
+            if self.longest_wait_s and self._queued() < self.most_records:
+                await self._gather()
+            batch = self._next()
+            if batch is not None:
+                await self._commit(batch)
+
+    def _queued(self) -> int:
+        return sum(len(arrival.records) for arrival in self._waiting)
+
+    async def _gather(self) -> None:
+        until_s = self._waiting[0].arrived_s + self.longest_wait_s
+        while (left_s := until_s - time.monotonic()) > 0 and self._queued() < self.most_records:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
+
+    def _next(self) -> Batch | None:
+        if not self._waiting:
+            self._arrived.clear()
+            return None
+        first, count = self._waiting[0], 0
+        batch = Batch(received_ns=first.received_ns, arrived_s=first.arrived_s)
+        for arrival in self._waiting:
+            if count and len(batch.records) + len(arrival.records) > self.most_records:
+                break
+            batch.records += arrival.records
+            batch.unusable += arrival.unusable
+            batch.received_ns = arrival.received_ns
+            batch.size_bytes += arrival.size_bytes
+            count += 1
+        del self._waiting[:count]
+        self._waiting_bytes -= batch.size_bytes
+        if not self._waiting:
+            self._arrived.clear()
+        return batch
+
+    async def _commit(self, batch: Batch) -> None:
+        failures = 0
+        while True:
+            try:
+                taken = await self._once(batch)
+            except StoreFailure as failure:
+                failures += 1
+                if failures == 1:
+                    log.error("store-failed", store=self._database.name, why=str(failure), records=len(batch.records))
+                if not failure.is_passing:
+                    await self._commit_apart(batch)
+                    return
+                await asyncio.sleep(min(0.1 * 2**failures, LONGEST_WAIT_S))
+                continue
+            if failures:
+                log.info("store-recovered", store=self._database.name, after=failures)
+            self._tell(taken, batch)
+            return
+
+    async def _commit_apart(self, batch: Batch) -> None:
+        """Commit record by record; bury the one that the database cannot take."""
+        for item in batch.records:
+            await self._commit_stubborn(replace(batch, records=[item], unusable=[]))
+        await self._commit_stubborn(replace(batch, records=[]))
+
+    async def _commit_stubborn(self, part: Batch) -> None:
+        failures = 0
+        while failures <= TRIES:
+            if failures == TRIES:
+                part = replace(part, records=[replace(item, refusal=Code.POISON) for item in part.records])
+            try:
+                taken = await self._once(part)
+            except StoreFailure as failure:
+                failures += not failure.is_passing
+                await asyncio.sleep(LONGEST_WAIT_S if failure.is_passing else 0)
+                continue
+            self._tell(taken, part)
+            return
+        raise StoreFailure(f"{self._database.name}: cannot even bury a record")
+
+    async def _once(self, batch: Batch) -> Taken:
+        began_s = time.monotonic()
+        try:
+            taken = await self._database.write(lambda connection: self._store(connection, batch))
+        except StoreFailure:
+            self._forget()
+            raise
+        except Exception as error:
+            # A record that breaks our own code must not stop the others: it is tried alone, then buried.
+            self._forget()
+            raise StoreFailure(f"{self._database.name}: {type(error).__name__}") from error
+        self._metrics.batch_seconds.labels(self._database.name).observe(time.monotonic() - began_s)
+        self._metrics.batch_records.labels(self._database.name).observe(len(batch.records))
+        return taken
+
+    def _tell(self, taken: Taken, batch: Batch) -> None:
+        reach("committed")
+        self._committed(taken, batch)
+        self._metrics.receipt_seconds.labels(self._database.name).observe(time.monotonic() - batch.arrived_s)
+
+
+def part_of(items: Sequence[Incoming], unusable: Sequence[DeadLetter], size_bytes: int) -> Batch:
+    """Return an arrival, stamped with both clocks."""
+    return Batch(list(items), list(unusable), time.time_ns(), time.monotonic(), size_bytes)

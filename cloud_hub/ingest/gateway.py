@@ -1,0 +1,221 @@
+"""The intake as a whole: from the broker to the databases, and back down to the nodes."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+from google.protobuf.message import DecodeError
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
+from telemed.errors import Code
+from telemed.topics import STORED, NodeAddress, Up, parse_up
+from telemed.v1 import sample_pb2, uplink_pb2
+
+from cloud_hub.broker_rights import read_secrets
+from cloud_hub.config import HubConfig
+from cloud_hub.errors import ConfigRefused
+from cloud_hub.ingest.admit import admit
+from cloud_hub.ingest.batch import Batch, Batcher, part_of
+from cloud_hub.ingest.clones import CloneWatch
+from cloud_hub.ingest.downlink import Downlink
+from cloud_hub.ingest.metrics import IngestMetrics
+from cloud_hub.ingest.mqtt import BrokerLink, BrokerLogin
+from cloud_hub.ingest.ports import CareIntake, EventLog, LiveSink
+from cloud_hub.ingest.stores import CareStore, SampleStore
+from cloud_hub.store import partitions
+from cloud_hub.store.engine import Database
+from cloud_hub.store.intake import Taken
+from cloud_hub.store.schema import care_stream, care_watermark, samples_stream, samples_watermark
+from cloud_hub.store.streams import watermark_of
+from cloud_hub.store.watermarks import Watermark
+
+NS_PER_DAY = 86_400 * 1_000_000_000
+CARE_KINDS = frozenset({"alarm", "care"})
+HELLO_STREAMS_LIMIT = 500
+
+log = structlog.get_logger()
+
+
+class Ingest:
+    """Joins broker, databases, care and live screens; `run` does everything."""
+
+    def __init__(
+        self,
+        config: HubConfig,
+        samples: Database,
+        care: Database,
+        *,
+        intake: CareIntake,
+        events: EventLog,
+        registry: CollectorRegistry,
+        sinks: Sequence[LiveSink] = (),
+    ) -> None:
+        """Connect nothing yet.
+
+        Args:
+            config: the hub's configuration.
+            samples: migrated sample store.
+            care: migrated care store.
+            intake: what is made of alarms and events, inside their transaction.
+            events: reads the event log for the pages that go down (the module `cloud_hub.store.events`).
+            registry: where the metrics are registered.
+            sinks: told right after each commit; more may be appended to `sinks` later.
+
+        Raises:
+            ConfigRefused: the hub's own secret is not in the secrets file.
+        """
+        self.sinks = list(sinks)
+        self.metrics = IngestMetrics(registry)
+        self._samples, self._care, self._intake = samples, care, intake
+        self._link = BrokerLink(_login(config), ["up/#"], self.take)
+        self.downlink = Downlink(self._link.publish, care, events, config.ingest.window)
+        sample_store, care_store = SampleStore(), CareStore(intake)
+        self._sample_batches = Batcher(
+            samples, sample_store.store, sample_store.forget, self._samples_committed, self.metrics
+        )
+        self._sample_batches.longest_wait_s = config.ingest.batch_ms / 1000
+        self._care_batches = Batcher(care, care_store.store, care_store.forget, self._care_committed, self.metrics)
+        for batches in (self._sample_batches, self._care_batches):
+            batches.most_records = config.ingest.batch_records
+        self._hellos: asyncio.Queue[tuple[NodeAddress, uplink_pb2.Hello]] = asyncio.Queue(1000)
+        self._clones = CloneWatch()
+        self._is_dropping = False
+        self._is_outdated = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can arrive from the broker."""
+        return self._link.is_connected
+
+    async def run(self) -> None:
+        """Take in until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run())
+            tasks.create_task(self._sample_batches.run())
+            tasks.create_task(self._care_batches.run())
+            tasks.create_task(self.downlink.run())
+            tasks.create_task(self._answer_hellos())
+            tasks.create_task(self._prepare_days())
+
+    def take(self, topic: str, payload: bytes) -> None:
+        """Take one message from the broker; called on the event loop."""
+        try:
+            address, what = parse_up(topic)
+        except ValueError:
+            self.metrics.topic_errors.inc()
+            return
+        self.metrics.bytes.labels(what).inc(len(payload))
+        self.downlink.heard(address)
+        received_ns = time.time_ns()
+        for sink in self.sinks:
+            sink.contact(address, received_ns)
+        if what in STORED:
+            self._take_container(address, what, payload)
+            return
+        try:
+            self._take_talk(address, what, payload, received_ns)
+        except DecodeError:
+            self.metrics.dead_letters.labels(Code.PAYLOAD_UNREADABLE).inc()
+
+    def _take_container(self, address: NodeAddress, what: Up, payload: bytes) -> None:
+        admission = admit(address, what, payload)
+        if admission.newer:
+            if not self._is_outdated:
+                log.error("upgrade-hub", why="records of a newer schema arrive; kept, readable after an upgrade")
+            self._is_outdated = True
+            self.metrics.newer.inc(admission.newer)
+        batches = self._care_batches if what in (Up.ALARM, Up.CARE) else self._sample_batches
+        taken = batches.put(part_of(admission.records, admission.unusable, len(payload)))
+        if not taken:
+            self.metrics.dropped.inc()
+        if taken == self._is_dropping:
+            log.warning("intake-behind" if not taken else "intake-caught-up")
+            self._is_dropping = not taken
+
+    def _take_talk(self, address: NodeAddress, what: Up, payload: bytes, received_ns: int) -> None:
+        if what is Up.HELLO:
+            if not self._hellos.full():
+                self._hellos.put_nowait((address, uplink_pb2.Hello.FromString(payload)))
+        elif what is Up.PRESENCE:
+            presence = uplink_pb2.Presence.FromString(payload)
+            if self._clones.is_clone(address, presence.boottime_ns, time.monotonic_ns()):
+                self.metrics.clones.labels(address.node).inc()
+                log.error("node-cloned", node=address.node, site=address.site)
+            self.downlink.present(address, presence)
+            for sink in self.sinks:
+                sink.presence(address, presence, received_ns)
+        elif what is Up.SIGNAL:
+            signal = uplink_pb2.Signal.FromString(payload)
+            for sink in self.sinks:
+                sink.signal(address, signal)
+
+    async def _answer_hellos(self) -> None:
+        while True:
+            address, hello = await self._hellos.get()
+            names = [(state.stream, state.epoch) for state in hello.streams[:HELLO_STREAMS_LIMIT]]
+            marks = await self._marks_of(address, names)
+            for state in hello.streams[:HELLO_STREAMS_LIMIT]:
+                if marks[state.stream, state.epoch].contig < state.acked:
+                    self.metrics.lost_history.inc()
+                    log.error("hub-lost-history", node=address.node, stream=state.stream, edge_acked=state.acked)
+            self.downlink.greeted(address, marks, hello.event_cursor)
+
+    async def _marks_of(self, address: NodeAddress, names: list[tuple[str, int]]) -> dict[tuple[str, int], Watermark]:
+        def look(connection: Connection, care: bool) -> dict[tuple[str, int], Watermark]:
+            tables = (care_stream, care_watermark) if care else (samples_stream, samples_watermark)
+            mine = [name for name in names if (name[0].rpartition("/")[2] in CARE_KINDS) == care]
+            return {name: watermark_of(connection, *tables, address, name) or Watermark() for name in mine}
+
+        found = await self._care.read(lambda connection: look(connection, care=True))
+        return found | await self._samples.read(lambda connection: look(connection, care=False))
+
+    async def _prepare_days(self) -> None:
+        while True:
+            today = time.time_ns() // NS_PER_DAY
+            outside = await self._samples.write(partial(partitions.prepare, today=today))
+            self.metrics.no_day.set(outside)
+            await asyncio.sleep(3600)
+
+    def _samples_committed(self, taken: Taken, batch: Batch) -> None:
+        self._count("samples", taken)
+        for (address, stream, epoch), mark in taken.marks.items():
+            self.downlink.committed(address, (stream, epoch), mark, urgent=False)
+        for item in taken.fresh:
+            device = item.record.stream.partition("/")[0]
+            if isinstance(item.message, sample_pb2.NumericSet):
+                for sink in self.sinks:
+                    sink.numerics(item.address, device, item.message, batch.received_ns)
+            elif isinstance(item.message, sample_pb2.WaveformSet):
+                for sink in self.sinks:
+                    sink.waves(item.address, device, item.message, batch.received_ns)
+
+    def _care_committed(self, taken: Taken, _batch: Batch) -> None:
+        self._count("care", taken)
+        for (address, stream, epoch), mark in taken.marks.items():
+            self.downlink.committed(address, (stream, epoch), mark, urgent=True)
+        if taken.fresh:
+            self._intake.committed()
+        for site in {item.address.site for item in taken.fresh if item.record.stream.endswith("/care")}:
+            self.downlink.events_changed(site)
+
+    def _count(self, store: str, taken: Taken) -> None:
+        self.metrics.records.labels(store).inc(len(taken.fresh))
+        self.metrics.duplicates.labels(store).inc(taken.duplicates)
+        for letter in taken.buried:
+            self.metrics.dead_letters.labels(letter.reason).inc()
+            if letter.reason == Code.KEY_CONFLICT:
+                log.error("key-conflict", node=letter.address.node, stream=letter.stream, seq=letter.seq)
+            else:
+                log.warning("dead-letter", reason=letter.reason, node=letter.address.node, stream=letter.stream)
+        for address, stream in taken.jumped:
+            self.metrics.jumps.inc()
+            log.error("stream-quarantined", node=address.node, stream=stream, why="numbers jumped by over 10^6")
+
+
+def _login(config: HubConfig) -> BrokerLogin:
+    broker = config.broker
+    secret = read_secrets(broker.secrets_file).get(broker.user, {}).get("secret", "")
+    if not secret:
+        raise ConfigRefused(f"{broker.secrets_file}: {broker.user}: no secret for the hub itself")
+    return BrokerLogin(broker.host, broker.port, broker.user, secret)

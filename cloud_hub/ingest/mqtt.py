@@ -1,0 +1,126 @@
+"""The hub's connection to the broker: the only module that knows the MQTT library.
+
+Messages are acknowledged to the broker at once, because a PUBACK means nothing: a broker drops what is not
+acknowledged within seconds, and edges resend until they have our own receipt.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gmqtt
+import structlog
+from gmqtt.mqtt.constants import MQTTv311
+from gmqtt.mqtt.handler import MQTTConnectError
+
+CLIENT = "ingest"
+ANSWER_WITHIN_S = 5.0
+KEEPALIVE_S = 10
+LONGEST_WAIT_S = 1.0
+FIRST_WAIT_S = 0.1
+
+log = structlog.get_logger()
+_quiet = logging.getLogger("cloud_hub.ingest.gmqtt")
+_quiet.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLogin:
+    """Where the broker is and who we are there."""
+
+    host: str
+    port: int
+    user: str
+    secret: str
+
+
+class BrokerLink:
+    """One connection, made again whenever it is lost; every time with a clean session and a new subscription."""
+
+    def __init__(self, login: BrokerLogin, topic_filters: list[str], on_message: Callable[[str, bytes], None]) -> None:
+        """Connect nothing yet.
+
+        Args:
+            login: the broker.
+            topic_filters: what to subscribe to, after every connect.
+            on_message: called on the event loop with topic and payload; must not block.
+        """
+        self._login = login
+        self._filters = topic_filters
+        self._on_message = on_message
+        self._client: gmqtt.Client | None = None
+        self.subscribed = asyncio.Event()
+        """Set while messages can arrive."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can arrive."""
+        return self.subscribed.is_set()
+
+    def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        """Send now or never: what is lost here is sent again by whoever needs it."""
+        if self._client is not None and self.subscribed.is_set():
+            # The connection may end between the check and the write.
+            with contextlib.suppress(OSError, RuntimeError, AttributeError):
+                self._client.publish(topic, payload, qos=qos)
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        wait_s, is_told = FIRST_WAIT_S, False
+        while True:
+            try:
+                await self._connect_once()
+                wait_s, is_told = FIRST_WAIT_S, False
+            except (OSError, TimeoutError, MQTTConnectError) as error:
+                if not is_told:
+                    log.warning("broker-unreachable", why=type(error).__name__, port=self._login.port)
+                is_told, wait_s = True, min(wait_s * 2, LONGEST_WAIT_S)
+            await asyncio.sleep(wait_s)
+
+    async def _connect_once(self) -> None:
+        """Connect, subscribe, and stay until the connection ends."""
+        lost, granted = asyncio.Event(), asyncio.Event()
+        client = gmqtt.Client(f"{self._login.user}.{CLIENT}", clean_session=True, logger=_quiet)
+        # Its own reconnect would ask for the old session; -2 is "never" in its counting.
+        client.set_config({"reconnect_retries": -2, "reconnect_delay": 0})
+        client.set_auth_credentials(self._login.user, self._login.secret)
+        client.on_message = self._take
+        client.on_disconnect = lambda *_: lost.set()
+        client.on_subscribe = lambda _client, _mid, qos, _properties: granted.set() if max(qos) < 0x80 else lost.set()
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await client.connect(self._login.host, self._login.port, keepalive=KEEPALIVE_S, version=MQTTv311)
+                client.subscribe([gmqtt.Subscription(topic, qos=1) for topic in self._filters])
+                await _first(granted, lost)
+            if not granted.is_set():
+                raise ConnectionError("subscription refused")
+            self._client = client
+            self.subscribed.set()
+            log.info("broker-connected", port=self._login.port)
+            await lost.wait()
+            log.warning("broker-lost", port=self._login.port)
+        finally:
+            self._client = None
+            self.subscribed.clear()
+            await _leave(client)
+
+    def _take(self, _client: object, topic: str, payload: bytes, _qos: int, _properties: object) -> int:
+        self._on_message(topic, payload)
+        return 0
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _leave(client: gmqtt.Client) -> None:
+    with contextlib.suppress(OSError, TimeoutError, RuntimeError, AttributeError):
+        async with asyncio.timeout(1):
+            await client.disconnect()

@@ -1,0 +1,71 @@
+"""When which receipt is due: pure (reliability 2.3.4).
+
+A receipt is idempotent and monotone within an epoch: it may be lost, repeated or late.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from telemed.topics import NodeAddress
+from telemed.v1 import uplink_pb2
+
+from cloud_hub.store.watermarks import Watermark
+
+GAPS_LIMIT = 32
+SPACING_S = 1.0
+REPEAT_S = 10.0
+ACTIVE_S = 60.0
+"""Streams that nothing arrived of for this long are not repeated; a hello asks for them again."""
+
+StreamName = tuple[str, int]
+"""Name and epoch within a node."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    mark: Watermark
+    sent_s: float = float("-inf")
+    changed_s: float = 0.0
+    is_due: bool = True
+
+
+class ReceiptBook:
+    """The newest watermark of every stream that is active, and when it was last told."""
+
+    def __init__(self) -> None:
+        self._slots: dict[NodeAddress, dict[StreamName, _Slot]] = {}
+
+    def note(self, address: NodeAddress, name: StreamName, mark: Watermark, now_s: float, *, urgent: bool) -> bool:
+        """Take a committed watermark; return whether a receipt should go out now."""
+        slots = self._slots.setdefault(address, {})
+        slot = slots.get(name)
+        if slot is None:
+            slot = slots[name] = _Slot(mark)
+        slot.mark, slot.changed_s, slot.is_due = mark, now_s, True
+        if urgent:
+            slot.sent_s = float("-inf")
+        return now_s - slot.sent_s >= SPACING_S
+
+    def due(self, address: NodeAddress, now_s: float) -> list[uplink_pb2.Receipt]:
+        """Return the receipts to send to a node now, and take them as sent."""
+        out = []
+        for (stream, epoch), slot in self._slots.get(address, {}).items():
+            wait_s = SPACING_S if slot.is_due else REPEAT_S
+            is_active = slot.is_due or now_s - slot.changed_s < ACTIVE_S
+            if is_active and now_s - slot.sent_s >= wait_s:
+                slot.sent_s, slot.is_due = now_s, False
+                out.append(receipt(stream, epoch, slot.mark))
+        return out
+
+    def nodes(self) -> Iterable[NodeAddress]:
+        """Return the nodes that have streams."""
+        return list(self._slots)
+
+
+def receipt(stream: str, epoch: int, mark: Watermark) -> uplink_pb2.Receipt:
+    """Return the receipt of a watermark; one with too many gaps speaks only of the numbers before the rest."""
+    out = uplink_pb2.Receipt(stream=stream, epoch=epoch, contig=mark.contig, max=mark.max)
+    if len(mark.gaps) > GAPS_LIMIT:
+        out.max = mark.gaps[GAPS_LIMIT][0] - 1
+    out.gaps.extend(uplink_pb2.SeqRange(first=first, last=last) for first, last in mark.gaps[:GAPS_LIMIT])
+    return out

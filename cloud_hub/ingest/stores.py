@@ -1,0 +1,94 @@
+"""What one transaction of each database consists of; runs in the writer threads."""
+
+import structlog
+from google.protobuf.message import Message
+from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
+from telemed.errors import Code
+from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
+
+from cloud_hub.ingest.batch import TRIES, Batch
+from cloud_hub.ingest.ports import CareIntake
+from cloud_hub.store import dead_letters
+from cloud_hub.store.care_records import CareLedger
+from cloud_hub.store.intake import Taken, take
+from cloud_hub.store.samples import SampleLedger
+from cloud_hub.store.streams import Incoming
+from cloud_hub.store.trends import Trends
+
+log = structlog.get_logger()
+
+
+class SampleStore:
+    """Vitals and waves: records, watermarks, minute trends."""
+
+    def __init__(self) -> None:
+        self._ledger = SampleLedger()
+        self._trends = Trends()
+
+    def forget(self) -> None:
+        """Drop what is remembered, after a transaction that did not commit."""
+        self._ledger.streams.forget()
+        self._trends.forget()
+
+    def store(self, connection: Connection, batch: Batch) -> Taken:
+        """Store a batch."""
+        taken = take(connection, self._ledger, batch.records, batch.received_ns)
+        taken.buried += dead_letters.bury(connection, self._ledger.dead, batch.unusable, batch.received_ns)
+        streams = self._ledger.streams
+        self._trends.add(
+            connection,
+            [
+                (streams.stream_id(connection, item.address, item.record.stream, batch.received_ns), item.message)
+                for item in taken.fresh
+                if isinstance(item.message, sample_pb2.NumericSet)
+            ],
+        )
+        return taken
+
+
+class CareStore:
+    """Alarms and proposed events: records, watermarks, and what care makes of them."""
+
+    def __init__(self, intake: CareIntake) -> None:
+        self._ledger = CareLedger()
+        self._intake = intake
+
+    def forget(self) -> None:
+        """Drop what is remembered, after a transaction that did not commit."""
+        self._ledger.streams.forget()
+
+    def store(self, connection: Connection, batch: Batch) -> Taken:
+        """Store a batch, in the order of arrival."""
+
+        def fold(item: Incoming) -> str:
+            return self._fold(connection, item, batch.received_ns)
+
+        taken = take(connection, self._ledger, batch.records, batch.received_ns, fold)
+        taken.buried += dead_letters.bury(connection, self._ledger.dead, batch.unusable, batch.received_ns)
+        return taken
+
+    def _fold(self, connection: Connection, item: Incoming, received_ns: int) -> str:
+        """Hand a record to care; a record that breaks it three times is buried instead."""
+        if item.message is None:
+            return ""
+        for attempt in range(1, TRIES + 1):
+            try:
+                with connection.begin_nested():
+                    self._hand_over(connection, item, item.message, received_ns)
+                return ""
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:
+                # Whatever it is: one record must not stop all others of its stream.
+                log.error(
+                    "care-record-failed", why=type(error).__name__, node=item.address.node, seq=item.record.seq,
+                    attempt=attempt,
+                )  # fmt: skip
+        return Code.POISON
+
+    def _hand_over(self, connection: Connection, item: Incoming, message: Message, received_ns: int) -> None:
+        if isinstance(message, alarm_pb2.AlarmEvent):
+            self._intake.take_alarm(connection, item.address, message, received_ns)
+        elif isinstance(message, event_pb2.Event):
+            self._intake.take_event(connection, item.address, message, received_ns)
