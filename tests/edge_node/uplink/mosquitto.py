@@ -94,7 +94,7 @@ class TinyHub:
 
     def _hear(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         address, what = parse_up(message.topic)
-        self._heard += 1
+        self._heard += what in STORED
         if self.is_deaf or (self.drop_every and what in STORED and self._heard % self.drop_every == 0):
             return
         payload = bytes(message.payload)

@@ -1,0 +1,50 @@
+"""A link that lives in memory: what is published is kept, what comes down is said by the test."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from telemed.topics import Down, Up
+
+from edge_node.uplink.link import LinkEvents
+
+
+@dataclass(slots=True)
+class FakeLink:
+    """Up while `network` is set, as a real one is while there is a broker."""
+
+    name: str
+    listens: bool
+    events: LinkEvents
+    network: asyncio.Event = field(default_factory=asyncio.Event)
+    published: list[tuple[Up, bytes]] = field(default_factory=list)
+    _is_up: bool = False
+    _cut: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_up(self) -> bool:
+        return self._is_up
+
+    def publish(self, what: Up, payload: bytes) -> bool:
+        if self._is_up:
+            self.published.append((what, payload))
+        return self._is_up
+
+    async def run(self) -> None:
+        while True:
+            await self.network.wait()
+            self._is_up = True
+            self.events.on_up()
+            try:
+                await self._cut.wait()
+            finally:
+                self._is_up = False
+                self.events.on_down()
+            self._cut.clear()
+
+    def cut(self) -> None:
+        """End the connection; a new one comes when `network` is set again."""
+        self.network.clear()
+        self._cut.set()
+
+    def say(self, down: Down, payload: bytes) -> None:
+        self.events.on_message(down, payload)

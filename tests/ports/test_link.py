@@ -1,0 +1,121 @@
+"""What every link to the broker must do, for the one over MQTT and for the fake that stands in for it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from telemed.topics import Down, NodeAddress, Up
+
+from edge_node.config import UplinkConfig
+from edge_node.uplink.link import Link, LinkEvents
+from edge_node.uplink.mqtt import Identity, MqttLink
+from tests.edge_node.uplink.mosquitto import running_broker
+from tests.fakes.link import FakeLink
+
+ADDRESS = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+@dataclass(slots=True)
+class Told:
+    """What a link told."""
+
+    up: int = 0
+    down: int = 0
+    messages: list[tuple[Down, bytes]] = field(default_factory=list)
+
+    def events(self) -> LinkEvents:
+        def is_up() -> None:
+            self.up += 1
+
+        def is_down() -> None:
+            self.down += 1
+
+        return LinkEvents(is_up, is_down, lambda down, payload: self.messages.append((down, payload)))
+
+
+@dataclass(slots=True)
+class Bench:
+    """A link, and the other side of it."""
+
+    link: Link
+    told: Told
+    network_comes: Callable[[], None]
+    network_goes: Callable[[], None]
+    hub_says: Callable[[Down, bytes], None]
+
+
+@contextlib.asynccontextmanager
+async def fake_bench(_folder: Path) -> AsyncIterator[Bench]:
+    told = Told()
+    link = FakeLink("control", True, told.events())
+    yield Bench(link, told, link.network.set, link.cut, link.say)
+
+
+@contextlib.asynccontextmanager
+async def mqtt_bench(folder: Path) -> AsyncIterator[Bench]:
+    told = Told()
+    with running_broker(folder) as broker:
+        broker.kill()
+        (folder / "secret").write_text("s3cret")
+        config = UplinkConfig(
+            secret_file=folder / "secret", broker_port=broker.port, first_retry_s=0.02, longest_retry_s=0.1
+        )
+        link = MqttLink(config, Identity(ADDRESS, "control", "s3cret"), True, told.events())
+
+        def say(down: Down, payload: bytes) -> None:
+            hub = paho.Client(CallbackAPIVersion.VERSION2)
+            hub.connect("127.0.0.1", broker.port)
+            hub.loop_start()
+            hub.publish(ADDRESS.down(down), payload, qos=1).wait_for_publish(5)
+            hub.disconnect()
+            hub.loop_stop()
+
+        yield Bench(link, told, broker.start, broker.kill, say)
+
+
+@pytest.fixture(params=[fake_bench, mqtt_bench], ids=["fake", "mqtt"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with request.param(tmp_path) as bench:
+        task = asyncio.create_task(bench.link.run())
+        yield bench
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not claim():  # noqa: ASYNC110 - looks at another process's work
+            await asyncio.sleep(0.01)
+
+
+async def test_without_a_network_nothing_can_be_published(bench: Bench) -> None:
+    await asyncio.sleep(0.05)
+    assert not bench.link.is_up
+    assert not bench.link.publish(Up.HELLO, b"x")
+    assert bench.told.up == 0
+
+
+async def test_it_comes_up_by_itself_and_comes_back_after_a_loss(bench: Bench) -> None:
+    bench.network_comes()
+    await until(lambda: bench.told.up == 1)
+    assert bench.link.is_up
+    assert bench.link.publish(Up.HELLO, b"x")
+    bench.network_goes()
+    await until(lambda: bench.told.down == 1)
+    assert not bench.link.publish(Up.HELLO, b"x")
+    bench.network_comes()
+    await until(lambda: bench.told.up == 2)
+
+
+async def test_what_the_hub_says_after_it_is_up_is_heard(bench: Bench) -> None:
+    bench.network_comes()
+    await until(lambda: bench.told.up == 1)
+    bench.hub_says(Down.SIGNAL, b"hello")
+    await until(lambda: bench.told.messages == [(Down.SIGNAL, b"hello")])
