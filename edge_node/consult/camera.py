@@ -55,6 +55,11 @@ class Camera:
         """True once the camera will give no more pictures."""
         return self._failure is not None
 
+    @property
+    def number(self) -> int:
+        """Number of the newest picture; 0 before the first."""
+        return self._newest.number if self._newest else 0
+
     async def open(self) -> None:
         """Start the camera; returns with the first picture decoded.
 

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,10 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 1.0
 STEADY_S = 10.0
 """A child that lived this long is started again without a longer wait."""
 STOP_LIMIT_S = 3.0
+IDLE_S = 60.0
+"""Without a consult for this long the child is ended: a small node needs its memory (about 90 MiB)."""
+WAITING_LIMIT = 200
+"""Steps kept while the child starts."""
 BACKLOG_LIMIT_BYTES = 1024 * 1024
 """Vitals are dropped while this much is unread by the child."""
 
@@ -34,6 +40,9 @@ class ConsultHost:
         self._settings = settings
         self._say = say
         self._permits: dict[str, Permit] = {}
+        self._wanted = asyncio.Event()
+        self._used_s = 0.0
+        self._waiting: deque[Step] = deque(maxlen=WAITING_LIMIT)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -42,33 +51,46 @@ class ConsultHost:
         return self._process.pid if self._process else None
 
     async def run(self) -> None:
-        """Keep the child running until cancelled."""
+        """Keep the child running while there are consults, until cancelled."""
         wait_s = FIRST_WAIT_S
         loop = asyncio.get_running_loop()
         while True:
+            await self._wanted.wait()
             started_s = loop.time()
             try:
                 await self._run_once()
             except OSError as error:
                 _log.warning("consult process cannot be started", reason=error.strerror)
-            for consult_id in self._permits:
+            if not self._wanted.is_set():
+                continue
+            for consult_id in list(self._permits):
                 self._say(_restarting(consult_id))
             wait_s = FIRST_WAIT_S if loop.time() - started_s >= STEADY_S else min(wait_s * 2, LONGEST_WAIT_S)
             await asyncio.sleep(wait_s)
 
+    def prepare(self) -> None:
+        """It rings: have the child ready by the time that somebody accepts."""
+        self._used_s = time.monotonic()
+        self._wanted.set()
+
     def permit(self, consult_id: str, bed: str) -> None:
         """The consult was accepted: the camera may answer its offers."""
+        self.prepare()
         permit = self._permits[consult_id] = Permit(consult_id, bed)
         self._send(permit)
 
     def forget(self, consult_id: str) -> None:
         """The consult is over: the camera is let go."""
         if self._permits.pop(consult_id, None) is not None:
+            self._used_s = time.monotonic()
             self._send(Forget(consult_id))
 
     def step(self, step: Step) -> None:
-        """Hand a step of signalling to the camera; while the child is away the hub's page offers again later."""
-        self._send(step)
+        """Hand a step of signalling to the camera; kept for a moment while the child starts."""
+        if self._process is None:
+            self._waiting.append(step)
+        else:
+            self._send(step)
 
     def wants_vitals(self, bed: str) -> bool:
         """True while a consult of this bed is accepted: cheap to ask before a message is made."""
@@ -101,11 +123,26 @@ class ConsultHost:
             self._send(self._settings)
             for permit in self._permits.values():
                 self._send(permit)
-            await self._read(process)
-            _log.warning("consult process ended", exit_code=await process.wait())
+            while self._waiting:
+                self._send(self._waiting.popleft())
+            async with asyncio.TaskGroup() as group:
+                idle = group.create_task(self._end_when_idle(process))
+                await self._read(process)
+                idle.cancel()
+            if self._wanted.is_set():
+                _log.warning("consult process ended", exit_code=await process.wait())
         finally:
             self._process = None
             await _stop(process)
+
+    async def _end_when_idle(self, process: asyncio.subprocess.Process) -> None:
+        while True:
+            await asyncio.sleep(IDLE_S / 10)
+            if not self._permits and time.monotonic() - self._used_s >= IDLE_S:
+                break
+        self._wanted.clear()
+        if process.stdin is not None:
+            process.stdin.close()
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

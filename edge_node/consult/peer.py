@@ -47,6 +47,21 @@ class Sources:
     microphone: MediaStreamTrack | None
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Pictures up to a moment."""
+
+    at_s: float
+    sent: int
+    taken: int
+
+
+def sent_share(before: Count, now: Count, rung_fps: float) -> float:
+    """Return which share of the wanted pictures was sent; 1 where less than one a second is wanted."""
+    wanted = min(now.taken - before.taken, rung_fps * (now.at_s - before.at_s))
+    return (now.sent - before.sent) / wanted if wanted >= 1 else 1.0
+
+
 class CameraPeer:
     """One connection: made by an offer, over when it fails or is closed."""
 
@@ -59,6 +74,7 @@ class CameraPeer:
         servers = [RTCIceServer(urls=url) for url in ice_servers]
         # An empty list, never None: None means a public STUN server to aiortc.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._camera = sources.camera
         self._track = CameraTrack(sources.camera, self.ladder.rung) if sources.camera else None
         self._microphone = sources.microphone
         self._channel: RTCDataChannel | None = None
@@ -119,15 +135,15 @@ class CameraPeer:
         except TimeoutError:
             _log.warning("consult peer did not connect", limit_s=CONNECT_LIMIT_S)
             return
-        sent, at_s = 0, time.monotonic()
+        before = self._count()
         while not self._over.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SAMPLE_EVERY_S):
                     await self._over.wait()
-            now_sent, now_s = (self._track.sent if self._track else 0), time.monotonic()
-            self.fps = (now_sent - sent) / max(now_s - at_s, 0.001)
-            sent, at_s = now_sent, now_s
-            await self._climb_or_fall(now_s)
+            now = self._count()
+            self.fps = (now.sent - before.sent) / max(now.at_s - before.at_s, 0.001)
+            await self._climb_or_fall(now.at_s, sent_share(before, now, self.ladder.rung.fps))
+            before = now
 
     def send_vitals(self, message: str) -> bool:
         """Send a message of the live screen, stamped with the newest picture's capture time; False if dropped."""
@@ -177,7 +193,11 @@ class CameraPeer:
         if channel.label == "vitals":
             self._channel = channel
 
-    async def _climb_or_fall(self, now_s: float) -> None:
+    def _count(self) -> "Count":
+        sent = self._track.sent if self._track else 0
+        return Count(time.monotonic(), sent, self._camera.number if self._camera else 0)
+
+    async def _climb_or_fall(self, now_s: float, share: float) -> None:
         track = self._track
         if track is None:
             return
@@ -187,7 +207,7 @@ class CameraPeer:
             return
         loss, rtt_s = await self._link()
         before = self.ladder
-        self.ladder = rungs.step(before, rungs.LinkSample(now_s, loss, rtt_s))
+        self.ladder = rungs.step(before, rungs.LinkSample(now_s, loss, rtt_s, share))
         if self.ladder.index != before.index:
             track.rung = self.ladder.rung
         self._changed()

@@ -28,6 +28,9 @@ TO_HUB = ("answer", "offer", "candidate", "accept", "decline", "bye")
 class Media(Protocol):
     """The consult process, as the router needs it."""
 
+    def prepare(self) -> None:
+        """It rings: be ready soon."""
+
     def permit(self, consult_id: str, bed: str) -> None:
         """Let the camera answer offers of this consult."""
 
@@ -143,6 +146,7 @@ class ConsultRouter:
                 self._tell_hub(signal.consult_id, signal.bed, "camera", "decline", "{}")
                 return
             room = self._rooms[signal.consult_id] = _Room(self._consult(signal), signal.bed)
+            self._media.prepare()
             self._out.changed(room.consult)
             self._out.to_page(None, self._view(room, signal, "ring", _auto(self._auto_answer)))
         room.heard_s = time.monotonic()

@@ -53,6 +53,38 @@ async def test_a_killed_child_is_started_again_with_what_it_must_know_and_the_no
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_the_child_starts_when_it_rings_keeps_early_steps_and_ends_when_idle(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_node.consult.host.IDLE_S", 0.5)
+    said: asyncio.Queue[Step] = asyncio.Queue()
+    host = ConsultHost(Configure({"": str(clip)}, ""), said.put_nowait)
+    task = asyncio.create_task(host.run())
+    await asyncio.sleep(0)
+    assert host.pid is None
+    host.permit("c1", "B01")
+    host.step(Step("c1", "offer", '{"sdp": "nonsense"}'))
+    async with asyncio.timeout(20):
+        while "refused" not in (await said.get()).body:
+            pass
+    host.forget("c1")
+    async with asyncio.timeout(10):
+        # The end of a process has no event here.
+        while True:
+            await asyncio.sleep(0.05)
+            if host.pid is None:
+                break
+    assert said.empty()
+    host.permit("c2", "B01")
+    await _next(said, "off")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.anyio
 async def test_vitals_of_a_bed_that_nobody_watches_are_not_even_made() -> None:
     host = ConsultHost(Configure({}, ""), lambda _step: None)
     assert not host.wants_vitals("B01")

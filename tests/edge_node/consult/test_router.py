@@ -17,6 +17,9 @@ class FakeMedia:
     def __init__(self) -> None:
         self.told: list[object] = []
 
+    def prepare(self) -> None:
+        pass
+
     def permit(self, consult_id: str, bed: str) -> None:
         self.told.append(("permit", consult_id, bed))
 
