@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from edge_node.alarms import machine
-from edge_node.alarms.machine import Ask
 from edge_node.errors import NotFound
-from edge_node.samples.alarm import Alarm, Finding, Phase, State, Step, Who
+from edge_node.samples.alarm import Alarm, Ask, Finding, Phase, State, Step, Who
 from edge_node.samples.identifiers import uuid7
 
 NS = 1_000_000_000

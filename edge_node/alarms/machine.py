@@ -5,10 +5,10 @@ while it runs, so that a row of pauses is a row of decisions.  A latched alarm s
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edge_node.errors import StepRefused
-from edge_node.samples.alarm import Alarm, Phase, State, Step
+from edge_node.samples.alarm import PAUSE_LIMIT_S, Alarm, Ask, Phase, State, Step
 
 S, P = State, Phase
 
@@ -47,20 +47,7 @@ _ACTIONS = {
 }
 """What people ask for, by its name on the wire and on HTTP."""
 
-PAUSE_LIMIT_S = 120
 PAUSE_LIMIT_HOME_S = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a person asks of an alarm."""
-
-    action: str
-    """accept, pause, resolve, reset or seen."""
-    text: str = ""
-    useful: str = ""
-    """For resolve: "yes", "no" or empty."""
-    pause_s: int = PAUSE_LIMIT_S
 
 
 def after(state: State, phase: Phase, latching: bool) -> State:

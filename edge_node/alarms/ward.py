@@ -15,13 +15,13 @@ import structlog
 from telemed.roles import Role
 from telemed.v1 import alarm_pb2
 
-from edge_node.alarms import news2, silence, wire
+from edge_node.alarms import ladder, news2, silence, texts, wire
 from edge_node.alarms.bedwatch import Ages, BedWatch
 from edge_node.alarms.conversation import Conversations
-from edge_node.alarms.machine import Ask, fold
+from edge_node.alarms.machine import fold
 from edge_node.alarms.ruleset import Ruleset
 from edge_node.errors import BufferFailure, NotPermitted
-from edge_node.samples.alarm import Alarm, Finding, Priority, Who
+from edge_node.samples.alarm import Alarm, Ask, Finding, Priority, Who
 from edge_node.samples.current import BedNow
 from edge_node.samples.measurement import Intake, NumericSet, Origin, WaveformSet
 from edge_node.samples.roster import Roster
@@ -201,6 +201,18 @@ class Ward:
         """Return the alarms that screens show, worst first, then oldest."""
         rows = self._talk.alarms.values()
         return sorted(rows, key=lambda row: (not row.stands, -row.finding.priority, row.finding.onset_ns))
+
+    def text_of(self, alarm: Alarm) -> tuple[str, str]:
+        """Return the alarm's words for people, in Chinese and English."""
+        return texts.text_of(self.rules, alarm)
+
+    def limits_of(self, measure: str) -> tuple[str | None, str | None]:
+        """Return the warn limits that stand beside a value: low and high."""
+        return self.rules.limits_of(measure)
+
+    def escalates_at_ns(self, alarm: Alarm) -> int | None:
+        """Return when the next person is called, or None."""
+        return ladder.next_rung_ns(alarm, self._clock())
 
     def last_heard_ns(self, device: str) -> int | None:
         """Return when anything last arrived from a device, or None."""

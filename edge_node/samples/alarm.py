@@ -55,6 +55,22 @@ class Who:
     name_en: str = ""
 
 
+PAUSE_LIMIT_S = 120
+"""Longest audio pause; at home 60 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a person asks of an alarm."""
+
+    action: str
+    """accept, pause, resolve, reset or seen."""
+    text: str = ""
+    useful: str = ""
+    """For resolve: "yes", "no" or empty."""
+    pause_s: int = PAUSE_LIMIT_S
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a rule found: the facts an alarm carries."""

@@ -1,0 +1,86 @@
+"""Command line of the edge node: serve, check-config, admit."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import structlog
+
+from edge_node import admit, app, config
+from edge_node.config import EdgeConfig
+from edge_node.errors import BufferFailure, ConfigRefused
+
+REFUSED, FAILED = 2, 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (2: the configuration is refused)."""
+    asked = _parser().parse_args(arguments)
+    _set_up_log()
+    try:
+        settings = config.load(asked.config)
+        if asked.command == "serve":
+            return _serve(settings)
+        if asked.command == "admit":
+            count = asyncio.run(admit.admit(settings, asked.people))
+            print(f"edge-node admit: {count} events proposed")
+            return 0
+        app.check(settings)
+        print(f"{asked.config}: ok")
+        return 0
+    except* ConfigRefused as refused:
+        for error in _leaves(refused):
+            print(f"edge-node: {error}", file=sys.stderr)
+        return_code = REFUSED
+    except* BufferFailure as failed:
+        for error in _leaves(failed):
+            print(f"edge-node: store: {error}", file=sys.stderr)
+        return_code = FAILED
+    return return_code
+
+
+def _serve(settings: EdgeConfig) -> int:
+    app.check(settings)
+    asyncio.run(app.serve(settings, lambda address: print(f"edge-node ready: {address}", flush=True)))
+    return 0
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-node", description="Edge node of the telemedicine gateway.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("serve", "run the node until SIGTERM"),
+        ("check-config", "check the configuration file and what it names"),
+        ("admit", "put people into beds, while the node is stopped"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, required=True, metavar="FILE")
+        if name == "admit":
+            command.add_argument("--from", dest="people", type=Path, required=True, metavar="FILE")
+    return parser
+
+
+def _set_up_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,355 @@
+"""Joins the parts of an edge node: devices -> buffer -> ward -> pages, and the way to the hub."""
+
+import asyncio
+import contextlib
+import dataclasses
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+from telemed.screen import Consult, SignalView
+from telemed.topics import NodeAddress, Up
+from telemed.v1 import event_pb2, uplink_pb2
+
+from edge_node import page_server, placement, supervise
+from edge_node.alarms import ruleset
+from edge_node.alarms.bedwatch import Ages
+from edge_node.alarms.sounder import Sounder
+from edge_node.alarms.ward import ALARM_HISTORY_S, Layout, Place, Ward
+from edge_node.alarms.wire import who_of
+from edge_node.bedside import application
+from edge_node.bedside.ports import Surroundings
+from edge_node.bedside.station import Station
+from edge_node.buffer.store import Buffer
+from edge_node.config import EdgeConfig
+from edge_node.consult.host import ConsultHost
+from edge_node.consult.pipe import Configure, Step
+from edge_node.consult.router import ConsultRouter, Outlets
+from edge_node.devices.hl7_monitor.driver import Hl7Monitor, Site
+from edge_node.devices.hl7_monitor.identity import Occupant
+from edge_node.devices.recorded.driver import Recorded
+from edge_node.errors import CareError, ConfigRefused
+from edge_node.folder_lock import only_one
+from edge_node.health import routes as health_routes
+from edge_node.health.state import Health, LoopLag
+from edge_node.samples.alarm import Ask
+from edge_node.samples.measurement import Intake, Stored
+from edge_node.sitelog import SiteLog
+from edge_node.uplink.presence import LinkView
+from edge_node.uplink.uplink import Callbacks, Uplink
+
+NS = 1_000_000_000
+PULSE_S = 1.0
+BUFFER_FIGURES_EVERY_S = 10
+STARTED_LIMIT_S = 20.0
+
+log = structlog.get_logger(__name__)
+
+
+class Node:
+    """One edge node with all its parts; made in `open`, run once."""
+
+    def __init__(self, config: EdgeConfig, buffer: Buffer) -> None:
+        self.config = config
+        self.buffer = buffer
+        self.log = SiteLog(buffer)
+        self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer)
+        address = NodeAddress(config.node.region, config.node.site, config.node.node)
+        self.uplink = Uplink(
+            config.uplink,
+            buffer,
+            address,
+            Callbacks(on_events=self._events, on_signal=self._signal, devices=self._device_states),
+        )
+        self.monitor = Hl7Monitor(
+            config.hl7, config.devices, Site(occupant=self._occupant, timezone=config.node.timezone)
+        )
+        self.host = ConsultHost(_cameras(config), self._from_camera)
+        self.router = ConsultRouter(
+            config.node.site,
+            config.consult.auto_answer,
+            self.host,
+            Outlets(
+                to_hub=self._to_hub,
+                to_page=self._to_page,
+                changed=self._consult_changed,
+            ),
+        )
+        self.station = Station(self._surroundings(), self._follow)
+        self.sounder = Sounder(config.alarms.sound_command, self.ward.alarms)
+        self.lag = LoopLag()
+        self._hours_left: float | None = None
+        self._actions: asyncio.Queue[event_pb2.OrderedEvent] = asyncio.Queue()
+        self._is_serving = False
+
+    async def restore(self) -> None:
+        """Bring back what was known before the start, and tell the hub what changed in the set-up."""
+        await self.log.load()
+        await self.ward.restore(self.log.roster)
+        self.log.on_change.append(self._log_changed)
+        self.ward.on_alarm += [self.station.alarm_moved, self.sounder.alarm_moved]
+        self.ward.on_readings.append(self.station.readings_changed)
+        self.ward.on_waves.append(self.station.waves_arrived)
+        for event in list(placement.changes(self.config, self.log.roster, time.time_ns())):
+            await self.log.propose(event)
+        for row in self.log.ordered("alarm"):
+            if time.time_ns() - row.event.at_unix_ns < ALARM_HISTORY_S * NS:
+                self._actions.put_nowait(row)
+
+    async def take(self, intake: Intake) -> Stored:
+        """Store what a device brought and judge it; returns after the synced commit."""
+        stored = await self.buffer.store_intake(intake)
+        if stored is Stored.NEW:
+            await self.ward.take(intake)
+        return stored
+
+    def page(self) -> FastAPI:
+        """Return the bedside page's application."""
+        health = Health(
+            not_ready=self.not_ready,
+            waiting=lambda: {str(up): count for up, count in self._waiting().items()},
+            hours_left=lambda: self._hours_left,
+            alarms=lambda: Counter(row.finding.priority.name.lower() for row in self.ward.alarms() if row.stands),
+            link=lambda: self.uplink.link.state,
+            hl7=self._hl7_figures,
+            lag=self.lag,
+            pages=lambda: len(self.station.live.pages),
+        )
+        return application.build(self.station, [health_routes.router(health, _metrics_token(self.config))])
+
+    def not_ready(self) -> list[str]:
+        """Return the parts that cannot serve yet."""
+        missing = [] if self._is_serving else ["page"]
+        if self.config.hl7.enabled and not self.monitor.listening.is_set():
+            missing.append("hl7")
+        return missing
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+        """Serve until `stop` is set; `ready` is told once everything can be used.
+
+        Raises:
+            ConfigRefused: a port cannot be opened.
+        """
+        bedside, hl7 = self.config.bedside, self.config.hl7
+        if hl7.enabled:
+            page_server.open_port(hl7.host, hl7.port, "hl7.port").close()
+        listening = page_server.open_port(bedside.host, bedside.port, "bedside.port")
+        server = page_server.server(self.page())
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(supervise.keep(name, run, budget), name=name) for name, run, budget in self._stages()
+            ]
+            serving = group.create_task(server.serve(sockets=[listening]), name="page")
+            group.create_task(self._announce(server, ready), name="announce")
+            await stop.wait()
+            server.should_exit = True
+            await asyncio.wait([serving], timeout=page_server.STOP_LIMIT_S * 2)
+            for task in (*tasks, serving):
+                task.cancel()
+
+    def _stages(self) -> list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]]:
+        stages: list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]] = [
+            ("ward", self.ward.run, None),
+            ("uplink", self.uplink.run, None),
+            ("buffer", self.buffer.run, None),
+            ("pages", self.station.live.run, None),
+            ("actions", self._act, None),
+            ("pulse", self._pulse, None),
+            ("lag", self.lag.run, None),
+            ("consult", self.host.run, None),
+        ]
+        if self.config.alarms.sound_command:
+            stages.append(("sounder", self.sounder.run, None))
+        if self.config.hl7.enabled:
+            stages.append(("hl7", lambda: self.monitor.run(self.take), supervise.Budget()))
+        for device in self.config.devices:
+            if device.family == "recorded":
+                player = Recorded(device)
+                stages.append((device.device, lambda player=player: player.run(self.take), supervise.Budget()))  # type: ignore[misc]
+        return stages
+
+    async def _announce(self, server: page_server.PageServer, ready: Callable[[str], None]) -> None:
+        await server.is_up.wait()
+        self._is_serving = True
+        if self.config.hl7.enabled:
+            await self.monitor.listening.wait()
+        ready(f"http://{self.config.bedside.host}:{self.config.bedside.port}")
+
+    async def _pulse(self) -> None:
+        beats = 0
+        while True:
+            self.ward.hub_heard(self.uplink.link.last_hub_ns)
+            self.router.expire(time.monotonic())
+            if beats % BUFFER_FIGURES_EVERY_S == 0:
+                self._hours_left = self.buffer.hours_left()
+            beats += 1
+            await asyncio.sleep(PULSE_S)
+
+    async def _act(self) -> None:
+        """Do what people at the hub asked of alarms, in the order of the site's log."""
+        while True:
+            row = await self._actions.get()
+            event = row.event
+            if row.refused or event.WhichOneof("body") != "alarm_action" or self.ward.has_done(event.event_id):
+                continue
+            asked = event.alarm_action
+            ask = Ask(asked.action, asked.text, asked.useful, asked.pause_s or 120)
+            try:
+                await self.ward.act(event.aggregate_id, ask, who_of(event.actor), event.event_id)
+            except CareError as refusal:
+                log.info("alarm action not done", action=asked.action, code=refusal.code)
+
+    def _events(self, events: list[event_pb2.OrderedEvent]) -> None:
+        self.log.take_ordered(events)
+        for row in events:
+            if row.event.aggregate_type == "alarm":
+                self._actions.put_nowait(row)
+
+    def _log_changed(self, events: list[event_pb2.Event]) -> None:
+        if {event.aggregate_type for event in events} & {"person", "bed"}:
+            self.ward.people(self.log.roster)
+        self.station.events_changed(events)
+
+    def _signal(self, signal: uplink_pb2.Signal) -> None:
+        self.router.from_hub(signal)
+
+    def _to_hub(self, signal: uplink_pb2.Signal) -> None:
+        self.uplink.send_signal(signal)
+
+    def _from_camera(self, step: Step) -> None:
+        self.router.from_camera(step)
+
+    def _to_page(self, page: str | None, view: SignalView) -> None:
+        self.station.live.to_page(page, view)
+
+    def _consult_changed(self, consult: Consult) -> None:
+        self.station.consult_changed(consult)
+
+    def _follow(self, bed: str, message: Callable[[], str]) -> None:
+        if self.host.wants_vitals(bed):
+            self.host.vitals(bed, message())
+
+    def _occupant(self, bed: str) -> Occupant | None:
+        person = self.log.roster.occupant(bed)
+        if person is None:
+            return None
+        facts = person.facts
+        return Occupant(frozenset(person.identifiers), facts.family_name, facts.birth_date, facts.gender)
+
+    def _device_states(self) -> list[uplink_pb2.DeviceState]:
+        found = []
+        for device, place in self.ward.layout.devices.items():
+            if not place.is_watched:
+                continue
+            heard_ns = self.ward.last_heard_ns(device)
+            state = "never" if heard_ns is None else "silent" if self.ward.is_silent(device) else "live"
+            found.append(uplink_pb2.DeviceState(device=device, state=state, last_arrival_unix_ns=heard_ns or 0))
+        return found
+
+    def _waiting(self) -> dict[Up, int]:
+        return {up: waiting.records for up, waiting in self.buffer.waiting().items()}
+
+    def _hl7_figures(self) -> Mapping[str, int | Mapping[str, int]]:
+        counters = self.monitor.counters
+        values = {field.name: getattr(counters, field.name) for field in dataclasses.fields(counters)}
+        return {name: value for name, value in values.items() if name != "connections_open"}
+
+    def _surroundings(self) -> Surroundings:
+        def link() -> LinkView:
+            return self.uplink.link
+
+        return Surroundings(
+            config=self.config,
+            ward=self.ward,
+            words=self.ward,
+            care=self.log,
+            consults=self.router,
+            link=link,
+            waiting=self._waiting,
+            hours_left=lambda: self._hours_left,
+            trends=self.buffer.trends,
+            deliver=self.take,
+            clock=time.time_ns,
+        )
+
+
+async def serve(config: EdgeConfig, ready: Callable[[str], None]) -> None:
+    """Run a node until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigRefused: the store is in use, or a port or file cannot be opened.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with only_one(config.buffer.folder), contextlib.closing(_open(config)) as buffer:
+        node = Node(config, buffer)
+        await node.restore()
+        await node.run(stop, ready)
+
+
+def check(config: EdgeConfig) -> None:
+    """Look at everything a configuration names outside itself.
+
+    Raises:
+        ConfigRefused: the ruleset, a secret or a recording cannot be used.
+    """
+    ruleset.load(config.alarms.ruleset)
+    _metrics_token(config)
+    for key, path in (("uplink.secret_file", config.uplink.secret_file), *_records(config)):
+        if not path.is_file():
+            raise ConfigRefused(f"{key}: {path} is not there")
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise ConfigRefused(f"{key}: {path} cannot be read: {error.strerror}") from error
+
+
+def _records(config: EdgeConfig) -> list[tuple[str, Path]]:
+    return [(f"device {row.device}: record", row.record) for row in config.devices if row.record is not None]
+
+
+def _open(config: EdgeConfig) -> Buffer:
+    settings = config.buffer
+    return Buffer.open(
+        settings.folder,
+        group_commit_ms=settings.group_commit_ms,
+        limit_mib=settings.limit_mib,
+        keep_sent_hours=settings.keep_sent_hours,
+    )
+
+
+def _layout(config: EdgeConfig) -> Layout:
+    devices = {
+        row.device: Place(row.bed or "", row.usual_interval_s, is_watched=row.family == "hl7_monitor")
+        for row in config.devices
+        if row.family != "camera"
+    }
+    devices |= {placement.manual_device(row.bed): Place(row.bed, is_watched=False) for row in config.beds}
+    ages = Ages(config.hl7.late_after_s, config.hl7.late_silent_s)
+    return Layout(tuple(row.bed for row in config.beds), devices, config.node.home, ages)
+
+
+def _cameras(config: EdgeConfig) -> Configure:
+    consult = config.consult
+    cameras = {row.bed: row.source for row in config.devices if row.family == "camera" and row.bed}
+    for row in config.devices:
+        if row.device == consult.camera:
+            cameras[""] = row.source
+    return Configure(cameras, consult.microphone, consult.ice_servers, consult.top_rung)
+
+
+def _metrics_token(config: EdgeConfig) -> str:
+    path = config.bedside.metrics_token_file
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigRefused(f"bedside.metrics_token_file: {path} cannot be read: {error.strerror}") from error

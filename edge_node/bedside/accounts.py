@@ -1,0 +1,142 @@
+"""Signing in at the bedside with the hub gone (decision 25): synced argon2id hashes, sessions in memory.
+
+A session lives SESSION_S and ends with the process.  There is no idle end: a bedside station shows patients, and
+a session must not end while somebody works at a form (screens 4.1).
+"""
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from telemed.roles import Role
+from telemed.v1 import event_pb2
+
+from edge_node.samples.alarm import Who
+from edge_node.samples.roster import Roster
+
+NS = 1_000_000_000
+SESSION_S = 12 * 3600
+SESSION_LIMIT = 1000
+FREE_FAILURES = 3
+LONGEST_WAIT_S = 300
+"""After FREE_FAILURES wrong tries each further one doubles the wait, up to this."""
+MAY_SIGN_IN = frozenset({Role.CLINIC.value, Role.PHYSICIAN.value, Role.CAREGIVER.value})
+_HASHER = PasswordHasher()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody signed in at this station."""
+
+    token: str
+    csrf_token: str
+    who: Who
+    ends_ns: int
+
+    @property
+    def is_caregiver(self) -> bool:
+        """True for somebody who sees their own person alone and changes nothing."""
+        return self.who.role == Role.CAREGIVER
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why nobody was signed in; never says which half was wrong."""
+
+    wait_s: float = 0
+    """Seconds until another try is taken; 0 = at once."""
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int = 0
+    until_ns: int = 0
+
+
+@dataclass(slots=True)
+class Accounts:
+    """Who may sign in here and who has."""
+
+    site: str
+    roster: Callable[[], Roster]
+    clock: Callable[[], int]
+    _sessions: dict[str, Session] = field(default_factory=dict)
+    _failures: dict[str, _Failures] = field(default_factory=dict)
+    _decoy_hash: str = ""
+
+    async def sign_in(self, username: str, password: str) -> Session | Refused:
+        """Return a session, or a refusal; the check of the password runs in a thread."""
+        failures = self._failures.setdefault(username, _Failures())
+        wait_ns = failures.until_ns - self.clock()
+        if wait_ns > 0:
+            return Refused(wait_ns / NS)
+        account = self.roster().accounts.get(username)
+        usable = account is not None and self._may(account)
+        stored = account.password_hash if account is not None and usable else await self._decoy()
+        matches = await asyncio.to_thread(_verify, stored, password)
+        if account is None or not usable or not matches:
+            return self._failed(failures)
+        self._failures.pop(username, None)
+        return self._begin(account)
+
+    def session(self, token: str | None) -> Session | None:
+        """Return the session of a cookie, as long as it and its account are good."""
+        found = self._sessions.get(token or "")
+        if found is None:
+            return None
+        account = self.roster().accounts.get(found.who.username)
+        if found.ends_ns <= self.clock() or account is None or not self._may(account):
+            self._sessions.pop(found.token, None)
+            return None
+        return found
+
+    def sign_out(self, session: Session) -> None:
+        """End a session; its cookie is worth nothing from now on."""
+        self._sessions.pop(session.token, None)
+
+    def _may(self, account: event_pb2.AccountSet) -> bool:
+        here = account.role == Role.PHYSICIAN or self.site in account.sites
+        return not account.disabled and account.role in MAY_SIGN_IN and here
+
+    def _begin(self, account: event_pb2.AccountSet) -> Session:
+        now_ns = self.clock()
+        ended = [token for token, session in self._sessions.items() if session.ends_ns <= now_ns]
+        for token in ended:
+            del self._sessions[token]
+        if len(self._sessions) >= SESSION_LIMIT:
+            del self._sessions[next(iter(self._sessions))]
+        who = Who(account.username, account.role, account.name_zh, account.name_en)
+        session = Session(secrets.token_urlsafe(32), secrets.token_urlsafe(24), who, now_ns + SESSION_S * NS)
+        self._sessions[session.token] = session
+        return session
+
+    def _failed(self, failures: _Failures) -> Refused:
+        failures.count += 1
+        over = failures.count - FREE_FAILURES
+        wait_s = float(min(2**over, LONGEST_WAIT_S)) if over >= 0 else 0.0
+        failures.until_ns = self.clock() + int(wait_s * NS)
+        if len(self._failures) > SESSION_LIMIT:
+            del self._failures[next(iter(self._failures))]
+        return Refused(wait_s)
+
+    async def _decoy(self) -> str:
+        """A hash to check against where there is no account, so that the time taken tells nothing."""
+        if not self._decoy_hash:
+            self._decoy_hash = await asyncio.to_thread(_HASHER.hash, secrets.token_hex(16))
+        return self._decoy_hash
+
+
+def is_csrf_token(session: Session, given: str) -> bool:
+    """True where a request carries the token of its session."""
+    return hmac.compare_digest(session.csrf_token.encode(), given.encode())
+
+
+def _verify(stored: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(stored, password)
+    except (Argon2Error, InvalidHashError):
+        return False

@@ -1,0 +1,67 @@
+"""Who is asking: cookie, CSRF token and origin of each request; every route takes one of these."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from edge_node.bedside.accounts import Session, is_csrf_token
+from edge_node.bedside.problems import Refusal
+from edge_node.bedside.station import Station
+
+COOKIE = "yz_session"
+CSRF_HEADER = "x-csrf-token"
+
+
+def station_of(request: HTTPConnection) -> Station:
+    """Return the station this application serves."""
+    station: Station = request.app.state.station
+    return station
+
+
+def is_own_origin(request: HTTPConnection) -> bool:
+    """True where a browser says that one of our own pages asks, or where nobody said anything."""
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+
+
+def own_origin(request: HTTPConnection) -> None:
+    """Refuse what another site's page sends."""
+    if not is_own_origin(request):
+        raise Refusal("refused-csrf", "origin is not this station")
+
+
+def signed_in(request: HTTPConnection) -> Session:
+    """Return who is signed in, or refuse."""
+    session = station_of(request).accounts.session(request.cookies.get(COOKIE))
+    if session is None:
+        raise Refusal("not-signed-in", "no session")
+    return session
+
+
+def changing(request: HTTPConnection, session: Annotated[Session, Depends(signed_in)]) -> Session:
+    """Return who asks for a change: needs the session's CSRF token and our own origin."""
+    own_origin(request)
+    if not is_csrf_token(session, request.headers.get(CSRF_HEADER, "")):
+        raise Refusal("refused-csrf", "X-CSRF-Token is missing or not that of the session")
+    return session
+
+
+def staff(session: Annotated[Session, Depends(signed_in)]) -> Session:
+    """Return who is signed in, unless a caregiver."""
+    if session.is_caregiver:
+        raise Refusal("refused-rights", "staff only")
+    return session
+
+
+def staff_changing(session: Annotated[Session, Depends(changing)]) -> Session:
+    """Return who asks for a change, unless a caregiver: those only read."""
+    return staff(session)
+
+
+AtStation = Annotated[Station, Depends(station_of)]
+SignedIn = Annotated[Session, Depends(signed_in)]
+Changing = Annotated[Session, Depends(changing)]
+Staff = Annotated[Session, Depends(staff)]
+StaffChanging = Annotated[Session, Depends(staff_changing)]

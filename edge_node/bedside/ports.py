@@ -1,0 +1,134 @@
+"""What the bedside page needs from the rest of the node; `app` hands it in."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from telemed.screen import Consult, SignalView
+from telemed.topics import Up
+from telemed.v1 import event_pb2
+
+from edge_node.config import EdgeConfig
+from edge_node.samples.alarm import Alarm, Ask, Who
+from edge_node.samples.current import BedNow
+from edge_node.samples.measurement import Deliver
+from edge_node.samples.roster import Roster
+from edge_node.samples.score import News2
+
+
+class WardView(Protocol):
+    """Beds and alarms as the rules see them."""
+
+    def bed(self, bed: str) -> BedNow:
+        """Return the newest values at a bed."""
+
+    def score(self, bed: str) -> News2 | None:
+        """Return the early warning score at a bed."""
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarms that screens show, worst first."""
+
+    async def act(self, alarm_id: str, ask: Ask, who: Who, cause_event_id: str = "") -> Alarm:
+        """Do what a named person asks of an alarm."""
+
+
+class AlarmWords(Protocol):
+    """What stands beside an alarm or a value."""
+
+    def text_of(self, alarm: Alarm) -> tuple[str, str]:
+        """Return the alarm's words in Chinese and English."""
+
+    def limits_of(self, measure: str) -> tuple[str | None, str | None]:
+        """Return the warn limits of a measure."""
+
+    def escalates_at_ns(self, alarm: Alarm) -> int | None:
+        """Return when the next person is called."""
+
+
+class CareLog(Protocol):
+    """The site's event log."""
+
+    @property
+    def roster(self) -> Roster:
+        """Who is who now."""
+
+    def ordered(self, aggregate_type: str) -> Sequence[event_pb2.OrderedEvent]:
+        """Return the hub's order of the events about one kind of thing."""
+
+    def pending(self) -> Sequence[event_pb2.Event]:
+        """Return what was proposed here and is not ordered yet."""
+
+    async def propose(self, event: event_pb2.Event) -> None:
+        """Store an event for the hub to order; returns after the synced commit."""
+
+
+class LinkNow(Protocol):
+    """The link to the hub at this moment."""
+
+    @property
+    def state(self) -> str:
+        """live, weak, lost or never."""
+
+    @property
+    def since_ns(self) -> int:
+        """Since when."""
+
+    @property
+    def caught_up_to_ns(self) -> int:
+        """Measurement time up to which everything of this node is at the hub; 0 = not known."""
+
+
+class TrendStep(Protocol):
+    """One step of a trend."""
+
+    @property
+    def measure(self) -> str:
+        """Row of the measures table."""
+
+    @property
+    def at_ns(self) -> int:
+        """Start of the step."""
+
+    @property
+    def low(self) -> float:
+        """Lowest valid value."""
+
+    @property
+    def high(self) -> float:
+        """Highest valid value."""
+
+    @property
+    def last(self) -> float:
+        """Last valid value."""
+
+
+class Consults(Protocol):
+    """The consults of this node."""
+
+    def consults(self) -> list[Consult]:
+        """Return those that ring or are active."""
+
+    def from_page(self, client: str, view: SignalView) -> None:
+        """Take one signal of a page."""
+
+    def page_gone(self, client: str) -> None:
+        """A page closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything the page is joined to."""
+
+    config: EdgeConfig
+    ward: WardView
+    words: AlarmWords
+    care: CareLog
+    consults: Consults
+    link: Callable[[], LinkNow]
+    waiting: Callable[[], dict[Up, int]]
+    hours_left: Callable[[], float | None]
+    trends: Callable[[Sequence[str], int, int, int], Awaitable[Iterable[TrendStep]]]
+    deliver: Deliver
+    """For what is typed in at the bedside."""
+    clock: Callable[[], int]
+    """Nanoseconds since the Unix epoch."""

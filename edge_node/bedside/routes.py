@@ -1,0 +1,141 @@
+"""The bedside page's resources; the same shapes as the hub's (`telemed.screen`)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi.responses import JSONResponse
+from telemed import screen
+from telemed.measures import MEASURES
+
+from edge_node.bedside.accounts import Refused
+from edge_node.bedside.gate import COOKIE, AtStation, Changing, SignedIn, Staff, StaffChanging, own_origin
+from edge_node.bedside.problems import Refusal
+from edge_node.bedside.station import Station
+from edge_node.errors import NotFound
+from edge_node.samples.alarm import Ask
+from edge_node.samples.measurement import Intake, NumericSet, Origin, Value
+
+MS = 1_000_000
+HOUR_S = 3600
+POINTS_AIMED = 360
+router = APIRouter(prefix="/api/v1")
+SESSION_S = 12 * 3600
+
+
+def manual_device(bed: str) -> str:
+    """Code of the device under which entries typed in at a bed are stored."""
+    return f"manual-{bed.lower().replace('_', '-')}"
+
+
+@router.get("/station")
+def station_state(station: AtStation) -> dict[str, object]:
+    """What anybody in front of this station may know: site, link, and beds with a high alarm."""
+    return station.for_strangers()
+
+
+@router.post("/session", dependencies=[Depends(own_origin)])
+async def sign_in(body: screen.SignIn, request: Request, response: Response, station: AtStation) -> screen.Me:
+    """Sign in with user name and password."""
+    session = await station.accounts.sign_in(body.username, body.password)
+    if isinstance(session, Refused):
+        code = "try-later" if session.wait_s > 0 else "sign-in-refused"
+        raise Refusal(code, "not signed in", retry_s=session.wait_s)
+    response.set_cookie(
+        COOKIE, session.token, max_age=SESSION_S, httponly=True, samesite="lax", secure=request.url.scheme == "https"
+    )
+    return station.me(session)
+
+
+@router.get("/session")
+def who_am_i(station: AtStation, session: SignedIn) -> screen.Me:
+    """Who is signed in."""
+    return station.me(session)
+
+
+@router.delete("/session", status_code=status.HTTP_204_NO_CONTENT)
+def sign_out(response: Response, station: AtStation, session: Changing) -> None:
+    """End the session."""
+    station.accounts.sign_out(session)
+    response.delete_cookie(COOKIE)
+
+
+@router.get("/beds/{key}/trends")
+async def trends(
+    key: str, station: AtStation, session: SignedIn, hours: Annotated[int, Query(ge=1, le=168)] = 6
+) -> screen.Trends:
+    """The course of the numeric measures of a bed; a gap is the absence of points."""
+    bed = _bed(station, session, key)
+    to_ns = station.around.clock()
+    from_ns = to_ns - hours * HOUR_S * 1_000_000_000
+    step_s = max(60, hours * HOUR_S // POINTS_AIMED // 60 * 60)
+    devices = [row.device for row in station.around.config.devices if row.bed == bed]
+    by_measure: dict[str, list[screen.TrendPoint]] = {}
+    for row in await station.around.trends(devices, from_ns, to_ns, step_s):
+        point = screen.TrendPoint(at_ms=row.at_ns // MS, low=row.low, high=row.high, last=row.last)
+        by_measure.setdefault(row.measure, []).append(point)
+    found = [
+        screen.Trend(measure=name, unit=MEASURES[name].unit if name in MEASURES else "", step_s=step_s, points=points)
+        for name, points in by_measure.items()
+    ]
+    return screen.Trends(bed_key=key, from_ms=from_ns // MS, to_ms=to_ns // MS, trends=found, link_gaps_ms=[])
+
+
+@router.post("/alarms/{alarm_id}/actions")
+async def act_on_alarm(
+    alarm_id: str, body: screen.AlarmActionBody, station: AtStation, session: StaffChanging
+) -> screen.Alarm:
+    """Accept, pause, resolve or reset an alarm in the name of who is signed in."""
+    ask = Ask(body.action, body.text, body.useful, body.pause_s)
+    return station.alarm_view(await station.around.ward.act(alarm_id, ask, session.who), staff=True)
+
+
+@router.post("/beds/{key}/observations", status_code=status.HTTP_201_CREATED)
+async def observe(
+    key: str, body: screen.ObservationBody, station: AtStation, session: StaffChanging
+) -> list[screen.Reading]:
+    """Store what a monitor never sends: consciousness and oxygen (decision 24)."""
+    bed = _bed(station, session, key)
+    typed = {"acvpu": body.acvpu, "oxygen": body.oxygen}
+    values = [Value(name, text, MEASURES[name].unit, status="F") for name, text in typed.items() if text]
+    if body.o2_flow_l_min is not None:
+        values.append(Value("o2_flow", f"{body.o2_flow_l_min:g}", MEASURES["o2_flow"].unit, status="F"))
+    if not values:
+        raise Refusal("bad-input", "nothing was entered", fields=["acvpu", "oxygen", "o2_flow_l_min"])
+    now_ns = station.around.clock()
+    sample = NumericSet(
+        manual_device(bed), now_ns, now_ns, tuple(values), Origin.MANUAL, source_ref=f"by:{session.who.username}"
+    )
+    await station.around.deliver(Intake(sets=(sample,)))
+    return station.readings_of(bed, [value.measure for value in values])
+
+
+@router.get("/referrals")
+def referrals(
+    station: AtStation, session: Staff, limit: Annotated[int, Query(ge=1, le=500)] = 200
+) -> dict[str, list[screen.Referral]]:
+    """All referrals of this site, newest first."""
+    return {"referrals": station.referrals.views(session.who.role)[:limit]}
+
+
+@router.post("/referrals", response_model=screen.Referral)
+async def refer(body: screen.ReferralBody, station: AtStation, session: StaffChanging) -> JSONResponse:
+    """Write a referral, with or without the hub; sending it twice makes one."""
+    referral_id, is_new = await station.referrals.submit(body, session.who)
+    view = station.referrals.view_of(referral_id, session.who.role)
+    return JSONResponse(view.model_dump(), status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+
+@router.post("/referrals/{referral_id}/moves")
+async def move_referral(
+    referral_id: str, body: screen.ReferralActionBody, station: AtStation, session: StaffChanging
+) -> screen.Referral:
+    """Take the next step of a referral."""
+    await station.referrals.move(referral_id, body, session.who)
+    return station.referrals.view_of(referral_id, session.who.role)
+
+
+def _bed(station: Station, session: SignedIn, key: str) -> str:
+    bed = station.bed_code(session, key)
+    if bed is None:
+        raise NotFound("no such bed")
+    return bed

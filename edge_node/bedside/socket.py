@@ -1,0 +1,84 @@
+"""The live WebSocket of a page."""
+
+import asyncio
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import TypeAdapter, ValidationError
+from telemed.screen import PageMessage, Seen, SignalMessage, Watch
+
+from edge_node.bedside.gate import COOKIE, is_own_origin, station_of
+from edge_node.bedside.live import Page
+from edge_node.bedside.station import Station
+from edge_node.errors import EdgeError
+from edge_node.samples.alarm import Ask
+
+REFUSED = 4401
+"""Close code for a page that is not signed in."""
+TEXT_LIMIT_BYTES = 256 * 1024
+_MESSAGES: TypeAdapter[Watch | Seen | SignalMessage] = TypeAdapter(PageMessage)
+router = APIRouter()
+
+
+@router.websocket("/api/v1/live")
+async def live(socket: WebSocket) -> None:
+    """Feed one page until it closes or its session ends."""
+    station = station_of(socket)
+    token = socket.cookies.get(COOKIE)
+    session = station.accounts.session(token) if is_own_origin(socket) else None
+    if session is None:
+        await socket.accept()
+        await socket.close(REFUSED)
+        return
+    await socket.accept()
+    page = station.open_page(session)
+    page.start_over()
+    try:
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(_send(socket, station, page))
+            await _receive(socket, station, page)
+            sending.cancel()
+    except* (WebSocketDisconnect, RuntimeError):
+        # Starlette raises RuntimeError where it is asked to send on a socket that has just closed.
+        pass
+    finally:
+        station.close_page(page)
+
+
+async def _send(socket: WebSocket, station: Station, page: Page) -> None:
+    while True:
+        text = await page.next(lambda: station.snapshot(page))
+        if station.accounts.session(page.session.token) is None:
+            await socket.close(REFUSED)
+            return
+        await socket.send_text(text)
+
+
+async def _receive(socket: WebSocket, station: Station, page: Page) -> None:
+    while True:
+        try:
+            text = await socket.receive_text()
+            message = _MESSAGES.validate_json(text[:TEXT_LIMIT_BYTES])
+        except WebSocketDisconnect:
+            return
+        except (ValidationError, KeyError):
+            continue
+        try:
+            await _take(message, station, page)
+        except EdgeError:
+            # A page that is late, or asks for what it may not do, is told by what it sees next.
+            continue
+
+
+async def _take(message: Watch | Seen | SignalMessage, station: Station, page: Page) -> None:
+    if isinstance(message, Watch):
+        page.watched = {key for key in message.bed_keys if page.may_see(key)}
+        return
+    if page.session.is_caregiver:
+        return
+    if isinstance(message, SignalMessage):
+        station.around.consults.from_page(page.page_id, message.signal)
+        return
+    unseen = {alarm.alarm_id for alarm in station.around.ward.alarms() if alarm.seen_by is None}
+    for alarm_id in message.alarm_ids:
+        if alarm_id in unseen:
+            await station.around.ward.act(alarm_id, Ask("seen"), page.session.who)
