@@ -124,9 +124,8 @@ def _number_rows(speaker: Speaker, report: Report) -> list[str]:
         code = row.mdc[0]
         unit = 264928 if number.measure == "rr" else _UNIT_CODES[row.unit]
         own = timestamps.write(number.at_ns, speaker.zone) if number.at_ns else ""
-        rows.append(
-            f"NM|{code}^{REFID_OF.get(code, '')}^MDC|1.1.1.{index}|{number.value}|{unit}^{UNIT_NAMES[unit]}^MDC|||||R|||{own}"
-        )
+        name = f"{code}^{REFID_OF.get(code, '')}^MDC"
+        rows.append(f"NM|{name}|1.1.1.{index}|{number.value}|{unit}^{UNIT_NAMES[unit]}^MDC|||||R|||{own}")
     return rows
 
 

@@ -73,10 +73,10 @@ class Patient:
         """Advance by `step_s`; `start_ns` is the time of the step's begin."""
         signs = self._signs(step_s)
         channels = self._channels(signs, step_s) if self.habits.waves else []
-        self._elapsed_s += step_s
-        if self._elapsed_s > self._cuff_due_s:
+        if self._elapsed_s >= self._cuff_due_s:
             self._cuff = self._measure_cuff(signs, start_ns)
             self._cuff_due_s = self._elapsed_s + self.habits.nibp_every_s
+        self._elapsed_s += step_s
         monitored = [
             Number(measure, self._text(measure, signs[_ALIAS.get(measure, measure)]))
             for measure in ("hr", "rr", "spo2", "pr_oxim", "temp")
