@@ -3,6 +3,7 @@
 Everything runs inside the caller's transaction, in the one writer thread, so that numbers have no holes.
 """
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
@@ -28,6 +29,14 @@ class Scope(Protocol):
     @property
     def site(self) -> str:
         """Site whose log it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A site of a region, where no node is meant."""
+
+    region: str
+    site: str
 
 
 def take_proposal(

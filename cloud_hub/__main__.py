@@ -1,0 +1,88 @@
+"""`cloud-hub serve | check-config`: start the hub, or look at its configuration."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from cloud_hub import app
+from cloud_hub.broker_rights import load_users
+from cloud_hub.config import HubConfig, load
+from cloud_hub.errors import ConfigRefused, HubError
+
+REFUSED = 2
+FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit status 2 where the configuration is refused, 1 where the hub fails."""
+    options = _parser().parse_args(arguments)
+    _log_to_stderr()
+    try:
+        config = load(options.config)
+        if options.command == "check-config":
+            check(config)
+            print(f"{options.config}: in order")
+        else:
+            uvloop.run(app.serve(config, options.pids))
+    except* ConfigRefused as refused:
+        print("\n".join(str(error) for error in _leaves(refused)), file=sys.stderr)
+        raise SystemExit(REFUSED) from None
+    except* HubError as failed:
+        print("\n".join(str(error) for error in _leaves(failed)), file=sys.stderr)
+        raise SystemExit(FAILED) from None
+
+
+def check(config: HubConfig) -> None:
+    """Look at what the configuration names, without starting anything.
+
+    Raises:
+        ConfigRefused: a file that it names cannot be used.
+    """
+    load_users(config.broker.secrets_file)
+    for name, path in (
+        ("web.metrics_token_file", config.web.metrics_token_file),
+        ("accounts.seed_file", config.accounts.seed_file),
+    ):
+        if path is not None and not path.is_file():
+            raise ConfigRefused(f"{name}: {path} cannot be read")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cloud-hub", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the hub until it is told to stop")
+    serve.add_argument("--pids", type=Path, help="file that is told the process ids of hub and broker")
+    commands.add_parser("check-config", help="look at the configuration and say what is wrong")
+    for command in commands.choices.values():
+        command.add_argument("--config", type=Path, required=True, help="TOML file of the hub")
+    return parser
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
+
+
+def _log_to_stderr() -> None:
+    """Log one JSON line a thing to stderr: stdout has the ready line alone."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

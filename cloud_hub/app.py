@@ -1,0 +1,195 @@
+"""Joins the parts of the hub and runs them in one task group."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from telemed.topics import NodeAddress
+from telemed.v1 import event_pb2
+
+from cloud_hub import server
+from cloud_hub.access.seed import seed_accounts
+from cloud_hub.access.sign_in import Access, Lifetimes
+from cloud_hub.broker import EmbeddedBroker
+from cloud_hub.care.identifiers import uuid7
+from cloud_hub.config import HubConfig
+from cloud_hub.consult.signalling import Consults, Outlets
+from cloud_hub.desk.alarms import Alarms
+from cloud_hub.desk.intake import EventTaken, Intake, Taken
+from cloud_hub.desk.referrals import Referrals
+from cloud_hub.ingest.gateway import Ingest
+from cloud_hub.store import events
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE, SAMPLES
+from cloud_hub.web import face
+from cloud_hub.web.live import Live, Stores
+from cloud_hub.web.parts import Parts
+
+VERSION = "0.1.0"
+STOP_WITHIN_S = 5.0
+READY_POLL_S = 0.05
+
+log = structlog.get_logger()
+
+
+class _Stopped(Exception):
+    """Ends the task group: somebody asked the hub to stop."""
+
+
+class Hub:
+    """One hub process; `run` is called once."""
+
+    def __init__(self, config: HubConfig, pids: Path | None = None) -> None:
+        """Open nothing yet.
+
+        Args:
+            config: the whole configuration.
+            pids: file that is told the process ids of hub and broker, kept current; None = none.
+
+        Raises:
+            ConfigRefused: a secret cannot be read.
+        """
+        self.config = config
+        self._pids = pids
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        care = Database(config.store.care_url, CARE, "care")
+        samples = Database(config.store.samples_url, SAMPLES, "samples")
+        self.stores = Stores(care, samples)
+        self.live = Live(self.stores, config.region, config.silence_after_s)
+        self.ingest = Ingest(
+            config,
+            samples,
+            care,
+            intake=Intake(self.live.take),
+            events=events,
+            registry=self.registry,
+            sinks=[self.live],
+        )
+        self.consults = self._make_consults()
+        self.live.on_signal = self.consults.from_edge
+        self.broker = EmbeddedBroker(config.broker, self._note_broker) if config.broker.kind == "embedded" else None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then end everything in bounded time.
+
+        Raises:
+            ConfigRefused: the port is taken, or the secrets of the broker cannot be used.
+            StoreFailure: a database cannot be opened.
+        """
+        listener = server.listen(self.config.web)
+        try:
+            await self._open()
+            web = server.make(face.build(self._parts(), self._access(), self.registry, VERSION))
+            async with asyncio.TaskGroup() as group:
+                if self.broker is not None:
+                    group.create_task(self.broker.run())
+                for part in (self._take_in(), self.live.run(), self.consults.run(), self._say_ready(web)):
+                    group.create_task(part)
+                serving = group.create_task(web.serve(sockets=[listener]))
+                await stop.wait()
+                log.info("stopping")
+                web.stop()
+                await asyncio.wait([serving], timeout=STOP_WITHIN_S)
+                raise _Stopped
+        except* _Stopped:
+            log.info("stopped")
+        finally:
+            listener.close()
+            await asyncio.to_thread(self._close)
+
+    async def _open(self) -> None:
+        for database in (self.stores.care, self.stores.samples):
+            await asyncio.to_thread(database.migrate)
+        seed_file = self.config.accounts.seed_file
+        if seed_file is not None:
+            await asyncio.to_thread(seed_accounts, self.stores.care, seed_file, self.config.region)
+        await self.live.load()
+
+    def _close(self) -> None:
+        self.stores.samples.close()
+        self.stores.care.close()
+
+    async def _take_in(self) -> None:
+        if self.broker is not None:
+            await self.broker.ready()
+        await self.ingest.run()
+
+    async def _say_ready(self, web: server.Server) -> None:
+        """Print the ready line once the hub can serve, for whoever started it."""
+        while not (web.started and self.ingest.is_connected):  # noqa: ASYNC110 - neither has an event for it
+            await asyncio.sleep(READY_POLL_S)
+        self._write_pids()
+        host = f"[{self.config.web.host}]" if ":" in self.config.web.host else self.config.web.host
+        print(f"cloud-hub ready: http://{host}:{self.config.web.port}", flush=True)  # noqa: T201 - the ready line
+
+    def tell(self, taken: list[Taken]) -> None:
+        """What the desk committed: to the screens, and down to the nodes."""
+        self.live.take(taken)
+        for site in {one.site for one in taken if isinstance(one, EventTaken)}:
+            self.ingest.downlink.events_changed(site)
+
+    def _parts(self) -> Parts:
+        care, region = self.stores.care, self.config.region
+        return Parts(
+            config=self.config,
+            stores=self.stores,
+            live=self.live,
+            alarms=Alarms(care, region, self.tell, time.time_ns),
+            referrals=Referrals(care, region, self.tell, time.time_ns),
+            consults=self.consults,
+            is_ready=lambda: [] if self.ingest.is_connected else ["broker"],
+        )
+
+    def _access(self) -> Access:
+        web = self.config.web
+        return Access(
+            self.stores.care, self.config.region, Lifetimes(web.session_idle_minutes * 60, web.session_hours * 3600)
+        )
+
+    def _make_consults(self) -> Consults:
+        return Consults(
+            Outlets(
+                to_edge=self.ingest.downlink.signal,
+                to_page=self.live.to_page,
+                changed=self.live.consult_changed,
+                locate=self.live.picture.node_at,
+                log=self._log_consult,
+                new_id=uuid7,
+            )
+        )
+
+    async def _log_consult(self, address: NodeAddress, event: event_pb2.Event) -> None:
+        ordered = await self.stores.care.write(lambda c: events.append_hub_event(c, address, event, time.time_ns()))
+        self.tell([EventTaken(address.region, address.site, ordered)])
+
+    def _note_broker(self, _pid: int) -> None:
+        self._write_pids()
+
+    def _write_pids(self) -> None:
+        if self._pids is None:
+            return
+        known = {"hub": os.getpid()} | ({"broker": self.broker.pid} if self.broker and self.broker.pid else {})
+        fresh = self._pids.with_suffix(".new")
+        fresh.write_text(json.dumps(known) + "\n", encoding="utf-8")
+        fresh.replace(self._pids)
+
+
+async def serve(config: HubConfig, pids: Path | None) -> None:
+    """Run a hub until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigRefused: something in the configuration cannot be used.
+        StoreFailure: a database cannot be opened.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await Hub(config, pids).run(stop)

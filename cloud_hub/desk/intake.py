@@ -1,0 +1,76 @@
+"""What is made of alarms and proposed events when they come in: called by the intake inside its transaction."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from telemed.topics import NodeAddress
+from telemed.v1 import alarm_pb2, event_pb2
+
+from cloud_hub.access.seed import publish_accounts
+from cloud_hub.store import alarms, events
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmTaken:
+    """A step of an alarm that is committed now."""
+
+    address: NodeAddress
+    event: alarm_pb2.AlarmEvent
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventTaken:
+    """An event that a site's log holds now."""
+
+    region: str
+    site: str
+    ordered: event_pb2.OrderedEvent
+
+
+Taken = AlarmTaken | EventTaken
+
+
+class Intake:
+    """Folds alarms and orders events; tells the rest of the hub once they are committed.
+
+    The two `take_...` run in the writer thread, `committed` on the event loop.  What was taken in a transaction
+    that failed afterwards may still be told: listeners are idempotent, and the records come again.
+    """
+
+    def __init__(self, tell: Callable[[list[Taken]], None]) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._taken: list[Taken] = []
+
+    def take_alarm(
+        self, connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int
+    ) -> None:
+        """Fold one step of an alarm; a step that is known already is passed over."""
+        if alarms.take_step(connection, address, event, received_ns):
+            self._note(AlarmTaken(address, event, received_ns))
+
+    def take_event(
+        self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int
+    ) -> None:
+        """Order one proposed event; a refused one is in the log too, so that its author sees it.
+
+        A node that describes itself is told who may sign in at its site, in the same transaction.
+        """
+        ordered = events.take_proposal(connection, address, event, received_ns)
+        self._note(EventTaken(address.region, address.site, ordered))
+        if event.aggregate_type == "node" and not ordered.refused:
+            publish_accounts(connection, address.region, address.site, received_ns)
+
+    def committed(self) -> None:
+        """Tell what was taken since the last call."""
+        with self._lock:
+            taken, self._taken = self._taken, []
+        if taken:
+            self._tell(taken)
+
+    def _note(self, taken: Taken) -> None:
+        with self._lock:
+            self._taken.append(taken)

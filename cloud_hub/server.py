@@ -1,0 +1,65 @@
+"""The web server inside the hub's own event loop."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from cloud_hub.config import WebConfig
+from cloud_hub.errors import ConfigRefused
+
+STOP_WITHIN_S = 3
+BACKLOG = 512
+SOCKET_LIMIT_BYTES = 256 * 1024
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handling: the hub decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the hub."""
+        yield
+
+    def stop(self) -> None:
+        """Ask the server to end; open sockets get STOP_WITHIN_S."""
+        self.should_exit = True
+
+
+def listen(config: WebConfig) -> socket.socket:
+    """Return the listening socket.
+
+    Raises:
+        ConfigRefused: the port is in use, or the address is not ours.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigRefused(
+            f"web.port: {config.host}:{config.port} cannot be used: {error.strerror} (is another hub running?)"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def make(app: FastAPI) -> Server:
+    """Return a server for this application; `serve(sockets=[...])` runs it."""
+    return Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="websockets-sansio",
+            ws_max_size=SOCKET_LIMIT_BYTES,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=STOP_WITHIN_S,
+        )
+    )

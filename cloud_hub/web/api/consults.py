@@ -1,0 +1,26 @@
+"""`/api/v1/consults`: call a bedside, hang up."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+from telemed import screen
+
+from cloud_hub.access.rights import Principal, Right
+from cloud_hub.web.guard import require
+from cloud_hub.web.parts import parts_of
+
+router = APIRouter(prefix="/api/v1/consults", tags=["consults"])
+Caller = Annotated[Principal, Depends(require(Right.START_CONSULT))]
+ConsultId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")]
+
+
+@router.post("", status_code=201)
+async def start(body: screen.ConsultBody, request: Request, principal: Caller) -> screen.Consult:
+    """Call the bedside of this bed; calling again gives the same consult, 409 where somebody else calls it."""
+    return parts_of(request).consults.start(principal, body.bed_key, body.referral_id)
+
+
+@router.post("/{consult_id}/end")
+async def end(consult_id: ConsultId, request: Request, principal: Caller) -> screen.Consult:
+    """End a consult for everybody in it."""
+    return parts_of(request).consults.end(principal, consult_id)

@@ -1,0 +1,46 @@
+"""The hub's HTTP application, put together from its routers."""
+
+from datetime import datetime, timedelta
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from cloud_hub.access.sign_in import Access
+from cloud_hub.fhir import outcome
+from cloud_hub.fhir import routes as fhir
+from cloud_hub.web import headers, health, oauth, problems, socket, static_files
+from cloud_hub.web.api import alarms, consults, referrals, session, trends
+from cloud_hub.web.guard import require
+from cloud_hub.web.limits import RequestLimits
+from cloud_hub.web.parts import Parts
+
+TITLE = "Yuanzhen hub"
+
+
+def build(parts: Parts, access: Access, registry: CollectorRegistry, version: str) -> FastAPI:
+    """Return the application; every route names the right it needs, or stands in `guard.OPEN_PATHS`."""
+    app = FastAPI(title=TITLE, version=version, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app.state.parts = parts
+    app.state.access = access
+    problems.install(app, {f"{fhir.PREFIX}/": outcome.answer})
+    app.add_middleware(RequestLimits)
+    app.add_middleware(headers.SecurityHeaders)
+    face = fhir.Face(
+        samples=parts.stores.samples,
+        care=parts.stores.care,
+        audit=access.audit_many,
+        version=version,
+        utc_offset=_offset(parts.config.utc_offset),
+        is_demo=parts.config.demo,
+    )
+    app.include_router(health.router(registry, parts.config.web.metrics_token_file))
+    for module in (session, alarms, referrals, trends, consults, socket, oauth):
+        app.include_router(module.router)
+    app.include_router(fhir.router(face, require))
+    static_files.install(app)
+    return app
+
+
+def _offset(text: str) -> timedelta:
+    """Offset written as +08:00; dates without a zone in searches are meant in it."""
+    return datetime.strptime(text, "%z").utcoffset() or timedelta()

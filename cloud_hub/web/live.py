@@ -1,0 +1,333 @@
+"""The live picture and those who watch it: takes what was committed, tells the pages.
+
+Everything runs on the event loop.  What needs a database (a set-up that changed, a silent site) waits in a queue
+for `run`, so that the intake is never held up.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from telemed import screen
+from telemed.roles import Role
+from telemed.topics import NodeAddress
+from telemed.v1 import sample_pb2, uplink_pb2
+
+from cloud_hub.access.rights import Principal
+from cloud_hub.care import alarms
+from cloud_hub.desk.intake import AlarmTaken, EventTaken, Taken
+from cloud_hub.desk.silence import Silence
+from cloud_hub.errors import HubError
+from cloud_hub.store import alarms as stored_alarms
+from cloud_hub.store import persons
+from cloud_hub.store.engine import Database
+from cloud_hub.web import live_load
+from cloud_hub.web.feeds import Feed, Kind, Message
+from cloud_hub.web.live_beds import BedState, wave_channel
+from cloud_hub.web.picture import Picture, reduced_bed, reduced_site
+from cloud_hub.web.views import alarm_view, reduced_alarm
+
+TICK_S, PAGE_TICK_S, SCORE_S, KEEP_S = 1.0, 2, 10, 30
+"""Links are judged every second; pages hear a tick every 2 s; scores age every 10 s; arrivals are kept every 30 s."""
+_SET_UP = frozenset({"person", "bed", "device", "node"})
+
+log = structlog.get_logger()
+Job = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The two databases."""
+
+    care: Database
+    samples: Database
+
+
+class Live:
+    """The hub's `LiveSink`, and where pages join."""
+
+    def __init__(
+        self, stores: Stores, region: str, silence_after_s: float, now_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.picture = Picture(region)
+        self.feeds: set[Feed] = set()
+        self.on_signal: Callable[[NodeAddress, uplink_pb2.Signal], None] = lambda _address, _signal: None
+        """Told of consult signals that came up; set by whoever joins the parts."""
+        self.now_ns = now_ns
+        self._stores = stores
+        self._region = region
+        self._silence_ns = int(silence_after_s * 10**9)
+        self._silence = Silence(stores.care, region, self.take, now_ns)
+        self._began_ns = now_ns()
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._told: dict[str, screen.Site] = {}
+        self._silent: set[str] = set()
+
+    async def load(self) -> None:
+        """Fill the picture from the databases; once, before anything comes in."""
+        now_ns, region = self.now_ns(), self._region
+        care = self._stores.care
+        self.picture.apply(await care.read(lambda c: live_load.set_up(c, region, None, now_ns)), None)
+        for alarm in await care.read(lambda c: live_load.open_alarms(c, region, now_ns)):
+            self.picture.alarms[alarm.alarm_id] = alarm
+            if alarm.first.condition == "site-silent" and alarm.is_active:
+                self._silent.add(alarm.site)
+        self.picture.referrals = await care.read(lambda c: live_load.open_referrals(c, region, now_ns))
+        await self._load_readings(list(self.picture.sites), now_ns)
+
+    async def run(self) -> None:
+        """Do what waits, and judge links and ages, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work())
+            group.create_task(self._watch())
+
+    def contact(self, address: NodeAddress, received_ns: int) -> None:
+        """A node was heard."""
+        node = self.picture.node(address)
+        node.heard_ns = max(node.heard_ns, received_ns)
+        if self.picture.site(address.site).link in {"lost", "never"}:
+            self._judge(address.site)
+
+    def numerics(self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int) -> None:
+        """A numeric set is stored."""
+        self.contact(address, received_ns)
+        bed = self.picture.bed_of(address, device)
+        if bed is None:
+            return
+        before = (bed.not_live, bed.unassigned)
+        readings = bed.take(device, sample, received_ns)
+        if readings and sample.origin == sample_pb2.ORIGIN_LIVE and not sample.clock_suspect:
+            delay_ns = received_ns - sample.measured_at_unix_ns
+            self.picture.node(address).delay_ms = max(0, delay_ns // 10**6)
+        if (bed.not_live, bed.unassigned) != before:
+            self._say_bed(bed)
+        elif readings:
+            self._say_readings(bed, readings)
+
+    def waves(self, address: NodeAddress, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:
+        """A stretch of waves is stored; only pages that watch the bed are told."""
+        self.contact(address, received_ns)
+        bed = self.picture.bed_of(address, device)
+        if bed is None or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
+            return
+        bed.take_waves(device, sample, received_ns)
+        watchers = [feed for feed in self.feeds if bed.key in feed.watched and self._may_see(feed, bed)]
+        if watchers and not sample.late:
+            channels = [wave_channel(channel, sample.measured_at_unix_ns) for channel in sample.channels]
+            text = screen.WaveMessage(bed_key=bed.key, channels=channels).model_dump_json()
+            for feed in watchers:
+                feed.put(text)
+
+    def presence(self, address: NodeAddress, presence: uplink_pb2.Presence, received_ns: int) -> None:
+        """A node tells how it is."""
+        self.contact(address, received_ns)
+        self.picture.node(address).presence = presence
+
+    def signal(self, address: NodeAddress, signal: uplink_pb2.Signal) -> None:
+        """A consult signal came up."""
+        self.on_signal(address, signal)
+
+    def take(self, taken: list[Taken]) -> None:
+        """Alarms and events are stored."""
+        sites, referrals = set(), set()
+        for one in taken:
+            if isinstance(one, AlarmTaken):
+                self._take_alarm(one)
+            elif one.ordered.event.aggregate_type in _SET_UP and not one.ordered.refused:
+                sites.add(one.site)
+            elif one.ordered.event.aggregate_type == "referral":
+                referrals.add(one.ordered.event.aggregate_id)
+            elif one.ordered.event.aggregate_type == "alarm" and not one.ordered.refused:
+                self._take_asked(one)
+        for site in sites:
+            self._jobs.put_nowait(partial(self._reload_site, site))
+        for referral_id in referrals:
+            self._jobs.put_nowait(partial(self._reload_referral, referral_id))
+
+    def consult_changed(self, consult: screen.Consult) -> None:
+        """A consult began or moved on."""
+        site = consult.bed_key.partition(":")[0]
+        self._say("consult", site, "", lambda: (screen.ConsultMessage(consult=consult).model_dump_json(), ""))
+
+    def join(self, principal: Principal, client: str) -> Feed:
+        """Let a page listen; it begins with a snapshot."""
+        feed = Feed(principal, client)
+        self.feeds.add(feed)
+        return feed
+
+    def leave(self, feed: Feed) -> None:
+        """A page is gone; harmless twice."""
+        self.feeds.discard(feed)
+
+    def to_page(self, username: str, client: str | None, message: screen.SignalMessage) -> None:
+        """Tell the pages of one person, or one of them."""
+        text = message.model_dump_json()
+        for feed in self.feeds:
+            if feed.principal.username == username and client in (None, feed.client):
+                feed.put(text)
+
+    def _may_see(self, feed: Feed, bed: BedState) -> bool:
+        return self.picture.may_see(feed.principal, bed)
+
+    def _take_alarm(self, taken: AlarmTaken) -> None:
+        alarm = self.picture.take_alarm(taken)
+        if alarm is None:
+            self._jobs.put_nowait(lambda: self._reload_alarm(taken.event.alarm_id))
+        else:
+            self._say_alarm(alarm)
+
+    def _take_asked(self, taken: EventTaken) -> None:
+        event = taken.ordered.event
+        known = self.picture.alarms.get(event.aggregate_id)
+        if known is None:
+            self._jobs.put_nowait(lambda: self._reload_alarm(event.aggregate_id))
+            return
+        alarm = alarms.with_asked(known, [alarms.asked_by(event)])
+        self.picture.alarms[alarm.alarm_id] = alarm
+        self._say_alarm(alarm)
+
+    def _say(self, kind: Kind, site: str, person_id: str, texts: Callable[[], tuple[str, str]]) -> None:
+        if not self.feeds:
+            return
+        message = Message(kind, site, person_id, *texts())
+        for feed in self.feeds:
+            feed.offer(message)
+
+    def _say_bed(self, bed: BedState) -> None:
+        def texts() -> tuple[str, str]:
+            view = bed.view(self.now_ns())
+            return (
+                screen.BedMessage(bed=view).model_dump_json(),
+                screen.BedMessage(bed=reduced_bed(view)).model_dump_json(),
+            )
+
+        self._say("bed", bed.site, bed.person.person_id if bed.person else "", texts)
+
+    def _say_readings(self, bed: BedState, readings: list[screen.Reading]) -> None:
+        def texts() -> tuple[str, str]:
+            news2 = bed.score(self.now_ns())
+            text = screen.ReadingsMessage(
+                bed_key=bed.key, readings=readings, news2=news2, not_live=bed.not_live
+            ).model_dump_json()
+            return text, text
+
+        self._say("bed", bed.site, bed.person.person_id if bed.person else "", texts)
+
+    def _say_alarm(self, alarm: alarms.Alarm) -> None:
+        def texts() -> tuple[str, str]:
+            view = alarm_view(alarm, self.now_ns())
+            full = screen.AlarmMessage(alarm=view).model_dump_json()
+            if alarm.first.technical:
+                return full, ""
+            return full, screen.AlarmMessage(alarm=reduced_alarm(view)).model_dump_json()
+
+        self._say("technical" if alarm.first.technical else "alarm", alarm.site, alarm.first.person_id, texts)
+
+    def _say_site(self, view: screen.Site) -> None:
+        self._say("site", view.site, "", lambda: (screen.SiteMessage(site=view).model_dump_json(), ""))
+        for feed in self.feeds:
+            if feed.principal.role is Role.CAREGIVER and feed.principal.sees_site(view.site):
+                own = {bed.key for bed in self.picture.beds.values() if self._may_see(feed, bed)}
+                feed.put(screen.SiteMessage(site=reduced_site(view, own)).model_dump_json())
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._jobs.get()
+            try:
+                await job()
+            except HubError as error:
+                # The next change of the same thing, or a fresh snapshot, repairs the picture.
+                log.error("live picture not brought up to date", code=error.code)
+
+    async def _watch(self) -> None:
+        beat = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            beat += 1
+            for site in list(self.picture.sites):
+                self._judge(site)
+                self._tell_site(site)
+            if beat % PAGE_TICK_S == 0:
+                self._tick_pages()
+            if beat % SCORE_S == 0:
+                self._rescore()
+            if beat % KEEP_S == 0:
+                self.picture.forget_old(self.now_ns())
+                self._jobs.put_nowait(self._keep_arrivals)
+
+    def _tick_pages(self) -> None:
+        text = screen.Tick(server_time_ms=self.now_ns() // 10**6).model_dump_json()
+        for feed in self.feeds:
+            feed.put(text)
+
+    def _rescore(self) -> None:
+        if self.feeds:
+            for bed in self.picture.beds.values():
+                if bed.signs:
+                    self._say_readings(bed, [])
+
+    def _tell_site(self, site: str) -> None:
+        view = self.picture.sites[site].view()
+        if self._told.get(site) != view:
+            self._told[site] = view
+            self._say_site(view)
+
+    def _judge(self, site: str) -> None:
+        """Judge a site's link; begin or end the alarm of its silence."""
+        now_ns, state = self.now_ns(), self.picture.sites[site]
+        state.judge(now_ns, self._silence_ns)
+        quiet_ns = now_ns - max(state.quietest_ns(), self._began_ns)
+        if state.link == "lost" and quiet_ns > self._silence_ns and site not in self._silent:
+            self._silent.add(site)
+            since_ns = state.quietest_ns()
+            self._jobs.put_nowait(lambda: self._silence.begin(site, since_ns))
+        elif state.link in {"live", "weak"} and site in self._silent:
+            self._silent.discard(site)
+            self._jobs.put_nowait(lambda: self._silence.end(site))
+
+    async def _reload_site(self, site: str) -> None:
+        now_ns = self.now_ns()
+        found = await self._stores.care.read(lambda c: live_load.set_up(c, self._region, [site], now_ns))
+        known = set(self.picture.beds)
+        for bed in self.picture.apply(found, [site]):
+            self._say_bed(bed)
+        if set(self.picture.beds) != known:
+            await self._load_readings([site], now_ns)
+        self._tell_site(site)
+        # Who may see what may have changed with the beds (a caregiver's person moved).
+        for feed in self.feeds:
+            if feed.principal.persons is not None and feed.principal.sees_site(site):
+                feed.ask_snapshot()
+
+    async def _reload_referral(self, referral_id: str) -> None:
+        found = await self._stores.care.read(lambda c: live_load.one_referral(c, self._region, referral_id))
+        if found is None:
+            return
+        self.picture.referrals[referral_id] = found
+        view = self.picture.referral_view(*found, self.now_ns())
+        text = screen.ReferralMessage(referral=view).model_dump_json()
+        self._say("referral", found[0], "", lambda: (text, ""))
+
+    async def _reload_alarm(self, alarm_id: str) -> None:
+        found = await self._stores.care.read(lambda c: stored_alarms.alarm_of(c, self._region, alarm_id))
+        if found is not None:
+            self.picture.alarms[alarm_id] = found
+            self._say_alarm(found)
+
+    async def _load_readings(self, sites: list[str], now_ns: int) -> None:
+        for stored in await self._stores.samples.read(lambda c: live_load.newest_sets(c, sites, now_ns)):
+            bed = self.picture.bed_of(NodeAddress(self._region, stored.site, stored.node), stored.device)
+            if bed is not None:
+                bed.take(stored.device, stored.sample, stored.received_ns)
+
+    async def _keep_arrivals(self) -> None:
+        arrivals = {
+            (self._region, site, name): node.heard_ns
+            for site, state in self.picture.sites.items()
+            for name, node in state.nodes.items()
+            if node.heard_ns
+        }
+        await self._stores.care.write(lambda c: persons.note_arrivals(c, arrivals))

@@ -1,0 +1,32 @@
+"""The parts of the hub that routes use, joined by `cloud_hub.app` and kept in `app.state.parts`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from cloud_hub.config import HubConfig
+from cloud_hub.consult.signalling import Consults
+from cloud_hub.desk.alarms import Alarms
+from cloud_hub.desk.referrals import Referrals
+from cloud_hub.web.live import Live, Stores
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the HTTP face stands on."""
+
+    config: HubConfig
+    stores: Stores
+    live: Live
+    alarms: Alarms
+    referrals: Referrals
+    consults: Consults
+    is_ready: Callable[[], list[str]]
+    """Names of what is not ready (broker); empty when everything is."""
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    """Return the parts of the application that serves this request."""
+    parts: Parts = connection.app.state.parts
+    return parts
