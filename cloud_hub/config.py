@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cloud_hub.errors import ConfigRefused
 
@@ -85,6 +85,15 @@ class HubConfig(Section):
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="Intake.")
     accounts: AccountsConfig = Field(default_factory=AccountsConfig, description="Accounts.")
     silence_after_s: Seconds = Field(default=15, description="Silence of a node that raises the technical alarm.")
+    utc_offset: Annotated[str, Field(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] = Field(
+        default="+08:00", description="Offset of the region's clocks, written into the times of FHIR resources."
+    )
+
+    @model_validator(mode="after")
+    def _only_a_demo_goes_without_second_factor(self) -> "HubConfig":
+        if not self.web.totp_required and not self.demo:
+            raise ValueError("web.totp_required = false is allowed in a demo only (demo = true); remove it")
+        return self
 
 
 def load(path: Path) -> HubConfig:

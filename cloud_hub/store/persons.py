@@ -180,7 +180,7 @@ def persons(connection: Connection, region: str, sites: Collection[str] | None) 
 def persons_after(
     connection: Connection, region: str, sites: Collection[str] | None, after: str, limit: int, identifier: str = ""
 ) -> list[Person]:
-    """Return at most `limit` persons with an id over `after`, by id; only those with this identifier if one is named."""
+    """Return at most `limit` persons with an id over `after`, by id; of this identifier alone if one is named."""
     table = schema.person
     query = select(table).where(*_within(table, region, sites), table.c.person_id > after)
     if identifier:

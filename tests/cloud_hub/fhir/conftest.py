@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 from telemed.roles import Role
 from telemed.v1 import event_pb2, sample_pb2
 from telemed.wire import Kind
@@ -169,7 +169,7 @@ def _people(hub: Hub) -> None:
     )
     scopes = ("system/Patient.rs", "system/Observation.rs", "system/Device.rs")
 
-    def work(c: persons.Connection) -> None:
+    def work(c: Connection) -> None:
         persons.save_person(c, where, "p-1", ill, admitted)
         persons.save_person(c, elsewhere, "p-2", other, admitted)
         persons.assign_bed(c, where, "B02", event_pb2.BedAssigned(person_id="p-1", from_unix_ns=admitted), "e1")

@@ -1,0 +1,115 @@
+"""Taking accounts in from the seed file, and what the sites are told."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud_hub.access.seed import publish_accounts, seed_accounts
+from cloud_hub.access.sign_in import Access
+from cloud_hub.errors import ConfigRefused
+from cloud_hub.store import accounts, events
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE
+
+SEED: dict[str, dict[str, Any]] = {
+    "physician": {"username": "doc", "password": "amber-birch-0001", "role": "physician", "name_zh": "医", "sites": []},
+    "clinic": {"username": "village", "password": "amber-birch-0002", "role": "clinic", "sites": ["clinic-1"]},
+    "caregiver": {"username": "carer", "password": "amber-birch-0003", "role": "caregiver", "sites": ["home-1"]},
+    "operator": {"username": "ops", "password": "amber-birch-0004", "role": "operator", "sites": []},
+    "api": {"client_id": "api", "client_secret": "random-secret-5", "role": "program", "scopes": ["system/Device.rs"]},
+}
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Any:
+    database = Database(f"sqlite:///{tmp_path}/care.db", CARE, "care")
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "seed.json"
+    path.write_text(json.dumps(SEED))
+    return path
+
+
+def told(database: Database, site: str) -> list[tuple[str, bool]]:
+    page = database.read_blocking(lambda c: events.events_after(c, site, 0, 100))
+    assert not any(one.refused for one in page)
+    return [(one.event.account_set.username, one.event.account_set.disabled) for one in page]
+
+
+def test_each_site_is_told_of_those_who_may_act_there_and_nobody_else(empty: Database, file: Path) -> None:
+    assert seed_accounts(empty, file, "baoshan") == ["clinic-1", "home-1"]
+    assert told(empty, "clinic-1") == [("doc", False), ("village", False)]
+    assert told(empty, "home-1") == [("carer", False), ("doc", False)]
+    page = empty.read_blocking(lambda c: events.events_after(c, "clinic-1", 0, 1))
+    assert page[0].event.account_set.password_hash.startswith("$argon2id$")
+    stored = empty.read_blocking(accounts.accounts)
+    assert "amber-birch" not in str(stored)
+
+
+def test_seeding_again_changes_nothing(empty: Database, file: Path) -> None:
+    seed_accounts(empty, file, "baoshan")
+    before = empty.read_blocking(accounts.accounts)
+    assert seed_accounts(empty, file, "baoshan") == []
+    assert empty.read_blocking(accounts.accounts) == before
+    assert len(told(empty, "clinic-1")) == 2
+
+
+@pytest.mark.anyio
+async def test_a_new_password_ends_sessions_and_reaches_the_site(empty: Database, file: Path) -> None:
+    seed_accounts(empty, file, "baoshan")
+    access = Access(empty, "baoshan")
+    opened = await access.sign_in("village", "amber-birch-0002", "a")
+    other = await access.sign_in("doc", "amber-birch-0001", "a")
+    changed = json.dumps(SEED | {"clinic": SEED["clinic"] | {"password": "another-one-0002"}})
+    await asyncio.to_thread(file.write_text, changed)
+    assert await asyncio.to_thread(seed_accounts, empty, file, "baoshan") == ["clinic-1"]
+    assert await access.resolve(opened.token, "cookie") is None
+    assert await access.resolve(other.token, "cookie") is not None
+    assert told(empty, "clinic-1")[-1] == ("village", False)
+
+
+def test_who_may_no_longer_act_at_a_site_is_disabled_there(empty: Database, file: Path) -> None:
+    seed_accounts(empty, file, "baoshan")
+    file.write_text(json.dumps(SEED | {"clinic": SEED["clinic"] | {"sites": ["home-1"]}}))
+    assert seed_accounts(empty, file, "baoshan") == ["clinic-1", "home-1"]
+    assert told(empty, "clinic-1")[-1] == ("village", True)
+    assert told(empty, "home-1")[-1] == ("village", False)
+
+
+def test_a_site_heard_of_later_is_told_then(empty: Database, file: Path) -> None:
+    seed_accounts(empty, file, "baoshan")
+    assert empty.write_blocking(lambda c: publish_accounts(c, "baoshan", "post-9", 1_000_000))
+    assert not empty.write_blocking(lambda c: publish_accounts(c, "baoshan", "post-9", 2_000_000))
+    assert told(empty, "post-9") == [("doc", False)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"a": {"username": "a"}}',
+        '{"a": {"username": "a", "password": "short", "role": "clinic"}}',
+        '{"a": {"username": "a", "password": "long-enough-1", "role": "king"}}',
+        '{"a": {"username": "a", "password": "long-enough-1", "role": "program", "scopes": ["all"]}}',
+    ],
+)
+def test_a_wrong_file_is_refused_and_changes_nothing(empty: Database, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(text)
+    with pytest.raises(ConfigRefused):
+        seed_accounts(empty, path, "baoshan")
+    assert empty.read_blocking(accounts.accounts) == []
+
+
+def test_a_file_that_is_not_there_is_refused(empty: Database, tmp_path: Path) -> None:
+    with pytest.raises(ConfigRefused, match="cannot be read"):
+        seed_accounts(empty, tmp_path / "none.json", "baoshan")
