@@ -232,7 +232,12 @@ def _line_of(text: str, names: list[str]) -> int:
 
 def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
     devices = [
-        device.model_copy(update={"record": base / device.record if device.record else None})
+        device.model_copy(
+            update={
+                "record": base / device.record if device.record else None,
+                "source": _media_source(base, device.source),
+            }
+        )
         for device in config.devices
     ]
     return config.model_copy(
@@ -240,5 +245,11 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
             "buffer": config.buffer.model_copy(update={"folder": base / config.buffer.folder}),
             "uplink": config.uplink.model_copy(update={"secret_file": base / config.uplink.secret_file}),
             "devices": devices,
+            "consult": config.consult.model_copy(update={"microphone": _media_source(base, config.consult.microphone)}),
         }
     )
+
+
+def _media_source(base: Path, source: str) -> str:
+    """A device, a URL and `alsa:` stay as they are; a file is relative to the configuration file."""
+    return source if not source or "://" in source or source.startswith("alsa:") else str(base / source)

@@ -164,7 +164,7 @@ def edge_config(site: Site, ports: Ports, record: str) -> str:
         f"port = {ports.page(site)}",
         "[consult]",
         "auto_answer = true",
-        *([] if site.home else ['camera = "camera-1"']),
+        *([] if site.home else ['camera = "camera-1"', 'microphone = "test-camera.wav"']),
     ]
     for bed in site.beds:
         lines += ["[[beds]]", f'bed = "{bed.bed}"', f"label = {quoted(bed.label)}"]

@@ -7,11 +7,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
-from edge_node.config import EdgeConfig
 from edge_node.consult.pipe import LINE_LIMIT_BYTES, Configure, Forget, Line, Permit, Step, Vitals, pack, unpack
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 1.0
@@ -187,28 +185,3 @@ def _restarting(consult_id: str) -> Step:
         "microphone": False,
     }
     return Step(consult_id, "state", json.dumps(report, ensure_ascii=False))
-
-
-def settings_from(config: EdgeConfig) -> Configure:
-    """Return what the child may use, from the node's configuration; a relative file is beside the buffer folder's."""
-    cameras = {device.bed: device.source for device in config.devices if device.family == "camera" and device.bed}
-    for device in config.devices:
-        if device.device == config.consult.camera:
-            cameras[""] = device.source
-    return Configure(
-        cameras={bed: _absolute(source) for bed, source in cameras.items()},
-        microphone=_absolute(config.consult.microphone),
-        ice_servers=list(config.consult.ice_servers),
-        top_rung=config.consult.top_rung,
-    )
-
-
-def has_camera(settings: Configure, bed: str) -> bool:
-    """True where a consult at this bed has a picture."""
-    return bool(settings.cameras.get(bed) or settings.cameras.get(""))
-
-
-def _absolute(source: str) -> str:
-    if not source or "://" in source or source.startswith("alsa:"):
-        return source
-    return str(Path(source).absolute())

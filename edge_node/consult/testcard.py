@@ -1,4 +1,4 @@
-"""Makes the test camera's clip and the test microphone's sound: `python -m edge_node.consult.testcard FOLDER`.
+"""Makes the test camera's clip and the test microphone's sound: `python -m edge_node.consult.testcard CLIP.mp4`.
 
 The clip shows a figure that walks, colour bars and a running clock: a picture that stands still is seen at once.
 """
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH_PX, HEIGHT_PX, FPS, SECONDS = 1280, 720, 25, 10
-CLIP, SOUND = "testcard.mp4", "testtone.wav"
 RATE_HZ = 48_000
 BEEP_HZ, BEEP_S = 440, 0.25
 BARS = ((200, 200, 200), (190, 190, 20), (20, 190, 190), (20, 190, 20), (190, 20, 190), (190, 20, 20), (20, 20, 190))
@@ -24,15 +23,18 @@ SEGMENTS = ("abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", 
 Picture = NDArray[np.uint8]
 
 
-def make(folder: Path) -> tuple[Path, Path]:
-    """Write clip and sound into `folder` unless they are there, and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    clip, sound = folder / CLIP, folder / SOUND
-    if not clip.exists():
-        write_clip(clip, SECONDS)
+def make(clip: Path) -> Path:
+    """Write the clip, and the sound beside it under the same name with .wav, unless they are there.
+
+    Returns the path of the sound.
+    """
+    clip.parent.mkdir(parents=True, exist_ok=True)
+    sound = clip.with_suffix(".wav")
     if not sound.exists():
         write_sound(sound, SECONDS)
-    return clip, sound
+    if not clip.exists():
+        write_clip(clip, SECONDS)
+    return sound
 
 
 def write_clip(path: Path, seconds: int, size: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)) -> None:
@@ -112,10 +114,10 @@ def _draw_digit(picture: Picture, segments: str, x: int, size: int) -> None:
 
 
 def main() -> None:
-    """Make clip and sound in the folder named on the command line."""
+    """Make the clip named on the command line, and the sound beside it."""
     parser = argparse.ArgumentParser(description="Make the test camera's clip and the test microphone's sound.")
-    parser.add_argument("folder", type=Path)
-    make(parser.parse_args().folder)
+    parser.add_argument("clip", type=Path, help="file to write, e.g. test-camera.mp4")
+    make(parser.parse_args().clip)
 
 
 if __name__ == "__main__":

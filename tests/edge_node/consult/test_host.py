@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.config import EdgeConfig
-from edge_node.consult.host import ConsultHost, has_camera, settings_from
+from edge_node.consult.host import ConsultHost
 from edge_node.consult.pipe import Configure, Step
 
 
@@ -93,25 +92,3 @@ async def test_vitals_of_a_bed_that_nobody_watches_are_not_even_made() -> None:
     assert not host.wants_vitals("B02")
     host.forget("c1")
     assert not host.wants_vitals("B01")
-
-
-def test_the_cameras_come_from_the_configuration(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    config = EdgeConfig.model_validate(
-        {
-            "node": {"region": "r", "site": "s", "node": "n", "name_zh": "诊所", "name_en": "Clinic"},
-            "buffer": {"folder": str(tmp_path)},
-            "uplink": {"secret_file": str(secret)},
-            "beds": [{"bed": "B01", "label": "01"}, {"bed": "B02", "label": "02"}],
-            "devices": [
-                {"device": "cam-1", "family": "camera", "bed": "B01", "source": "/dev/video0"},
-                {"device": "cam-2", "family": "camera", "source": "rtsp://10.0.0.9/live"},
-            ],
-            "consult": {"camera": "cam-2", "microphone": "alsa:default", "top_rung": "480p"},
-        }
-    )
-    settings = settings_from(config)
-    assert settings.cameras == {"B01": "/dev/video0", "": "rtsp://10.0.0.9/live"}
-    assert (settings.microphone, settings.ice_servers, settings.top_rung) == ("alsa:default", [], "480p")
-    assert has_camera(settings, "B02")
-    assert not has_camera(Configure({"B01": "x"}, ""), "B02")
