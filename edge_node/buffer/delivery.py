@@ -40,7 +40,9 @@ class Receipt:
 
     def lost_since(self, earlier: "Receipt") -> bool:
         """Whether numbers that the hub had by the earlier receipt are missing in this one."""
-        if self.contig < earlier.contig or self.max < earlier.max:
+        # Where the list of gaps is cut short, max is too.
+        is_whole = len(self.gaps) < GAP_LIMIT
+        if self.contig < earlier.contig or (is_whole and self.max < earlier.max):
             return True
         return any(
             first <= min(last, earlier.known_to)

@@ -58,7 +58,7 @@ class LogFile:
         self.grown_bytes = 0
         """How much was added since the file was opened; what retention frees is not taken off."""
         self._group_commit_s = group_commit_ms / 1000
-        self._crowded = False
+        self._last_group = 1
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = _open(path, up, synchronous)
         self.epoch = schema.epoch_of(self._writer)
@@ -129,18 +129,19 @@ class LogFile:
         """Wait for a job and those that come soon after it; False beside them: the file is being closed."""
         job = self._jobs.get()
         jobs: list[_Job] = []
-        # A sender alone is not made to wait for company: only where the last commit was shared.
-        until_s = time.monotonic() + (self._group_commit_s if self._crowded else 0)
+        until_s = time.monotonic() + self._group_commit_s
         while job is not None:
             jobs.append(job)
             if len(jobs) >= GROUP_LIMIT:
                 break
-            wait_s = 0.0 if job.urgent else max(0.0, until_s - time.monotonic())
+            # Nobody is made to wait for company that the last commit did not have.
+            is_complete = job.urgent or len(jobs) >= self._last_group
+            wait_s = 0.0 if is_complete else max(0.0, until_s - time.monotonic())
             try:
                 job = self._jobs.get(timeout=wait_s) if wait_s else self._jobs.get_nowait()
             except queue.Empty:
                 break
-        self._crowded = len(jobs) > 1
+        self._last_group = len(jobs)
         return jobs, job is not None
 
     def _commit(self, jobs: list[_Job]) -> None:

@@ -83,6 +83,14 @@ def test_numbers_never_given_out_are_not_taken_for_acknowledged() -> None:
     assert delivery.acked == 0
 
 
+def test_a_list_of_gaps_that_is_cut_short_does_not_look_like_a_loss() -> None:
+    before = Receipt(0, 1000, ((1, 900),), 1)
+    holes = tuple((number, number) for number in range(1, 2 * GAP_LIMIT, 2))
+    assert not Receipt(0, holes[-1][1], holes, 2).lost_since(before)
+    assert Receipt(0, 1000, ((1, 950),), 2).lost_since(before)
+    assert Receipt(0, 900, (), 2).lost_since(before)
+
+
 def test_after_a_reconnection_all_that_waits_is_backlog() -> None:
     delivery = Delivery(acked=0, next_seq=3)
     send(delivery, 0)
