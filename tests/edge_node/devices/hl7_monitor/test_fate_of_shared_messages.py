@@ -1,5 +1,6 @@
 """What becomes of each file of the shared HL7 messages, with and without its device enrolled."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,49 +18,54 @@ ENROLLED = [
 ]
 STRANGER = [DeviceConfig(device="other", family="hl7_monitor", bed="B01", eui64="0000000000000001")]
 
-# file, enrolled?, answer, ERR code, why its raw message is kept, numeric values stored
+
+@dataclass(frozen=True)
+class Fate:
+    """What must become of one file."""
+
+    name: str
+    is_enrolled: bool
+    answer: str
+    error: str = ""
+    """ERR code, empty where none is sent."""
+    kept: str = ""
+    """Why the raw message is kept."""
+    values: tuple[tuple[str, str], ...] = ()
+
+
 FATES = [
-    # A blood pressure of 2009 for a person nobody knows: stored, late, unassigned.
-    ("pcd01_bp.hl7", True, "AA", "", "", {"nibp_sys": "120", "nibp_dia": "80"}),
-    ("pcd01_bp.hl7", False, "AR", "204", "device-unknown", {}),
+    # A blood pressure of 2009 for a person nobody knows: stored unassigned, its clock suspect.
+    Fate("pcd01_bp.hl7", True, "AA", values=(("nibp_sys", "120"), ("nibp_dia", "80"))),
+    Fate("pcd01_bp.hl7", False, "AR", "204", "device-unknown"),
     # A test message (MSH-11 T) of text rows without codes: nothing is measured, kept as it is.
-    ("ORU-multiline-short.hl7", True, "AA", "", "nothing-measured", {}),
-    ("ORU-multiline-short.hl7", False, "AR", "204", "device-unknown", {}),
+    Fate("ORU-multiline-short.hl7", True, "AA", kept="nothing-measured"),
+    Fate("ORU-multiline-short.hl7", False, "AR", "204", "device-unknown"),
     # MSH-2 has five signs, two of them the same: unreadable, whoever sent it.
-    ("sample_win.hl7", True, "AR", "100", "message-unreadable", {}),
-    ("sample_win.hl7", False, "AR", "100", "message-unreadable", {}),
+    Fate("sample_win.hl7", True, "AR", "100", "message-unreadable"),
+    Fate("sample_win.hl7", False, "AR", "100", "message-unreadable"),
 ]
 
 
 def test_every_shared_message_has_its_fate(shared_data: Path) -> None:
     files = {path.name for path in (shared_data / "messages" / "hl7v2").iterdir()}
-    assert files == {fate[0] for fate in FATES}
+    assert files == {fate.name for fate in FATES}
 
 
-@pytest.mark.parametrize(("name", "is_enrolled", "code", "error", "kept", "values"), FATES)
-async def test_the_fate_of_a_shared_message(
-    shared_data: Path,
-    rig: StartRig,
-    name: str,
-    is_enrolled: bool,
-    code: str,
-    error: str,
-    kept: str,
-    values: dict[str, str],
-) -> None:
-    payload = (shared_data / "messages" / "hl7v2" / name).read_bytes()
-    async with rig(*(ENROLLED if is_enrolled else STRANGER)) as running, running.line() as line:
+@pytest.mark.parametrize("fate", FATES, ids=lambda fate: f"{fate.name}-{fate.is_enrolled}")
+async def test_the_fate_of_a_shared_message(shared_data: Path, rig: StartRig, fate: Fate) -> None:
+    payload = (shared_data / "messages" / "hl7v2" / fate.name).read_bytes()
+    async with rig(*(ENROLLED if fate.is_enrolled else STRANGER)) as running, running.line() as line:
         answer = await line.ask(payload)
-    assert answer.split("\r")[1].split("|")[1] == code
-    assert ("\rERR|" in answer) is bool(error)
-    assert f"|{error}^" in answer
+    assert answer.split("\r")[1].split("|")[1] == fate.answer
+    assert ("\rERR|" in answer) is bool(fate.error)
+    assert f"|{fate.error}^" in answer
     (intake,) = running.store.intakes
-    assert intake.raw_reason == kept
-    assert (intake.raw == payload) is bool(kept)
-    assert {measure: value.value for measure, value in running.store.values.items()} == values
+    assert intake.raw_reason == fate.kept
+    assert (intake.raw == payload) is bool(fate.kept)
+    assert tuple((value.measure, value.value) for part in intake.sets for value in part.values) == fate.values
 
 
-async def test_the_old_pressure_is_late_unassigned_and_keeps_its_own_time(shared_data: Path, rig: StartRig) -> None:
+async def test_the_old_pressure_is_unassigned_and_keeps_its_own_time(shared_data: Path, rig: StartRig) -> None:
     payload = (shared_data / "messages" / "hl7v2" / "pcd01_bp.hl7").read_bytes()
     async with rig(*ENROLLED) as running, running.line() as line:
         await line.ask(payload)
