@@ -16,6 +16,7 @@ _STANDING: dict[Phase, State | None] = {
     P.ESCALATE: S.ESCALATED,
     P.ACCEPTED: S.ACKNOWLEDGED,
     P.END: S.CLEARED,  # LATCHED where the alarm latches: see `after`
+    P.RESOLVED: S.ACKNOWLEDGED,  # who says what was done has taken it
     P.SEEN: None,
     P.UPDATE: None,
 }
@@ -25,7 +26,7 @@ TABLE: dict[State, dict[Phase, State | None]] = {
     S.INACTIVE: {P.START: S.ACTIVE},
     S.ACTIVE: _STANDING | {P.DEESCALATE: None, P.AUDIO_PAUSED: S.AUDIO_PAUSED},
     S.ESCALATED: _STANDING | {P.DEESCALATE: S.ACTIVE, P.AUDIO_PAUSED: S.AUDIO_PAUSED},
-    S.ACKNOWLEDGED: _STANDING | {P.DEESCALATE: None, P.RESOLVED: None},
+    S.ACKNOWLEDGED: _STANDING | {P.DEESCALATE: None},
     S.AUDIO_PAUSED: _STANDING | {P.DEESCALATE: None, P.AUDIO_RESUMED: S.ACTIVE},
     S.LATCHED: {
         P.START: S.ACTIVE,
@@ -119,16 +120,21 @@ def fold(steps: Iterable[Step]) -> dict[str, Alarm]:
 
 def _with_people(alarm: Alarm, step: Step) -> Alarm:
     if step.phase is P.ACCEPTED:
-        return replace(alarm, accepted_by=step.who, accepted_at_ns=step.at_ns, paused_until_ns=None)
+        return _taken_by(alarm, step)
     if step.phase is P.SEEN:
         return alarm if alarm.seen_by is not None else replace(alarm, seen_by=step.who)
     if step.phase is P.AUDIO_PAUSED:
         return replace(alarm, paused_until_ns=step.until_ns)
     if step.phase is P.RESOLVED:
-        return replace(alarm, resolved=True, useful=step.useful)
+        taken = alarm if alarm.accepted_by is not None else _taken_by(alarm, step)
+        return replace(taken, resolved=True, useful=step.useful)
     if step.phase in (P.ESCALATE, P.START):
         # Worse, or back again: it sounds anew and somebody has to take it anew.
         return replace(alarm, accepted_by=None, accepted_at_ns=None, paused_until_ns=None, resolved=False, late=False)
     if step.phase in (P.AUDIO_RESUMED, P.END):
         return replace(alarm, paused_until_ns=None)
     return alarm
+
+
+def _taken_by(alarm: Alarm, step: Step) -> Alarm:
+    return replace(alarm, accepted_by=step.who, accepted_at_ns=step.at_ns, paused_until_ns=None)

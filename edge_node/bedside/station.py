@@ -82,7 +82,8 @@ class Station:
         view = views.alarm(alarm, self.around.words, self.site)
         if staff:
             return view
-        return view.model_copy(update={"steps": [], "accepted_by": None, "seen_by": None, "escalates_at_ms": None})
+        hidden = {"measure": "", "value": "", "unit": "", "limit": "", "ruleset": "", "steps": []}
+        return view.model_copy(update={**hidden, "accepted_by": None, "seen_by": None, "escalates_at_ms": None})
 
     def site_view(self) -> screen.Site:
         """Return the site's link and sync state."""
@@ -127,7 +128,7 @@ class Station:
             "link_since_ms": link.since_ns // MS,
             "phone": config.node.phone,
             "hub_phone": config.node.hub_phone,
-            "high_alarm_beds": sorted(set(high)),
+            "high_alarms": sorted(set(high)),
             "server_time_ms": self.around.clock() // MS,
         }
 

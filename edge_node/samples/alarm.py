@@ -145,6 +145,6 @@ class Alarm:
 
     @property
     def wants_attention(self) -> bool:
-        """True until nobody owes this alarm anything: it stands, is latched, or ended unanswered."""
-        unanswered = self.accepted_by is None and not self.resolved
+        """True until nobody owes this alarm anything: it stands, is latched, or ended and nobody had it."""
+        unanswered = self.accepted_by is None and not self.resolved and not self.finding.technical
         return self.stands or self.state is State.LATCHED or unanswered
