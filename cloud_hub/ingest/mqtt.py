@@ -22,7 +22,8 @@ LONGEST_WAIT_S = 1.0
 FIRST_WAIT_S = 0.1
 
 log = structlog.get_logger()
-_quiet = logging.getLogger("cloud_hub.ingest.gmqtt")
+_quiet = logging.getLogger("gmqtt")
+# It writes a line for every packet that finds the socket closed; we tell of a loss once.
 _quiet.setLevel(logging.CRITICAL)
 
 
@@ -61,7 +62,7 @@ class BrokerLink:
 
     def publish(self, topic: str, payload: bytes, qos: int) -> None:
         """Send now or never: what is lost here is sent again by whoever needs it."""
-        if self._client is not None and self.subscribed.is_set():
+        if self._client is not None and self._client.is_connected:
             # The connection may end between the check and the write.
             with contextlib.suppress(OSError, RuntimeError, AttributeError):
                 self._client.publish(topic, payload, qos=qos)

@@ -12,16 +12,20 @@ T0_NS = 1_795_000_000_000_000_000
 S_NS = 1_000_000_000
 
 
+def _at_ns(seq: int) -> int:
+    return T0_NS + seq % 1_000_000 * S_NS
+
+
 def numeric_set(seq: int, value: str = "96", measure: str = "spo2", unit: str = "%") -> sample_pb2.NumericSet:
     """A set with one valid value, measured `seq` seconds after T0."""
-    sample = sample_pb2.NumericSet(measured_at_unix_ns=T0_NS + seq * S_NS, origin=sample_pb2.ORIGIN_LIVE)
+    sample = sample_pb2.NumericSet(measured_at_unix_ns=_at_ns(seq), origin=sample_pb2.ORIGIN_LIVE)
     sample.values.add(measure=measure, value=value, unit=unit, quality=sample_pb2.QUALITY_VALID)
     return sample
 
 
 def wave_set(seq: int, rate_hz: int = 250, seconds: float = 1.0) -> sample_pb2.WaveformSet:
     """One second of one wave."""
-    wave = sample_pb2.WaveformSet(measured_at_unix_ns=T0_NS + seq * S_NS, origin=sample_pb2.ORIGIN_LIVE)
+    wave = sample_pb2.WaveformSet(measured_at_unix_ns=_at_ns(seq), origin=sample_pb2.ORIGIN_LIVE)
     wave.channels.add(measure="ecg_II", rate_mhz=rate_hz * 1000, gain=200, deltas=[1] * int(rate_hz * seconds))
     return wave
 
@@ -31,7 +35,7 @@ def sealed(
 ) -> Record:
     """A record of any payload, with its checksum."""
     codec, payload = pack(body) if packed else (Codec.PLAIN, body)
-    stamp = Stamp(T0_NS + seq * S_NS, seq * S_NS, 7, 0, 5)
+    stamp = Stamp(_at_ns(seq), _at_ns(seq) - T0_NS, 7, 0, 5)
     return seal(stream=stream, kind=kind, epoch=epoch, seq=seq, stamp=stamp, codec=codec, payload=payload)
 
 

@@ -1,0 +1,172 @@
+"""The intake end to end: real broker, real database, an edge that resends until the receipt."""
+
+import asyncio
+from functools import partial
+
+import pytest
+from telemed.errors import Code
+from telemed.topics import Up
+from telemed.v1 import uplink_pb2
+from telemed.wire import Kind, encode
+
+from cloud_hub.store.schema import care_dead_letter, care_record, record, samples_dead_letter
+from tests.cloud_hub.ingest.conftest import Hub
+from tests.fakes.containers import EPOCH, alarm, care, numeric, sealed, wave
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+def is_stored(hub: Hub, alarms: int) -> bool:
+    return any(item.stream == "node/alarm" and item.contig == alarms for item in hub.edge.receipts)
+
+
+async def test_everything_sent_is_stored_once_receipted_and_shown(hub: Hub) -> None:
+    hub.edge.send(Up.VITALS, *(numeric(seq, str(seq)) for seq in range(1, 301)))
+    hub.edge.send(Up.WAVES, *(wave(seq) for seq in range(1, 31)))
+    hub.edge.send(Up.ALARM, alarm(1), alarm(2))
+    hub.edge.send(Up.CARE, care(1), care(2))
+    await hub.edge.drained()
+    assert hub.count(hub.samples, record) == 330
+    assert hub.count(hub.care, care_record) == 4
+    assert hub.screen.values == [f"edge-clinic/mon-b01/{seq}" for seq in range(1, 301)]
+    assert (hub.screen.waves_seen, hub.intake.alarms) == (30, ["0190-alarm/1", "0190-alarm/2"])
+    assert hub.intake.events == ["event-1", "event-2"]
+    assert hub.intake.in_thread == {"care-writer_0"}
+    assert hub.edge.window == 64
+    assert hub.metric("hub_records_total", store="samples") == 330
+
+
+async def test_an_alarm_is_receipted_at_once_and_samples_at_most_once_a_second(hub: Hub) -> None:
+    for seq in range(1, 9):
+        hub.edge.send(Up.ALARM, alarm(seq))
+        hub.edge.send(Up.VITALS, numeric(seq))
+        await hub.edge.until(partial(is_stored, hub, seq))
+    await hub.edge.drained()
+    vitals = [item for item in hub.edge.receipts if item.stream == "mon-b01/numeric"]
+    assert len(vitals) <= 3
+    assert vitals[-1].contig == 8
+
+
+async def test_a_duplicate_is_receipted_again_and_not_stored_again(hub: Hub) -> None:
+    hub.edge.send(Up.ALARM, alarm(1))
+    await hub.edge.drained()
+    count = len(hub.edge.receipts)
+    hub.edge.send(Up.ALARM, alarm(1))
+    await hub.edge.until(lambda: len(hub.edge.receipts) > count)
+    assert (hub.count(hub.care, care_record), hub.intake.alarms) == (1, ["0190-alarm/1"])
+
+
+async def test_garbage_is_kept_and_does_not_hold_up_the_stream(hub: Hub) -> None:
+    hub.edge.raw(Up.VITALS, b"no container at all")
+    hub.edge.raw(Up.HELLO, b"\xff\xff")
+    hub.edge.send(Up.VITALS, numeric(1), sealed(Kind.NUMERIC_SET, b"\xff\xff", 2), numeric(3))
+    await hub.edge.drained()
+    assert hub.edge.last("mon-b01/numeric").contig == 3
+    reasons = hub.column(hub.samples, samples_dead_letter, "reason")
+    assert sorted(map(str, reasons)) == [Code.CONTAINER_UNREADABLE, Code.PAYLOAD_UNREADABLE]
+    assert hub.count(hub.samples, record) == 2
+
+
+async def test_an_alarm_that_breaks_care_is_buried_after_three_tries_and_the_next_one_passes(hub: Hub) -> None:
+    hub.edge.send(Up.ALARM, alarm(1), alarm(2, "poison"), alarm(3))
+    await hub.edge.drained()
+    assert hub.intake.poisoned == 3
+    assert hub.intake.alarms == ["0190-alarm/1", "0190-alarm/3"]
+    assert hub.column(hub.care, care_dead_letter, "reason") == [Code.POISON]
+    assert hub.edge.last("node/alarm").contig == 3
+
+
+async def test_a_jump_is_flagged_kept_and_receipted_with_its_gap(hub: Hub) -> None:
+    hub.edge.send(Up.VITALS, numeric(1), numeric(1_000_000_001))
+    await hub.edge.drained()
+    receipt = hub.edge.last("mon-b01/numeric")
+    assert (receipt.contig, receipt.max) == (1, 1_000_000_001)
+    assert [(gap.first, gap.last) for gap in receipt.gaps] == [(2, 1_000_000_000)]
+    assert hub.metric("hub_stream_jumps_total") == 1
+
+
+async def test_another_content_under_the_same_key_is_a_security_event(hub: Hub) -> None:
+    hub.edge.send(Up.VITALS, numeric(1, "96"))
+    await hub.edge.drained()
+    hub.edge.raw(Up.VITALS, encode([numeric(1, "40")]))
+    hub.edge.send(Up.VITALS, numeric(2, "97"))
+    await hub.edge.drained()
+    assert hub.metric("hub_dead_letters_total", reason=Code.KEY_CONFLICT) == 1
+    assert hub.screen.values == ["edge-clinic/mon-b01/96", "edge-clinic/mon-b01/97"]
+
+
+async def test_a_packet_over_the_limit_is_refused_and_the_edge_can_go_on(hub: Hub) -> None:
+    hub.edge.raw(Up.VITALS, bytes(300_000))
+    hub.edge.send(Up.VITALS, numeric(1))
+    await hub.edge.drained()
+    assert hub.count(hub.samples, samples_dead_letter) == 0
+
+
+async def test_a_hello_is_answered_with_receipts_and_the_events_after_its_cursor(hub: Hub) -> None:
+    hub.edge.send(Up.VITALS, numeric(1), numeric(2))
+    hub.edge.send(Up.CARE, care(1))
+    await hub.edge.drained()
+    for number in range(1, 451):
+        hub.log.append(f"ordered-{number}")
+    hub.edge.receipts.clear()
+    streams = [
+        uplink_pb2.StreamState(stream=name, epoch=EPOCH, acked=acked)
+        for name, acked in (("mon-b01/numeric", 5), ("node/care", 1), ("mon-b09/wave", 0))
+    ]
+    hub.edge.hello(*streams, cursor=10)
+    await hub.edge.until(lambda: sum(len(page.events) for page in hub.edge.pages) == 440)
+    told = {(item.stream, item.contig) for item in hub.edge.receipts}
+    assert told >= {("mon-b01/numeric", 2), ("node/care", 1), ("mon-b09/wave", 0)}
+    numbers = [ordered.site_seq for page in hub.edge.pages for ordered in page.events]
+    assert numbers == list(range(11, 451))
+    assert hub.edge.pages[-1].head == 450
+    assert hub.metric("hub_lost_history_total") == 1
+
+
+async def test_new_events_go_down_at_once_and_again_if_the_node_does_not_move(hub: Hub) -> None:
+    hub.edge.hello(cursor=0)
+    await hub.edge.until(lambda: len(hub.edge.pages) == 1)
+    hub.log.append("new")
+    hub.ingest.downlink.events_changed("baoshan-clinic")
+    await hub.edge.until(lambda: len(hub.edge.pages) == 2)
+    assert [ordered.event.event_id for ordered in hub.edge.pages[1].events] == ["new"]
+    presence = uplink_pb2.Presence(boottime_ns=77, event_cursor=0)
+    async with asyncio.timeout(10):
+        while len(hub.edge.pages) < 3:
+            hub.edge.raw(Up.PRESENCE, presence.SerializeToString())
+            await asyncio.sleep(0.25)
+    assert [ordered.event.event_id for ordered in hub.edge.pages[2].events] == ["new"]
+
+
+async def test_presence_is_echoed_with_the_time_it_was_held(hub: Hub) -> None:
+    hub.edge.raw(Up.PRESENCE, uplink_pb2.Presence(boottime_ns=123).SerializeToString())
+    await hub.edge.until(lambda: any(item.echo_boottime_ns == 123 for item in hub.edge.presences))
+    answer = next(item for item in hub.edge.presences if item.echo_boottime_ns == 123)
+    assert answer.held_ns < 1_000_000_000
+    assert (len(hub.screen.presences), hub.screen.contacts) == (1, {"edge-clinic"})
+
+
+async def test_signals_pass_both_ways(hub: Hub) -> None:
+    hub.edge.raw(Up.SIGNAL, uplink_pb2.Signal(consult_id="c1", kind="ring").SerializeToString())
+    await hub.edge.until(lambda: bool(hub.screen.signals))
+    hub.ingest.downlink.signal(hub.edge.address, uplink_pb2.Signal(consult_id="c1", kind="accept"))
+    await hub.edge.until(lambda: bool(hub.edge.signals))
+    assert (hub.screen.signals[0].kind, hub.edge.signals[0].kind) == ("ring", "accept")
+
+
+async def test_killing_the_broker_under_traffic_loses_nothing_and_doubles_nothing(hub: Hub) -> None:
+    sent = 0
+    for _ in range(3):
+        for step in range(40):
+            sent += 1
+            hub.edge.send(Up.VITALS, numeric(sent, str(sent)))
+            hub.edge.send(Up.ALARM, alarm(sent))
+            await asyncio.sleep(0.005)
+            if step == 20:
+                hub.broker.kill()
+        await hub.edge.until(lambda: hub.ingest.is_connected and hub.edge.link.is_connected)
+    await hub.edge.drained(30)
+    assert hub.count(hub.samples, record) == sent
+    assert sorted(hub.screen.values) == sorted(f"edge-clinic/mon-b01/{seq}" for seq in range(1, sent + 1))
+    assert hub.count(hub.care, care_record) == sent
+    assert sorted(hub.intake.alarms) == sorted(f"0190-alarm/{seq}" for seq in range(1, sent + 1))
