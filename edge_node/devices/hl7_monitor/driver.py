@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from ipaddress import ip_address
 from itertools import count
 from zoneinfo import ZoneInfo
 
@@ -73,6 +74,8 @@ class Hl7Monitor:
             try:
                 self.listening.set()
                 _log.info("hl7 port open", host=self._config.host, port=self._config.port)
+                if not _is_loopback(self._config.host):
+                    _log.warning("hl7 port is plain TCP: for a clinic network of its own only")
                 await server.serve_forever()
             finally:
                 self.listening.clear()
@@ -157,3 +160,10 @@ class Hl7Monitor:
         self.counters.dropped_bytes += fault.dropped_bytes
         if fault.kind is not mllp.FaultKind.STRAY_BYTES:
             _log.warning("hl7 frame dropped", fault=str(fault.kind), dropped_bytes=fault.dropped_bytes)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

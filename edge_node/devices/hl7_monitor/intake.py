@@ -149,6 +149,8 @@ class Desk:
         findings = [f"no measure for code {code}" for code in sorted(reading.unknown_codes)]
         if acknowledgement.is_silent(message.msh):
             findings.append("sender wants no answer: silent loss is possible")
+        if not admitted.has_profile:
+            findings.append("MSH-21 does not name the IHE PCD profile")
         if reading.disagreeing_codes:
             findings.append("OBX-3 number and name disagree: the number is taken")
         for finding in findings:
