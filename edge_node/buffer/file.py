@@ -1,6 +1,7 @@
 """One database file: one writer thread that commits in groups, and readers beside it (decision 11)."""
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -182,8 +183,10 @@ class LogFile:
 
     def _roll_back(self) -> None:
         # SQLite has rolled back by itself after some failures, a full disk among them.
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+        # A rollback that fails leaves the transaction open, and the next group fails as this one did.
+        with contextlib.suppress(sqlite3.Error):
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
 
     def _measure(self) -> None:
         (pages,) = self._writer.execute("PRAGMA page_count").fetchone()

@@ -218,10 +218,11 @@ class Buffer:
 
     async def sweep(self) -> int:
         """Delete acknowledged rows past their keeping, in chunks; return how many rows went."""
-        hours = retention.keep_hours(self._used_share(), self._keep_sent_hours)
+        share = self._used_share()
         now_ns = time.time_ns()
         gone = 0
         for up in STORED:
+            hours = retention.keep_hours(up, share, self._keep_sent_hours)
             gone += await self._delete(up, maintenance.DELETE_ACKED, retention.cutoff_ns(now_ns, hours))
         old_ns = retention.cutoff_ns(now_ns, self._keep_sent_hours)
         for up in (Up.VITALS, Up.WAVES):

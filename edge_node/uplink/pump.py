@@ -65,6 +65,8 @@ class Pump:
         self._woken = asyncio.Event()
         self.is_open = False
         """Whether there is a way to the hub."""
+        self.ahead: set[str] = set()
+        """Streams of which the hub has numbers that were never given out here: a copied or set-back disk."""
 
     def wake(self) -> None:
         """Look for something to send."""
@@ -115,11 +117,17 @@ class Pump:
             if state is None or state.epoch != receipt.epoch:
                 continue
             delivery = self._delivery(receipt.stream, state)
+            self._watch(state, receipt.contig)
             if delivery.take(receipt_of(receipt, hub_ns)):
                 changed[receipt.stream] = delivery.acked
         if changed:
             await self._outbox.acknowledge(self._up, changed)
         self.wake()
+
+    def _watch(self, state: StreamState, contig: int) -> None:
+        if contig >= state.next_seq and state.stream not in self.ahead:
+            self.ahead.add(state.stream)
+            log.error("pump.hub-ahead", stream=state.stream, next_seq=state.next_seq, hub_contig=contig)
 
     def _delivery(self, stream: str, state: StreamState) -> Delivery:
         delivery = self._deliveries.get(stream)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import structlog
 from google.protobuf.message import DecodeError
+from telemed.errors import Code
 from telemed.topics import CONNECTIONS, STORED, Down, NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
 from telemed.wire import WIRE_VERSION
@@ -78,6 +79,7 @@ class Uplink:
         self._heard_ns = 0
         self._greeted = False
         self._event_cursor = 0
+        self._stuck_before: set[tuple[str, str]] = set()
         self._state: presence.LinkState = "never"
         self._since_ns = time.time_ns()
         self._messages: asyncio.Queue[tuple[Down, bytes]] = asyncio.Queue()
@@ -207,6 +209,7 @@ class Uplink:
     async def _watch(self) -> None:
         while True:
             self._judge()
+            self._tell_what_is_worse()
             await asyncio.sleep(WATCH_EVERY_S)
 
     def _judge(self) -> None:
@@ -228,6 +231,17 @@ class Uplink:
             log.info("uplink.state", state=state, before=self._state)
             self._state, self._since_ns = state, now_ns
             self._callbacks.on_link(self.link)
+
+    def _stuck(self) -> list[uplink_pb2.Stuck]:
+        ahead = sorted(stream for pump in self._pumps.values() for stream in pump.ahead)
+        own = [uplink_pb2.Stuck(code=Code.KEY_CONFLICT, what=stream) for stream in ahead]
+        return [*own, *self._callbacks.stuck()]
+
+    def _tell_what_is_worse(self) -> None:
+        stuck = {(each.code, each.what) for each in self._stuck()}
+        if stuck - self._stuck_before:
+            self._say_presence()
+        self._stuck_before = stuck
 
     def _say_hello(self) -> None:
         states = [state for up in STORED for state in self._buffer.streams(up).values()]
@@ -254,7 +268,7 @@ class Uplink:
             boottime_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
             waiting=presence.waiting_messages(waiting),
             buffer_hours=-1 if hours is None else hours,
-            stuck=self._callbacks.stuck(),
+            stuck=self._stuck(),
             event_cursor=self._event_cursor,
             caught_up_to_unix_ns=presence.caught_up_to_ns(waiting, now_ns),
             devices=self._callbacks.devices(),

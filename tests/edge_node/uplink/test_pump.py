@@ -144,3 +144,11 @@ async def test_a_restart_in_the_middle_of_a_round_leaves_out_nothing() -> None:
     await bench.round()
     bench.outbox.read_run = whole  # type: ignore[method-assign]
     assert await bench.round() == [("a/numeric", number) for number in (1, 2, 3, 4)]
+
+
+async def test_a_hub_that_has_more_than_was_ever_sent_is_reported() -> None:
+    bench = Bench()
+    bench.outbox.store("a/numeric", 3)
+    await bench.hear("a/numeric", 9)
+    assert bench.outbox.acked == {}
+    assert bench.pump.ahead == {"a/numeric"}
