@@ -35,14 +35,44 @@ window.join = async (side, active, wantVideo) => {
   video.id = "remote";
   document.body.append(video);
   const session = new ConsultSession({
-    side, consultId: "c1", bedKey: "clinic:B01", wantVideo,
-    send: (signal) => { void window.signalOut(JSON.stringify(signal)); },
+    side, consultId: window.consultId ?? "c1", bedKey: "clinic:B01", wantVideo,
+    send: window.outlet ?? ((signal) => { void window.signalOut(JSON.stringify(signal)); }),
   });
   window.session = session;
   window.vitals = [];
   session.onVitals((vitals) => window.vitals.push(vitals));
   session.attachRemote(video);
   await session.start(active);
+};
+// The same on a real live socket, signed in at the face that served this page.
+window.signIn = async (username, password) => {
+  const answer = await fetch("/api/v1/session", { method: "POST", headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ username, password }) });
+  window.csrf = (await answer.json()).csrf_token;
+  window.consults = {};
+  window.types = {};
+  window.socket = new WebSocket(`ws://${location.host}/api/v1/live`);
+  window.socket.onmessage = (event) => {
+    const message = JSON.parse(event.data);
+    window.types[message.type] = (window.types[message.type] ?? 0) + 1;
+    for (const consult of message.consults ?? [message.consult].filter(Boolean)) {
+      window.consults[consult.consult_id] = consult;
+      if (window.session && consult.state === "active") window.session.activate();
+    }
+    if (message.type === "signal" && window.session) window.session.receive(message.signal);
+  };
+  await new Promise((resolve, reject) => { window.socket.onopen = resolve; window.socket.onerror = reject; });
+  return answer.status;
+};
+window.post = async (path, body) => {
+  const answer = await fetch(path, { method: "POST", body: JSON.stringify(body ?? {}),
+    headers: { "Content-Type": "application/json", "X-CSRF-Token": window.csrf } });
+  return { status: answer.status, body: await answer.json() };
+};
+window.joinLive = async (side, consult, wantVideo) => {
+  window.consultId = consult.consult_id;
+  window.outlet = (signal) => window.socket.send(JSON.stringify({ type: "signal", signal }));
+  await window.join(side, consult.state === "active", wantVideo);
 };
 window.signalIn = (text) => window.session?.receive(JSON.parse(text));
 window.look = () => ({ ...window.session.state, data: { ...document.getElementById("remote").dataset },
