@@ -1,4 +1,4 @@
-"""Command line of the edge node: serve, check-config, admit."""
+"""Command line of the edge node: serve, check-config, inspect, admit."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from edge_node import admit, app, config
+from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFailure, ConfigRefused
 
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.command == "admit":
             count = asyncio.run(admit.admit(settings, asked.people))
             print(f"edge-node admit: {count} events proposed")
+            return 0
+        if asked.command == "inspect":
+            print("\n".join(maintenance.lines(maintenance.inspect(settings.buffer.folder))))
             return 0
         app.check(settings)
         print(f"{asked.config}: ok")
@@ -60,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("serve", "run the node until SIGTERM"),
         ("check-config", "check the configuration file and what it names"),
+        ("inspect", "show what the store holds and what waits for the hub; also beside a running node"),
         ("admit", "put people into beds, while the node is stopped"),
     ):
         command = commands.add_parser(name, help=text)

@@ -67,6 +67,21 @@ def inspect(folder: Path) -> list[FileReport]:
     return [_report(folder / name, up) for up, name in FILES.items() if (folder / name).exists()]
 
 
+def lines(reports: list[FileReport]) -> list[str]:
+    """Return reports as text for a terminal, no content of any record in it."""
+    found = []
+    for report in reports:
+        rows = ", ".join(f"{name} {count}" for name, count in sorted(report.rows.items()) if count)
+        found.append(
+            f"{report.name}: check {report.check}, version {report.version}, {report.bytes_on_disk} bytes; {rows}"
+        )
+        found += [
+            f"  {stream.stream} epoch {stream.epoch}: {stream.next_seq - 1} stored, {stream.acked} at the hub"
+            for stream in report.streams
+        ]
+    return found
+
+
 def set_aside(folder: Path, up: Up, label: str) -> list[Path]:
     """Rename a damaged file (and its WAL) out of the way, so that the next start makes a new one and a new epoch.
 
