@@ -63,7 +63,7 @@ class Access:
             TooManyAttempts: this name from this address must wait; nothing was looked at.
             SignInRefused: name or secret wrong, or the account is disabled: the same answer in the same time.
         """
-        username = username[:LONGEST_NAME].replace("\0", "")  # PostgreSQL stores no NUL
+        username = username[:LONGEST_NAME].replace("\0", "\ufffd")  # PostgreSQL stores no NUL
         wait_s = self._failures.wait_s(username, address, self._now_s())
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
