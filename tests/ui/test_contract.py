@@ -8,7 +8,8 @@ UI = Path(__file__).parents[2] / "cloud_hub" / "web" / "ui"
 
 def test_the_pages_contract_is_the_one_written_from_the_servers_shapes() -> None:
     spec = importlib.util.spec_from_file_location("yuanzhen_ui_contract", UI / "scripts" / "contract.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     written = (UI / "src" / "contract.ts").read_text(encoding="utf-8")

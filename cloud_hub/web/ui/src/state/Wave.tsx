@@ -21,16 +21,18 @@ interface Props {
   bedKey: string;
   measure: string;
   pxPerS?: number;
+  /** Draws from another memory than the page's own, e.g. that of a consult's data channel. */
+  loop?: WaveLoop;
 }
 
-export function Wave({ bedKey, measure, pxPerS = 48 }: Props) {
+export function Wave({ bedKey, measure, pxPerS = 48, loop }: Props) {
   const { store } = useSession();
   const { language } = useWords();
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     if (!canvas.current) return undefined;
-    return loopOf(store).add({ canvas: canvas.current, bedKey, measure, pxPerS });
-  }, [store, bedKey, measure, pxPerS]);
+    return (loop ?? loopOf(store)).add({ canvas: canvas.current, bedKey, measure, pxPerS });
+  }, [store, loop, bedKey, measure, pxPerS]);
   return (
     <canvas
       ref={canvas}

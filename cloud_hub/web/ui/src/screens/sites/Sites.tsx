@@ -1,0 +1,54 @@
+/** Sites for the operator: link, sync, what waits and what is stuck; bed counts, never names. */
+import { Page } from "../../app/Chrome";
+import { useLive } from "../../app/live";
+import { useWords } from "../../i18n";
+import { Empty } from "../../state/Small";
+import { LinkState, SyncState, waitingTotal } from "../../state/LinkState";
+import { PaperTop } from "../PaperTop";
+import "./sites.css";
+
+export function Sites() {
+  const { t, both } = useWords();
+  const sites = Object.values(useLive((state) => state.sites));
+  return (
+    <Page surface="paper">
+      <PaperTop page="sites" />
+      <main className="sites">
+        <h1>{t("sites.title")}</h1>
+        {sites.length === 0 && <Empty text={t("sites.empty")} />}
+        {sites.length > 0 && (
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">{t("sites.site")}</th>
+                <th scope="col">{t("sites.link")}</th>
+                <th scope="col">{t("sites.sync")}</th>
+                <th scope="col">{t("sites.waiting")}</th>
+                <th scope="col">{t("sites.buffer")}</th>
+                <th scope="col">{t("sites.stuck")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {sites.map((site) => (
+                <tr key={site.site}>
+                  <th scope="row">
+                    {both(site.name)} <span className="t3 dense">{t("wall.beds", { n: site.beds.length })}</span>
+                  </th>
+                  <td>
+                    <LinkState site={site} />
+                  </td>
+                  <td>
+                    <SyncState site={{ ...site, stuck: [] }} />
+                  </td>
+                  <td>{waitingTotal(site.waiting)}</td>
+                  <td>{site.buffer_hours === null ? "–" : t("sites.hours", { n: Math.floor(site.buffer_hours) })}</td>
+                  <td>{site.stuck.map((item) => both(item.text)).join("; ") || "–"}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        )}
+      </main>
+    </Page>
+  );
+}
