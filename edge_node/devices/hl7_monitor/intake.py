@@ -3,7 +3,7 @@
 import hashlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
 import structlog
@@ -22,6 +22,8 @@ from edge_node.samples.measurement import Deliver, Intake, Origin, Stored
 
 _REMEMBERED_IDS = 4096
 _KEPT_PER_MINUTE = 10
+_MOST_FINDINGS = 200
+"""So that a device that sends rubbish cannot fill memory, log or store with it."""
 _MINUTE_NS = 60_000_000_000
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +38,8 @@ class _Device:
     """MSH-10 to the duplicate key of its last message."""
     said: set[str] = field(default_factory=set)
     """What was logged once already."""
+    unknown_codes: set[int] = field(default_factory=set)
+    """Codes without a measure that it has sent."""
 
 
 class Desk:
@@ -97,8 +101,9 @@ class Desk:
             is_id_reused=is_reused,
         )
         reading = observations.read(message, admitted, around, payload)
+        intake = self._with_unknown(device, reading, payload)
         try:
-            stored = await deliver(reading.intake)
+            stored = await deliver(intake)
         except BufferFailure as failure:
             self._note_store(failure)
             error = FieldError("MSH", 1, 0, "207", "Cannot be stored now, send it again later")
@@ -113,6 +118,14 @@ class Desk:
         self._say_once(device, admitted, message, reading)
         return Result(Outcome.FAULTY if reading.errors else Outcome.STORED, reading.errors)
 
+    @staticmethod
+    def _with_unknown(device: _Device, reading: observations.Reading, payload: bytes) -> Intake:
+        """The intake, with the whole message kept where it is the first with a code that has no measure."""
+        new_codes = reading.unknown_codes - device.unknown_codes
+        if not new_codes or reading.intake.raw or len(device.unknown_codes) >= _MOST_FINDINGS:
+            return reading.intake
+        return replace(reading.intake, raw=payload, raw_reason=Code.MEASURE_UNKNOWN)
+
     def _remember(
         self,
         device: _Device,
@@ -121,6 +134,7 @@ class Desk:
         control_id: str,
         key: str,
     ) -> None:
+        device.unknown_codes.update(reading.unknown_codes)
         device.bodies[control_id] = key
         device.bodies.move_to_end(control_id)
         if len(device.bodies) > _REMEMBERED_IDS:
@@ -141,7 +155,8 @@ class Desk:
         counters.unassigned += any(part.claimed_patient_id for part in sets)
         counters.late += any(part.late for part in sets)
         counters.clock_suspect += any(part.clock_suspect for part in sets)
-        counters.unknown_measures.update(reading.unknown_codes)
+        if len(counters.unknown_measures) < _MOST_FINDINGS:
+            counters.unknown_measures.update(reading.unknown_codes)
 
     def _say_once(
         self, device: _Device, admitted: admission.Admitted, message: Message, reading: observations.Reading
@@ -154,7 +169,7 @@ class Desk:
         if reading.disagreeing_codes:
             findings.append("OBX-3 number and name disagree: the number is taken")
         for finding in findings:
-            if finding not in device.said:
+            if finding not in device.said and len(device.said) < _MOST_FINDINGS:
                 device.said.add(finding)
                 _log.warning("hl7 device", device=admitted.device.device, finding=finding)
 

@@ -163,11 +163,11 @@ class _Head:
 
     def _value(self, value: Value, signal: SignalQuality | None) -> Value:
         quality = signal.fraction if signal and value.measure in ("spo2", "pr_oxim") else None
-        own_ns = value.measured_at_ns + self.around.clock.offset_ns if value.measured_at_ns else 0
+        own_ns = max(0, value.measured_at_ns + self.around.clock.offset_ns) if value.measured_at_ns else 0
         return replace(value, measured_at_ns=own_ns, signal_quality=quality)
 
     def _mapped(self, stamp: Stamp | None) -> int:
-        return stamp.at_ns + self.around.clock.offset_ns if stamp else self.around.arrived_at_ns
+        return max(0, stamp.at_ns + self.around.clock.offset_ns) if stamp else self.around.arrived_at_ns
 
     def _is_suspect(self, stamp: Stamp | None) -> bool:
         if stamp is None:

@@ -11,6 +11,8 @@ _DTM = re.compile(
 )
 _RESOLUTION_MS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 SECOND_NS = 1_000_000_000
+LATEST_S = 7_258_118_400
+"""2200-01-01: later times are read as this, so that they fit every store; they are far in the future anyway."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,7 +52,8 @@ def read(text: str, site_zone: tzinfo) -> Stamp | None:
         return None
     if at_s < 0:
         return None
-    return Stamp(at_s * SECOND_NS + int(fraction), _resolution_ms(match), match["zone"] is not None)
+    at_ns = min(at_s, LATEST_S) * SECOND_NS + int(fraction)
+    return Stamp(at_ns, _resolution_ms(match), match["zone"] is not None)
 
 
 def write(at_ns: int, zone: tzinfo) -> str:

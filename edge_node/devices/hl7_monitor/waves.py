@@ -4,6 +4,7 @@ The facets are OBX rows whose OBX-4 is that of the wave plus one level.  Digits 
 sent, so that a replay is bit-exact; a device that sends decimals gets digits in its last decimal place.
 """
 
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
@@ -64,8 +65,8 @@ def channel_of(row: WaveRow) -> Channel | FieldError:
     try:
         digits, places = digits_of(row.obx.raw(5), row.obx.separators.component)
         gain = _gain(row.facets.get(RESOLUTION_FACET, ""), places)
-        baseline = float(Decimal(row.facets.get(BASELINE_FACET) or "0"))
-        invalid = tuple(int(text) for text in row.facets.get(INVALID_FACET, "").split("^") if text)
+        baseline = _finite(float(row.facets.get(BASELINE_FACET) or "0"))
+        invalid = _invalid_digits(row.facets.get(INVALID_FACET, ""))
     except (ValueError, InvalidOperation, OverflowError):
         return FieldError("OBX", row.sequence, 5, "102", "Data type error")
     number = row.code.number
@@ -112,7 +113,18 @@ def _gain(resolution: str, places: int) -> float:
     if not resolution:
         return float(10**places)
     # 1/200 is exact as 0.005; 1/7247 is not, but comes back as 7247 within twelve digits.
-    return float(f"{10**places / _positive(resolution):.{_GAIN_DIGITS}g}")
+    return _finite(float(f"{10**places / _positive(resolution):.{_GAIN_DIGITS}g}"))
+
+
+def _invalid_digits(text: str) -> tuple[int, ...]:
+    told = [part for part in text.split("^") if part]
+    return tuple(_as_int32(np.array(told, dtype=np.int64)).tolist()) if told else ()
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
 
 
 def _positive(text: str) -> float:

@@ -225,3 +225,13 @@ async def test_an_implausible_value_is_kept_and_marked(rig: StartRig) -> None:
     async with rig() as running, running.line() as line:
         assert msa(await line.ask(altered(r"\|38\.4\|", "|384|")))[0] == "AA"
     assert running.store.values["temp"].quality is Quality.IMPLAUSIBLE
+
+
+async def test_the_first_message_with_a_code_without_a_measure_is_kept_whole(rig: StartRig) -> None:
+    strange = altered("150364\\^MDC_TEMP_BODY", "150999^MDC_NEW")
+    again = altered("150364\\^MDC_TEMP_BODY", "150999^MDC_OTHER", "SECOND")
+    async with rig() as running, running.line() as line:
+        assert msa(await line.ask(strange))[0] == msa(await line.ask(again))[0] == "AA"
+    assert [intake.raw_reason for intake in running.store.intakes] == [Code.MEASURE_UNKNOWN, ""]
+    assert running.store.intakes[0].raw == strange
+    assert running.monitor.counters.unknown_measures == {150999: 2}

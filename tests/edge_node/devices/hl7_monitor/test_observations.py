@@ -280,6 +280,24 @@ def test_a_wave_keeps_its_digits_rate_gain_and_invalid_digit() -> None:
     assert channel.invalid_digits == (-32768,)
 
 
+@pytest.mark.parametrize(
+    ("facet", "value"), [("NU_MSMT_RES^MDC|1.1.1.7.2|0.005", "1e-320"), ("INOP^MDC|1.1.1.7.3|-32768", "9999999999")]
+)
+def test_a_facet_out_of_range_is_a_field_error(facet: str, value: str) -> None:
+    text = WAVE.format(samples="1^2", rate="250")
+    assert facet in text
+    reading = read(HEAD + text.replace(facet, facet.rpartition("|")[0] + "|" + value))
+    assert len(reading.errors) == 1
+
+
+def test_times_beyond_every_calendar_stay_storable() -> None:
+    for year in ("9999", "0001"):
+        reading = read(EXAMPLE_TEXT.replace("20261120", f"{year}1120"), replace(AROUND, clock=run_clock(-36e5, 20)))
+        (part,) = reading.intake.sets
+        assert 0 <= part.measured_at_ns < 2**63
+        assert part.clock_suspect
+
+
 def test_a_wave_of_decimals_gets_digits_in_its_last_place() -> None:
     text = (HEAD + WAVE.format(samples="0.125^-1.5^2", rate="250")).replace("OBX|3|", "ZZZ|3|")
     (part,) = read(text).intake.waves
