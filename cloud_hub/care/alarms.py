@@ -9,7 +9,8 @@ RUNGS_S: dict[int, tuple[int, ...]] = {
     alarm_pb2.PRIORITY_HIGH: (60, 120, 180, 300),
     alarm_pb2.PRIORITY_MEDIUM: (300, 900, 1800),
 }
-"""Seconds after onset at which the next person is told, until somebody accepts (clinical 2.5)."""
+"""Seconds after it took its present priority at which the next person is told, until one accepts (clinical 2.5)."""
+_RAISING = frozenset({alarm_pb2.PHASE_START, alarm_pb2.PHASE_ESCALATE})
 LATE_AFTER_S = 60
 """A first step that arrives later than this after it was made is marked as arrived late."""
 
@@ -54,7 +55,9 @@ class Alarm:
     @property
     def pending_accept(self) -> Asked | None:
         """The acceptance at the hub that the edge has not confirmed yet."""
-        return next((asked for asked in self.asked if asked.action == "accept"), None)
+        # What was accepted before it became worse has to be accepted anew.
+        worse_ns = max((step.at_unix_ns for step in self.steps[1:] if step.phase in _RAISING), default=0)
+        return next((asked for asked in self.asked if asked.action == "accept" and asked.at_ns >= worse_ns), None)
 
     @property
     def acceptor(self) -> event_pb2.Actor | None:
@@ -93,8 +96,10 @@ def after(alarm: Alarm, event: alarm_pb2.AlarmEvent) -> Alarm:
     """
     if any(step.alarm_seq == event.alarm_seq for step in alarm.steps):
         return alarm
-    steps = tuple(sorted((*alarm.steps, event), key=lambda step: step.alarm_seq))
     asked = tuple(one for one in alarm.asked if one.event_id != event.cause_event_id)
+    if alarm.steps and event.alarm_seq > alarm.steps[-1].alarm_seq:
+        return _stepped(replace(alarm, steps=_with(alarm.steps, event), asked=asked), event)
+    steps = tuple(sorted((*alarm.steps, event), key=lambda step: step.alarm_seq))
     # A step that arrives out of order changes the past, so everything is folded anew.
     blank = replace(
         alarm,
@@ -132,21 +137,31 @@ def escalates_ns(alarm: Alarm, now_ns: int) -> int | None:
     """When the next person is told; None where somebody has it, it is over, or no rung is left."""
     if alarm.acceptor is not None or alarm.is_resolved or not alarm.is_active or alarm.is_late:
         return None
-    rungs = (alarm.first.onset_unix_ns + rung_s * 10**9 for rung_s in RUNGS_S.get(alarm.newest.priority, ()))
+    # The clock starts anew when it becomes worse: somebody else may be needed then.
+    raised_ns = max((step.at_unix_ns for step in alarm.steps if step.phase in _RAISING), default=alarm.first.at_unix_ns)
+    rungs = (raised_ns + rung_s * 10**9 for rung_s in RUNGS_S.get(alarm.newest.priority, ()))
     return next((rung for rung in rungs if rung > now_ns), None)
 
 
 def allowed_actions(alarm: Alarm) -> list[str]:
-    """What a person may ask for now."""
-    if alarm.is_resolved:
-        return []
-    actions = [] if alarm.acceptor is not None else ["accept"]
-    if alarm.is_active:
+    """What a person may ask for now; the same rules as at the edge (clinical 2.4), so that it need not refuse."""
+    is_taken, actions = alarm.acceptor is not None, []
+    if not is_taken and not alarm.is_resolved:
+        actions.append("accept")
+    if alarm.is_active and not is_taken and not alarm.paused_until_ns:
         actions.append("pause")
-    actions.append("resolve")
+    if not alarm.is_resolved and (is_taken or not alarm.is_active):
+        actions.append("resolve")
     if alarm.is_latched:
         actions.append("reset")
     return actions
+
+
+def _with(steps: tuple[alarm_pb2.AlarmEvent, ...], event: alarm_pb2.AlarmEvent) -> tuple[alarm_pb2.AlarmEvent, ...]:
+    """Return the steps with one more; an update replaces the update before it, or they would grow for hours."""
+    if steps[-1].phase == event.phase == alarm_pb2.PHASE_UPDATE:
+        return (*steps[:-1], event)
+    return (*steps, event)
 
 
 def _stepped(alarm: Alarm, step: alarm_pb2.AlarmEvent) -> Alarm:

@@ -13,13 +13,17 @@ from cloud_hub.store import schema
 from cloud_hub.store.schema import alarm as head
 from cloud_hub.store.schema import alarm_step as step
 
+_CHANGING_NOTHING = frozenset({alarm_pb2.PHASE_UPDATE, alarm_pb2.PHASE_SEEN, alarm_pb2.PHASE_ACCEPTED})
+"""Steps that leave the head's flags as they are: an alarm that stands for hours has thousands of updates, and folding
+them all for each one would cost more than everything else."""
+
 
 def take_step(connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int) -> bool:
     """Keep one step and fold the head anew; False where the step was known already (alarm_id, alarm_seq).
 
     A step of an alarm that another node owns is refused: nothing is kept, and False is returned.
     """
-    owner = connection.execute(select(head.c.site, head.c.node).where(head.c.alarm_id == event.alarm_id)).first()
+    owner = connection.execute(select(head).where(head.c.alarm_id == event.alarm_id)).first()
     if owner is not None and (owner.site, owner.node) != (address.site, address.node):
         return False
     key = (step.c.alarm_id == event.alarm_id, step.c.alarm_seq == event.alarm_seq)
@@ -35,6 +39,9 @@ def take_step(connection: Connection, address: NodeAddress, event: alarm_pb2.Ala
             body=event.SerializeToString(),
         )
     )
+    if owner is not None and event.alarm_seq == owner.last_seq + 1 and event.phase in _CHANGING_NOTHING:
+        _touch_head(connection, event, received_ns)
+        return True
     folded = alarms.fold((address.region, address.site, address.node), _steps(connection, event.alarm_id))
     _save_head(connection, folded, received_ns, is_new=owner is None)
     return True
@@ -85,6 +92,11 @@ def _asked(connection: Connection, site: str, alarm_id: str) -> Iterable[event_p
         table.c.refused.is_(False),
     )
     return [event_pb2.Event.FromString(body) for body in connection.execute(query.order_by(table.c.site_seq)).scalars()]
+
+
+def _touch_head(connection: Connection, event: alarm_pb2.AlarmEvent, received_ns: int) -> None:
+    values = {"priority": event.priority, "last_seq": event.alarm_seq, "updated_ns": received_ns}
+    connection.execute(update(head).where(head.c.alarm_id == event.alarm_id).values(values))
 
 
 def _save_head(connection: Connection, alarm: Alarm, received_ns: int, *, is_new: bool) -> None:

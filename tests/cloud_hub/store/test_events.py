@@ -1,8 +1,5 @@
 """How the hub orders what edges propose."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection, select
 from telemed.errors import Code
@@ -13,7 +10,7 @@ from telemed.v1 import event_pb2
 from cloud_hub.store import accounts, events, persons
 from cloud_hub.store.accounts import Account
 from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import CARE, bed_stay
+from cloud_hub.store.schema import bed_stay
 
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 HOME = NodeAddress("baoshan", "heming-home", "edge-home")
@@ -23,10 +20,7 @@ NOW_NS = 1_800_000_000 * 10**9
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path}/care.db", CARE, "care")
-    opened.migrate()
-
+def database(care_db: Database) -> Database:
     def people(connection: Connection) -> None:
         for username, role, sites in (
             ("clinic", Role.CLINIC, (CLINIC.site,)),
@@ -34,9 +28,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
         ):
             accounts.save_account(connection, Account(username, role, "", "", sites, "x"), NOW_NS)
 
-    opened.write_blocking(people)
-    yield opened
-    opened.close()
+    care_db.write_blocking(people)
+    return care_db
 
 
 def _submit(referral_id: str = "r1", event_id: str = "e1", base: int = 0) -> event_pb2.Event:
