@@ -92,7 +92,11 @@ class EmbeddedBroker:
                 self._ready.set()
                 log.info("broker-ready", port=self._config.port)
                 continue
-            what, _, detail = text.removeprefix("cloud_hub.broker ").partition(" ")
+            source, _, rest = text.partition(" ")
+            if source != "cloud_hub.broker" and not source.startswith("amqtt"):
+                # The further lines of a traceback.
+                continue
+            what, _, detail = rest.partition(" ") if source == "cloud_hub.broker" else ("amqtt", " ", rest)
             self.notices[what] = self.notices.get(what, 0) + 1
             # A hostile client must not fill the log: powers of two only.
             if (self.notices[what] & (self.notices[what] - 1)) == 0:
