@@ -231,3 +231,17 @@ async def test_an_alarm_is_committed_at_the_hub_within_a_second(world: World) ->
             took_ms.append((time.monotonic() - began_s) * 1000)
     print("alarm stored to receipt, ms:", sorted(round(each) for each in took_ms))
     assert max(took_ms) < 1000
+
+
+async def test_a_node_with_a_wrong_secret_stays_out_and_keeps_its_records(world: World, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("not the secret")
+    config = UplinkConfig(
+        secret_file=tmp_path / "wrong", broker_port=world.broker.port, first_retry_s=0.05, longest_retry_s=0.1
+    )
+    uplink = Uplink(config, world.buffer, ADDRESS)
+    async with world.hub.up(), running(uplink.run()):
+        await world.store(1)
+        await asyncio.sleep(1)
+        assert uplink.link.state == "never"
+    assert world.waiting() == 4
+    assert world.hub.rows() == []
