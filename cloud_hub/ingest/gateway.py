@@ -195,7 +195,7 @@ class Ingest:
         self._count("care", taken)
         for (address, stream, epoch), mark in taken.marks.items():
             self.downlink.committed(address, (stream, epoch), mark, urgent=True)
-        if taken.fresh:
+        if taken.fresh or taken.buried:
             self._intake.committed()
         for site in {item.address.site for item in taken.fresh if item.record.stream.endswith("/care")}:
             self.downlink.events_changed(site)

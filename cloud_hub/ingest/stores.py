@@ -5,16 +5,23 @@ from google.protobuf.message import Message
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 from telemed.errors import Code
+from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
 
+from cloud_hub.care.identifiers import uuid7
 from cloud_hub.ingest.batch import TRIES, Batch
 from cloud_hub.ingest.ports import CareIntake
-from cloud_hub.store import dead_letters
+from cloud_hub.store import alarms, dead_letters
 from cloud_hub.store.care_records import CareLedger
+from cloud_hub.store.dead_letters import DeadLetter
 from cloud_hub.store.intake import Taken, take
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.streams import Incoming
 from cloud_hub.store.trends import Trends
+
+UNREADABLE = "alarm-unreadable"
+HUB_NODE = "hub"
+"""Node name of alarms that the hub raises itself."""
 
 log = structlog.get_logger()
 
@@ -65,8 +72,34 @@ class CareStore:
             return self._fold(connection, item, batch.received_ns)
 
         taken = take(connection, self._ledger, batch.records, batch.received_ns, fold)
+        for letter in taken.buried:
+            if letter.stream.endswith("/alarm") and letter.reason != Code.KEY_CONFLICT:
+                self._raise_generic(connection, letter, batch.received_ns)
         taken.buried += dead_letters.bury(connection, self._ledger.dead, batch.unusable, batch.received_ns)
         return taken
+
+    def _raise_generic(self, connection: Connection, letter: DeadLetter, now_ns: int) -> None:
+        """Raise an alarm that an alarm cannot be read, unless one stands at the site (reliability 2.7)."""
+        site = letter.address.site
+        if any(alarm.is_active for alarm in alarms.of_condition(connection, site, UNREADABLE, now_ns)):
+            return
+        step = alarm_pb2.AlarmEvent(
+            alarm_id=uuid7(now_ns),
+            alarm_seq=1,
+            phase=alarm_pb2.PHASE_START,
+            priority=alarm_pb2.PRIORITY_HIGH,
+            condition=UNREADABLE,
+            technical=True,
+            latching=True,
+            onset_unix_ns=now_ns,
+            at_unix_ns=now_ns,
+            ruleset_id="hub-intake",
+            ruleset_version="1",
+            note=letter.address.node,
+        )
+        # Raised by the hub: it is the hub, not the node, that can be asked to end it.
+        place = NodeAddress(letter.address.region, site, HUB_NODE)
+        self._intake.take_alarm(connection, place, step, now_ns)
 
     def _fold(self, connection: Connection, item: Incoming, received_ns: int) -> str:
         """Hand a record to care; a record that breaks it three times is buried instead."""

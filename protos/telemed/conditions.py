@@ -31,6 +31,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "battery-low": ("电量低", "Battery low"),
     "hub-silent": ("中心失联", "Hub out of contact"),
     "site-silent": ("本站失联", "Site out of contact"),
+    "alarm-unreadable": ("收到无法读取的报警,请查看床旁", "An alarm arrived that cannot be read: look at the bedside"),
     "store-full": ("本站存储已满", "Local store is full"),
     "quality-low": ("信号质量差", "Poor signal"),
 }

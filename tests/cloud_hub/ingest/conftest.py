@@ -38,7 +38,8 @@ class PlainCare:
         if event.alarm_id == "poison":
             self.poisoned += 1
             raise LookupError("cannot be folded")
-        self.alarms.append(f"{event.alarm_id}/{event.alarm_seq}")
+        own = address.node == "hub"
+        self.alarms.append(f"hub: {event.condition}" if own else f"{event.alarm_id}/{event.alarm_seq}")
 
     def take_event(
         self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int

@@ -71,7 +71,7 @@ async def test_an_alarm_that_breaks_care_is_buried_after_three_tries_and_the_nex
     hub.edge.send(Up.ALARM, alarm(1), alarm(2, "poison"), alarm(3))
     await hub.edge.drained()
     assert hub.intake.poisoned == 3
-    assert hub.intake.alarms == ["0190-alarm/1", "0190-alarm/3"]
+    assert hub.intake.alarms == ["0190-alarm/1", "0190-alarm/3", "hub: alarm-unreadable"]
     assert hub.column(hub.care, care_dead_letter, "reason") == [Code.POISON]
     assert hub.edge.last("node/alarm").contig == 3
 
