@@ -16,17 +16,25 @@ _LINE_LIMIT = 1024
 
 async def serve(port: int, patients: Mapping[str, Patient]) -> None:
     """Serve the port until cancelled."""
+    async with asyncio.TaskGroup() as talks:
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            talks.create_task(_talk(reader, writer, patients))
+
+        server = await asyncio.start_server(accept, LOOPBACK, port, limit=_LINE_LIMIT)
+        async with server:
+            await server.serve_forever()
+
+
+async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patients: Mapping[str, Patient]) -> None:
+    try:
+        # A line over the limit is a ValueError; whoever sent it is cut off.
         with contextlib.suppress(OSError, ValueError):
             while line := await reader.readline():
                 writer.write(f"{obey(line.decode('utf-8', errors='replace'), patients)}\n".encode())
                 await writer.drain()
+    finally:
         writer.close()
-
-    server = await asyncio.start_server(talk, LOOPBACK, port, limit=_LINE_LIMIT)
-    async with server:
-        await server.serve_forever()
 
 
 def obey(line: str, patients: Mapping[str, Patient]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge_node.devices.recorded.driver import open_record, value_of
@@ -26,14 +27,14 @@ class Recording:
         """What the recording names but does not hold."""
         return self.source.missing()
 
-    def stretches(self) -> list[Timed]:
-        """The chosen part, its times counted from the begin of that part."""
+    def stretches(self) -> Iterator[Timed]:
+        """The chosen part, its times counted from the begin of that part; read as it is asked for."""
         end_s = self._first_s + (self._length_s or float("inf"))
-        return [
-            Timed(timed.at_s - self._first_s, timed.stretch)
-            for timed in played(self.source)
-            if self._first_s - 1e-9 <= timed.at_s < end_s - 1e-9
-        ]
+        for timed in played(self.source):
+            if timed.at_s >= end_s - 1e-9:
+                return
+            if timed.at_s >= self._first_s - 1e-9:
+                yield Timed(timed.at_s - self._first_s, timed.stretch)
 
 
 async def play(recording: Recording, speaker: Speaker, prefix: str, line: MonitorLine) -> int:
@@ -42,7 +43,7 @@ async def play(recording: Recording, speaker: Speaker, prefix: str, line: Monito
     began_s = loop.time()
     start_ns = anchor_ns(time.time_ns(), recording.replay_s, recording.speed)
     number = 0
-    for number, timed in enumerate(await asyncio.to_thread(recording.stretches), 1):
+    for number, timed in enumerate(recording.stretches(), 1):
         if recording.speed:
             due_s = began_s + (timed.at_s + timed.stretch.length_s) / recording.speed
             await asyncio.sleep(max(0.0, due_s - loop.time()))

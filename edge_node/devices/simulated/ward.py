@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from edge_node.devices.simulated import control
 from edge_node.devices.simulated.ledger import Ledger
@@ -18,6 +18,12 @@ from edge_node.devices.simulated.sender import MonitorLine, Target
 from edge_node.devices.simulated.templates import Templates, build
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _known_profile(name: str) -> str:
+    if name not in PROFILES:
+        raise ValueError(f"no such profile; there are {', '.join(PROFILES)}")
+    return name
 
 
 class MonitorConfig(BaseModel):
@@ -37,7 +43,9 @@ class MonitorConfig(BaseModel):
     birth_date: str = Field(default="", description="ISO 8601.")
     sex: Literal["", "M", "F"] = Field(default="", description="PID-8.")
     location: str = Field(default="", description="PV1-3, unit^room^bed^facility.")
-    profile: str = Field(default="stable", description="Course of the signs: a name in PROFILES.")
+    profile: Annotated[str, AfterValidator(_known_profile)] = Field(
+        default="stable", description="Course of the signs: a name in PROFILES."
+    )
     nibp_every_s: Annotated[float, Field(gt=0)] = Field(default=300, description="How often the cuff measures.")
     waves: bool = Field(default=True, description="Whether ECG, pleth and respiration are sent.")
     course_speed: Annotated[float, Field(gt=0)] = Field(default=1, description="How fast the profile runs.")
