@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 WINDOW = 64
-"""Records of one stream under way at most (reliability 2.2)."""
+"""Records of one stream under way at most, until the hub gives more or less credit (reliability 2.2, 2.3)."""
+LARGEST_WINDOW = 256
+"""However much credit a hub gives."""
 ALARM_WINDOW = 32
 """The alarms' own credit, which no slow hub can take away."""
 GAP_LIMIT = 32

@@ -4,18 +4,23 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
+from telemed.measures import MEASURES
 from telemed.v1 import alarm_pb2
 
 from edge_node.buffer.outbox import COLUMNS, record_of
 from edge_node.buffer.payload import numeric_set
 from edge_node.buffer.trend import MINUTE_NS, TrendRow
-from edge_node.samples.measurement import NumericSet
+from edge_node.samples.measurement import NumericSet, Value
+
+NEWEST_SETS = 20
 
 SELECT_SINCE = f"SELECT {COLUMNS} FROM log WHERE wall_ns > ? ORDER BY wall_ns, id"  # noqa: S608
 SELECT_TREND = (
     "SELECT measure, minute, low, high, last, last_ns FROM trend "
     "WHERE device = ? AND minute BETWEEN ? AND ? ORDER BY minute"
 )
+SELECT_NEWEST = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND wall_ns > ? ORDER BY epoch DESC, seq DESC LIMIT ?"  # noqa: S608
+SELECT_LAST = "SELECT measure, last, max(last_ns) FROM trend WHERE device = ? AND minute >= ? GROUP BY measure"
 SELECT_EVALUATED = "SELECT up_to_ns FROM evaluated WHERE device = ?"
 UPSERT_EVALUATED = (
     "INSERT INTO evaluated (device, up_to_ns) VALUES (?, ?) "
@@ -26,6 +31,21 @@ UPSERT_EVALUATED = (
 def sets_since(connection: sqlite3.Connection, since_ns: int) -> list[NumericSet]:
     """Return the numeric sets that arrived after `since_ns`, oldest first."""
     return [numeric_set(record_of(row)) for row in connection.execute(SELECT_SINCE, (since_ns,))]
+
+
+def last_known(connection: sqlite3.Connection, devices: Sequence[str], since_ns: int) -> list[NumericSet]:
+    """Return what is needed to know the newest value of each measure since `since_ns`, oldest first.
+
+    The newest sets as they are, and before them the last valid value of each measure out of the trends, one set each.
+    """
+    found = []
+    for device in devices:
+        for measure, last, last_ns in connection.execute(SELECT_LAST, (device, since_ns // MINUTE_NS)):
+            value = Value(measure, f"{last:.10g}", MEASURES[measure].unit if measure in MEASURES else "")
+            found.append(NumericSet(device, last_ns, last_ns, (value,)))
+        rows = connection.execute(SELECT_NEWEST, (f"{device}/numeric", since_ns, NEWEST_SETS))
+        found += [numeric_set(record_of(row)) for row in rows]
+    return sorted(found, key=lambda sample: sample.arrived_at_ns)
 
 
 def alarms_since(connection: sqlite3.Connection, since_ns: int) -> list[alarm_pb2.AlarmEvent]:

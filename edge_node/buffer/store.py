@@ -157,6 +157,10 @@ class Buffer:
         """Return numeric sets of all devices that arrived after `since_ns`, oldest first."""
         return await self._files[Up.VITALS].read(lambda connection: history.sets_since(connection, since_ns))
 
+    async def last_known(self, devices: Sequence[str], since_ns: int) -> list[NumericSet]:
+        """Return sets that hold the newest value of each measure of some devices since then, oldest first."""
+        return await self._files[Up.VITALS].read(lambda connection: history.last_known(connection, devices, since_ns))
+
     async def trends(self, devices: Sequence[str], from_ns: int, to_ns: int, step_s: int) -> list[TrendRow]:
         """Return low, high and last of the valid values of some devices together, in steps of whole minutes."""
         return await self._files[Up.VITALS].read(

@@ -11,7 +11,7 @@ from telemed import wire
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 
-from edge_node.buffer.delivery import ALARM_WINDOW, WINDOW, Delivery, Receipt, runs
+from edge_node.buffer.delivery import ALARM_WINDOW, LARGEST_WINDOW, WINDOW, Delivery, Receipt, runs
 from edge_node.buffer.outbox import StreamState
 from edge_node.errors import BufferFailure
 
@@ -110,7 +110,7 @@ class Pump:
         """Take in what the hub says of the streams of this class; other streams are passed over."""
         streams = self._outbox.streams(self._up)
         if window_hint and self._up is not Up.ALARM:
-            self._window = min(WINDOW, window_hint)
+            self._window = min(LARGEST_WINDOW, window_hint)
         changed = {}
         for receipt in receipts:
             state = streams.get(receipt.stream)
