@@ -33,6 +33,8 @@ from cloud_hub.web.parts import Parts
 VERSION = "0.1.0"
 STOP_WITHIN_S = 5.0
 READY_POLL_S = 0.05
+CONSULTS_KEPT_NS = 24 * 3600 * 10**9
+"""How old a consult may be that goes on after a restart."""
 
 log = structlog.get_logger()
 
@@ -111,6 +113,9 @@ class Hub:
         if seed_file is not None:
             await asyncio.to_thread(seed_accounts, self.stores.care, seed_file, self.config.region)
         await self.live.load()
+        since_ns = time.time_ns() - CONSULTS_KEPT_NS
+        logged = await self.stores.care.read(lambda c: events.of_type(c, self.config.region, "consult", since_ns))
+        self.consults.restore({key: [row.event for row in rows] for key, rows in logged.items()})
 
     def _close(self) -> None:
         self.stores.samples.close()

@@ -7,7 +7,7 @@ site's event log through `Outlets.log`, in order, by the task that runs `Consult
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -76,6 +76,32 @@ class Consults:
             while True:
                 self.tick()
                 await asyncio.sleep(TICK_S)
+
+    def restore(self, logged: Mapping[tuple[str, str], Sequence[event_pb2.Event]]) -> None:
+        """Take up the consults that were active when this hub last ended; pages and nodes go on where they were.
+
+        Args:
+            logged: (site, consult id) -> the events of that consult in order; those that are over are left out.
+        """
+        for (site, consult_id), events in logged.items():
+            first, last = events[0], events[-1]
+            address = self._out.locate(site, first.consult_logged.bed)
+            if last.consult_logged.what != "answered" or address is None:
+                continue
+            self._rooms[consult_id] = Room(
+                consult_id=consult_id,
+                address=address,
+                bed=first.consult_logged.bed,
+                caller=first.actor.username,
+                caller_zh=first.actor.name_zh,
+                caller_en=first.actor.name_en,
+                started_ns=first.at_unix_ns,
+                started_mono_s=self._clock.mono_s(),
+                referral_id=first.consult_logged.referral_id,
+                state=State.ACTIVE,
+                is_heard=True,
+                version=len(events),
+            )
 
     def consults(self, principal: Principal) -> list[Consult]:
         """Return what this person's screen shows: consults of the sites within scope."""
@@ -211,10 +237,18 @@ class Consults:
         if signal.kind == "bye":
             self._close(room, Move.END, "")
             return
+        if signal.kind == "state" and _is_unknown(signal.body_json):
+            self._invite_again(room)
+            return
         if signal.kind == "accept" and room.state is State.RINGING:
             room = self._remember(replace(move(room, Move.ACCEPT), is_heard=True), "answered", "")
             self._out.changed(room.view)
         self._out.to_page(room.caller, room.client, _message(room, signal))
+
+    def _invite_again(self, room: Room) -> None:
+        """The node started anew: it rings there again, and the consult goes on when it is accepted."""
+        if self._clock.mono_s() - room.invited_mono_s >= INVITE_EVERY_S:
+            self._invite(room)
 
     def _close(self, room: Room, what: Move, by: str) -> Consult:
         over = move(room, what)
@@ -279,6 +313,11 @@ class Consults:
                 except HubError as error:
                     _log.warning("consult not logged", attempt=attempt, code=error.code)
                     await asyncio.sleep(TICK_S * attempt)
+
+
+def _is_unknown(body: str) -> bool:
+    """True where a node says that it knows nothing of a consult."""
+    return json.loads(body or "{}").get("unknown") is True
 
 
 def _message(room: Room, signal: uplink_pb2.Signal) -> SignalMessage:

@@ -20,7 +20,7 @@ class Rung:
 RUNGS = (
     Rung("1080p", 1080, 30),
     Rung("720p", 720, 30),
-    Rung("480p", 480, 25),
+    Rung("480p", 480, 30),
     Rung("240p", 240, 15),
     Rung("240p5", 240, 5),
     Rung("stills", 480, 0.2),

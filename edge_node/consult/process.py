@@ -20,6 +20,7 @@ from edge_node.consult.peer import CameraPeer, Sources
 from edge_node.consult.pipe import Configure, Forget, Line, Permit, Ready, Step, Vitals
 from edge_node.errors import CameraUnavailable, SignalRefused
 
+FPS_STEP = 5
 BUSY = CameraUnavailable("摄像头正用于另一个会诊", "The camera is in use by another consult")
 UNREACHED = CameraUnavailable("连接未能建立", "The connection could not be made")
 NONE = CameraUnavailable("此床位没有摄像头", "There is no camera at this bed")
@@ -212,7 +213,8 @@ class Consults:
             "reason": {"zh": call.reason.zh, "en": call.reason.en} if call.reason else None,
             "rung": peer.ladder.rung.name if peer and peer.track else None,
             "why": {"zh": words[0], "en": words[1]} if words else None,
-            "fps": round(peer.fps) if peer else 0,
+            # In steps, so that a rate that flickers by one does not fill the link with reports.
+            "fps": FPS_STEP * round(peer.fps / FPS_STEP) if peer else 0,
             "microphone": call.microphone is not None,
         }
         text = json.dumps(report, ensure_ascii=False)

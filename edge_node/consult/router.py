@@ -6,9 +6,10 @@ physician's browser), "camera" (this node) and "bedside" (the one page here that
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from telemed.screen import Consult, SignalView, Text2
 from telemed.v1 import uplink_pb2
@@ -21,8 +22,13 @@ CONSULT_LIMIT = 8
 """Consults at one node at a time, over ones included until they are forgotten."""
 RING_LIMIT_S = 90.0
 """A ring that the hub neither ends nor repeats for this long is over: its bye was lost."""
+ALIVE_EVERY_S = 10.0
+"""How often the hub is told that a consult lives here; it answers bye to one that it ended meanwhile."""
+OVER_LIMIT = 64
 TO_HUB = ("answer", "offer", "candidate", "accept", "decline", "bye")
 """What a bedside page may say."""
+UNKNOWN = json.dumps({"unknown": True})
+"""Body of a state: this node knows nothing of the consult."""
 
 
 class Media(Protocol):
@@ -59,6 +65,7 @@ class _Room:
     was_joined: bool = False
     """A page accepted; if it lost its socket, the next page's word is taken as its own."""
     heard_s: float = 0.0
+    told_s: float = 0.0
 
 
 class ConsultRouter:
@@ -70,6 +77,7 @@ class ConsultRouter:
         self._media = media
         self._out = outlets
         self._rooms: dict[str, _Room] = {}
+        self._over: deque[str] = deque(maxlen=OVER_LIMIT)
 
     def consults(self) -> list[Consult]:
         """Return what a page's snapshot shows: consults that ring or are active."""
@@ -81,9 +89,7 @@ class ConsultRouter:
         if signal.kind == "invite" and signal.to_peer == "camera":
             self._invited(signal, room)
         elif room is None:
-            if signal.kind != "bye":
-                # The hub believes in a consult that is over here: its end was lost on the way.
-                self._tell_hub(signal.consult_id, "", "camera", "bye", "{}")
+            self._answer_unknown(signal)
         elif signal.kind == "bye":
             self._end(room, "ended")
         elif signal.kind == "accept" and signal.to_peer == "camera":
@@ -122,7 +128,7 @@ class ConsultRouter:
             self._decline(room)
             return
         elif room.client != client and not (room.client is None and room.was_joined):
-            raise NotPermitted("another page answered this consult")
+            self._refuse(room, client)
         room.client = client
         self._tell_hub(view.consult_id, room.bed, "bedside", view.kind, view.body)
         if view.kind == "bye":
@@ -135,10 +141,17 @@ class ConsultRouter:
                 room.client = None
 
     def expire(self, now_s: float) -> None:
-        """End rings that were forgotten; `now_s` is on the monotonic clock.  To be called every few seconds."""
+        """End rings that were forgotten and tell the hub of consults that live; to be called every few seconds.
+
+        Args:
+            now_s: the monotonic clock.
+        """
         for room in list(self._rooms.values()):
             if room.consult.state == "ringing" and now_s - room.heard_s > RING_LIMIT_S:
                 self._end(room, "ended")
+            elif room.consult.state == "active" and now_s - room.told_s >= ALIVE_EVERY_S:
+                room.told_s = now_s
+                self._tell_hub(room.consult.consult_id, room.bed, "camera", "ring", "{}")
 
     def _invited(self, signal: uplink_pb2.Signal, room: _Room | None) -> None:
         if room is None:
@@ -155,6 +168,17 @@ class ConsultRouter:
             self._accept(room)
             self._tell_hub(signal.consult_id, room.bed, "camera", "accept", "{}")
 
+    def _answer_unknown(self, signal: uplink_pb2.Signal) -> None:
+        """Answer the hub, which believes in a consult that is not here."""
+        if signal.kind == "bye":
+            return
+        if signal.consult_id in self._over:
+            # Its end was lost on the way up.
+            self._tell_hub(signal.consult_id, signal.bed, "camera", "bye", "{}")
+        else:
+            # This node started anew meanwhile: the hub invites again, and nothing flows before an accept.
+            self._tell_hub(signal.consult_id, signal.bed, "camera", "state", UNKNOWN)
+
     def _accept(self, room: _Room) -> None:
         if room.consult.state != "ringing":
             return
@@ -164,9 +188,14 @@ class ConsultRouter:
 
     def _page_accepts(self, room: _Room, client: str) -> None:
         if room.client is not None and room.client != client:
-            raise NotPermitted("another page answered this consult")
+            self._refuse(room, client)
         room.client, room.was_joined = client, True
         self._accept(room)
+
+    def _refuse(self, room: _Room, client: str) -> NoReturn:
+        body = json.dumps({"refused": {"zh": "本站另一页面已接听", "en": "Another page here has answered"}})
+        self._out.to_page(client, _plain(room.consult, "state").model_copy(update={"body": body}))
+        raise NotPermitted("another page answered this consult")
 
     def _decline(self, room: _Room) -> None:
         if room.consult.state != "ringing":
@@ -177,6 +206,7 @@ class ConsultRouter:
     def _end(self, room: _Room, state: str) -> None:
         over = room.consult.model_copy(update={"state": state})
         del self._rooms[over.consult_id]
+        self._over.append(over.consult_id)
         self._media.forget(over.consult_id)
         self._out.to_page(None, _plain(over, "bye"))
         self._out.changed(over)

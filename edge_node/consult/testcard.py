@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH_PX, HEIGHT_PX, FPS, SECONDS = 1280, 720, 25, 10
+WIDTH_PX, HEIGHT_PX, FPS, SECONDS = 1280, 720, 30, 10
 RATE_HZ = 48_000
 BEEP_HZ, BEEP_S = 440, 0.25
 BARS = ((200, 200, 200), (190, 190, 20), (20, 190, 190), (20, 190, 20), (190, 20, 190), (190, 20, 20), (20, 20, 190))

@@ -51,6 +51,11 @@ window.signIn = async (username, password) => {
   window.csrf = (await answer.json()).csrf_token;
   window.consults = {};
   window.types = {};
+  openSocket();
+  await new Promise((resolve, reject) => { window.socket.onopen = resolve; window.socket.onerror = reject; });
+  return answer.status;
+};
+const openSocket = () => {
   window.socket = new WebSocket(`ws://${location.host}/api/v1/live`);
   window.socket.onmessage = (event) => {
     const message = JSON.parse(event.data);
@@ -61,8 +66,8 @@ window.signIn = async (username, password) => {
     }
     if (message.type === "signal" && window.session) window.session.receive(message.signal);
   };
-  await new Promise((resolve, reject) => { window.socket.onopen = resolve; window.socket.onerror = reject; });
-  return answer.status;
+  // As the product's own socket: it comes back by itself.
+  window.socket.onclose = () => { if (window.session) setTimeout(openSocket, 300); };
 };
 window.post = async (path, body) => {
   const answer = await fetch(path, { method: "POST", body: JSON.stringify(body ?? {}),
@@ -71,7 +76,9 @@ window.post = async (path, body) => {
 };
 window.joinLive = async (side, consult, wantVideo) => {
   window.consultId = consult.consult_id;
-  window.outlet = (signal) => window.socket.send(JSON.stringify({ type: "signal", signal }));
+  window.outlet = (signal) => {
+    if (window.socket.readyState === 1) window.socket.send(JSON.stringify({ type: "signal", signal }));
+  };
   await window.join(side, consult.state === "active", wantVideo);
 };
 window.signalIn = (text) => window.session?.receive(JSON.parse(text));

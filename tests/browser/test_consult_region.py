@@ -146,6 +146,38 @@ async def test_a_consult_from_the_hub_to_the_bed_and_back(region: Region, script
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("killed", ["hub", "edge-clinic"])
+async def test_a_consult_goes_on_when_hub_or_node_is_killed_and_comes_back(
+    region: Region, script: str, killed: str
+) -> None:
+    async with chromium() as browser:
+        hub = await signed_in(browser, region.hub_url, "physician", script)
+        answer = await hub.evaluate(CALL, BED)
+        assert answer["status"] == 201, answer
+        await hub.evaluate("consult => window.joinLive('hub', consult, false)", answer["body"])
+        await until(hub, lambda seen: seen["stats"]["framesDecoded"] > 20)
+
+        await asyncio.to_thread(region.kill, killed)
+        if killed == "hub":
+            # Picture and voice do not pass the hub: they never stopped.
+            count = (await look(hub))["stats"]["framesDecoded"]
+            await until(hub, lambda seen: seen["stats"]["framesDecoded"] > count + 30, limit_s=5)
+            await asyncio.to_thread(region.start_hub)
+            await hub.wait_for_function("window.socket.readyState === 1")
+        else:
+            await asyncio.to_thread(region.start_edge, killed)
+            await until(hub, lambda seen: seen["stats"]["framesDecoded"] < 10 or seen["camera"] != "connected", 40)
+        await until(hub, lambda seen: seen["stats"]["framesDecoded"] > 20 and seen["camera"] == "connected", 60)
+        known = await hub.evaluate("Object.values(window.consults).map(consult => consult.state)")
+        assert known == ["active"]
+
+        path = f"/api/v1/consults/{answer['body']['consult_id']}/end"
+        ended = await hub.evaluate("path => window.post(path)", path)
+        assert ended["status"] == 200, ended
+        await until(hub, lambda seen: seen["ended"])
+
+
+@pytest.mark.anyio
 async def test_an_offer_for_a_consult_of_somebody_else_is_refused_on_the_live_socket(
     region: Region, script: str
 ) -> None:

@@ -63,9 +63,16 @@ class Hub:
         if event.consult_logged.what == "ended":
             self.all_logged.set()
 
-    def edge(self, kind: str, consult_id: str, from_peer: str = "camera", address: NodeAddress = EDGE) -> None:
+    def edge(
+        self,
+        kind: str,
+        consult_id: str,
+        from_peer: str = "camera",
+        address: NodeAddress = EDGE,
+        body: str = "{}",
+    ) -> None:
         signal = uplink_pb2.Signal(
-            consult_id=consult_id, from_peer=from_peer, to_peer="hub", kind=kind, body_json="{}", bed="B01"
+            consult_id=consult_id, from_peer=from_peer, to_peer="hub", kind=kind, body_json=body, bed="B01"
         )
         self.consults.from_edge(address, signal)
 
@@ -253,6 +260,39 @@ def test_a_node_that_speaks_of_an_unknown_consult_is_told_that_it_is_over() -> N
     assert [(signal.consult_id, signal.kind, signal.to_peer) for _, signal in hub.down] == [("old", "bye", "camera")]
     hub.edge("bye", "old")
     assert len(hub.down) == 1
+
+
+def test_a_node_that_started_anew_is_invited_again_and_the_consult_goes_on() -> None:
+    hub = Hub()
+    consult = hub.consults.start(LIU, "clinic:B01")
+    hub.edge("accept", consult.consult_id)
+    pages = len(hub.pages)
+    hub.mono_s += INVITE_EVERY_S
+    for _ in range(3):
+        hub.edge("state", consult.consult_id, body='{"unknown": true}')
+    assert hub.kinds_down() == ["invite", "invite"]
+    assert len(hub.pages) == pages
+    hub.edge("accept", consult.consult_id)
+    assert hub.pages[-1][2].signal.kind == "accept"
+    assert hub.states == ["ringing", "active"]
+
+
+def test_a_hub_that_started_anew_takes_up_the_consults_that_were_active() -> None:
+    old, new = Hub(), Hub()
+    for bed in ("clinic:B01", "clinic:B02"):
+        old.consults.start(LIU, bed, "r1")
+    logged: dict[tuple[str, str], list[event_pb2.Event]] = {}
+    old.edge("accept", "id1")
+    while not old.consults._to_log.empty():
+        _, event = old.consults._to_log.get_nowait()
+        logged.setdefault(("clinic", event.aggregate_id), []).append(event)
+    new.consults.restore(logged)
+    assert new.consults.consults(LIU) == [old.consults.consults(LIU)[0]]
+    new.page(LIU, "id1")
+    assert new.kinds_down() == ["offer"]
+    new.consults.end(LIU, "id1")
+    _, event = new.consults._to_log.get_nowait()
+    assert (event.base_version, event.consult_logged.what) == (2, "ended")
 
 
 def test_screens_show_consults_within_scope_only() -> None:

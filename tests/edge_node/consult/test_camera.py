@@ -24,12 +24,12 @@ async def test_a_test_camera_plays_its_clip_in_a_loop_at_its_own_speed(clip: Pat
     try:
         first = await camera.newer_than(0)
         captured = first
-        while captured.number < first.number + 35:
+        while captured.number < first.number + 45:
             captured = await camera.newer_than(captured.number)
         taken_s = captured.at_mono_s - first.at_mono_s
     finally:
         await camera.close()
-    assert 1.2 < taken_s < 2.5
+    assert 1.3 < taken_s < 2.5
     assert (captured.frame.width, captured.frame.height) == (320, 180)
     assert abs(captured.at_unix_ms - time.time_ns() // 1_000_000) < 5_000
 

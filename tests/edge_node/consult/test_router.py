@@ -7,7 +7,7 @@ from telemed.screen import Consult, SignalView
 from telemed.v1 import uplink_pb2
 
 from edge_node.consult.pipe import Step
-from edge_node.consult.router import CONSULT_LIMIT, RING_LIMIT_S, ConsultRouter, Outlets
+from edge_node.consult.router import ALIVE_EVERY_S, CONSULT_LIMIT, RING_LIMIT_S, UNKNOWN, ConsultRouter, Outlets
 from edge_node.errors import NotFound, NotPermitted, SignalRefused, StepRefused
 
 
@@ -179,11 +179,45 @@ def test_a_page_cannot_call_and_cannot_send_what_is_no_json() -> None:
 
 
 def test_a_signal_for_a_consult_that_is_over_here_is_answered_with_bye() -> None:
-    room = Room()
-    room.hub("offer", consult_id="gone")
-    assert [(signal.consult_id, signal.kind) for signal in room.up] == [("gone", "bye")]
-    room.hub("bye", consult_id="gone")
+    room = Room(auto_answer=True)
+    room.hub("invite")
+    room.page("accept")
+    room.page("bye")
+    room.up.clear()
+    room.hub("offer")
+    assert [(signal.consult_id, signal.kind) for signal in room.up] == [("c1", "bye")]
+    room.hub("bye")
     assert len(room.up) == 1
+
+
+def test_a_node_that_started_anew_says_so_and_rings_again_before_anything_flows() -> None:
+    room = Room()
+    room.hub("offer")
+    assert [(signal.kind, signal.body_json) for signal in room.up] == [("state", UNKNOWN)]
+    room.hub("invite")
+    assert room.states == ["ringing"]
+    assert room.media.told == []
+
+
+def test_the_hub_is_told_now_and_then_that_a_consult_lives_here() -> None:
+    room = Room(auto_answer=True)
+    room.hub("invite")
+    room.up.clear()
+    room.router.expire(1000.0)
+    room.router.expire(1000.0 + ALIVE_EVERY_S - 1)
+    room.router.expire(1000.0 + ALIVE_EVERY_S)
+    assert room.said_up() == [("camera", "ring")] * 2
+
+
+def test_a_second_page_is_told_in_words_that_another_has_answered() -> None:
+    room = Room(auto_answer=True)
+    room.hub("invite")
+    room.page("accept")
+    with pytest.raises(NotPermitted):
+        room.page("accept", client="p2")
+    client, view = room.pages[-1]
+    assert (client, view.kind) == ("p2", "state")
+    assert json.loads(view.body)["refused"]["zh"] == "本站另一页面已接听"
 
 
 def test_a_page_that_closed_leaves_its_place_to_the_next() -> None:

@@ -246,6 +246,11 @@ export class ConsultSession {
 
   private accepted(peer: Peer): void {
     if (this.options.side !== "hub") return;
+    if (peer === "camera" && this.active && this.state.camera !== "connected") {
+      // The node started anew and was accepted there again.
+      this.offerTo(this.camera);
+      this.say("bedside", "invite", {});
+    }
     this.activate();
     if (peer === "bedside") void this.media.then(() => this.offerTo(this.talk));
   }
@@ -289,10 +294,11 @@ export class ConsultSession {
   }
 
   private takeReport(signal: Signal): void {
-    const body = readBody<CameraReport & { refused?: Text2 }>(signal);
+    const body = readBody<CameraReport & { refused?: Text2; code?: string }>(signal);
     if (body === null) return;
     if (body.refused !== undefined) {
       this.change({ refusal: body.refused });
+      if (body.code === "not-found") this.close();
       return;
     }
     const restarted = this.state.report?.camera === "restarting" && body.camera !== "restarting";
