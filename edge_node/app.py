@@ -331,8 +331,11 @@ def _layout(config: EdgeConfig) -> Layout:
         for row in config.devices
         if row.family != "camera"
     }
-    devices |= {placement.manual_device(row.bed): Place(row.bed, is_watched=False) for row in config.beds}
-    ages = Ages(config.hl7.late_after_s, config.hl7.late_silent_s)
+    devices |= {
+        placement.manual_device(row.bed): Place(row.bed, is_watched=False, is_manual=True) for row in config.beds
+    }
+    intervals = {row.device: row.usual_interval_s for row in config.devices}
+    ages = Ages(config.hl7.late_after_s, config.hl7.late_silent_s, intervals)
     return Layout(tuple(row.bed for row in config.beds), devices, config.node.home, ages)
 
 

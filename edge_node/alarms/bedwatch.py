@@ -1,6 +1,6 @@
 """What the rules find at one bed: pure but for its memory; every time is handed in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 
@@ -8,7 +8,7 @@ from telemed.measures import MEASURES
 from telemed.news2 import Sign
 
 from edge_node.alarms import limits, news2
-from edge_node.alarms.limits import Track
+from edge_node.alarms.limits import Reading, Track
 from edge_node.alarms.ruleset import Rule, Ruleset
 from edge_node.samples.alarm import Finding, Priority
 from edge_node.samples.current import BedNow, Held
@@ -22,10 +22,12 @@ PREFERRED_HOLDS_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """From which age on a measurement is treated as old (HL7 settings)."""
+    """From which age on a measurement is treated as old, and how often devices usually report."""
 
     never_alarms_s: float = 1800
     never_sounds_s: float = 120
+    usual_interval_s: Mapping[str, float] = field(default_factory=dict)
+    """By device; a device that is not listed reports often."""
 
 
 @dataclass(slots=True)
@@ -65,11 +67,9 @@ class BedWatch:
         age = self.subject.age_years
         return age is None or age >= self.rules.applies.age_min
 
-    def new_person(self, subject: news2.Subject) -> None:
-        """Another person lies here, or nobody: what was found about the one before is forgotten."""
-        notes = self._notes
-        self.__init__(self.bed, self.rules, self.ages, subject)  # type: ignore[misc]
-        self._notes = notes
+    def for_person(self, subject: news2.Subject) -> "BedWatch":
+        """Return the watch of this bed for another person, or nobody: only what devices reported stays."""
+        return BedWatch(self.bed, self.rules, self.ages, subject, _notes=self._notes)
 
     def take(self, sample: NumericSet) -> list[Held]:
         """Take a set that arrived; return the values that became the newest of their measure."""
@@ -81,6 +81,10 @@ class BedWatch:
             self._observe(held)
         self._rescore(sample.arrived_at_ns)
         return taken
+
+    def recall(self, sample: NumericSet) -> None:
+        """Take a set from before the start: its values are known again, no rule looks at them."""
+        self.now.take(sample)
 
     def note(self, note: DeviceNote) -> None:
         """Take what a driver noticed about a device."""
@@ -132,8 +136,9 @@ class BedWatch:
                 continue
             if not self._passes(rule, held) or number is None:
                 continue
-            reading = (held.value.measure, number, held.value.value)
-            track = limits.observe(rule, self._tracks[rule.condition], reading, held.arrived_at_ns, self.subject.home)
+            gap_s = limits.gap_s(self.ages.usual_interval_s.get(held.device, 0))
+            reading = Reading(held.value.measure, number, held.value.value, held.arrived_at_ns, gap_s)
+            track = limits.observe(rule, self._tracks[rule.condition], reading, self.subject.home)
             self._tracks[rule.condition] = track
             if rule.when.holds(number):
                 self._sources[rule.condition] = held

@@ -2,7 +2,7 @@
 
 Two readings in a row are needed where there is a delay, so that at one message a minute two consecutive
 breaches count as the delay, and one stray value never alarms.  Between readings only time passes: `settle`
-is called on a tick.  A pause longer than GAP_S says nothing about the patient and begins the count anew.
+is called on a tick.  A pause longer than a device's gap says nothing about the patient and begins the count anew.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +13,8 @@ from edge_node.samples.alarm import Finding, Priority
 
 NS = 1_000_000_000
 GAP_S = 150
+"""Shortest gap; of a device that reports less often it is GAP_INTERVALS of its usual intervals."""
+GAP_INTERVALS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,20 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """One usable reading."""
+
+    measure: str
+    number: Decimal
+    text: str
+    """As the device sent it."""
+    at_ns: int
+    """When it arrived."""
+    gap_s: float = GAP_S
+    """After a pause longer than this the count begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """What one rule remembers at one bed."""
 
@@ -38,6 +54,7 @@ class Track:
     value: str = ""
     """Newest value that broke the mildest limit, as text."""
     measure: str = ""
+    gap_s: float = GAP_S
 
     @property
     def onset_ns(self) -> int:
@@ -50,21 +67,25 @@ def fresh(rule: Rule) -> Track:
     return Track(tuple(Watch() for _ in rule.levels()), rule.latch)
 
 
-def observe(rule: Rule, track: Track, reading: tuple[str, Decimal, str], at_ns: int, home: bool) -> Track:
-    """Return the memory after one usable reading (measure, number, text as sent) that arrived at `at_ns`."""
-    measure, number, text = reading
+def gap_s(usual_interval_s: float) -> float:
+    """Return the gap of a device that usually reports this often."""
+    return max(GAP_S, GAP_INTERVALS * usual_interval_s)
+
+
+def observe(rule: Rule, track: Track, reading: Reading, home: bool) -> Track:
+    """Return the memory after one usable reading."""
     watches = []
     for (gate, _), watch in zip(rule.levels(), track.watches, strict=True):
-        seen = _count(gate, watch, number, at_ns)
-        watches.append(_switch(gate, seen, at_ns, home))
-    mildest = watches[0].on or any(watch.on for watch in watches)
+        seen = _count(gate, watch, reading)
+        watches.append(_switch(gate, seen, reading.at_ns, home))
     begun = any(watch.on for watch in track.watches)
     latching = track.latching if begun else rule.latch
-    if rule.latch_when is not None and rule.latch_when.holds(number) and mildest:
+    stands = any(watch.on for watch in watches)
+    if stands and rule.latch_when is not None and rule.latch_when.holds(reading.number):
         latching = True
-    moved = Track(tuple(watches), latching, track.value, track.measure)
-    if rule.when.holds(number):
-        return replace(moved, value=text, measure=measure)
+    moved = Track(tuple(watches), latching, track.value, track.measure, reading.gap_s)
+    if rule.when.holds(reading.number):
+        return replace(moved, value=reading.text, measure=reading.measure)
     return moved
 
 
@@ -77,7 +98,7 @@ def stand(rule: Rule, level: Priority, alarm: Finding) -> Track:
 def settle(rule: Rule, track: Track, now_ns: int, home: bool) -> Track:
     """Return the memory after time alone has passed."""
     watches = tuple(
-        watch if now_ns - watch.last_ns > GAP_S * NS else _switch(gate, watch, now_ns, home)
+        watch if now_ns - watch.last_ns > track.gap_s * NS else _switch(gate, watch, now_ns, home)
         for (gate, _), watch in zip(rule.levels(), track.watches, strict=True)
     )
     return replace(track, watches=watches)
@@ -94,10 +115,11 @@ def limit_text(rule: Rule, level: Priority) -> str:
     return next(f"{gate.value:f}" for gate, own in rule.levels() if own is level)
 
 
-def _count(gate: Gate, watch: Watch, number: Decimal, at_ns: int) -> Watch:
-    if watch.last_ns and at_ns - watch.last_ns > GAP_S * NS:
+def _count(gate: Gate, watch: Watch, reading: Reading) -> Watch:
+    at_ns = reading.at_ns
+    if watch.count and at_ns - watch.last_ns > reading.gap_s * NS:
         watch = replace(watch, count=0)
-    counts = gate.clear.holds(number) if watch.on else gate.holds(number)
+    counts = gate.clear.holds(reading.number) if watch.on else gate.holds(reading.number)
     if not counts:
         return replace(watch, count=0, last_ns=at_ns)
     since_ns = watch.since_ns if watch.count else at_ns

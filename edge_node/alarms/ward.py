@@ -32,6 +32,12 @@ TICK_S = 1.0
 REBUILD_S = 600
 """At start the readings of this long rebuild delays and last values."""
 ALARM_HISTORY_S = 48 * 3600
+LAST_VALUES_S = 12 * 3600
+"""At start the newest value of each measure is looked for this far back: the longest any counts."""
+SETTLED = "*"
+"""Name of the cursor up to which every device was judged."""
+SETTLE_AFTER_S = 60
+"""A stored set is judged much sooner than this."""
 MAY_ANSWER = frozenset({Role.CLINIC.value, Role.PHYSICIAN.value})
 """Who is responsible for alarms here; a caregiver sees them and cannot take them."""
 
@@ -55,6 +61,9 @@ class AlarmLog(Protocol):
     async def sets_since(self, since_ns: int) -> list[NumericSet]:
         """Return sets that arrived since, oldest first."""
 
+    async def last_known(self, devices: Sequence[str], since_ns: int) -> list[NumericSet]:
+        """Return sets that hold the newest value of each measure since then, oldest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -63,7 +72,9 @@ class Place:
     bed: str
     usual_interval_s: float = 1
     is_watched: bool = True
-    """False: its silence is no alarm (manual entries, cameras)."""
+    """False: its silence is no alarm (manual entries, recordings)."""
+    is_manual: bool = False
+    """What people type in at the bedside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +121,8 @@ class Ward:
         events = await self._store.alarm_events(now_ns - ALARM_HISTORY_S * NS)
         self._talk.restore(fold(wire.from_wire(event) for event in events))
         marks = {device: await self._store.evaluated_up_to(device) for device in self.layout.devices}
-        oldest_ns = min((mark for mark in marks.values() if mark), default=now_ns)
+        settled_ns = await self._store.evaluated_up_to(SETTLED)
+        oldest_ns = max(settled_ns, min((mark for mark in marks.values() if mark), default=now_ns))
         sets = await self._store.sets_since(min(now_ns, oldest_ns) - REBUILD_S * NS)
         judged = [sample for sample in sets if sample.arrived_at_ns <= marks.get(sample.device, 0)]
         for sample in judged:
@@ -120,19 +132,18 @@ class Ward:
         self._resume()
         for sample in [sample for sample in sets if sample.arrived_at_ns > marks.get(sample.device, 0)]:
             self._judge_set(sample)
+        for sample in await self._store.last_known(self._own_devices(), now_ns - LAST_VALUES_S * NS):
+            self._watch_of(sample.device).recall(sample)
         await self._save()
 
     def people(self, roster: Roster) -> None:
         """Take a new state of persons and beds; a bed with another person starts afresh."""
-        changed = {bed for bed in self.layout.beds if roster.beds.get(bed, "") != self._roster.beds.get(bed, "")}
-        fresh = not self._roster.beds
-        self._roster = roster
+        before, self._roster = self._roster, roster
         for bed in self.layout.beds:
-            watch = self._watches[bed]
-            if bed in changed and not fresh:
-                watch.new_person(self._subject(bed))
+            if roster.beds.get(bed, "") != before.beds.get(bed, ""):
+                self._watches[bed] = self._watches[bed].for_person(self._subject(bed))
             else:
-                watch.subject = self._subject(bed)
+                self._watches[bed].subject = self._subject(bed)
 
     async def take(self, intake: Intake) -> None:
         """Judge what was just stored."""
@@ -224,6 +235,10 @@ class Ward:
         heard_ns = self._heard_ns.get(device)
         return silence.device_silence(self.rules.silence, place.usual_interval_s, heard_ns, self._clock()) is not None
 
+    def _own_devices(self) -> list[str]:
+        """Devices whose values may be scored: not the players of recordings."""
+        return [device for device, place in self.layout.devices.items() if place.is_watched or place.is_manual]
+
     def _bed_of(self, device: str) -> str:
         place = self.layout.devices.get(device)
         return place.bed if place is not None and place.bed in self._watches else ""
@@ -308,6 +323,7 @@ class Ward:
             if not events and not self._is_due(marks):
                 return
             self._unsaved, self._marks = [], {}
+            marks = marks | {SETTLED: self._clock() - SETTLE_AFTER_S * NS} if marks else marks
             try:
                 await self._store.append_alarms(events, marks)
             except BufferFailure as failure:

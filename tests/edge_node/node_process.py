@@ -18,13 +18,17 @@ from edge_node.samples.identifiers import uuid7
 
 EXAMPLE = "\r".join(
     (
-        r"MSH|^~\&|QY-MON^0A1B2CFFFE3D4E5F^EUI-64|BAOSHAN-CLINIC|EDGE-GW^0A1B2CFFFE000001^EUI-64|BAOSHAN-EDGE|{at}"
-        "||ORU^R01^ORU_R01|{control}|P|2.6|||NE|AL|CHN|UNICODE UTF-8|||"
-        "IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO",
+        (
+            r"MSH|^~\&|QY-MON^0A1B2CFFFE3D4E5F^EUI-64|BAOSHAN-CLINIC|EDGE-GW^0A1B2CFFFE000001^EUI-64|BAOSHAN-EDGE|{at}"
+            "||ORU^R01^ORU_R01|{control}|P|2.6|||NE|AL|CHN|UNICODE UTF-8|||"
+            "IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO"
+        ),
         "PID|||P-51018201-0093^^^BAOSHAN&2.999.1.7&ISO^MR||示例^患者^^^^^L||19520314|F",
         "PV1||O|OBS^R1^B02^BAOSHAN-CLINIC",
-        "OBR|1|{control}^EDGE-GW^0A1B2CFFFE000001^EUI-64|{control}^QY-MON^0A1B2CFFFE3D4E5F^EUI-64|"
-        "182777000^monitoring of patient^SCT|||{at}|{at}",
+        (
+            "OBR|1|{control}^EDGE-GW^0A1B2CFFFE000001^EUI-64|{control}^QY-MON^0A1B2CFFFE3D4E5F^EUI-64|"
+            "182777000^monitoring of patient^SCT|||{at}|{at}"
+        ),
         "OBX|1||69965^MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS^MDC|1.0.0.0|||||||X",
         "OBX|2|NM|147842^MDC_ECG_HEART_RATE^MDC|1.1.1.1|{hr}|264864^MDC_DIM_BEAT_PER_MIN^MDC|||||R",
         "OBX|3|NM|151562^MDC_RESP_RATE^MDC|1.1.1.2|{rr}|264928^MDC_DIM_RESP_PER_MIN^MDC|||||R",

@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from tests.edge_node.node_process import PASSWORD, NodeProcess, prepare
 from websockets.asyncio.client import ClientConnection, connect
+
+from tests.edge_node.node_process import PASSWORD, NodeProcess, prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
