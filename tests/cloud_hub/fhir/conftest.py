@@ -136,10 +136,23 @@ def example_set(
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub on SQLite."""
     samples = Database(f"sqlite:///{tmp_path}/samples.db", SAMPLES, "samples")
     care = Database(f"sqlite:///{tmp_path}/care.db", CARE, "care")
     samples.migrate()
     care.migrate()
+    yield make_hub(samples, care)
+    samples.close()
+    care.close()
+
+
+@pytest.fixture
+def hub_on_both(samples_db: Database, care_db: Database) -> Hub:
+    """A hub on SQLite, and then on PostgreSQL."""
+    return make_hub(samples_db, care_db)
+
+
+def make_hub(samples: Database, care: Database) -> Hub:
     access = Access(care, REGION)
     app = FastAPI()
     app.state.access = access
@@ -148,9 +161,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     app.include_router(router(face, guard.require))
     found = Hub(samples, care, app, access)
     _people(found)
-    yield found
-    samples.close()
-    care.close()
+    return found
 
 
 def _people(hub: Hub) -> None:
