@@ -1,8 +1,12 @@
-"""The intake in a process of its own, so that it can be killed: FOLDER PORT SECRETS as arguments."""
+"""The intake in a process of its own, so that it can be killed or traced.
+
+Arguments: FOLDER PORT SECRETS, and "unsynced" for commits that are not synced (to show that a check notices).
+"""
 
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -10,9 +14,17 @@ from prometheus_client import CollectorRegistry
 from cloud_hub.config import BrokerConfig, HubConfig, StoreConfig
 from cloud_hub.desk.intake import Intake
 from cloud_hub.ingest.gateway import Ingest
-from cloud_hub.store import events
+from cloud_hub.store import engine, events
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
+
+PYTHON = sys.executable
+
+
+def unsynced(connection: Any, _record: object) -> None:
+    """Settings of a writer that breaks the promise."""
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def stores(folder: Path) -> tuple[Database, Database]:
@@ -44,4 +56,6 @@ async def _main(folder: Path, port: int, secrets: Path) -> None:
 
 
 if __name__ == "__main__":
+    if "unsynced" in sys.argv:
+        engine._writers_settings = unsynced
     uvloop.run(_main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
