@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import structlog
@@ -50,9 +51,12 @@ class Recorded:
 
     async def play_once(self, deliver: Deliver, *, paced: bool = True) -> int:
         """Play from begin to end; returns the number of stretches delivered."""
-        source = await asyncio.to_thread(open_record, self._record)
-        for part in source.missing():
-            _log.info("recording incomplete", device=self._device.device, missing=str(part))
+        with closing(await asyncio.to_thread(open_record, self._record)) as source:
+            for part in source.missing():
+                _log.info("recording incomplete", device=self._device.device, missing=str(part))
+            return await self._play(source, deliver, paced=paced)
+
+    async def _play(self, source: Source, deliver: Deliver, *, paced: bool) -> int:
         start_ns = anchor_ns(self._clock_ns(), replay_length_s(source), self._speed)
         loop = asyncio.get_running_loop()
         began_s = loop.time()

@@ -63,6 +63,9 @@ class Source(Protocol):
     def stretches(self) -> Iterator[Stretch]:
         """What can be played, in order of time."""
 
+    def close(self) -> None:
+        """Close what is open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timed:

@@ -79,6 +79,9 @@ class WfdbRecord:
         for segment in self.segments:
             yield from self._numerics(segment) if self.is_numeric else self._waves(segment)
 
+    def close(self) -> None:
+        """Nothing: files are open only while they are read."""
+
     @cached_property
     def _layout(self) -> tuple[str, ...]:
         """Names of all signals of a record with a variable layout."""

@@ -93,7 +93,13 @@ def _ward_of(options: argparse.Namespace) -> ward.WardConfig:
 
 
 async def _play(options: argparse.Namespace, ledger: Ledger) -> None:
-    recording = Recording(options.record, options.speed, first_s=options.first, length_s=options.seconds)
+    with contextlib.closing(
+        Recording(options.record, options.speed, first_s=options.first, length_s=options.seconds)
+    ) as recording:
+        await _play_recording(recording, options, ledger)
+
+
+async def _play_recording(recording: Recording, options: argparse.Namespace, ledger: Ledger) -> None:
     for part in recording.missing:
         print(f"missing: {part}", flush=True)
     monitor = _monitor(options)

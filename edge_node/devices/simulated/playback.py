@@ -27,6 +27,10 @@ class Recording:
         """What the recording names but does not hold."""
         return self.source.missing()
 
+    def close(self) -> None:
+        """Close the file."""
+        self.source.close()
+
     def stretches(self) -> Iterator[Timed]:
         """The chosen part, its times counted from the begin of that part; read as it is asked for."""
         end_s = self._first_s + (self._length_s or float("inf"))

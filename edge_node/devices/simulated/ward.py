@@ -3,6 +3,7 @@
 import asyncio
 import time
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -151,5 +152,5 @@ async def _live(
 
 async def _play_for_ever(monitor: MonitorConfig, record: Path, line: MonitorLine) -> None:
     while True:
-        recording = Recording(record, speed=1)
-        await play(recording, speaker_of(monitor), control_ids(monitor.eui64), line)
+        with closing(Recording(record, speed=1)) as recording:
+            await play(recording, speaker_of(monitor), control_ids(monitor.eui64), line)

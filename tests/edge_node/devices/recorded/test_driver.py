@@ -82,3 +82,9 @@ async def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:
     for name in ("x.edf", "absent.hea"):
         with pytest.raises(RecordRefused):
             open_record(tmp_path / name)
+
+
+async def test_a_recording_can_be_played_again(shared_data: Path) -> None:
+    player, sink = recorded(shared_data / "eeg" / "test.edf"), Sink()
+    first = await player.play_once(sink.deliver, paced=False)
+    assert await player.play_once(sink.deliver, paced=False) == first

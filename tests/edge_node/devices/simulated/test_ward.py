@@ -37,7 +37,8 @@ record = "{record}"
 
 
 def heard(running: Rig) -> set[str]:
-    return {part.device for intake in running.store.intakes for part in (*intake.sets, *intake.waves)}
+    numeric = {part.device for part in running.store.sets}
+    return numeric | {part.device for intake in running.store.intakes for part in intake.waves}
 
 
 async def until_told(running: Rig, device: str, measure: str, value: str) -> None:
