@@ -1,0 +1,343 @@
+"""The live picture: readings, links, silence, and what each page is told."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from telemed.roles import Role
+from telemed.topics import NodeAddress
+from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, uplink_pb2
+
+from cloud_hub.access.rights import Principal
+from cloud_hub.desk.intake import AlarmTaken, Intake
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE, SAMPLES
+from cloud_hub.web.feeds import QUEUE_LIMIT, Feed
+from cloud_hub.web.live import Live, Stores
+
+REGION, SITE, KEY = "baoshan", "baoshan-clinic", "baoshan-clinic:B01"
+ADDRESS = NodeAddress(REGION, SITE, "edge-clinic")
+SECOND_NS = 10**9
+NODE = event_pb2.Actor(username="edge-clinic", role="node")
+
+
+@dataclass
+class Clock:
+    at_ns: int = 1_800_000_000 * 10**9
+
+    def __call__(self) -> int:
+        return self.at_ns
+
+
+def _principal(role: Role, *, sites: set[str] | None = None, persons: set[str] | None = None) -> Principal:
+    return Principal(
+        role, role, role, role, REGION, frozenset(sites) if sites is not None else None,
+        persons=frozenset(persons) if persons is not None else None,
+    )  # fmt: skip
+
+
+PHYSICIAN = _principal(Role.PHYSICIAN)
+OPERATOR = _principal(Role.OPERATOR)
+OTHER_CLINIC = _principal(Role.CLINIC, sites={"heming-home"})
+FAMILY = _principal(Role.CAREGIVER, sites={SITE}, persons={"p1"})
+OTHER_FAMILY = _principal(Role.CAREGIVER, sites={SITE}, persons={"p2"})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    opened = Stores(
+        Database(f"sqlite:///{tmp_path}/care.db", CARE, "care"),
+        Database(f"sqlite:///{tmp_path}/samples.db", SAMPLES, "samples"),
+    )
+    opened.care.migrate()
+    opened.samples.migrate()
+    yield opened
+    opened.care.close()
+    opened.samples.close()
+
+
+@pytest.fixture
+async def live(stores: Stores, clock: Clock) -> Live:
+    intake = Intake(lambda _taken: None)
+    beds = [event_pb2.BedLabel(bed="B01", label="01"), event_pb2.BedLabel(bed="B02", label="02")]
+    limits = [event_pb2.MeasureLimit(measure="spo2", low="92")]
+    bodies: list[tuple[str, str, dict[str, Any]]] = [
+        (
+            "node",
+            "edge-clinic",
+            {"node_described": event_pb2.NodeDescribed(name_zh="卫生院", beds=beds, limits=limits)},
+        ),
+        ("person", "p1", {"person_registered": event_pb2.PersonRegistered(family_name="谷", birth_date="1952-03-14")}),
+        ("person", "p2", {"person_registered": event_pb2.PersonRegistered(family_name="芒", birth_date="2020-03-14")}),
+        ("bed", "B01", {"bed_assigned": event_pb2.BedAssigned(person_id="p1", from_unix_ns=clock.at_ns)}),
+        ("device", "mon-1", {"device_placed": event_pb2.DevicePlaced(bed="B01", node="edge-clinic")}),
+    ]
+    for number, (kind, which, body) in enumerate(bodies):
+        event = event_pb2.Event(
+            event_id=f"e{number}", aggregate_type=kind, aggregate_id=which, at_unix_ns=clock.at_ns, actor=NODE, **body
+        )
+        await stores.care.write(lambda c, event=event: intake.take_event(c, ADDRESS, event, clock.at_ns))  # type: ignore[misc]
+    made = Live(stores, REGION, 15, clock)
+    await made.load()
+    return made
+
+
+def _set(clock: Clock, at_s: float = 0, **values: str) -> sample_pb2.NumericSet:
+    sample = sample_pb2.NumericSet(
+        measured_at_unix_ns=clock.at_ns + int(at_s * SECOND_NS),
+        origin=sample_pb2.ORIGIN_LIVE,
+        assignment=sample_pb2.ASSIGNMENT_BED,
+    )
+    for measure, value in values.items():
+        sample.values.add(measure=measure, value=value, quality=sample_pb2.QUALITY_VALID)
+    return sample
+
+
+def _take(live: Live, clock: Clock, sample: sample_pb2.NumericSet) -> None:
+    live.numerics(ADDRESS, "mon-1", sample, clock.at_ns)
+
+
+def _joined(live: Live, principal: Principal) -> Feed:
+    """A page that has had its snapshot."""
+    feed = live.join(principal, principal.username)
+    feed._wants_snapshot = False
+    return feed
+
+
+def _heard(feed: Feed) -> list[dict[str, Any]]:
+    texts = list(feed._waiting)
+    feed._waiting.clear()
+    return [json.loads(text) for text in texts]
+
+
+def _shown(live: Live) -> dict[str, str | None]:
+    return {name: reading.value for name, reading in live.picture.beds[KEY].readings.items()}
+
+
+@pytest.mark.anyio
+async def test_a_reading_reaches_those_who_may_see_the_bed_and_nobody_else(live: Live, clock: Clock) -> None:
+    feeds = {one: _joined(live, one) for one in (PHYSICIAN, FAMILY, OTHER_FAMILY, OPERATOR, OTHER_CLINIC)}
+    _take(live, clock, _set(clock, spo2="93"))
+    heard = {one: [message["type"] for message in _heard(feed)] for one, feed in feeds.items()}
+
+    assert heard == {PHYSICIAN: ["readings"], FAMILY: ["readings"], OTHER_FAMILY: [], OPERATOR: [], OTHER_CLINIC: []}
+
+
+@pytest.mark.anyio
+async def test_history_never_replaces_what_is_newer(live: Live, clock: Clock) -> None:
+    _take(live, clock, _set(clock, at_s=60, hr="80"))
+    _take(live, clock, _set(clock, at_s=30, hr="140"))
+
+    assert _shown(live) == {"hr": "80"}
+
+
+@pytest.mark.anyio
+async def test_what_was_measured_before_the_person_came_is_not_shown_under_them(live: Live, clock: Clock) -> None:
+    _take(live, clock, _set(clock, at_s=-60, hr="140"))
+
+    assert _shown(live) == {}
+
+
+@pytest.mark.anyio
+async def test_a_set_that_names_somebody_else_is_shown_under_neither(live: Live, clock: Clock) -> None:
+    feed = _joined(live, PHYSICIAN)
+    sample = _set(clock, hr="140")
+    sample.assignment = sample_pb2.ASSIGNMENT_UNASSIGNED
+    _take(live, clock, sample)
+    told = _heard(feed)
+
+    assert _shown(live) == {}
+    assert [message["bed"]["unassigned"] for message in told] == [1]
+
+
+@pytest.mark.anyio
+async def test_a_missing_value_is_shown_as_missing_and_never_scored(live: Live, clock: Clock) -> None:
+    sample = _set(clock, rr="")
+    sample.values[0].quality = sample_pb2.QUALITY_MISSING
+    _take(live, clock, sample)
+
+    assert _shown(live) == {"rr": None}
+    assert live.picture.beds[KEY].score(clock()) is None
+
+
+@pytest.mark.anyio
+async def test_the_score_is_a_lower_bound_and_loses_what_is_stale(live: Live, clock: Clock) -> None:
+    _take(live, clock, _set(clock, hr="131", nibp_sys="105"))
+    fresh = live.picture.beds[KEY].score(clock())
+    clock.at_ns += 301 * SECOND_NS
+    aged = live.picture.beds[KEY].score(clock())
+
+    assert fresh is not None
+    assert (fresh.total, fresh.complete) == (4, False)
+    assert aged is not None
+    assert aged.total == 1
+
+
+@pytest.mark.anyio
+async def test_limits_of_the_node_stand_beside_the_value(live: Live, clock: Clock) -> None:
+    _take(live, clock, _set(clock, spo2="93"))
+    reading = live.picture.beds[KEY].readings["spo2"]
+
+    assert (reading.limit_low, reading.limit_high) == ("92", None)
+
+
+@pytest.mark.anyio
+async def test_a_recording_is_marked_and_never_scored(live: Live, clock: Clock) -> None:
+    sample = _set(clock, hr="131")
+    sample.origin = sample_pb2.ORIGIN_REPLAY
+    _take(live, clock, sample)
+    bed = live.picture.beds[KEY]
+
+    assert (bed.not_live, bed.score(clock())) == ("replay", None)
+
+
+@pytest.mark.anyio
+async def test_waves_go_only_to_pages_that_watch_a_bed_they_may_see(live: Live, clock: Clock) -> None:
+    feeds = {one: _joined(live, one) for one in (PHYSICIAN, OTHER_FAMILY, OTHER_CLINIC)}
+    waves = sample_pb2.WaveformSet(measured_at_unix_ns=clock.at_ns, origin=sample_pb2.ORIGIN_LIVE)
+    waves.channels.add(
+        measure="ecg_II", rate_mhz=250_000, gain=200, deltas=[5, 1, -32774, 32770], invalid_digits=[-32768]
+    )
+    live.waves(ADDRESS, "mon-1", waves, clock.at_ns)
+    unwatched = [_heard(feed) for feed in feeds.values()]
+    for feed in feeds.values():
+        feed.watched = frozenset({KEY})
+    live.waves(ADDRESS, "mon-1", waves, clock.at_ns)
+    heard = {one: _heard(feed) for one, feed in feeds.items()}
+
+    assert unwatched == [[], [], []]
+    assert heard[OTHER_FAMILY] == heard[OTHER_CLINIC] == []
+    channel = heard[PHYSICIAN][0]["channels"][0]
+    assert (channel["rate_hz"], channel["digits"]) == (250.0, [5, 6, None, 2])
+
+
+@pytest.mark.anyio
+async def test_a_link_is_live_weak_then_lost_by_the_hubs_own_clock(live: Live, clock: Clock) -> None:
+    site = live.picture.sites[SITE]
+    seen = [site.link]
+    live.contact(ADDRESS, clock.at_ns)
+    for silent_s in (0, 11, 5):
+        clock.at_ns += silent_s * SECOND_NS
+        live._judge(SITE)
+        seen.append(site.link)
+
+    assert seen == ["never", "live", "weak", "lost"]
+
+
+@pytest.mark.anyio
+async def test_silence_raises_one_alarm_and_the_first_word_ends_it(live: Live, clock: Clock) -> None:
+    live.contact(ADDRESS, clock.at_ns)
+    clock.at_ns += 16 * SECOND_NS
+    live._judge(SITE)
+    live._judge(SITE)
+    await _jobs(live)
+    raised = list(live.picture.alarms.values())
+    live.contact(ADDRESS, clock.at_ns)
+    await _jobs(live)
+    ended = list(live.picture.alarms.values())
+
+    assert [(alarm.newest.condition, alarm.is_active) for alarm in raised] == [("site-silent", True)]
+    assert [(alarm.newest.condition, alarm.is_active) for alarm in ended] == [("site-silent", False)]
+
+
+@pytest.mark.anyio
+async def test_a_restarted_hub_gives_sites_time_before_it_calls_them_silent(
+    stores: Stores, live: Live, clock: Clock
+) -> None:
+    live.contact(ADDRESS, clock.at_ns)
+    await live._keep_arrivals()
+    clock.at_ns += 3600 * SECOND_NS
+    again = Live(stores, REGION, 15, clock)
+    await again.load()
+    again._judge(SITE)
+    await _jobs(again)
+    early = dict(again.picture.alarms)
+    clock.at_ns += 16 * SECOND_NS
+    again._judge(SITE)
+    await _jobs(again)
+
+    assert early == {}
+    assert [alarm.newest.condition for alarm in again.picture.alarms.values()] == ["site-silent"]
+
+
+@pytest.mark.anyio
+async def test_the_picture_says_what_waits_and_up_to_when_it_is_whole(live: Live, clock: Clock) -> None:
+    presence = uplink_pb2.Presence(caught_up_to_unix_ns=clock.at_ns, buffer_hours=71.25)
+    presence.waiting.add(stream_class="vitals", records=41)
+    presence.stuck.add(code="identity-unknown", what="mon-1")
+    live.presence(ADDRESS, presence, clock.at_ns)
+    view = live.picture.sites[SITE].view()
+
+    assert (view.waiting.vitals, view.buffer_hours, view.caught_up_to_ms) == (41, 71.2, clock.at_ns // 10**6)
+    assert view.stuck[0].text.zh == "设备报的病人不认识：去绑定（mon-1）"
+
+
+@pytest.mark.anyio
+async def test_a_caregiver_hears_of_an_alarm_without_its_details(live: Live, clock: Clock) -> None:
+    feeds = {one: _joined(live, one) for one in (PHYSICIAN, FAMILY, OTHER_FAMILY, OPERATOR)}
+    step = alarm_pb2.AlarmEvent(
+        alarm_id="a1", alarm_seq=1, phase=alarm_pb2.PHASE_START, priority=alarm_pb2.PRIORITY_HIGH, condition="spo2-low",
+        measure="spo2", value="82", limit="85", bed="B01", person_id="p1", onset_unix_ns=clock.at_ns,
+        at_unix_ns=clock.at_ns,
+    )  # fmt: skip
+    live.take([AlarmTaken(ADDRESS, step, clock.at_ns)])
+    heard = {one: _heard(feed) for one, feed in feeds.items()}
+
+    assert heard[PHYSICIAN][0]["alarm"]["text"] == {"zh": "血氧 82 低于 85", "en": "SpO₂ 82 below 85"}
+    assert heard[FAMILY][0]["alarm"]["steps"] == []
+    assert heard[FAMILY][0]["alarm"]["text"]["zh"] == "血氧 82 低于 85"
+    assert heard[OTHER_FAMILY] == heard[OPERATOR] == []
+
+
+@pytest.mark.anyio
+async def test_a_page_that_falls_behind_gets_a_fresh_snapshot_instead_of_a_longer_queue(live: Live) -> None:
+    feed = _joined(live, PHYSICIAN)
+    for number in range(QUEUE_LIMIT + 5):
+        feed.put(str(number))
+
+    assert await feed.next() is None
+    assert len(feed._waiting) <= QUEUE_LIMIT
+
+
+@pytest.mark.anyio
+async def test_moving_a_person_takes_their_readings_off_the_old_bed(stores: Stores, live: Live, clock: Clock) -> None:
+    _take(live, clock, _set(clock, hr="80"))
+    clock.at_ns += 60 * SECOND_NS
+    event = event_pb2.Event(
+        event_id="move", aggregate_type="bed", aggregate_id="B02", at_unix_ns=clock.at_ns, actor=NODE
+    )
+    event.bed_assigned.person_id, event.bed_assigned.from_unix_ns = "p1", clock.at_ns
+    intake = Intake(live.take)
+    await stores.care.write(lambda c: intake.take_event(c, ADDRESS, event, clock.at_ns))
+    intake.committed()
+    await _jobs(live)
+    old, new = live.picture.beds[KEY], live.picture.beds[f"{SITE}:B02"]
+
+    assert (old.person, old.readings) == (None, {})
+    assert new.person is not None
+    assert new.person.person_id == "p1"
+
+
+@pytest.mark.anyio
+async def test_children_get_no_adult_score(live: Live, clock: Clock) -> None:
+    bed = live.picture.beds[KEY]
+    bed.place(live.picture.persons["p2"], clock.at_ns)
+    _take(live, clock, _set(clock, hr="131"))
+    score = bed.score(clock())
+
+    assert score is not None
+    assert (score.refused, score.total) == ("under-16", 0)
+
+
+async def _jobs(live: Live) -> None:
+    while not live._jobs.empty():
+        job: Callable[[], Any] = live._jobs.get_nowait()
+        await job()
