@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+
+from cloud_hub.broker_mosquitto import write_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "baoshan"
@@ -124,10 +127,14 @@ class Region:
 
     def start_mosquitto(self) -> None:
         """Start a Mosquitto with the generated rights."""
-        out = self.folder / "mosquitto"
-        self.run("cloud_hub.broker_mosquitto", "--secrets", "hub/broker-secrets.json", "--out", str(out),
-                 "--port", str(self.ports["broker"]))  # fmt: skip
-        command = ["/usr/sbin/mosquitto", "-c", str(out / "mosquitto.conf")]
+        config = write_settings(
+            self.folder / "hub" / "broker-secrets.json", self.folder / "mosquitto", "127.0.0.1", self.ports["broker"]
+        )
+        # Started as root it changes to its own user, which must be able to come here.
+        self.folder.chmod(0o755)
+        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+        assert program, "Mosquitto is not installed (Debian: mosquitto)"
+        command = [program, "-c", str(config)]
         self.processes["broker"] = self._start("broker", command)
         until(lambda: _listens(self.ports["broker"]), 10, "mosquitto listens")
 

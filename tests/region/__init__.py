@@ -1,0 +1,1 @@
+"""A whole region of real processes, for flow and browser tests and for the bench."""
