@@ -9,6 +9,9 @@ export default defineConfig(({ mode }) => {
     root: mode === "test" ? import.meta.dirname : resolve(import.meta.dirname, "entries", face),
     base: "/",
     plugins: [react()],
+    resolve: {
+      alias: { "@rc-component/util/es/Dom/dynamicCSS": resolve(import.meta.dirname, "src/theme/noDynamicCss.ts") },
+    },
     build: {
       outDir: resolve(import.meta.dirname, "dist", face),
       emptyOutDir: true,

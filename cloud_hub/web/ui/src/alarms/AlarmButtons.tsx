@@ -1,5 +1,6 @@
 /** Accept, pause, resolve: an action that did not arrive comes back to its row. */
 import { useState } from "react";
+import { useKeys } from "../app/keys";
 import { useSession } from "../app/live";
 import type { Alarm } from "../contract";
 import type { Key } from "../i18n";
@@ -59,6 +60,7 @@ export function ResolvePanel({ alarm }: { alarm: Alarm }) {
   const action = useAlarmAction(alarm);
   const [text, setText] = useState("");
   const close = (useful: "yes" | "no") => action.mutate({ action: "resolve", text, useful });
+  useKeys({ u: () => text && close("yes"), n: () => text && close("no") });
   return (
     <section className="resolve col" aria-label={t("resolve.title")}>
       <h3>{t("resolve.title")}</h3>

@@ -20,7 +20,12 @@ function Gate({ face, children }: { face: "hub" | "bedside"; children: ReactNode
   return session.state === "in" ? children : <SignIn face={face} />;
 }
 
-/** Styles come from a file (`theme/antd.css`), so the page runs under a policy without inline styles. */
+/**
+ * Show one bundle's pages.
+ *
+ * Styles come from a file (`theme/antd.css`), so that the page runs under a content security policy without inline
+ * styles; the build takes out the rest of what Ant Design would inject.
+ */
 export function mount(face: "hub" | "bedside", app: ReactNode): void {
   startLanguage();
   const root = document.getElementById("root");

@@ -9,7 +9,7 @@ const SIZE = 6;
 /** The total in words: `≥ 3` where a part is missing, a dash where the score does not apply. */
 export function totalText(news2: News2 | null): string {
   if (!news2 || news2.refused) return "–";
-  return news2.complete ? String(news2.total) : `≥ ${news2.total}`;
+  return news2.complete ? String(news2.total) : `≥\u2009${news2.total}`;
 }
 
 function Column({ part, x }: { part: News2Part | undefined; x: number }) {
@@ -41,12 +41,16 @@ export function News2Glyph({ news2, withWords = false }: { news2: News2 | null; 
   return (
     <span className="news" role="img" aria-label={label} title={news2?.refused ?? label}>
       {news2 && (
-        <svg width={7 * STEP} height={withWords ? 34 : 22} viewBox={`0 0 ${7 * STEP} ${withWords ? 34 : 22}`} aria-hidden="true">
+        <svg
+          width={7 * STEP * (withWords ? 1.7 : 1)}
+          viewBox={`0 0 ${7 * STEP - 2} ${withWords ? 31 : 22}`}
+          aria-hidden="true"
+        >
           {PARTS.map((name, index) => (
             <g key={name}>
               <Column part={news2.parts.find((part) => part.part === name)} x={index * STEP} />
               {withWords && (
-                <text x={index * STEP - 1} y={33}>
+                <text x={index * STEP + SIZE / 2} y={30}>
                   {t(`news2.short.${name}`)}
                 </text>
               )}

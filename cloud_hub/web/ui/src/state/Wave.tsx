@@ -34,15 +34,17 @@ export function Wave({ bedKey, measure, pxPerS = 48, loop }: Props) {
     return (loop ?? loopOf(store)).add({ canvas: canvas.current, bedKey, measure, pxPerS });
   }, [store, loop, bedKey, measure, pxPerS]);
   return (
-    <canvas
-      ref={canvas}
-      className="wave"
-      data-testid="wave"
-      data-bed={bedKey}
-      data-measure={measure}
-      aria-label={WAVES[measure]?.[language] ?? measure}
-      role="img"
-    />
+    <span className="wave-box">
+      <canvas
+        ref={canvas}
+        className="wave"
+        data-testid="wave"
+        data-bed={bedKey}
+        data-measure={measure}
+        aria-label={WAVES[measure]?.[language] ?? measure}
+        role="img"
+      />
+    </span>
   );
 }
 

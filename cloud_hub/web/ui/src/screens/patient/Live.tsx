@@ -34,7 +34,7 @@ function Cell({ label, reading, alarm, context, text, extra = "" }: CellProps) {
     <div className={`cell ${cellFill(alarm)}`} data-measure={reading?.measure}>
       <div className="cell-head">
         <span>
-          {alarm && <Shape priority={alarm.priority} />} {label} {unit} {extra}
+          {alarm && <Shape priority={alarm.priority} />} {label} {unit}
         </span>
         <span className="nowrap">
           {stale && <Icon name="clock" />} {reading && hasValue(reading) ? ago(ageMs(reading, context)) : ""}
@@ -42,10 +42,11 @@ function Cell({ label, reading, alarm, context, text, extra = "" }: CellProps) {
       </div>
       <div className="cell-value">
         <Reading reading={reading} context={context} text={text} />
-        {(reading?.limit_high || reading?.limit_low) && (
+        {(reading?.limit_high || reading?.limit_low || extra) && (
           <span className="cell-limits">
-            <span>{reading.limit_high ?? "–"}</span>
-            <span>{reading.limit_low ?? "–"}</span>
+            {extra && <span>{extra}</span>}
+            <span>{reading?.limit_high ?? "–"}</span>
+            <span>{reading?.limit_low ?? "–"}</span>
           </span>
         )}
       </div>
@@ -82,7 +83,7 @@ function Numerals({ bed, alarms, context }: { bed: Bed; alarms: Alarm[]; context
         alarm={alarmOfMeasure(alarms, "nibp_sys", "nibp_dia", "nibp_map")}
         context={context}
         text={pressure.text}
-        extra={mean && hasValue(mean) ? `· ${t("m.map", { n: shownValue("nibp_map", mean.value) })}` : ""}
+        extra={mean && hasValue(mean) ? t("m.map", { n: shownValue("nibp_map", mean.value) }) : ""}
       />
       {cell("spo2")}
       {cell("temp")}
@@ -97,7 +98,7 @@ export function LivePanel({ bed, alarms }: { bed: Bed; alarms: Alarm[] }) {
   const context = useContextOf(bed);
   const waves = pickWaves(bed.waves, 3);
   return (
-    <section className={`live night ${bed.not_live ? "hatch-top" : ""} ${isBedStale(bed, context) ? "is-stale" : ""}`}>
+    <section className={`live-panel night ${bed.not_live ? "hatch-top" : ""} ${isBedStale(bed, context) ? "is-stale" : ""}`}>
       <div className="live-waves">
         <NotLive kind={bed.not_live} />
         {waves.length === 0 && <p className="t3">{t("patient.waveNone")}</p>}

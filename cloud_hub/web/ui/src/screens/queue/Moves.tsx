@@ -5,7 +5,7 @@ import { api, Refused } from "../../app/api";
 import { useKeys } from "../../app/keys";
 import { useLive } from "../../app/live";
 import type { Referral, ReferralActionBody } from "../../contract";
-import { ENTERED_BY } from "../../contract";
+import { ENTERED_BY, LEVELS } from "../../contract";
 import type { Key } from "../../i18n";
 import { useWords } from "../../i18n";
 import { Icon } from "../../state/Icon";
@@ -25,6 +25,28 @@ export function canAccept(referral: Referral): boolean {
   return referral.state === "SUBMITTED" || referral.state === "TRIAGED";
 }
 
+/** The level is a person's press; the claim of the sender is where it starts. */
+function Levels({ level, onLevel }: { level: string; onLevel: (level: string) => void }) {
+  const { t } = useWords();
+  useKeys(Object.fromEntries(LEVELS.map((each, index) => [String(index), () => onLevel(each)])));
+  return (
+    <div className="row wrap" role="group" aria-label={t("t0.other")}>
+      {LEVELS.map((each) => (
+        <button
+          key={each}
+          type="button"
+          className="choice"
+          data-testid={`level-${each}`}
+          aria-pressed={level === each}
+          onClick={() => onLevel(each)}
+        >
+          {each} {t(`triage.${each}` as Key)}
+        </button>
+      ))}
+    </div>
+  );
+}
+
 export function Moves({ referral }: { referral: Referral }) {
   const { t } = useWords();
   const role = useLive((state) => state.me?.role ?? "");
@@ -32,13 +54,14 @@ export function Moves({ referral }: { referral: Referral }) {
   const move = useMove(referral);
   const [target, setTarget] = useState("");
   const [text, setText] = useState("");
-  const accept = () => move.mutate({ action: "triage-accept", version: referral.version });
+  const [level, setLevel] = useState(levelOf(referral));
+  const accept = () => move.mutate({ action: "triage-accept", level: referral.level_claim, version: referral.version });
   const mayAccept = role === "physician" && canAccept(referral);
   useKeys({ Enter: () => mayAccept && !move.isPending && accept() });
   const targets = referral.allowed.filter((state) => ENTERED_BY[state]?.includes(role));
   const send = () =>
     move.mutate(
-      { action: "move", to_state: target, text, version: referral.version },
+      { action: "move", to_state: target, level: target === "TRIAGED" ? level : "", text, version: referral.version },
       {
         onSuccess: () => {
           setTarget("");
@@ -49,6 +72,7 @@ export function Moves({ referral }: { referral: Referral }) {
   const isConflict = move.error instanceof Refused && move.error.status === 409;
   return (
     <div className="moves">
+      {target === "TRIAGED" && <Levels level={level} onLevel={setLevel} />}
       {target && (
         <div className="move-form">
           <label className="field">

@@ -40,7 +40,7 @@ export function Clocks({ referral }: { referral: Referral }) {
       <span className="small t2">
         {referral.state === "SUBMITTED" && within ? t("queue.within", { d: digits(within * 1000) }) : t(`state.${referral.state}` as Key)}
         {" · "}
-        {referral.owner || both(referral.moves.at(-1)?.who) || t("queue.new")}
+        {referral.owner || (referral.state === "SUBMITTED" ? t("queue.new") : both(referral.moves.at(-1)?.who))}
       </span>
       {isPaused(referral) ? (
         <span className="strong nowrap">{t("clock.waiting", { d: digits(now - (referral.moves.at(-1)?.at_ms ?? now)) })}</span>

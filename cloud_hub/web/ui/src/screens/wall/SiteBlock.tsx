@@ -12,9 +12,8 @@ export function SiteBlock({ site }: { site: Site }) {
   return (
     <div className={`sc ${lost ? "off" : ""}`} data-testid="site" data-site={site.site}>
       <h2>{both(site.name)}</h2>
-      <div className="t3 dense">
+      <div className="t3 dense" title={site.phone}>
         {t("wall.beds", { n: site.beds.length })}
-        {site.phone && ` · ${site.phone}`}
       </div>
       <LinkState site={site} />
       {lost && site.last_arrival_ms !== null && (
