@@ -6,8 +6,8 @@ import contextlib
 import signal
 from pathlib import Path
 
-from edge_node.devices.simulated import ward
 from edge_node.devices.simulated.ledger import Ledger
+from edge_node.devices.simulated.monitor import MonitorConfig, control_ids, speaker_of
 from edge_node.devices.simulated.playback import Recording, play
 from edge_node.devices.simulated.profiles import PROFILES
 from edge_node.devices.simulated.sender import MonitorLine, Target
@@ -59,37 +59,46 @@ async def run(options: argparse.Namespace) -> None:
     """Do what the command line says."""
     ledger = Ledger(options.ledger)
     try:
-        if options.command == "ward":
-            await ward.run(ward.load(options.file), ledger)
-        elif options.command == "patient":
-            await ward.run(_ward_of(options), ledger)
-        else:
+        if options.command == "play":
             await _play(options, ledger)
+        else:
+            await _simulate(options, ledger)
     finally:
         ledger.close()
 
 
-def _monitor(options: argparse.Namespace) -> ward.MonitorConfig:
+async def _simulate(options: argparse.Namespace, ledger: Ledger) -> None:
+    # NeuroKit2 takes seconds and 150 MB to import; the player of recordings does without.
+    from edge_node.devices.simulated import ward  # noqa: PLC0415
+
+    if options.command == "ward":
+        await ward.run(ward.load(options.file), ledger)
+        return
+    config = ward.WardConfig(
+        host=options.host,
+        port=options.port,
+        control_port=options.control_port,
+        interval_s=options.interval,
+        seed=options.seed,
+        patients=[_simulated(options)],
+    )
+    await ward.run(config, ledger)
+
+
+def _monitor(options: argparse.Namespace) -> MonitorConfig:
     names = ("bed", "eui64", "application", "facility", "patient_id", "family_name", "given_name", "birth_date", "sex")
     told = {name: getattr(options, name) for name in (*names, "location", "processing")}
-    return ward.MonitorConfig.model_validate(told)
+    return MonitorConfig.model_validate(told)
 
 
-def _ward_of(options: argparse.Namespace) -> ward.WardConfig:
+def _simulated(options: argparse.Namespace) -> MonitorConfig:
     more = {
         "profile": options.profile,
         "nibp_every_s": options.nibp_every,
         "waves": not options.no_waves,
         "course_speed": options.speed,
     }
-    return ward.WardConfig(
-        host=options.host,
-        port=options.port,
-        control_port=options.control_port,
-        interval_s=options.interval,
-        seed=options.seed,
-        patients=[_monitor(options).model_copy(update=more)],
-    )
+    return _monitor(options).model_copy(update=more)
 
 
 async def _play(options: argparse.Namespace, ledger: Ledger) -> None:
@@ -106,7 +115,7 @@ async def _play_recording(recording: Recording, options: argparse.Namespace, led
     line = MonitorLine(Target(options.host, options.port), ledger, backlog=8)
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(line.run())
-        count = await play(recording, ward.speaker_of(monitor), ward.control_ids(monitor.eui64), line)
+        count = await play(recording, speaker_of(monitor), control_ids(monitor.eui64), line)
         sending.cancel()
     print(f"played: {count} messages", flush=True)
 
