@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, Table
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
@@ -69,9 +67,23 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Row], key: Seque
     """Insert rows, or give the row with the same `key` the new values."""
     if not rows:
         return
-    insert = postgres_insert(table) if is_postgres(connection) else sqlite_insert(table)
-    changed = {name: insert.excluded[name] for name in rows[0] if name not in key}
-    connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changed), list(rows))
+    names = list(rows[0])
+    changed = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
+    head = f'INSERT INTO "{table.name}" ({_quoted(names)}) '
+    tail = f" ON CONFLICT ({_quoted(key)}) DO UPDATE SET {changed}"
+    # Not through the expression language: building it costs more than the statement itself.
+    if is_postgres(connection):
+        arrays = ", ".join(f"%s::{_array_type(table.c[name].type)}" for name in names)
+        columns = tuple([row[name] for row in rows] for name in names)
+        connection.exec_driver_sql(f"{head}SELECT * FROM unnest({arrays}){tail}", columns)  # noqa: S608
+        return
+    marks = ", ".join("?" * len(names))
+    values = [tuple(row[name] for name in names) for row in rows]
+    connection.exec_driver_sql(f"{head}VALUES ({marks}){tail}", values)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _array_type(kind: Any) -> str:

@@ -4,11 +4,11 @@ Each set is folded exactly once, so late data simply joins its minute.  Values k
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 from telemed.measures import MEASURES
 from telemed.v1 import sample_pb2
 
@@ -51,24 +51,31 @@ class Trends:
 
     def add(self, connection: Connection, sets: Iterable[tuple[int, sample_pb2.NumericSet]]) -> None:
         """Fold (stream id, set) pairs that are new into their minutes."""
-        changed: dict[Minute, TrendRow] = {}
+        new: dict[Minute, TrendRow] = {}
         for stream_id, sample in sets:
             for row in _minutes(stream_id, sample):
                 key = (row.stream_id, row.measure, row.minute)
-                before = changed.get(key) or self._row(connection, key)
-                changed[key] = row if before is None else _joined(before, row)
-        rows = [{name: getattr(row, name) for name in TrendRow.__slots__} for row in changed.values()]
+                new[key] = _joined(new[key], row) if key in new else row
+        known = self._known(connection, new)
+        changed = {key: _joined(known[key], row) if key in known else row for key, row in new.items()}
+        rows = [
+            dict(zip(TrendRow.__slots__, (*key, row.n, row.low, row.high, row.last, row.last_ns), strict=True))
+            for key, row in changed.items()
+        ]
         dialect.upsert(connection, trend, rows, _KEY)
         self._remember(changed)
 
-    def _row(self, connection: Connection, key: Minute) -> TrendRow | None:
-        known = self._remembered.get(key)
-        if known is not None:
-            return known
-        c = trend.c
-        same = and_(c.stream_id == key[0], c.measure == key[1], c.minute == key[2])
-        row = connection.execute(select(trend).where(same)).one_or_none()
-        return None if row is None else TrendRow(*row)
+    def _known(self, connection: Connection, keys: Collection[Minute]) -> dict[Minute, TrendRow]:
+        """Return the minutes that exist; those not remembered are looked up in one statement."""
+        known = {key: self._remembered[key] for key in keys if key in self._remembered}
+        missing = [key for key in keys if key not in known]
+        if missing:
+            c = trend.c
+            streams, minutes = {key[0] for key in missing}, {key[2] for key in missing}
+            query = select(trend).where(c.stream_id.in_(streams), c.minute.in_(minutes))
+            for row in connection.execute(query):
+                known.setdefault((row[0], row[1], row[2]), TrendRow(*row))
+        return known
 
     def _remember(self, rows: dict[Minute, TrendRow]) -> None:
         for key, row in rows.items():

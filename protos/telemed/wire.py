@@ -13,6 +13,7 @@ stored, and never changes when the record is sent again.
 """
 
 import struct
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -36,6 +37,7 @@ _PREFIX = struct.Struct("<4sBH")
 _HEAD = struct.Struct("<BBBBIQQqQIiI")
 _CRC = struct.Struct("<I")
 HEAD_BYTES = _HEAD.size + _CRC.size
+_local = threading.local()
 
 
 class Kind(IntEnum):
@@ -99,9 +101,17 @@ class Record:
             size = zstandard.frame_content_size(self.payload)
             if not 0 <= size <= PAYLOAD_LIMIT_BYTES:
                 raise PayloadUnreadable(f"unpacked size {size} is over the limit or not declared")
-            return zstandard.ZstdDecompressor().decompress(self.payload, max_output_size=size)
+            return _decompressor().decompress(self.payload, max_output_size=size)
         except zstandard.ZstdError as error:
             raise PayloadUnreadable(str(error)) from error
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """One for each thread: making one costs more than unpacking a record, and it is not safe to share."""
+    found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if found is None:
+        found = _local.decompressor = zstandard.ZstdDecompressor()
+    return found
 
 
 def pack(body: bytes) -> tuple[Codec, bytes]:
