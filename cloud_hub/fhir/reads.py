@@ -107,9 +107,10 @@ def observations(connection: Connection, principal: Principal, around: Scene, se
     wanted = asked if allowed is None else set(allowed) & asked if asked is not None else set(allowed)
     if not search.is_about_vital_signs:
         return scan.Page((), None)
+    windows = None if wanted is None else around.whereabouts.windows(wanted)
     stretches = []
     for source in scan.numeric_sources(connection, principal.region, principal.sites):
-        stretch = _stretch(source, around, search, wanted)
+        stretch = _stretch(source, around, search, windows)
         if stretch is not None:
             stretches.append(stretch)
 
@@ -211,14 +212,19 @@ def device(connection: Connection, principal: Principal, fhir_id: str) -> Device
     raise NotFound("no such Device")
 
 
-def _stretch(source: Source, around: Scene, search: ObservationSearch, wanted: set[str] | None) -> scan.Stretch | None:
+def _stretch(
+    source: Source,
+    around: Scene,
+    search: ObservationSearch,
+    windows: dict[tuple[str, str], tuple[int, int]] | None,
+) -> scan.Stretch | None:
     """Return which records of a stream may hold what is looked for; None where none can."""
     fhir_id = device_id(source.site, source.node, source.device)
     if not all(fhir_id in allowed for allowed in search.devices):
         return None
     from_ns, to_ns = parameters.bounds(search.dates)
-    if wanted is not None:
-        window = around.whereabouts.window(source, wanted)
+    if windows is not None:
+        window = around.whereabouts.window(source, windows)
         if window is None:
             return None
         from_ns, to_ns = max(from_ns, window[0]), min(to_ns, window[1])

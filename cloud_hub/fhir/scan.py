@@ -19,8 +19,8 @@ from cloud_hub.store.samples import StoredRecord, newest_of, records_between
 from cloud_hub.store.schema import samples_stream
 
 CHUNK, LARGEST_CHUNK = 32, 512
-SCAN_LIMIT = 20_000
-"""Records looked at for one page; a page that ends for this reason has a link to the next."""
+SCAN_LIMIT = 10_000
+"""Records looked at for one page (under a second of work); a page that ends for it has a link to the next."""
 OWN_TIME_MARGIN_NS = 3600 * 1_000_000_000
 """How far the own time of a value (OBX-14) may lie from that of the set in which it first appears."""
 

@@ -50,8 +50,8 @@ class Whereabouts:
                     found[key] = (min(begin, stay.from_ns), max(last, end))
         return found
 
-    def window(self, source: Source, person_ids: set[str]) -> tuple[int, int] | None:
-        """Return the stretch in which a device may have measured one of these persons; None where never."""
+    def window(self, source: Source, windows: dict[tuple[str, str], tuple[int, int]]) -> tuple[int, int] | None:
+        """Return the stretch in which a device may have measured whom `windows` was made for; None where never."""
         beds = {place.bed for place in self._places[source.site, source.node, source.device]}
-        found = [window for key, window in self.windows(person_ids).items() if key[0] == source.site and key[1] in beds]
+        found = [windows[source.site, bed] for bed in beds if (source.site, bed) in windows]
         return (min(begin for begin, _ in found), max(end for _, end in found)) if found else None

@@ -252,3 +252,40 @@ async def test_a_token_reads_only_what_its_scopes_name(hub: Any, example_set: An
         assert (await client.get(f"{PATH}/{found[0]['id']}")).status_code == 403
         assert (await client.get("/fhir/R4/Patient")).status_code == 403
         assert (await client.get("/fhir/R4/Device")).status_code == 403
+
+
+async def test_a_caregiver_sees_their_own_persons_measurements_and_nothing_else(hub: Any, example_set: Any) -> None:
+    hub.store(1, example_set())
+    hub.store(2, example_set(), example_set("2026-11-18T07:30:15+08:00", "2026-11-18T07:28:10+08:00"))
+    opened = await hub.access.sign_in("caregiver", "correct-horse-battery-staple", "here")
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=hub.app), base_url="http://hub", cookies={"yz_session": opened.token}
+    ) as client:
+        found = resources(await client.get(PATH))
+        assert len(found) == 6
+        assert {one["subject"]["reference"] for one in found} == {"Patient/p-2"}
+        assert resources(await client.get(PATH, params={"patient": "p-1"})) == []
+        for path in ("Patient/p-1", "Patient/p-2", "Device"):
+            assert (await client.get(f"/fhir/R4/{path}")).status_code == 403
+    async with hub.client() as client:
+        theirs = resources(await client.get(PATH, params={"patient": "p-1"}))[0]["id"]
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=hub.app), base_url="http://hub", cookies={"yz_session": opened.token}
+    ) as client:
+        assert (await client.get(f"{PATH}/{theirs}")).status_code == 404
+
+
+async def test_a_search_for_what_is_rare_ends_after_a_bounded_scan_with_a_link_to_go_on(
+    hub: Any, numeric_set: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud_hub.fhir.scan.SCAN_LIMIT", 100)
+    hub.store(1, *(numeric_set(second) for second in range(250)))
+    pages = 0
+    async with hub.client() as client:
+        url: str | None = f"{PATH}?code=8310-5"
+        while url:
+            page = await client.get(url)
+            assert resources(page) == []
+            pages += 1
+            url = next((link["url"] for link in body(page)["link"] if link["relation"] == "next"), None)
+    assert pages == 3
