@@ -17,6 +17,8 @@ from edge_node.errors import BufferFailure
 
 LOOK_AGAIN_S = 1.0
 """How often overdue records are looked for while some are under way."""
+GATHER_S = 0.02
+"""How long measurements wait for others to share a container; alarms and events never wait."""
 CONTAINER_BYTES = 64 * 1024
 """Aim for containers: small enough that an alarm on another connection does not wait long behind one."""
 
@@ -164,6 +166,8 @@ class Pump:
                 await self._woken.wait()
         except TimeoutError:
             return
+        if self._up in (Up.VITALS, Up.WAVES):
+            await asyncio.sleep(GATHER_S)
 
 
 def receipt_of(message: uplink_pb2.Receipt, hub_ns: int) -> Receipt:
