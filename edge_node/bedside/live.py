@@ -31,6 +31,11 @@ class Page:
         own = self.own_beds()
         return own is None or bed_key in own
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while something is to be sent."""
+        return not self._waiting.empty()
+
     def push(self, text: str) -> None:
         """Queue a message; a page that does not keep up gets a fresh snapshot instead of a longer queue."""
         try:

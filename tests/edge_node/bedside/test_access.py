@@ -1,0 +1,157 @@
+"""Who gets in: sign-in with the hub gone, CSRF, origin, replay after sign-out, rights of each role."""
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from edge_node.bedside.accounts import FREE_FAILURES, SESSION_S
+
+from .conftest import NS, PASSWORD, SITE, House, account, sign_in
+
+pytestmark = pytest.mark.anyio
+OBSERVE = f"/api/v1/beds/{SITE}:B01/observations"
+
+
+async def test_a_person_of_the_site_signs_in_and_out(client: httpx.AsyncClient) -> None:
+    await sign_in(client)
+    me = (await client.get("/api/v1/session")).json()
+    assert (me["username"], me["role"], me["name"], me["sites"]) == (
+        "clinic",
+        "clinic",
+        {"zh": "clinic中", "en": "clinic"},
+        [SITE],
+    )
+    cookie = client.cookies["yz_session"]
+    assert (await client.delete("/api/v1/session")).status_code == 204
+    client.cookies.set("yz_session", cookie)
+    replayed = await client.get("/api/v1/session")
+    assert (replayed.status_code, replayed.json()["code"]) == (401, "not-signed-in")
+
+
+async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/v1/session", json={"username": "clinic", "password": PASSWORD})
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+
+
+@pytest.mark.parametrize("username", ["nobody", "elsewhere", "operator"])
+async def test_who_has_no_business_here_is_refused_like_a_wrong_password(
+    client: httpx.AsyncClient, username: str
+) -> None:
+    wrong = await client.post("/api/v1/session", json={"username": "clinic", "password": "wrong"})
+    refused = await client.post("/api/v1/session", json={"username": username, "password": PASSWORD})
+    assert refused.status_code == 401
+    assert refused.json() == wrong.json()
+
+
+async def test_wrong_tries_wait_longer_and_longer(client: httpx.AsyncClient, house: House) -> None:
+    async def attempt(password: str) -> httpx.Response:
+        return await client.post("/api/v1/session", json={"username": "clinic", "password": password})
+
+    for _ in range(FREE_FAILURES - 1):
+        assert (await attempt("wrong")).status_code == 401
+    assert (await attempt("wrong")).status_code == 429
+    waiting = await attempt(PASSWORD)
+    assert (waiting.status_code, waiting.headers["retry-after"]) == (429, "1")
+    house.now_ns += 1 * NS
+    assert (await attempt("wrong")).headers["retry-after"] == "2"
+    house.now_ns += 2 * NS
+    assert (await attempt(PASSWORD)).status_code == 200
+
+
+async def test_a_session_ends_after_its_time_and_with_its_account(client: httpx.AsyncClient, house: House) -> None:
+    await sign_in(client)
+    disabled = account("clinic", "clinic")
+    disabled.event_id = "again"
+    disabled.account_set.disabled = True
+    house.log.order(disabled)
+    assert (await client.get("/api/v1/session")).status_code == 401
+    await sign_in(client, "physician")
+    house.now_ns += SESSION_S * NS
+    assert (await client.get("/api/v1/session")).status_code == 401
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong"])
+async def test_a_change_needs_the_token_of_its_session(client: httpx.AsyncClient, token: str | None) -> None:
+    await sign_in(client)
+    del client.headers["X-CSRF-Token"]
+    headers = {} if token is None else {"X-CSRF-Token": token}
+    answer = await client.post(OBSERVE, json={"acvpu": "A"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "refused-csrf")
+
+
+async def test_a_page_of_another_site_is_refused_even_with_cookie_and_token(client: httpx.AsyncClient) -> None:
+    await sign_in(client)
+    for origin, status in (("http://evil.example", 403), ("null", 403), ("http://station", 201)):
+        answer = await client.post(OBSERVE, json={"acvpu": "A"}, headers={"Origin": origin})
+        assert answer.status_code == status
+    body = {"username": "clinic", "password": PASSWORD}
+    assert (
+        await client.post("/api/v1/session", json=body, headers={"Origin": "http://evil.example"})
+    ).status_code == 403
+
+
+OPEN = {("GET", "/api/v1/station"), ("POST", "/api/v1/session"), ("GET", "/healthz"), ("GET", "/readyz")}
+OPEN |= {("GET", "/metrics"), ("GET", "/{path:path}")}
+CAREGIVER = {("GET", "/api/v1/session"), ("DELETE", "/api/v1/session"), ("GET", "/api/v1/beds/{key}/trends")}
+
+
+def routes(house: House) -> list[tuple[str, str]]:
+    """Every route of the application, also of the routers inside it."""
+    found = []
+    for path, item in house.app.openapi()["paths"].items():
+        found += [(method.upper(), path) for method in item]
+    found += [
+        (method, route.path)
+        for route in house.app.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+        if (method, route.path) not in found
+    ]
+    return found
+
+
+async def test_nothing_but_the_named_routes_is_open_to_a_stranger(client: httpx.AsyncClient, house: House) -> None:
+    all_routes = routes(house)
+    assert ("POST", "/api/v1/referrals") in all_routes
+    for method, path in all_routes:
+        if (method, path) in OPEN:
+            continue
+        answer = await client.request(method, path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r"), json={})
+        assert answer.status_code == 401, (method, path, answer.text)
+
+
+async def test_a_caregiver_may_use_nothing_but_what_is_named(client: httpx.AsyncClient, house: House) -> None:
+    await sign_in(client, "daughter")
+    for method, path in routes(house):
+        if (method, path) in OPEN | CAREGIVER:
+            continue
+        answer = await client.request(method, path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r"), json={})
+        assert answer.status_code == 403, (method, path, answer.text)
+
+
+async def test_a_caregiver_finds_no_bed_but_their_own_persons(client: httpx.AsyncClient) -> None:
+    await sign_in(client, "daughter")
+    assert (await client.get(f"/api/v1/beds/{SITE}:B01/trends")).status_code == 200
+    for key in (f"{SITE}:B02", "other-site:B01", f"{SITE}:B99", "B01"):
+        assert (await client.get(f"/api/v1/beds/{key}/trends")).status_code == 404
+
+
+async def test_the_station_tells_strangers_no_names(client: httpx.AsyncClient) -> None:
+    text = (await client.get("/api/v1/station")).text
+    assert "谷" not in text
+    assert '"link":"live"' in text
+    assert "028-0000-1111" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "status"),
+    [("127.0.0.1", "", 200), ("10.0.0.9", "", 403), ("10.0.0.9", "wrong", 403), ("10.0.0.9", "scrape-me", 200)],
+)
+async def test_figures_are_for_loopback_or_a_token(house: House, address: str, token: str, status: int) -> None:
+    transport = httpx.ASGITransport(app=house.app, client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://station") as found:
+        answer = await found.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == status
+    assert ('edge_hl7_answers_total{kind="AA"} 6.0' in answer.text) == (status == 200)
