@@ -65,18 +65,22 @@ class Hl7Monitor:
 
     async def run(self, deliver: Deliver) -> None:
         """Serve the port; raises OSError where it cannot be opened."""
-        async with asyncio.TaskGroup() as connections:
 
-            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                connections.create_task(self._connection(reader, writer, deliver))
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.create_task(self._connection(reader, writer, deliver))
 
-            server = await asyncio.start_server(accept, self._config.host, self._config.port, limit=_CHUNK_BYTES)
+        loop = asyncio.get_running_loop()
+        host, port = self._config.host, self._config.port
+        server = await asyncio.start_server(accept, host, port, limit=_CHUNK_BYTES, start_serving=False)
+        async with server, asyncio.TaskGroup() as connections:
             try:
+                await server.start_serving()
                 self.listening.set()
-                _log.info("hl7 port open", host=self._config.host, port=self._config.port)
-                if not _is_loopback(self._config.host):
+                _log.info("hl7 port open", host=host, port=port)
+                if not _is_loopback(host):
                     _log.warning("hl7 port is plain TCP: for a clinic network of its own only")
-                await server.serve_forever()
+                # Not serve_forever: from Python 3.12 on its end waits for connections that end after it.
+                await loop.create_future()
             finally:
                 self.listening.clear()
                 server.close()

@@ -16,14 +16,17 @@ _LINE_LIMIT = 1024
 
 async def serve(port: int, patients: Mapping[str, Patient]) -> None:
     """Serve the port until cancelled."""
-    async with asyncio.TaskGroup() as talks:
 
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            talks.create_task(_talk(reader, writer, patients))
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.create_task(_talk(reader, writer, patients))
 
-        server = await asyncio.start_server(accept, LOOPBACK, port, limit=_LINE_LIMIT)
-        async with server:
-            await server.serve_forever()
+    server = await asyncio.start_server(accept, LOOPBACK, port, limit=_LINE_LIMIT, start_serving=False)
+    async with server, asyncio.TaskGroup() as talks:
+        try:
+            await server.start_serving()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            server.close()
 
 
 async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patients: Mapping[str, Patient]) -> None:

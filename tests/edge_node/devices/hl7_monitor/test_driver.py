@@ -6,9 +6,11 @@ import re
 import pytest
 from telemed.errors import Code
 
+from edge_node.config import Hl7Config
 from edge_node.devices.hl7_monitor import mllp
+from edge_node.devices.hl7_monitor.driver import Hl7Monitor, Site
 from edge_node.samples.measurement import Assignment, Quality
-from tests.edge_node.devices.hl7_monitor.conftest import EXAMPLE, EXAMPLE_TEXT, SECOND_NS, StartRig
+from tests.edge_node.devices.hl7_monitor.conftest import DEVICE, EXAMPLE, EXAMPLE_TEXT, SECOND_NS, StartRig
 
 pytestmark = pytest.mark.anyio
 
@@ -235,3 +237,36 @@ async def test_the_first_message_with_a_code_without_a_measure_is_kept_whole(rig
     assert [intake.raw_reason for intake in running.store.intakes] == [Code.MEASURE_UNKNOWN, ""]
     assert running.store.intakes[0].raw == strange
     assert running.monitor.counters.unknown_measures == {150999: 2}
+
+
+async def test_a_port_that_is_taken_is_an_os_error(rig: StartRig) -> None:
+    async with rig() as running:
+        config = Hl7Config(port=running.port)
+        second = Hl7Monitor(config, (DEVICE,), Site(lambda _bed: None))
+        with pytest.raises(OSError, match="in use"):
+            await second.run(running.store.deliver)
+
+
+async def test_cancelling_closes_the_port_and_every_connection(rig: StartRig) -> None:
+    async with rig() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(mllp.wrap(EXAMPLE))
+        await reader.readuntil(b"\x1c\r")
+    assert await reader.read() == b""
+    writer.close()
+    assert not running.monitor.listening.is_set()
+    assert running.monitor.counters.connections_open == 0
+    with pytest.raises(OSError, match="Connect"):
+        await asyncio.open_connection("127.0.0.1", running.port)
+
+
+async def test_a_failure_in_one_connection_leaves_the_others_alone(
+    rig: StartRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig() as running, running.line() as bad, running.line() as good:
+        assert msa(await good.ask(EXAMPLE))[0] == "AA"
+        with monkeypatch.context() as patch:
+            patch.setattr(running.monitor._desk, "take", None)
+            await bad.send(EXAMPLE)
+            assert await bad.reader.read() == b""
+        assert msa(await good.ask(EXAMPLE))[0] == "AA"
