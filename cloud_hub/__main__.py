@@ -2,12 +2,15 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 import uvloop
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from cloud_hub import app
 from cloud_hub.broker_rights import load_users
@@ -24,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _log_to_stderr()
     try:
         config = load(options.config)
+        check(config)
         if options.command == "check-config":
-            check(config)
             print(f"{options.config}: in order")
         else:
             uvloop.run(app.serve(config, options.pids))
@@ -41,15 +44,32 @@ def check(config: HubConfig) -> None:
     """Look at what the configuration names, without starting anything.
 
     Raises:
-        ConfigRefused: a file that it names cannot be used.
+        ConfigRefused: a file or folder that it names cannot be used.
     """
-    load_users(config.broker.secrets_file)
+    broker = config.broker
+    users = load_users(broker.secrets_file)
+    if broker.user not in users.by_name:
+        raise ConfigRefused(f"{broker.secrets_file}: {broker.user}: no secret for the hub itself")
     for name, path in (
         ("web.metrics_token_file", config.web.metrics_token_file),
         ("accounts.seed_file", config.accounts.seed_file),
     ):
-        if path is not None and not path.is_file():
+        if path is not None and not os.access(path, os.R_OK):
             raise ConfigRefused(f"{name}: {path} cannot be read")
+    for name, url in (("store.samples_url", config.store.samples_url), ("store.care_url", config.store.care_url)):
+        _check_store(name, url)
+
+
+def _check_store(name: str, url: str) -> None:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigRefused(f"{name}: is no database URL (sqlite:///FILE or postgresql+psycopg://...)") from error
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise ConfigRefused(f"{name}: {parsed.get_backend_name()} is not supported: sqlite or postgresql+psycopg")
+    folder = Path(parsed.database or "").parent
+    if parsed.get_backend_name() == "sqlite" and not os.access(folder, os.W_OK):
+        raise ConfigRefused(f"{name}: folder {folder} does not exist or cannot be written")
 
 
 def _parser() -> argparse.ArgumentParser:

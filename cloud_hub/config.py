@@ -147,11 +147,12 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
             return f"{prefix}{base / value.removeprefix(prefix)}"
         return value
 
-    seed = config.accounts.seed_file
+    seed, token = config.accounts.seed_file, config.web.metrics_token_file
     return config.model_copy(
         update={
             "store": StoreConfig(samples_url=url(config.store.samples_url), care_url=url(config.store.care_url)),
             "broker": config.broker.model_copy(update={"secrets_file": base / config.broker.secrets_file}),
+            "web": config.web.model_copy(update={"metrics_token_file": base / token if token else None}),
             "accounts": AccountsConfig(seed_file=base / seed if seed else None),
         }
     )

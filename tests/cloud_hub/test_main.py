@@ -1,0 +1,92 @@
+"""The command line: what is wrong with a configuration is said with its place, before anything starts (row 40)."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from cloud_hub.__main__ import main
+
+GOOD = """
+region = "baoshan"
+name_zh = "中心"
+name_en = "Hub"
+[store]
+samples_url = "sqlite:///samples.db"
+care_url = "sqlite:///care.db"
+[broker]
+secrets_file = "secrets.json"
+[web]
+port = 18080
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "secrets.json").write_text(json.dumps({"hub": {"secret": "s"}}))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """The command line sends logs to this test's own stderr, which is gone afterwards."""
+    yield
+    structlog.reset_defaults()
+
+
+def _run(folder: Path, text: str, command: str = "check-config") -> int:
+    (folder / "hub.toml").write_text(text)
+    try:
+        main([command, "--config", str(folder / "hub.toml")])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_a_good_configuration_is_in_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(folder, GOOD) == 0
+    assert "in order" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ("port = 18080", "prot = 18080", ":11: web.prot"),
+        ("port = 18080", "port = 99999", ":11: web.port"),
+        ("port = 18080", 'session_idle_minutes = "15 s"', ":11: web.session_idle_minutes"),
+        ('region = "baoshan"', 'region = "宝山"', ":2: region"),
+        ("[web]", "[web", "not valid TOML"),
+        ('"secrets.json"', '"none.json"', "none.json: cannot be read"),
+        ("sqlite:///care.db", "sqlite:///none/care.db", "store.care_url: folder"),
+        ("sqlite:///care.db", "oracle://x", "store.care_url: oracle is not supported"),
+        ("sqlite:///care.db", "care.db", "store.care_url: is no database URL"),
+        ("port = 18080", 'metrics_token_file = "none"', "web.metrics_token_file"),
+        ("port = 18080", "totp_required = false", "allowed in a demo only"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place_and_exit_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], wrong: str, right: str, said: str
+) -> None:
+    assert _run(folder, GOOD.replace(wrong, right)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_hub_without_its_own_secret_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "secrets.json").write_text(json.dumps({"edge": {"secret": "s", "region": "r", "site": "s"}}))
+
+    assert _run(folder, GOOD) == 2
+    assert "no secret for the hub itself" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_said_and_nothing_starts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert _run(folder, GOOD.replace("18080", str(port)), "serve") == 2
+
+    assert f"web.port: 127.0.0.1:{port} cannot be used" in capsys.readouterr().err
+    assert not (folder / "care.db").exists()
