@@ -6,6 +6,7 @@ python -m cloud_hub.broker mosquitto --secrets FILE --out FOLDER [--host H] [--p
 import argparse
 import asyncio
 import contextlib
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -16,11 +17,12 @@ import structlog
 from cloud_hub.broker_mosquitto import write_settings
 from cloud_hub.broker_rights import load_users
 from cloud_hub.config import BrokerConfig
+from cloud_hub.errors import ConfigRefused
 
 LONGEST_WAIT_S = 1.0
 STEADY_AFTER_S = 10.0
-READY_WITHIN_S = 15.0
 STOP_WITHIN_S = 4.0
+PORT_WITHIN_S = 5.0
 
 log = structlog.get_logger()
 
@@ -51,9 +53,10 @@ class EmbeddedBroker:
         """Keep the broker running until cancelled; the process is ended before this returns.
 
         Raises:
-            ConfigRefused: the secrets file cannot be used.
+            ConfigRefused: the secrets file cannot be used, or somebody else has the port.
         """
         load_users(self._config.secrets_file)
+        await _port_free(self._config.host, self._config.port)
         wait_s = 0.1
         while True:
             began = time.monotonic()
@@ -101,6 +104,24 @@ class EmbeddedBroker:
             # A hostile client must not fill the log: powers of two only.
             if (self.notices[what] & (self.notices[what] - 1)) == 0:
                 log.warning("broker-notice", what=what, detail=detail, times=self.notices[what])
+
+
+async def _port_free(host: str, port: int) -> None:
+    """Wait a little for the port: the broker of a hub that was killed needs a moment to notice."""
+    until_s = time.monotonic() + PORT_WITHIN_S
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as error:
+                if time.monotonic() > until_s:
+                    raise ConfigRefused(
+                        f"broker.port: {host}:{port} cannot be used: {error.strerror}; "
+                        "another broker runs there, or set kind = external"
+                    ) from error
+        await asyncio.sleep(0.1)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -15,7 +15,7 @@ from telemed.v1 import sample_pb2, uplink_pb2
 
 from cloud_hub.broker_rights import read_secrets
 from cloud_hub.config import HubConfig
-from cloud_hub.errors import ConfigRefused
+from cloud_hub.errors import ConfigRefused, StoreFailure
 from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch, Batcher, part_of
 from cloud_hub.ingest.clones import CloneWatch
@@ -154,13 +154,20 @@ class Ingest:
     async def _answer_hellos(self) -> None:
         while True:
             address, hello = await self._hellos.get()
-            names = [(state.stream, state.epoch) for state in hello.streams[:HELLO_STREAMS_LIMIT]]
-            marks = await self._marks_of(address, names)
-            for state in hello.streams[:HELLO_STREAMS_LIMIT]:
-                if marks[state.stream, state.epoch].contig < state.acked:
-                    self.metrics.lost_history.inc()
-                    log.error("hub-lost-history", node=address.node, stream=state.stream, edge_acked=state.acked)
-            self.downlink.greeted(address, marks, hello.event_cursor)
+            try:
+                await self._answer(address, hello)
+            except StoreFailure as failure:
+                # The edge resends all the same; its next presence asks for events.
+                log.error("hello-unanswered", node=address.node, why=str(failure))
+
+    async def _answer(self, address: NodeAddress, hello: uplink_pb2.Hello) -> None:
+        states = hello.streams[:HELLO_STREAMS_LIMIT]
+        marks = await self._marks_of(address, [(state.stream, state.epoch) for state in states])
+        for state in states:
+            if marks[state.stream, state.epoch].contig < state.acked:
+                self.metrics.lost_history.inc()
+                log.error("hub-lost-history", node=address.node, stream=state.stream, edge_acked=state.acked)
+        self.downlink.greeted(address, marks, hello.event_cursor)
 
     async def _marks_of(self, address: NodeAddress, names: list[tuple[str, int]]) -> dict[tuple[str, int], Watermark]:
         def look(connection: Connection, care: bool) -> dict[tuple[str, int], Watermark]:
@@ -174,8 +181,10 @@ class Ingest:
     async def _prepare_days(self) -> None:
         while True:
             today = time.time_ns() // NS_PER_DAY
-            outside = await self._samples.write(partial(partitions.prepare, today=today))
-            self.metrics.no_day.set(outside)
+            try:
+                self.metrics.no_day.set(await self._samples.write(partial(partitions.prepare, today=today)))
+            except StoreFailure as failure:
+                log.error("days-not-prepared", why=str(failure))
             await asyncio.sleep(3600)
 
     def _samples_committed(self, taken: Taken, batch: Batch) -> None:

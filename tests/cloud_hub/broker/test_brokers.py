@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import struct
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from telemed.topics import Up
 
+from cloud_hub.broker import EmbeddedBroker
+from cloud_hub.errors import ConfigRefused
 from cloud_hub.ingest.mqtt import BrokerLink
 from tests.fakes.brokers import RunningBroker, find_mosquitto, running, running_broker, until
 from tests.fakes.containers import CLINIC, HOME
@@ -200,3 +203,30 @@ async def test_a_killed_broker_is_back_within_two_seconds_with_another_process(a
     await until(lambda: amqtt.embedded.pid not in (before, None))
     await amqtt.listening()
     assert asyncio.get_running_loop().time() - began_s < 3
+
+
+async def test_a_port_that_somebody_else_has_is_refused_with_a_hint(
+    amqtt: RunningBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud_hub.broker.PORT_WITHIN_S", 0.2)
+    with pytest.raises(ConfigRefused, match=r"broker\.port"):
+        await EmbeddedBroker(amqtt.config).run()
+
+
+async def test_the_broker_ends_with_the_hub_that_started_it(tmp_path: Path) -> None:
+    broker = RunningBroker("amqtt", tmp_path)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cloud_hub.broker_process",
+        "--host=127.0.0.1",
+        f"--port={broker.port}",
+        f"--secrets={broker.secrets}",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    await broker.listening()
+    assert program.stdin is not None
+    program.stdin.close()
+    async with asyncio.timeout(6):
+        assert await program.wait() == 0
