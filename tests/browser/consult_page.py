@@ -79,7 +79,9 @@ window.joinLive = async (side, consult, wantVideo) => {
   window.outlet = (signal) => {
     if (window.socket.readyState === 1) window.socket.send(JSON.stringify({ type: "signal", signal }));
   };
-  await window.join(side, consult.state === "active", wantVideo);
+  // It may have been accepted since the page was told.
+  const now = window.consults[consult.consult_id] ?? consult;
+  await window.join(side, now.state === "active", wantVideo);
 };
 window.signalIn = (text) => window.session?.receive(JSON.parse(text));
 window.look = () => ({ ...window.session.state, data: { ...document.getElementById("remote").dataset },

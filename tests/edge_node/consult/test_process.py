@@ -1,6 +1,7 @@
 """The consult process, in one process with a second aiortc as the browser."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCDtlsTransport, RTCPeerConnection, RTCSessionDescription
 
 from edge_node.consult import peer
 from edge_node.consult.pipe import Configure, Forget, Line, Permit, Step, Vitals
@@ -202,6 +203,29 @@ async def test_without_a_camera_the_sound_still_comes_and_the_reason_is_said(
         assert report["reason"]["zh"] == zh
         async with asyncio.timeout(10):
             await browser.heard.wait()
+
+
+@pytest.mark.anyio
+async def test_a_lossy_link_steps_the_picture_down_keeps_the_voice_and_says_why(
+    clip: Path, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, packets = RTCDtlsTransport._send_rtp, itertools.count()
+
+    async def lossy(transport: RTCDtlsTransport, data: bytes) -> None:
+        is_control = 192 <= data[1] <= 223
+        if is_control or next(packets) % 3:
+            await send(transport, data)
+
+    async with child(Configure({"": str(clip)}, str(sound))) as running, far() as browser:
+        await running.put(Permit("c1", "B01"), Step("c1", "offer", await browser.offer()))
+        await browser.answered(json.dumps(await running.next("answer")))
+        await running.next("state", camera="open", rung="720p")
+        monkeypatch.setattr(RTCDtlsTransport, "_send_rtp", lossy)
+        lower = await running.next("state", rung="480p")
+        assert "voice did not" in lower["why"]["en"]
+        heard = browser.frames["audio"]
+        await running.next("state", rung="240p")
+        assert browser.frames["audio"] > heard
 
 
 @pytest.mark.anyio
