@@ -58,6 +58,18 @@ async def test_a_cuff_reading_sent_again_with_every_message_is_one_observation(h
     assert len(rates) == 3
 
 
+async def test_a_repeated_cuff_reading_stands_on_one_page_alone(hub: Any, example_set: Any) -> None:
+    hub.store(1, *(example_set(f"2026-11-20T07:{minute}:00+08:00") for minute in (29, 30, 31)))
+    seen: list[str] = []
+    async with hub.client() as client:
+        url: str | None = f"{PATH}?_count=2"
+        while url:
+            page = await client.get(url)
+            seen += [one["id"] for one in resources(page)]
+            url = next((link["url"] for link in body(page)["link"] if link["relation"] == "next"), None)
+    assert len(seen) == len(set(seen)) == 16
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
