@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from telemed.measures import MEASURES
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
@@ -94,11 +95,20 @@ class Node:
         self.ward.on_alarm += [self.station.alarm_moved, self.sounder.alarm_moved]
         self.ward.on_readings.append(self.station.readings_changed)
         self.ward.on_waves.append(self.station.waves_arrived)
-        for event in list(placement.changes(self.config, self.log.roster, time.time_ns())):
+        for event in list(placement.changes(self.config, self.log.roster, time.time_ns(), self._limits())):
             await self.log.propose(event)
         for row in self.log.ordered("alarm"):
             if time.time_ns() - row.event.at_unix_ns < ALARM_HISTORY_S * NS:
                 self._actions.put_nowait(row)
+
+    def _limits(self) -> list[event_pb2.MeasureLimit]:
+        """Alarm limits of this node's ruleset, by measure; text is empty where there is none on that side."""
+        found = ((measure, *self.ward.limits_of(measure)) for measure in MEASURES)
+        return [
+            event_pb2.MeasureLimit(measure=measure, low=low or "", high=high or "")
+            for measure, low, high in found
+            if low or high
+        ]
 
     async def take(self, intake: Intake) -> Stored:
         """Store what a device brought and judge it; returns after the synced commit."""

@@ -1,6 +1,6 @@
 """What the hub must know of this node's set-up: proposed at start, only where it changed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from telemed.v1 import event_pb2
 
@@ -17,14 +17,18 @@ def manual_device(bed: str) -> str:
     return f"manual-{bed.lower().replace('_', '-')}"
 
 
-def changes(config: EdgeConfig, roster: Roster, now_ns: int) -> Iterator[event_pb2.Event]:
+Limits = Sequence[event_pb2.MeasureLimit]
+"""Alarm limits in force at this node, which the hub shows beside values."""
+
+
+def changes(config: EdgeConfig, roster: Roster, now_ns: int, limits: Limits = ()) -> Iterator[event_pb2.Event]:
     """Yield the events that tell what differs from what the site's log says."""
     for device, placed in _devices(config):
         if roster.devices.get(device) != placed:
             event = _event(config, "device", device, roster, now_ns)
             event.device_placed.CopyFrom(placed)
             yield event
-    described = _described(config)
+    described = _described(config, limits)
     if roster.nodes.get(config.node.node) != described:
         event = _event(config, "node", config.node.node, roster, now_ns)
         event.node_described.CopyFrom(described)
@@ -51,7 +55,7 @@ def _devices(config: EdgeConfig) -> Iterable[tuple[str, event_pb2.DevicePlaced]]
         )
 
 
-def _described(config: EdgeConfig) -> event_pb2.NodeDescribed:
+def _described(config: EdgeConfig, limits: Limits) -> event_pb2.NodeDescribed:
     node = config.node
     return event_pb2.NodeDescribed(
         name_zh=node.name_zh,
@@ -59,6 +63,7 @@ def _described(config: EdgeConfig) -> event_pb2.NodeDescribed:
         phone=node.phone,
         home=node.home,
         beds=[event_pb2.BedLabel(bed=row.bed, label=row.label) for row in config.beds],
+        limits=limits,
     )
 
 

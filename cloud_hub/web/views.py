@@ -69,6 +69,8 @@ def alarm_view(alarm: Alarm, now_ns: int) -> screen.Alarm:
     """An alarm with its conversation; what the edge has not confirmed yet is in it and marked."""
     newest = alarm.newest
     zh, en = alarm_text(newest.condition, newest.measure, newest.value, newest.limit)
+    if newest.text_zh and newest.text_en:
+        zh, en = newest.text_zh, newest.text_en
     pending = None if alarm.accepted is not None else alarm.pending_accept
     accepted_ns = alarm.accepted.at_unix_ns if alarm.accepted else pending.at_ns if pending else None
     return screen.Alarm(

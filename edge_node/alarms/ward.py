@@ -309,7 +309,10 @@ class Ward:
 
     def _moved(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
-            self._unsaved.append(wire.to_wire(alarm.steps[-1]))
+            event = wire.to_wire(alarm.steps[-1])
+            # The hub does not have the ruleset; it must show the same words.
+            event.text_zh, event.text_en = texts.text_of(self.rules, alarm)
+            self._unsaved.append(event)
             for told in self.on_alarm:
                 told(alarm)
 

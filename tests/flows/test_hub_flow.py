@@ -95,6 +95,7 @@ def test_a_value_at_the_monitors_socket_is_on_the_physicians_screen(region: Regi
     message = screen.until("readings", lambda one: one["bed_key"] == BED and readings(one).get("hr") == "117", 5)
 
     assert readings(message)["spo2"] == "93"
+    assert next(one for one in message["readings"] if one["measure"] == "spo2")["limit_low"] == "92"
     assert (message["news2"]["total"], message["news2"]["complete"]) == (8, False)
     assert [site["link"] for site in screen.snapshot["sites"]] == ["live"]
 
@@ -117,6 +118,7 @@ def test_an_alarm_taken_at_the_hub_is_confirmed_by_the_edge(region: Region, phys
         10,
     )
 
+    assert raised["text"]["zh"].startswith("NEWS2")
     assert answer.status_code == 200
     assert answer.json()["accepted_by"]["zh"] == "杜仲 医师"
     assert again.status_code == 409

@@ -107,6 +107,8 @@ class AlarmEvent(_message.Message):
     CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
     USEFUL_FIELD_NUMBER: _builtins.int
     LATE_FIELD_NUMBER: _builtins.int
+    TEXT_ZH_FIELD_NUMBER: _builtins.int
+    TEXT_EN_FIELD_NUMBER: _builtins.int
     alarm_id: _builtins.str
     """UUIDv7 made at PHASE_START."""
     alarm_seq: _builtins.int
@@ -141,6 +143,9 @@ class AlarmEvent(_message.Message):
     """For PHASE_RESOLVED: was the alarm useful?  "yes", "no" or empty."""
     late: _builtins.bool
     """The measurement behind it came too late for a sound."""
+    text_zh: _builtins.str
+    """The alarm's words as the bedside shows them, from its ruleset; empty where its author has none."""
+    text_en: _builtins.str
     @_builtins.property
     def actor(self) -> _event_pb2.Actor:
         """Who did it, for the phases that a person causes."""
@@ -172,10 +177,12 @@ class AlarmEvent(_message.Message):
         cause_event_id: _builtins.str = ...,
         useful: _builtins.str = ...,
         late: _builtins.bool = ...,
+        text_zh: _builtins.str = ...,
+        text_en: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "alarm_id", b"alarm_id", "alarm_seq", b"alarm_seq", "at_unix_ns", b"at_unix_ns", "bed", b"bed", "cause_event_id", b"cause_event_id", "condition", b"condition", "device", b"device", "latching", b"latching", "late", b"late", "limit", b"limit", "measure", b"measure", "note", b"note", "onset_unix_ns", b"onset_unix_ns", "person_id", b"person_id", "phase", b"phase", "priority", b"priority", "ruleset_id", b"ruleset_id", "ruleset_version", b"ruleset_version", "technical", b"technical", "unit", b"unit", "until_unix_ns", b"until_unix_ns", "useful", b"useful", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "alarm_id", b"alarm_id", "alarm_seq", b"alarm_seq", "at_unix_ns", b"at_unix_ns", "bed", b"bed", "cause_event_id", b"cause_event_id", "condition", b"condition", "device", b"device", "latching", b"latching", "late", b"late", "limit", b"limit", "measure", b"measure", "note", b"note", "onset_unix_ns", b"onset_unix_ns", "person_id", b"person_id", "phase", b"phase", "priority", b"priority", "ruleset_id", b"ruleset_id", "ruleset_version", b"ruleset_version", "technical", b"technical", "text_en", b"text_en", "text_zh", b"text_zh", "unit", b"unit", "until_unix_ns", b"until_unix_ns", "useful", b"useful", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
