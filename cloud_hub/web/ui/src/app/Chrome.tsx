@@ -57,7 +57,7 @@ export function Who() {
   if (session.state !== "in") return null;
   return (
     <span className="row dense">
-      <span className="t2">{both(session.me.name)}</span>
+      <span className="t2 hide-phone">{both(session.me.name)}</span>
       <button type="button" className="btn quiet" data-testid="sign-out" onClick={() => void signOut()} title={t("signOut")}>
         <Icon name="out" />
         <span className="sr">{t("signOut")}</span>

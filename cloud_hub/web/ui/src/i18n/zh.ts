@@ -329,7 +329,7 @@ export const zh = {
   "band.online": "中心在线",
   "band.offline": "中心失联 {{d}}",
   "band.offlineShort": "中心失联，本站照常工作",
-  "band.works": "本站照常工作 · 最后同步 {{time}}",
+  "band.works": "本站照常工作",
   "band.room": "还能存 {{n}} 小时",
   "band.roomUnknown": "缓存照常",
   "band.thins": "满前先瘦身波形；报警、转诊、同意书永不丢",

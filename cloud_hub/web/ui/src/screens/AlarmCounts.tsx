@@ -13,7 +13,7 @@ export function AlarmCounts({ counts, withWords = false }: { counts: Record<Alar
       {PRIORITIES.filter((priority) => counts[priority] > 0).map((priority) => (
         <span key={priority} className={`alarm ${priority}`}>
           <Shape priority={priority} />
-          <span className={withWords ? "" : "sr"}>{t(`alarm.${priority}`)}</span> {counts[priority]}
+          <span className={withWords ? "word" : "sr"}>{t(`alarm.${priority}`)}</span> {counts[priority]}
         </span>
       ))}
     </a>

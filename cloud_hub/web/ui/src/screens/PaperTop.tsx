@@ -30,7 +30,7 @@ export function PaperTop({ page }: { page: string }) {
   return (
     <header className="top">
       <span className="brand">
-        <Mark /> {t("brand")}
+        <Mark /> <span className="hide-phone">{t("brand")}</span>
       </span>
       <nav aria-label={t("nav.label")}>
         {pages.map(([name, key]) => (

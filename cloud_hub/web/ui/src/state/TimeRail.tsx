@@ -1,5 +1,4 @@
 /** The time rail: elapsed bar, dashed mark = escalates, solid mark = limit, rings = stamps. */
-import { useLayoutEffect, useRef } from "react";
 import { useWords } from "../i18n";
 import { digits, exact } from "../live/clock";
 
@@ -21,30 +20,20 @@ function share(atMs: number, fromMs: number, limitMs: number): number {
   return Math.min(1, Math.max(0, (atMs - fromMs) / Math.max(1, limitMs - fromMs)));
 }
 
-function Placed({ className, at, title }: { className: string; at: number; title?: string }) {
-  const element = useRef<HTMLSpanElement>(null);
-  useLayoutEffect(() => {
-    if (element.current) element.current.style.left = `${(at * 100).toFixed(2)}%`;
-  }, [at]);
-  return <span ref={element} className={className} title={title} />;
-}
+const percent = (part: number): string => `${(part * 100).toFixed(2)}%`;
 
 export function TimeRail({ fromMs, limitMs, nowMs, escalatesMs, stamps = [], paused = false }: Props) {
-  const done = useRef<HTMLSpanElement>(null);
   const part = share(nowMs, fromMs, limitMs);
-  useLayoutEffect(() => {
-    if (done.current) done.current.style.transform = `scaleX(${part.toFixed(4)})`;
-  }, [part]);
   const escalated = escalatesMs != null && nowMs >= escalatesMs;
   return (
     <div className={`rail ${escalated ? "escalated" : ""} ${paused ? "paused" : ""}`} aria-hidden="true">
-      <span ref={done} className="done" />
-      {escalatesMs != null && <Placed className="mark" at={share(escalatesMs, fromMs, limitMs)} />}
+      <span className="done" style={{ width: percent(part) }} />
+      {escalatesMs != null && <span className="mark" style={{ left: percent(share(escalatesMs, fromMs, limitMs)) }} />}
       {stamps.map((stamp) => (
-        <Placed
+        <span
           key={`${stamp.atMs}${stamp.label}`}
           className="stamp"
-          at={share(stamp.atMs, fromMs, limitMs)}
+          style={{ left: percent(share(stamp.atMs, fromMs, limitMs)) }}
           title={`${stamp.label} ${exact(stamp.atMs)}`}
         />
       ))}

@@ -97,7 +97,11 @@ function useT0(beds: Bed[], site: Site | undefined) {
     setDraft(null);
     setOpen(false);
   };
-  return { draft, isOpen, open, change, onSent, close: () => setOpen(false), sent, setSent };
+  const show = (id: string, bedKey: string) => {
+    setSent({ id, draft: newDraft(bedKey, "", serverNow()) });
+    setOpen(false);
+  };
+  return { draft, isOpen, open, change, onSent, close: () => setOpen(false), sent, show };
 }
 
 /** The call that rings, and the one this page takes part in. */
@@ -117,9 +121,10 @@ function useCalls(): { ringing: Consult | undefined; joined: Consult | undefined
   return { ringing: open.find((consult) => consult.state === "ringing" && consult !== held), joined: active ?? held };
 }
 
-function Side({ beds, site, online }: { beds: Bed[]; site: Site | undefined; online: boolean }) {
+type T0 = ReturnType<typeof useT0>;
+
+function Side({ beds, site, online, t0 }: { beds: Bed[]; site: Site | undefined; online: boolean; t0: T0 }) {
   const { t } = useWords();
-  const t0 = useT0(beds, site);
   const referrals = useLive((state) => state.referrals);
   const shown = t0.sent ? referrals[t0.sent.id] : undefined;
   useKeys({ F9: t0.open });
@@ -147,12 +152,14 @@ function Side({ beds, site, online }: { beds: Bed[]; site: Site | undefined; onl
         <OfflineWords draft={t0.sent.draft} bed={beds.find((bed) => bed.key === t0.sent?.draft.bedKey)} site={site} />
       )}
       {shown && <Progress referral={shown} />}
-      <Replies
-        referrals={Object.values(referrals).sort((left, right) => right.authored_at_ms - left.authored_at_ms)}
-        onPick={(id) => t0.setSent({ id, draft: newDraft(referrals[id]?.bed_key ?? "", "", serverNow()) })}
-      />
     </>
   );
+}
+
+function RepliesOf({ t0 }: { t0: T0 }) {
+  const referrals = useLive((state) => state.referrals);
+  const newestFirst = Object.values(referrals).sort((left, right) => right.authored_at_ms - left.authored_at_ms);
+  return <Replies referrals={newestFirst} onPick={(id) => t0.show(id, referrals[id]?.bed_key ?? "")} />;
 }
 
 export function Bedside() {
@@ -161,6 +168,7 @@ export function Bedside() {
   const site = useLive((state) => Object.values(state.sites)[0]);
   const beds = useMemo(() => order.map((key) => all[key]).filter((bed) => bed !== undefined), [order, all]);
   const online = isHubThere(site);
+  const t0 = useT0(beds, site);
   const alarms = useOpenAlarms();
   const first = alarms.find((alarm) => alarm.accepted_by === null);
   const action = useAlarmAction(first);
@@ -176,11 +184,14 @@ export function Bedside() {
       <main className="bedside">
         <div className="bedside-left">
           <Beds beds={beds} />
-          <AlarmList />
+          <div className="cards">
+            <AlarmList />
+            <RepliesOf t0={t0} />
+          </div>
         </div>
         <aside className="bedside-right">
           {joined && session && <CallPanel consult={joined} session={session} site={site} />}
-          <Side beds={beds} site={site} online={online} />
+          <Side beds={beds} site={site} online={online} t0={t0} />
         </aside>
       </main>
     </Page>

@@ -3,7 +3,7 @@ import { Clock, Demo, LanguageSwitch, SoundState, Who } from "../../app/Chrome";
 import { useNow } from "../../app/live";
 import type { Site } from "../../contract";
 import { useWords } from "../../i18n";
-import { digits, timeOfDay } from "../../live/clock";
+import { digits } from "../../live/clock";
 import { Icon } from "../../state/Icon";
 import { LinkGlyph, SyncState, waitingTotal } from "../../state/LinkState";
 
@@ -59,11 +59,7 @@ export function LinkBand({ site }: { site: Site | undefined }) {
           <LinkGlyph link={site?.link ?? "never"} />
           {online || !site ? t(online ? "band.online" : "link.never") : t("band.offline", { d: digits(now - site.link_since_ms) })}
         </span>
-        {site && !online && (
-          <span className="small t2">
-            {t("band.works", { time: site.caught_up_to_ms === null ? "–" : timeOfDay(site.caught_up_to_ms) })}
-          </span>
-        )}
+        {site && !online && <span className="small t2">{t("band.works")}</span>}
         {site && <SyncState site={site} />}
       </div>
       {site && <Room site={site} />}

@@ -176,7 +176,7 @@ export function T0Fields(props: Props & { confirmed: boolean; onConfirm: () => v
         <span className="legend">{t("t0.question")}</span>
         <textarea
           className="input"
-          rows={2}
+          rows={1}
           maxLength={2000}
           value={draft.question}
           onChange={(event) => change({ question: event.target.value })}

@@ -51,11 +51,15 @@ export function Dock({ alarms }: { alarms: Alarm[] }) {
     <footer className="dock" aria-live="assertive" aria-label={t("alarms.open")}>
       {groups.map(({ alarm, more }, index) => (
         <div key={alarm.alarm_id} className="dk">
-          <div className="banner">
-            <AlarmCell alarm={alarm} prefix={place(alarm)} />
-            <AlarmAge alarm={alarm} />
-            {more > 0 && <span className="t3 dense">{t("alarm.more", { n: more })}</span>}
-            <span className="sp" />
+          <div className="words">
+            <div className="banner">
+              <AlarmCell alarm={alarm} prefix={place(alarm)} />
+              <AlarmAge alarm={alarm} />
+              {more > 0 && <span className="t3 dense">{t("alarm.more", { n: more })}</span>}
+            </div>
+            <Conversation alarm={alarm} />
+          </div>
+          <div className="row">
             <AlarmButtons alarm={alarm} withKeys={index === 0} />
             {alarm.bed_key && (
               <button type="button" className="btn" onClick={() => go("patient", alarm.bed_key)}>
@@ -63,7 +67,6 @@ export function Dock({ alarms }: { alarms: Alarm[] }) {
               </button>
             )}
           </div>
-          <Conversation alarm={alarm} />
         </div>
       ))}
     </footer>

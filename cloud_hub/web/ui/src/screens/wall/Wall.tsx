@@ -61,7 +61,7 @@ function Top({ pages, page, onPage }: { pages: number; page: number; onPage: (pa
   return (
     <header className="top">
       <span className="brand">
-        <Mark /> {t("brand")}
+        <Mark /> <span className="hide-phone">{t("brand")}</span>
       </span>
       <nav aria-label={t("nav.label")}>
         <a href={address("wall")} aria-current="page">
