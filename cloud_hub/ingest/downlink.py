@@ -108,10 +108,12 @@ class Downlink:
         node, now_s = self._nodes[address], time.monotonic()
         node.boottime_ns, node.boottime_at_ns = presence.boottime_ns, time.monotonic_ns()
         stands_still = presence.event_cursor < node.sent and now_s - node.sent_s > PAGE_AGAIN_S
+        # The hub started again while the node stayed connected to the broker: it will say no hello.
+        is_new = node.cursor is None
         if node.cursor is None or stands_still or presence.event_cursor < node.cursor:
             node.sent = presence.event_cursor
         node.cursor = presence.event_cursor
-        if node.sent < self._heads.get(address.site, 0) or stands_still:
+        if is_new or stands_still or node.sent < self._heads.get(address.site, 0):
             node.wants_page = True
             self._pages_wanted.set()
         self._send_presence(address, node, now_s)

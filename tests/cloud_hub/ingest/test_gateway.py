@@ -170,3 +170,9 @@ async def test_killing_the_broker_under_traffic_loses_nothing_and_doubles_nothin
     assert sorted(hub.screen.values) == sorted(f"edge-clinic/mon-b01/{seq}" for seq in range(1, sent + 1))
     assert hub.count(hub.care, care_record) == sent
     assert sorted(hub.intake.alarms) == sorted(f"0190-alarm/{seq}" for seq in range(1, sent + 1))
+
+
+async def test_a_node_that_the_hub_meets_by_its_presence_gets_the_events_it_lacks(hub: Hub) -> None:
+    hub.log.append("made before the hub started again")
+    hub.edge.raw(Up.PRESENCE, uplink_pb2.Presence(boottime_ns=1, event_cursor=0).SerializeToString())
+    await hub.edge.until(lambda: any(page.events for page in hub.edge.pages))
