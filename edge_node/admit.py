@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 from telemed.v1 import event_pb2
 
 from edge_node.buffer.store import Buffer
@@ -44,6 +44,14 @@ class PersonRow(Section):
     episode_class: Literal["CHRONIC", "HOMEWARD", "ACUTE", "VISITOR"] = Field(
         default="CHRONIC", description="Why the person is here."
     )
+    since: AwareDatetime | None = Field(
+        default=None,
+        description="Since when the person lies there: what was measured before is not theirs.",
+    )
+
+    def from_ns(self, now_ns: int) -> int:
+        """Return the beginning of the stay in ns since the epoch; never in the future."""
+        return now_ns if self.since is None else min(now_ns, int(self.since.timestamp()) * 1_000_000_000)
 
 
 class AdmissionFile(Section):
@@ -87,7 +95,9 @@ def admissions(asked: AdmissionFile, roster: Roster, config: EdgeConfig, now_ns:
         if roster.beds.get(row.bed) != person_id:
             event = _event(config, "bed", row.bed, roster, now_ns)
             event.bed_assigned.CopyFrom(
-                event_pb2.BedAssigned(person_id=person_id, from_unix_ns=now_ns, episode_class=row.episode_class)
+                event_pb2.BedAssigned(
+                    person_id=person_id, from_unix_ns=row.from_ns(now_ns), episode_class=row.episode_class
+                )
             )
             roster.take(event)
             yield event

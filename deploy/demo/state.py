@@ -245,5 +245,6 @@ def admissions_file(site: Site) -> str:
             f"caregiver = {quoted(person.caregiver)}",
             f"caregiver_calls = {quoted(person.calls)}",
             f'episode_class = "{"HOMEWARD" if site.home else "CHRONIC"}"',
+            "since = 2026-01-05T08:00:00+08:00",
         ]
     return "\n".join(lines) + "\n"

@@ -90,3 +90,21 @@ def test_the_hub_is_told_of_devices_manual_entries_and_the_site_only_when_they_c
     moved = CONFIG.model_copy(update={"devices": [CONFIG.devices[0].model_copy(update={"bed": "B02"})]})
     assert [event.aggregate_id for event in placement.changes(moved, roster, NOW_NS)] == ["m1"]
     assert next(placement.changes(moved, roster, NOW_NS)).base_version == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "from_ns"),
+    [
+        ("", NOW_NS),
+        ("since = 2026-11-19T08:00:00+08:00", 1_795_046_400 * 10**9),
+        ("since = 2099-01-01T00:00:00Z", NOW_NS),
+    ],
+)
+def test_a_stay_begins_when_the_file_says_and_never_in_the_future(tmp_path: Path, since: str, from_ns: int) -> None:
+    events = list(admit.admissions(asked(tmp_path, PEOPLE + since), Roster(), CONFIG, NOW_NS))
+    assert events[1].bed_assigned.from_unix_ns == from_ns
+
+
+def test_a_time_without_zone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigRefused, match="since"):
+        asked(tmp_path, PEOPLE + "since = 2026-11-19T08:00:00")
