@@ -1,6 +1,8 @@
 """From a monitor's socket to the physician's screen and back, with real processes."""
 
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -202,6 +204,51 @@ def test_a_silent_site_is_an_alarm_at_the_hub(region: Region, physician: Any) ->
 
     assert (raised["technical"], raised["priority"], raised["text"]["zh"]) == (True, "medium", "本站失联")
     assert ended["alarm_id"] == raised["alarm_id"]
+
+
+def test_a_killed_broker_comes_back_and_its_new_process_id_is_told(region: Region, physician: Any) -> None:
+    _client, screen = physician
+    before = region.broker_pid()
+    os.kill(before, signal.SIGKILL)
+    until(lambda: region.broker_pid() != before, 10, "a new process id in the file")
+    region.until_ready(region.hub_url, 15)
+    send(region, hr="99")
+
+    screen.until("readings", lambda one: one["bed_key"] == BED and readings(one).get("hr") == "99", 20)
+
+
+def test_a_restarted_hub_shows_the_last_values_and_alarms_at_once(region: Region) -> None:
+    send(region, hr="98")
+    client = region.signed_in(region.hub_url, "physician")
+    screen = Screen(region.hub_url, client.cookies["yz_session"])
+    if not any(readings(bed).get("hr") == "98" for bed in screen.snapshot["beds"]):
+        screen.until("readings", lambda one: readings(one).get("hr") == "98")
+    region.kill("hub")
+    region.start_hub()
+    again = Screen(region.hub_url, client.cookies["yz_session"])
+    bed = next(one for one in again.snapshot["beds"] if one["key"] == BED)
+
+    assert readings(bed)["hr"] == "98"
+    assert bed["patient"]["name"] == "谷雨B02"
+    assert [one["referral_id"] for one in again.snapshot["referrals"]]
+    assert any(one["condition"].startswith("news2") for one in again.snapshot["alarms"])
+    again.socket.close()
+    client.close()
+
+
+def test_a_hub_that_is_asked_to_stop_ends_in_bounded_time_with_pages_open(region: Region) -> None:
+    client = region.signed_in(region.hub_url, "physician")
+    screen = Screen(region.hub_url, client.cookies["yz_session"])
+    broker, hub = region.broker_pid(), region.processes["hub"].popen
+    hub.terminate()
+
+    assert hub.wait(12) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(broker, 0)
+    screen.socket.close()
+    client.close()
+    region.processes.pop("hub")
+    region.start_hub()
 
 
 def _is_news2(message: Any) -> bool:
