@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
 from telemed.topics import NodeAddress
 from telemed.v1 import event_pb2
 
-from cloud_hub import server
+from cloud_hub import face, server
 from cloud_hub.access.seed import seed_accounts
 from cloud_hub.access.sign_in import Access, Lifetimes
 from cloud_hub.broker import EmbeddedBroker
@@ -26,7 +26,6 @@ from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.store import events
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
-from cloud_hub.web import face
 from cloud_hub.web.live import Live, Stores
 from cloud_hub.web.parts import Parts
 
@@ -76,6 +75,8 @@ class Hub:
         )
         self.consults = self._make_consults()
         self.live.on_signal = self.consults.from_edge
+        pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
+        pages.set_function(lambda: len(self.live.feeds))
         self.broker = EmbeddedBroker(config.broker, self._note_broker) if config.broker.kind == "embedded" else None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -148,7 +149,8 @@ class Hub:
             live=self.live,
             alarms=Alarms(care, region, self.tell, time.time_ns),
             referrals=Referrals(care, region, self.tell, time.time_ns),
-            consults=self.consults,
+            calls=self.consults,
+            signals=self.consults,
             is_ready=lambda: [] if self.ingest.is_connected else ["broker"],
         )
 

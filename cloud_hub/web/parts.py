@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from cloud_hub.config import HubConfig
-from cloud_hub.consult.signalling import Consults
 from cloud_hub.desk.alarms import Alarms
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.web.live import Live, Stores
+from cloud_hub.web.ports import Calls, Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Parts:
     live: Live
     alarms: Alarms
     referrals: Referrals
-    consults: Consults
+    calls: Calls
+    signals: Signals
     is_ready: Callable[[], list[str]]
     """Names of what is not ready (broker); empty when everything is."""
 

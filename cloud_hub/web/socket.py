@@ -43,7 +43,7 @@ async def live(socket: WebSocket, principal: Annotated[Principal, Depends(requir
         pass
     finally:
         parts.live.leave(feed)
-        parts.consults.page_gone(feed.client)
+        parts.signals.page_gone(feed.client)
         with contextlib.suppress(RuntimeError):
             await socket.close()
 
@@ -106,23 +106,24 @@ async def _saw(parts: Parts, feed: Feed, alarm_ids: list[str]) -> None:
 
 def _signal(parts: Parts, feed: Feed, signal: screen.SignalView) -> None:
     try:
-        parts.consults.from_page(feed.principal, feed.client, signal)
+        parts.signals.from_page(feed.principal, feed.client, signal)
     except CareError as error:
-        feed.put(parts.consults.refused(signal, error).model_dump_json())
+        feed.put(parts.signals.refused(signal, error).model_dump_json())
 
 
 def snapshot(parts: Parts, principal: Principal) -> str:
     """Return everything that this principal may see now, as JSON."""
     live, now_ns = parts.live, parts.live.now_ns()
     picture = live.picture
+    sites = picture.sites_for(principal)
     return screen.Snapshot(
         face="hub",
         server_time_ms=now_ns // 10**6,
         demo=parts.config.demo,
-        me=me(principal),
-        sites=picture.sites_for(principal),
+        me=me(principal).model_copy(update={"sites": [site.site for site in sites]}),
+        sites=sites,
         beds=picture.beds_for(principal, now_ns),
         alarms=picture.alarms_for(principal, now_ns),
         referrals=picture.referrals_for(principal, now_ns),
-        consults=parts.consults.consults(principal),
+        consults=parts.signals.consults(principal),
     ).model_dump_json()

@@ -17,10 +17,10 @@ ConsultId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0
 @router.post("", status_code=201)
 async def start(body: screen.ConsultBody, request: Request, principal: Caller) -> screen.Consult:
     """Call the bedside of this bed; calling again gives the same consult, 409 where somebody else calls it."""
-    return parts_of(request).consults.start(principal, body.bed_key, body.referral_id)
+    return parts_of(request).calls.start(principal, body.bed_key, body.referral_id)
 
 
 @router.post("/{consult_id}/end")
 async def end(consult_id: ConsultId, request: Request, principal: Caller) -> screen.Consult:
     """End a consult for everybody in it."""
-    return parts_of(request).consults.end(principal, consult_id)
+    return parts_of(request).calls.end(principal, consult_id)

@@ -14,6 +14,7 @@ from telemed.roles import Role
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2
 
+from cloud_hub import face
 from cloud_hub.access.sign_in import Access
 from cloud_hub.config import HubConfig
 from cloud_hub.consult.signalling import Consults, Outlets
@@ -24,12 +25,14 @@ from cloud_hub.store import accounts
 from cloud_hub.store.accounts import Account
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES, audit
-from cloud_hub.web import face, guard, static_files
+from cloud_hub.web import guard, static_files
 from cloud_hub.web.live import Live, Stores
 from cloud_hub.web.parts import Parts
+from tests.cloud_hub.access.conftest import hashed
 
 REGION, CLINIC, HOME = "baoshan", "baoshan-clinic", "heming-home"
 ADDRESS = NodeAddress(REGION, CLINIC, "edge-clinic")
+__all__ = ["hashed"]
 NOW_NS = 1_800_000_000 * 10**9
 PASSWORD = "amber-birch-cedar-0001"
 STATIC = {("GET", "/{path:path}"), ("GET", "/metrics")}
@@ -100,13 +103,15 @@ async def app(stores: Stores) -> FastAPI:
     async def forget(_address: NodeAddress, _event: event_pb2.Event) -> None: ...
 
     outlets = Outlets(lambda _a, _s: None, live.to_page, live.consult_changed, live.picture.node_at, forget, str)
+    consults = Consults(outlets)
     parts = Parts(
         config=config,
         stores=stores,
         live=live,
         alarms=Alarms(stores.care, REGION, live.take, lambda: NOW_NS),
         referrals=Referrals(stores.care, REGION, live.take, lambda: NOW_NS),
-        consults=Consults(outlets),
+        calls=consults,
+        signals=consults,
         is_ready=lambda: ["broker"],
     )
     return face.build(parts, Access(stores.care, REGION), CollectorRegistry(), "0.0.0")
