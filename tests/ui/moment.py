@@ -244,7 +244,7 @@ def alarm(number: int, lie: Lie, kind: tuple[str, str], words: Text2, now: int, 
     priority, measure = kind
     onset = now - ago_s * 1000
     steps = [
-        AlarmStep(phase="onset", at_ms=onset, who=None, note=""),
+        AlarmStep(phase="start", at_ms=onset, who=None, note=""),
         AlarmStep(phase="delivered", at_ms=onset + 900, who=None, note=""),
     ]
     steps.append(AlarmStep(phase="seen", at_ms=onset + 20_000, who=text("黄芪", "Huang Qi"), note=""))

@@ -1,6 +1,6 @@
 """Serves one bundle with a generated moment: to look at screens and test them without hub or edge.
 
-`python tests/ui/server.py --face hub --port 8180`; any password signs in, the account's name is its role.
+`python -m tests.ui.server --face hub --port 8180`; any password signs in, the account's name is its role.
 """
 
 import argparse
@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import moment
 import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from telemed import screen
+
+from tests.ui import moment
 
 UI = Path(__file__).parents[2] / "cloud_hub" / "web" / "ui" / "dist"
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"

@@ -21,17 +21,17 @@ import { useAlarmPlace } from "../wall/Dock";
 import "./console.css";
 
 const STEP_WORDS: Record<string, Key> = {
-  onset: "step.onset",
+  start: "step.start",
   delivered: "step.delivered",
   seen: "step.seen",
   accepted: "step.accepted",
-  paused: "step.paused",
-  cleared: "step.cleared",
-  latched: "step.latched",
+  "audio-paused": "step.paused",
+  "audio-resumed": "step.resumed",
+  escalate: "step.escalate",
+  deescalate: "step.deescalate",
+  end: "step.end",
   reset: "step.reset",
   resolved: "step.resolved",
-  escalated: "step.escalated",
-  changed: "step.changed",
 };
 
 function Steps({ alarm }: { alarm: Alarm }) {

@@ -1,5 +1,5 @@
 /** The bedside page: beds and alarms always in sight, T0 always one key away, the same with the hub gone. */
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { useAlarmAction } from "../../alarms/actions";
 import { AlarmButtons } from "../../alarms/AlarmButtons";
 import { AlarmCell, Conversation } from "../../alarms/AlarmBanner";
@@ -113,6 +113,7 @@ function useCalls(): { ringing: Consult | undefined; joined: Consult | undefined
     [consults],
   );
   const active = open.find((consult) => consult.state === "active");
+  useSyncExternalStore(sessions.subscribe, sessions.count);
   useEffect(() => {
     // Where the edge answers by itself the open page joins with its voice (decision 26).
     if (active) sessions.join(active);

@@ -19,17 +19,21 @@ interface Held {
 export class ConsultSessions {
   private readonly held = new Map<string, Held>();
   private readonly listeners = new Set<() => void>();
+  private changes = 0;
 
   constructor(
     private readonly store: LiveStore,
     private readonly socket: LiveSocket,
-    private readonly side: Side,
+    readonly side: Side,
   ) {}
 
   subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   };
+
+  /** Counts joins and leaves, so that a page can tell that one happened. */
+  count = (): number => this.changes;
 
   get(consultId: string): ConsultSession | undefined {
     return this.held.get(consultId)?.session;
@@ -86,6 +90,7 @@ export class ConsultSessions {
   }
 
   private tell(): void {
+    this.changes += 1;
     for (const listener of this.listeners) listener();
   }
 }
@@ -97,7 +102,8 @@ export function useConsultSessions(): ConsultSessions {
   const side = useLive((state) => state.face);
   return useMemo(() => {
     let sessions = bySocket.get(socket);
-    if (!sessions) {
+    // Which face this is, only the first snapshot tells.
+    if (!sessions || sessions.side !== side) {
       sessions = new ConsultSessions(store, socket, side);
       bySocket.set(socket, sessions);
     }

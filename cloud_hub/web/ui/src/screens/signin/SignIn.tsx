@@ -2,6 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Button, Form, Input } from "antd";
 import { useState } from "react";
+import { Shape } from "../../alarms/AlarmBanner";
 import { api } from "../../app/api";
 import { LanguageSwitch } from "../../app/Chrome";
 import { useSession } from "../../app/live";
@@ -37,6 +38,11 @@ function StationLine() {
       <span className="row">
         <LinkGlyph link={link} /> {t(link === "live" || link === "weak" ? "band.online" : "band.offlineShort")}
       </span>
+      {(station.data.high_alarms ?? []).map((bed, index) => (
+        <span key={`${bed}${index}`} className="alarm high">
+          <Shape priority="high" /> {bed}
+        </span>
+      ))}
     </div>
   );
 }
