@@ -12,6 +12,7 @@ from cloud_hub.errors import ConfigRefused
 
 STOP_WITHIN_S = 3
 BACKLOG = 512
+HEADER_LIMIT_BYTES = 16 * 1024
 SOCKET_LIMIT_BYTES = 256 * 1024
 
 
@@ -57,6 +58,10 @@ def make(app: FastAPI) -> Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            # The peer's own address counts for failed sign-ins, never what a header claims.
+            proxy_headers=False,
+            http="h11",
+            h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
             ws="websockets-sansio",
             ws_max_size=SOCKET_LIMIT_BYTES,
             ws_per_message_deflate=False,

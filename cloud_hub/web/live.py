@@ -61,7 +61,7 @@ class Live:
         self._region = region
         self._silence_ns = int(silence_after_s * 10**9)
         self._silence = Silence(stores.care, region, self.take, now_ns)
-        self._began_ns = now_ns()
+        self._began_ns = self._rungs_ns = now_ns()
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._told: dict[str, screen.Site] = {}
         self._silent: set[str] = set()
@@ -250,6 +250,7 @@ class Live:
             for site in list(self.picture.sites):
                 self._judge(site)
                 self._tell_site(site)
+            self._say_rungs()
             if beat % PAGE_TICK_S == 0:
                 self._tick_pages()
             if beat % SCORE_S == 0:
@@ -262,6 +263,13 @@ class Live:
         text = screen.Tick(server_time_ms=self.now_ns() // 10**6).model_dump_json()
         for feed in self.feeds:
             feed.put(text)
+
+    def _say_rungs(self) -> None:
+        """Tell of alarms whose next rung is another one now: the countdown on the screens starts anew."""
+        before_ns, self._rungs_ns = self._rungs_ns, self.now_ns()
+        for alarm in self.picture.alarms.values():
+            if alarms.escalates_ns(alarm, before_ns) != alarms.escalates_ns(alarm, self._rungs_ns):
+                self._say_alarm(alarm)
 
     def _rescore(self) -> None:
         if self.feeds:

@@ -298,6 +298,23 @@ async def test_a_caregiver_hears_of_an_alarm_without_its_details(live: Live, clo
 
 
 @pytest.mark.anyio
+async def test_when_a_rung_of_the_ladder_has_passed_the_pages_hear_of_the_next(live: Live, clock: Clock) -> None:
+    step = alarm_pb2.AlarmEvent(
+        alarm_id="a1", alarm_seq=1, phase=alarm_pb2.PHASE_START, priority=alarm_pb2.PRIORITY_HIGH, condition="apnoea",
+        bed="B01", person_id="p1", onset_unix_ns=clock.at_ns, at_unix_ns=clock.at_ns,
+    )  # fmt: skip
+    live.take([AlarmTaken(ADDRESS, step, clock.at_ns)])
+    feed = _joined(live, PHYSICIAN)
+    told = []
+    for passed_s in (30, 31, 30):
+        clock.at_ns += passed_s * SECOND_NS
+        live._say_rungs()
+        told.append([(one["alarm"]["escalates_at_ms"] - one["alarm"]["onset_ms"]) // 1000 for one in _heard(feed)])
+
+    assert told == [[], [120], []]
+
+
+@pytest.mark.anyio
 async def test_a_page_that_falls_behind_gets_a_fresh_snapshot_instead_of_a_longer_queue(live: Live) -> None:
     feed = _joined(live, PHYSICIAN)
     for number in range(QUEUE_LIMIT + 5):
