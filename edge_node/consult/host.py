@@ -180,6 +180,7 @@ def _restarting(consult_id: str) -> Step:
             "en": "Restarting; the picture comes back",
         },
         "rung": None,
+        "top": None,
         "why": None,
         "fps": 0,
         "microphone": False,

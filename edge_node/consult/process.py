@@ -212,6 +212,7 @@ class Consults:
             "camera": call.camera,
             "reason": {"zh": call.reason.zh, "en": call.reason.en} if call.reason else None,
             "rung": peer.ladder.rung.name if peer and peer.track else None,
+            "top": self._settings.top_rung,
             "why": {"zh": words[0], "en": words[1]} if words else None,
             # In steps, so that a rate that flickers by one does not fill the link with reports.
             "fps": FPS_STEP * round(peer.fps / FPS_STEP) if peer else 0,

@@ -47,6 +47,8 @@ export interface CameraReport {
   camera: "off" | "opening" | "open" | "failed" | "restarting";
   reason: Text2 | null;
   rung: Rung | null;
+  /** Best rung that this node may climb to; what is above it was never there to lose. */
+  top: Rung | null;
   why: Text2 | null;
   fps: number;
   microphone: boolean;
