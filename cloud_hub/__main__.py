@@ -1,4 +1,4 @@
-"""`cloud-hub serve | check-config`: start the hub, or look at its configuration."""
+"""`cloud-hub serve | check-config | accounts`: start the hub, look at its configuration, say who may sign in."""
 
 import argparse
 import logging
@@ -12,7 +12,7 @@ import uvloop
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from cloud_hub import app
+from cloud_hub import accounts_command, app
 from cloud_hub.broker_rights import load_users
 from cloud_hub.config import HubConfig, load
 from cloud_hub.errors import ConfigRefused, HubError
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(config)
         if options.command == "check-config":
             print(f"{options.config}: in order")
+        elif options.command == "accounts":
+            print("\n".join(accounts_command.run(config, options)))
         else:
             uvloop.run(app.serve(config, options.pids))
     except* ConfigRefused as refused:
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the hub until it is told to stop")
     serve.add_argument("--pids", type=Path, help="file that is told the process ids of hub and broker")
     commands.add_parser("check-config", help="look at the configuration and say what is wrong")
+    accounts_command.add_arguments(commands.add_parser("accounts", help="say who may sign in"))
     for command in commands.choices.values():
         command.add_argument("--config", type=Path, required=True, help="TOML file of the hub")
     return parser

@@ -1,5 +1,6 @@
 """The command line: what is wrong with a configuration is said with its place, before anything starts (row 40)."""
 
+import io
 import json
 import socket
 from collections.abc import Iterator
@@ -90,3 +91,39 @@ def test_a_port_in_use_is_said_and_nothing_starts(folder: Path, capsys: pytest.C
 
     assert f"web.port: 127.0.0.1:{port} cannot be used" in capsys.readouterr().err
     assert not (folder / "care.db").exists()
+
+
+def _accounts(folder: Path, *arguments: str) -> int:
+    (folder / "hub.toml").write_text(GOOD)
+    try:
+        main(["accounts", "--config", str(folder / "hub.toml"), *arguments])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_an_account_is_made_listed_and_disabled_from_the_command_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("amber-birch-cedar-0001\n"))
+    names = ("--name-zh", "苏叶", "--name-en", "Su Ye")
+    made = _accounts(folder, "set", "su-ye", "--role", "clinic", "--site", "baoshan-clinic", *names)
+    listed = _accounts(folder, "list")
+    shown = capsys.readouterr().out
+    disabled = _accounts(folder, "disable", "su-ye")
+
+    assert (made, listed, disabled) == (0, 0, 0)
+    assert shown.count("baoshan-clinic") == 2
+    assert "amber" not in shown
+    assert "disabled" in capsys.readouterr().out
+
+
+def test_an_account_that_does_not_exist_or_a_weak_password_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("x\n"))
+    weak = _accounts(folder, "set", "su-ye", "--role", "clinic", "--name-zh", "x", "--name-en", "x")
+    absent = _accounts(folder, "disable", "nobody")
+
+    assert (weak, absent) == (1, 1)
+    assert "there is no account nobody" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""`cloud-hub accounts list | set | disable`: who may sign in, from the command line of the hub's own machine.
+
+May be run while the hub serves: it commits like anybody else, and the sites are told by their logs.
+"""
+
+import argparse
+import getpass
+import sys
+import time
+from dataclasses import replace
+
+from sqlalchemy import Connection
+from telemed.roles import Role
+
+from cloud_hub.access.passwords import hash_password
+from cloud_hub.access.rights import parse_scope
+from cloud_hub.access.seed import publish_accounts
+from cloud_hub.config import HubConfig
+from cloud_hub.errors import BadRequest
+from cloud_hub.store import accounts, persons
+from cloud_hub.store.accounts import Account, AuditEntry
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE
+
+OPERATOR_NAME = "command-line"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands to the parser of `accounts`."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="say who may sign in")
+    change = actions.add_parser("set", help="make or change an account; the password is read from standard input")
+    change.add_argument("--role", choices=[role.value for role in Role], required=True)
+    change.add_argument("--name-zh", required=True)
+    change.add_argument("--name-en", required=True)
+    change.add_argument("--site", action="append", default=[], help="may be given more than once; none: the region")
+    change.add_argument("--scope", action="append", default=[], help="of a program, e.g. system/Observation.rs")
+    disable = actions.add_parser("disable", help="let nobody sign in with this account any more")
+    for command in (change, disable):
+        command.add_argument("username")
+
+
+def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
+    """Do what was asked; return the lines to print.
+
+    Raises:
+        BadRequest: no such account, a scope that does not exist, or a password that is too weak.
+        StoreFailure: the database cannot be used.
+    """
+    database = Database(config.store.care_url, CARE, "care")
+    try:
+        database.migrate()
+        if options.action == "list":
+            return [_line(account) for account in database.read_blocking(accounts.accounts)]
+        wanted = _wanted(database, options)
+        database.write_blocking(lambda connection: _save(connection, config.region, wanted))
+        return [_line(wanted)]
+    finally:
+        database.close()
+
+
+def _wanted(database: Database, options: argparse.Namespace) -> Account:
+    known = database.read_blocking(lambda connection: accounts.account_of(connection, options.username))
+    if options.action == "disable":
+        if known is None:
+            raise BadRequest(f"there is no account {options.username}", ["username"])
+        return replace(known, disabled=True)
+    try:
+        for scope in options.scope:
+            parse_scope(scope)
+        hashed = hash_password(_password())
+    except ValueError as error:
+        raise BadRequest(str(error), ["password" if not options.scope else "scope"]) from error
+    return Account(
+        username=options.username,
+        role=Role(options.role),
+        name_zh=options.name_zh,
+        name_en=options.name_en,
+        sites=tuple(options.site),
+        password_hash=hashed,
+        scopes=tuple(options.scope),
+    )
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass("password: ")
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _save(connection: Connection, region: str, account: Account) -> None:
+    now_ns = time.time_ns()
+    accounts.save_account(connection, account, now_ns)
+    accounts.end_sessions_of(connection, account.username)
+    action = "account-disable" if account.disabled else "account-set"
+    entry = AuditEntry(now_ns, OPERATOR_NAME, "system", action, f"account/{account.username}", "ok", region)
+    accounts.write_audit(connection, entry)
+    for site in sorted({*account.sites, *(node.site for node in persons.nodes(connection, region, None))}):
+        publish_accounts(connection, region, site, now_ns)
+
+
+def _line(account: Account) -> str:
+    sites = ", ".join(account.sites) or "-"
+    return f"{account.username:20} {account.role:10} {sites}{'  disabled' if account.disabled else ''}"
