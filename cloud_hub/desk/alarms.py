@@ -25,6 +25,8 @@ from cloud_hub.store.events import Place
 
 HUB_NODE = "hub"
 """Stands as node on the alarms that the hub itself raised."""
+SELF_ENDING = frozenset({"site-silent"})
+"""Of the alarms that the hub raises, those whose condition can be seen to be over."""
 _PHASES: dict[str, "alarm_pb2.Phase.ValueType"] = {
     "accept": alarm_pb2.PHASE_ACCEPTED,
     "seen": alarm_pb2.PHASE_SEEN,
@@ -77,7 +79,7 @@ class Alarms:
         alarm = self._within_scope(connection, principal, alarm_id)
         if ask.action not in care.allowed_actions(alarm):
             raise StepRefused(_why_not(alarm, ask.action), care.allowed_actions(alarm))
-        taken = [self._step(connection, principal, alarm, ask)]
+        taken = self._steps(connection, principal, alarm, ask)
         self._audit(connection, principal, alarm, ask)
         return self._within_scope(connection, principal, alarm_id), taken
 
@@ -87,7 +89,7 @@ class Alarms:
             alarm = alarms.alarm_of(connection, self._region, alarm_id)
             if alarm is None or not _sees(principal, alarm) or _was_seen(alarm):
                 continue
-            taken.append(self._step(connection, principal, alarm, Ask("seen")))
+            taken.extend(self._steps(connection, principal, alarm, Ask("seen")))
         return taken
 
     def _within_scope(self, connection: Connection, principal: Principal, alarm_id: str) -> Alarm:
@@ -96,9 +98,17 @@ class Alarms:
             raise NotFound("no such alarm within scope")
         return alarm
 
-    def _step(self, connection: Connection, principal: Principal, alarm: Alarm, ask: Ask) -> Taken:
-        if alarm.node == HUB_NODE:
-            return self._own_step(connection, principal, alarm, ask)
+    def _steps(self, connection: Connection, principal: Principal, alarm: Alarm, ask: Ask) -> list[Taken]:
+        if alarm.node != HUB_NODE:
+            return [self._asked(connection, principal, alarm, ask)]
+        taken: list[Taken] = [self._own_step(connection, principal, alarm, ask)]
+        if ask.action == "resolve" and alarm.is_active and alarm.first.condition not in SELF_ENDING:
+            # It tells of something that happened, so nothing but a person ends it.
+            later = self._within_scope(connection, principal, alarm.alarm_id)
+            taken.append(self._own_step(connection, principal, later, Ask("reset")))
+        return taken
+
+    def _asked(self, connection: Connection, principal: Principal, alarm: Alarm, ask: Ask) -> Taken:
         where, now_ns = Place(alarm.region, alarm.site), self._now_ns()
         event = event_pb2.Event(
             event_id=uuid7(now_ns),

@@ -243,6 +243,20 @@ async def test_a_silent_site_has_one_alarm_which_the_hub_steps_itself(desk: Desk
     assert ended.first.onset_unix_ns == NOW_NS - 20 * 10**9
 
 
+@pytest.mark.anyio
+async def test_a_person_ends_what_the_hub_raised_for_something_that_happened(desk: Desk) -> None:
+    step = alarm_pb2.AlarmEvent(
+        alarm_id="h1", alarm_seq=1, phase=alarm_pb2.PHASE_START, condition="alarm-unreadable", technical=True,
+        latching=True, at_unix_ns=NOW_NS,
+    )  # fmt: skip
+    desk.take(step, NodeAddress(REGION, CLINIC.site, "hub"))
+    await desk.alarms.act(PHYSICIAN, "h1", Ask("accept"))
+    ended = await desk.alarms.act(PHYSICIAN, "h1", Ask("resolve", "called the clinic"))
+
+    assert (ended.is_active, ended.is_latched, ended.is_resolved) == (False, False, True)
+    assert [one.note for one in ended.steps if one.note] == ["called the clinic"]
+
+
 def test_a_node_that_describes_itself_is_told_who_may_sign_in(desk: Desk) -> None:
     actor = event_pb2.Actor(username="edge-clinic", role="node")
     event = event_pb2.Event(event_id="n1", aggregate_type="node", aggregate_id="edge-clinic", actor=actor)
