@@ -55,6 +55,8 @@ class Refused:
 class _Failures:
     count: int = 0
     until_ns: int = 0
+    against: str = ""
+    """Hash that was tried; with another one the count begins anew."""
 
 
 @dataclass(slots=True)
@@ -70,11 +72,11 @@ class Accounts:
 
     async def sign_in(self, username: str, password: str) -> Session | Refused:
         """Return a session, or a refusal; the check of the password runs in a thread."""
-        failures = self._failures.setdefault(username, _Failures())
+        account = self.roster().accounts.get(username)
+        failures = self._failures_of(username, account.password_hash if account is not None else "")
         wait_ns = failures.until_ns - self.clock()
         if wait_ns > 0:
             return Refused(wait_ns / NS)
-        account = self.roster().accounts.get(username)
         usable = account is not None and self._may(account)
         stored = account.password_hash if account is not None and usable else await self._decoy()
         matches = await asyncio.to_thread(_verify, stored, password)
@@ -113,6 +115,12 @@ class Accounts:
         session = Session(secrets.token_urlsafe(32), secrets.token_urlsafe(24), who, now_ns + SESSION_S * NS)
         self._sessions[session.token] = session
         return session
+
+    def _failures_of(self, username: str, stored: str) -> _Failures:
+        found = self._failures.get(username)
+        if found is None or found.against != stored:
+            found = self._failures[username] = _Failures(against=stored)
+        return found
 
     def _failed(self, failures: _Failures) -> Refused:
         failures.count += 1
