@@ -174,7 +174,7 @@ def _after(referral_id: str, current: Referral | None, item: Ordered) -> Referra
     return replace(
         current,
         state=target,
-        level=moved.level or current.level,
+        level=moved.level if moved.level in table.LEVELS else current.level,
         version=ordered.version,
         received_ns=item.received_ns if target is State.SUBMITTED else current.received_ns,
         owner=moved.owner or current.owner,

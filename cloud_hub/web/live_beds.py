@@ -1,11 +1,12 @@
 """The present of one bed: newest readings, score, waves seen.  No I/O; used on the event loop alone."""
 
 from dataclasses import dataclass, field
+from decimal import InvalidOperation
 from itertools import accumulate
 from typing import Literal
 
 from telemed import news2, screen
-from telemed.measures import MEASURES
+from telemed.measures import MEASURES, is_plausible
 from telemed.news2 import Sign
 from telemed.v1 import sample_pb2
 
@@ -14,6 +15,8 @@ from cloud_hub.store.persons import Person
 from cloud_hub.web.views import bed_key, ms, patient_view
 
 WAVE_SEEN_FOR_NS = 60 * 10**9
+AHEAD_AT_MOST_NS = 300 * 10**9
+"""A measurement from further in the future than this is judged by its arrival, whatever its node says."""
 _ACVPU_HOME_S = 12 * 3600
 QUALITY_NAMES: dict[int, str] = {
     sample_pb2.QUALITY_VALID: "valid",
@@ -138,10 +141,11 @@ class BedState:
         self, sample: sample_pb2.NumericSet, value: sample_pb2.NumericValue, received_ns: int
     ) -> screen.Reading | None:
         measured_ns = value.measured_at_unix_ns or sample.measured_at_unix_ns
-        if (received_ns if sample.clock_suspect else measured_ns) < self.since_ns:
+        suspect = sample.clock_suspect or measured_ns > received_ns + AHEAD_AT_MOST_NS
+        if (received_ns if suspect else measured_ns) < self.since_ns:
             return None
         known = self.readings.get(value.measure)
-        if known is not None and not sample.clock_suspect and known.measured_at_ms > ms(measured_ns):
+        if known and not suspect and not known.clock_suspect and known.measured_at_ms > ms(measured_ns):
             return None
         quality = QUALITY_NAMES.get(value.quality, "valid")
         low, high = self.limits.get(value.measure, ("", ""))
@@ -154,15 +158,15 @@ class BedState:
             quality=quality,
             origin=ORIGIN_NAMES.get(sample.origin, "live"),
             stale_after_s=self._stale_after_s(value.measure),
-            clock_suspect=sample.clock_suspect,
+            clock_suspect=suspect,
             limit_low=low or None,
             limit_high=high or None,
         )
 
     def _keep_sign(self, value: sample_pb2.NumericValue, reading: screen.Reading) -> None:
-        if reading.quality == "valid" and reading.value is not None and reading.origin in {"live", "manual"}:
+        if reading.quality == "valid" and reading.origin in {"live", "manual"} and _is_usable(reading):
             at_ms = reading.arrived_at_ms if reading.clock_suspect else reading.measured_at_ms
-            self.signs[value.measure] = Sign(reading.value, at_ms * 10**6)
+            self.signs[value.measure] = Sign(reading.value or "", at_ms * 10**6)
         elif reading.quality == "retracted":
             self.signs.pop(value.measure, None)
 
@@ -187,6 +191,14 @@ def wave_channel(channel: sample_pb2.Channel, measured_ns: int) -> screen.WaveCh
         unit=channel.unit,
         digits=[None if digit in invalid else digit for digit in digits] if invalid else digits,
     )
+
+
+def _is_usable(reading: screen.Reading) -> bool:
+    """True where a value can be scored; a node may call valid what is none."""
+    try:
+        return reading.value is not None and is_plausible(reading.measure, reading.value)
+    except (InvalidOperation, KeyError):
+        return False
 
 
 def _part(part: news2.PartScore) -> screen.News2Part:

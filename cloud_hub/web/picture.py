@@ -33,7 +33,8 @@ class Picture:
 
     def apply(self, set_up: SetUp, sites: Iterable[str] | None) -> list[BedState]:
         """Take over who and what is where at these sites (None = all); return the beds, readings kept."""
-        known = {one.site for one in (*set_up.nodes, *set_up.places, *set_up.stays)}
+        known = {node.site for node in set_up.nodes} | {place.site for place in set_up.places}
+        known |= {stay.site for stay in set_up.stays}
         chosen = known if sites is None else set(sites)
         self.persons.update(set_up.persons)
         self._bed_of_device = {key: bed for key, bed in self._bed_of_device.items() if key[0] not in chosen}

@@ -160,7 +160,10 @@ def _seen_by(alarm: Alarm) -> Text2 | None:
 def _steps(alarm: Alarm) -> list[screen.AlarmStep]:
     steps = [
         screen.AlarmStep(
-            phase=PHASE_NAMES[step.phase], at_ms=ms(step.at_unix_ns), who=actor_text(step.actor), note=step.note
+            phase=PHASE_NAMES.get(step.phase, "unknown"),
+            at_ms=ms(step.at_unix_ns),
+            who=actor_text(step.actor),
+            note=step.note,
         )
         for step in alarm.steps
         if step.phase != alarm_pb2.PHASE_UPDATE

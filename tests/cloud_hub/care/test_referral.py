@@ -170,3 +170,14 @@ def test_a_refused_step_is_shown_and_changes_nothing() -> None:
     assert present is not None
     assert (present.state, present.version) == (State.SUBMITTED, 1)
     assert [move.refused for move in present.moves] == ["", Code.REFUSED_ILLEGAL_STATE]
+
+
+def test_a_level_that_does_not_exist_changes_nothing() -> None:
+    event = _move(State.TRIAGED, 1, level="T9")
+    present = referral.fold(
+        "r1", [_submission("T1"), Ordered(event_pb2.OrderedEvent(version=2, event=event), START_NS)]
+    )
+
+    assert present is not None
+    assert present.level == "T1"
+    assert referral.clocks(present).deadline_ns == START_NS + 60 * MINUTE_NS

@@ -182,6 +182,42 @@ async def test_the_score_is_a_lower_bound_and_loses_what_is_stale(live: Live, cl
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("value", ["", "abc", "NaN", "1e999999", "-5", "9" * 400, "A", "oxygen"])
+async def test_rubbish_that_a_node_calls_valid_is_shown_and_never_scored(live: Live, clock: Clock, value: str) -> None:
+    feed = _joined(live, PHYSICIAN)
+    for measure in ("hr", "temp", "acvpu", "spo2", "no-such"):
+        sample = _set(clock)
+        sample.values.add(measure=measure, value=value, quality=sample_pb2.QUALITY_VALID)
+        _take(live, clock, sample)
+    score = live.picture.beds[KEY].score(clock())
+
+    assert score is None or [part.part for part in score.parts if part.points is not None] == ["acvpu"]
+    assert len(_heard(feed)) == 5
+
+
+@pytest.mark.anyio
+async def test_a_clock_in_the_future_does_not_hold_up_what_comes_after(live: Live, clock: Clock) -> None:
+    _take(live, clock, _set(clock, at_s=86400 * 365, hr="131"))
+    clock.at_ns += SECOND_NS
+    _take(live, clock, _set(clock, hr="80"))
+    score = live.picture.beds[KEY].score(clock.at_ns + 301 * SECOND_NS)
+
+    assert _shown(live) == {"hr": "80"}
+    assert score is None
+
+
+@pytest.mark.anyio
+async def test_steps_of_an_alarm_that_this_hub_does_not_know_are_shown_as_such(live: Live, clock: Clock) -> None:
+    feed = _joined(live, PHYSICIAN)
+    step = alarm_pb2.AlarmEvent(alarm_id="a1", alarm_seq=1, condition="new-thing", bed="B01", at_unix_ns=clock.at_ns)
+    step.MergeFromString(bytes([3 << 3, 99, 4 << 3, 77]))
+    live.take([AlarmTaken(ADDRESS, step, clock.at_ns)])
+    alarm = _heard(feed)[0]["alarm"]
+
+    assert (alarm["steps"][0]["phase"], alarm["priority"], alarm["text"]["zh"]) == ("unknown", "low", "new-thing")
+
+
+@pytest.mark.anyio
 async def test_limits_of_the_node_stand_beside_the_value(live: Live, clock: Clock) -> None:
     _take(live, clock, _set(clock, spo2="93"))
     reading = live.picture.beds[KEY].readings["spo2"]
