@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,15 @@ import pytest
 from telemed.roles import Role
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, uplink_pb2
+from telemed.wire import Codec, Kind, Stamp, seal
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.desk.intake import AlarmTaken, Intake
 from cloud_hub.store.engine import Database
+from cloud_hub.store.intake import take
+from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.schema import CARE, SAMPLES
+from cloud_hub.store.streams import Incoming
 from cloud_hub.web.feeds import QUEUE_LIMIT, Feed
 from cloud_hub.web.live import Live, Stores
 
@@ -377,6 +381,25 @@ async def test_moving_a_person_takes_their_readings_off_the_old_bed(stores: Stor
     assert (old.person, old.readings) == (None, {})
     assert new.person is not None
     assert new.person.person_id == "p1"
+
+
+@pytest.mark.anyio
+async def test_a_hub_starts_over_records_that_only_a_newer_one_can_read(
+    stores: Stores, live: Live, clock: Clock
+) -> None:
+    ledger = SampleLedger()
+    stamp = Stamp(clock.at_ns, 1, 1)
+    good = seal(
+        stream="mon-1/numeric", kind=Kind.NUMERIC_SET, epoch=1, seq=1, stamp=stamp, codec=Codec.PLAIN,
+        payload=_set(clock, hr="80").SerializeToString(),
+    )  # fmt: skip
+    strange = replace(good, seq=2, schema=99, payload=b"\xff\xff\xff")
+    batch = [Incoming(ADDRESS, record, clock.at_ns) for record in (good, strange)]
+    await stores.samples.write(lambda c: take(c, ledger, batch, clock.at_ns))
+    again = Live(stores, REGION, 15, Clock(clock.at_ns + SECOND_NS))
+    await again.load()
+
+    assert _shown(again) == {"hr": "80"}
 
 
 @pytest.mark.anyio
