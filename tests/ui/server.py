@@ -117,7 +117,12 @@ def build(face: str, link: str) -> tuple[FastAPI, Face]:
 
     @app.get("/api/v1/station")
     def station() -> dict[str, Any]:
-        return {"site": "qingshi", "name": {"zh": "青石镇卫生院", "en": "Qingshi Clinic"}, "link": link or "live"}
+        return {
+            "site": "qingshi",
+            "name": {"zh": "青石镇卫生院", "en": "Qingshi Clinic"},
+            "link": link or "live",
+            "hub_phone": "028-0000-1111",
+        }
 
     @app.get("/api/v1/beds/{key}/trends")
     def trends(key: str, hours: int) -> screen.Trends:

@@ -84,6 +84,13 @@ describe("a wave's memory", () => {
     expect(ring.lateCount).toBe(1);
   });
 
+  it("joins stretches whose stamps are off by less than their jitter", () => {
+    const ring = new WaveRing(channel(0, [], 100), 10);
+    ring.put(channel(0, Array<number>(100).fill(12), 100));
+    ring.put(channel(1020, Array<number>(100).fill(14), 100));
+    expect([99, 100, 101].map((index) => ring.at(index))).toEqual([1, 2, 2]);
+  });
+
   it("forgets what is older than it keeps", () => {
     const ring = new WaveRing(channel(0, []), 1);
     for (let second = 0; second < 3; second += 1) ring.put(channel(second * 1000, Array<number>(10).fill(12)));

@@ -1,6 +1,9 @@
 /** Wave memory: samples on the device's own clock, and the moment of that clock which is to be drawn now. */
 import type { WaveChannel } from "../contract";
 
+/** A stamp is good to this much: it comes from a clock of milliseconds and a rate that is not quite as stated. */
+const STAMP_JITTER_S = 0.03;
+
 /** Samples of one wave, kept by their own time; a time without a sample is NaN and is drawn as a gap. */
 export class WaveRing {
   readonly rateHz: number;
@@ -23,7 +26,7 @@ export class WaveRing {
 
   /** Put a stretch in its place; what is older than the memory is dropped. */
   put(channel: WaveChannel): void {
-    const first = Math.round((channel.start_ms * this.rateHz) / 1000);
+    const first = this.placeOf(channel);
     const last = first + channel.digits.length - 1;
     const size = this.values.length;
     if (last <= this.newest) this.lateCount += 1;
@@ -39,6 +42,14 @@ export class WaveRing {
       this.newest = last;
       this.endMs = ((last + 1) * 1000) / this.rateHz;
     }
+  }
+
+  /** Where a stretch begins; one that follows within the jitter of its own stamp follows without a gap. */
+  private placeOf(channel: WaveChannel): number {
+    const stamped = Math.round((channel.start_ms * this.rateHz) / 1000);
+    const next = this.newest + 1;
+    const jitter = Math.max(1, Math.round(STAMP_JITTER_S * this.rateHz));
+    return Math.abs(stamped - next) <= jitter ? next : stamped;
   }
 
   indexAt(ms: number): number {

@@ -185,14 +185,12 @@ export function Bedside() {
       <main className="bedside">
         <div className="bedside-left">
           <Beds beds={beds} />
-          <div className="cards">
-            <AlarmList />
-            <RepliesOf t0={t0} />
-          </div>
+          <AlarmList />
         </div>
         <aside className="bedside-right">
-          {joined && session && <CallPanel consult={joined} session={session} site={site} />}
+          {joined && session && <CallPanel consult={joined} session={session} />}
           <Side beds={beds} site={site} online={online} t0={t0} />
+          <RepliesOf t0={t0} />
         </aside>
       </main>
     </Page>

@@ -3,8 +3,9 @@ import { useEffect, useRef } from "react";
 import { patientName } from "../../app/hooks";
 import { useKeys } from "../../app/keys";
 import { useLive } from "../../app/live";
+import { useStation } from "../../app/station";
 import type { ConsultSession } from "../../consult/session";
-import type { Consult, Site } from "../../contract";
+import type { Consult } from "../../contract";
 import { useWords } from "../../i18n";
 import { ring } from "../../sound/useAlarmSound";
 import { Icon } from "../../state/Icon";
@@ -47,10 +48,11 @@ export function CallBar({ consult }: { consult: Consult }) {
   );
 }
 
-export function CallPanel({ consult, session, site }: { consult: Consult; session: ConsultSession; site?: Site }) {
+export function CallPanel({ consult, session }: { consult: Consult; session: ConsultSession }) {
   const { t, both } = useWords();
   const sessions = useConsultSessions();
   const state = useSessionState(session);
+  const hubPhone = useStation()?.hub_phone;
   const video = useRef<HTMLVideoElement>(null);
   useEffect(() => {
     session.attachRemote(video.current);
@@ -81,7 +83,7 @@ export function CallPanel({ consult, session, site }: { consult: Consult; sessio
             <Icon name="soundOff" /> {t("consult.sound")}
           </button>
         )}
-        {site?.phone && <span className="dense">{t("consult.phone", { n: site.phone })}</span>}
+        {hubPhone && <span className="dense">{t("consult.phone", { n: hubPhone })}</span>}
         <span className="sp" />
         <button type="button" className="btn big" data-testid="hang-up" onClick={end}>
           {t("consult.hangUp")}

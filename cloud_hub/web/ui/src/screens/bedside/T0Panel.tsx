@@ -5,6 +5,7 @@ import { api } from "../../app/api";
 import { patientName, useContextOf } from "../../app/hooks";
 import { useKeys } from "../../app/keys";
 import { useNow } from "../../app/live";
+import { useStation } from "../../app/station";
 import type { Bed, ReferralBody, Site } from "../../contract";
 import type { Key } from "../../i18n";
 import { useWords } from "../../i18n";
@@ -48,10 +49,11 @@ function Script({ draft, bed, site }: { draft: Draft; bed: Bed; site: Site | und
 
 export function OfflineWords({ draft, bed, site }: { draft: Draft; bed: Bed | undefined; site: Site | undefined }) {
   const { t } = useWords();
+  const hubPhone = useStation()?.hub_phone;
   return (
     <div className="t0-offline" data-testid="t0-offline">
       <p className="strong">{t("t0.offline1")}</p>
-      <p>{t("t0.offline2", { phone: site?.phone ? t("t0.hubPhone", { n: site.phone }) : "" })}</p>
+      <p>{t("t0.offline2", { phone: hubPhone ? t("t0.hubPhone", { n: hubPhone }) : "" })}</p>
       {bed && <Script draft={draft} bed={bed} site={site} />}
     </div>
   );

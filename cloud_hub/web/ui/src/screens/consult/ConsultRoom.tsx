@@ -189,13 +189,17 @@ function Room({ consult }: { consult: Consult }) {
   const state = useSessionState(session);
   const isOver = consult.state === "ended" || consult.state === "declined";
   const status = useStatus(consult, state);
-  const end = useMutation({ mutationFn: () => api.post(`/consults/${encodeURIComponent(consult.consult_id)}/end`) });
+  const end = useMutation({
+    mutationFn: () => api.post(`/consults/${encodeURIComponent(consult.consult_id)}/end`),
+    // The hub tells both sides; where it cannot be reached the peers are told directly.
+    onError: () => session?.hangUp(),
+    onSettled: () => sessions.leave(consult.consult_id),
+  });
   useWatch([consult.bed_key]);
   useEffect(() => {
     if (!isOver) sessions.join(consult);
   }, [sessions, consult, isOver]);
   const onEnd = () => {
-    session?.hangUp();
     end.mutate();
     go("patient", consult.bed_key);
   };

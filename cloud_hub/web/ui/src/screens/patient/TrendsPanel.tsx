@@ -1,7 +1,7 @@
 /** Trends over 6 hours to 90 days on one time axis; a gap is a gap. */
 import { useQuery } from "@tanstack/react-query";
 import { Segmented } from "antd";
-import { memo, useState } from "react";
+import { memo, useEffect, useState } from "react";
 import { api } from "../../app/api";
 import type { Bed, Trends } from "../../contract";
 import type { Key } from "../../i18n";
@@ -11,13 +11,16 @@ import { readingOf, shownValue } from "../../state/format";
 import { LANES } from "./trend";
 import { TrendChart } from "./TrendChart";
 
-const HOURS = [6, 24, 168, 2160];
+const HOURS = [1, 6, 24, 168, 2160];
+const HOUR_MS = 3_600_000;
 const REFRESH_MS = 30_000;
 const Chart = memo(TrendChart, (old, next) => old.trends === next.trends && old.lane === next.lane);
 
 export function TrendsPanel({ bed }: { bed: Bed }) {
   const { t } = useWords();
-  const [hours, setHours] = useState(6);
+  const [chosen, setHours] = useState<number | null>(null);
+  const [isYoung, setYoung] = useState(false);
+  const hours = chosen ?? (isYoung ? 1 : 6);
   const query = useQuery({
     queryKey: ["trends", bed.key, hours],
     queryFn: () => api.get<Trends>(`/beds/${encodeURIComponent(bed.key)}/trends?hours=${hours}`),
@@ -25,6 +28,12 @@ export function TrendsPanel({ bed }: { bed: Bed }) {
     placeholderData: (old: Trends | undefined) => (old?.bed_key === bed.key ? old : undefined),
   });
   const trends = query.data;
+  // Somebody who came within the hour is shown by the hour, until a person chooses.
+  useEffect(() => {
+    if (chosen !== null || isYoung || !trends) return;
+    const first = Math.min(...trends.trends.flatMap((trend) => trend.points.map((point) => point.at_ms)));
+    setYoung(Number.isFinite(first) && first > trends.to_ms - HOUR_MS);
+  }, [chosen, isYoung, trends]);
   const lanes = LANES.filter((lane) => trends?.trends.some((trend) => trend.measure === lane.measures[0] && trend.points.length > 0));
   return (
     <section className="trends" data-testid="trends">

@@ -1,26 +1,15 @@
 /** Sign-in: two fields and one press; says which station this is and whether the hub is there. */
-import { useQuery } from "@tanstack/react-query";
 import { Button, Form, Input } from "antd";
 import { useState } from "react";
 import { Shape } from "../../alarms/AlarmBanner";
-import { api } from "../../app/api";
 import { LanguageSwitch } from "../../app/Chrome";
 import { useSession } from "../../app/live";
-import type { Site, Text2 } from "../../contract";
+import { useStation } from "../../app/station";
 import { useWords } from "../../i18n";
 import { LinkGlyph } from "../../state/LinkState";
 import { Mark } from "../../state/Icon";
 import { Fault } from "../../state/Small";
 import "./signin.css";
-
-/** Answer of the bedside's open `GET /api/v1/station`. */
-interface Station {
-  site?: string;
-  name?: Text2;
-  link?: Site["link"];
-  demo?: boolean;
-  high_alarms?: string[];
-}
 
 interface Entry {
   username: string;
@@ -29,16 +18,16 @@ interface Entry {
 
 function StationLine() {
   const { t, both } = useWords();
-  const station = useQuery({ queryKey: ["station"], queryFn: () => api.get<Station>("/station"), refetchInterval: 5000 });
-  if (!station.data) return null;
-  const link = station.data.link ?? "never";
+  const station = useStation();
+  if (!station) return null;
+  const link = station.link ?? "never";
   return (
     <div className="station">
-      <span>{t("signIn.station", { name: both(station.data.name) })}</span>
+      <span>{t("signIn.station", { name: both(station.name) })}</span>
       <span className="row">
         <LinkGlyph link={link} /> {t(link === "live" || link === "weak" ? "band.online" : "band.offlineShort")}
       </span>
-      {(station.data.high_alarms ?? []).map((bed, index) => (
+      {(station.high_alarms ?? []).map((bed, index) => (
         <span key={`${bed}${index}`} className="alarm high">
           <Shape priority="high" /> {bed}
         </span>

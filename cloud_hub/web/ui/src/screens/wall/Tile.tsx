@@ -69,7 +69,7 @@ function QuietRow({ bed, context, calm }: { bed: Bed; context: Context; calm?: s
       </div>
     );
   }
-  if (newest === null) return <div className="st">{t("bed.deviceSilent")}</div>;
+  if (newest === null) return <div className="st">{t(bed.waves.length > 0 ? "bed.wavesOnly" : "bed.deviceSilent")}</div>;
   if (isBedStale(bed, context)) {
     return (
       <div className="st" data-testid="stale">

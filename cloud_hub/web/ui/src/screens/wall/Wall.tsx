@@ -23,18 +23,22 @@ import "./wall.css";
 const BEDS_A_PAGE = 12;
 const BEDS_A_ROW = 4;
 
+function rowsOf(site: Site): number {
+  return Math.max(1, Math.ceil(site.beds.length / BEDS_A_ROW));
+}
+
 /** Pages of whole sites, in their fixed order. */
 export function pagesOf(sites: Site[]): Site[][] {
   const pages: Site[][] = [];
   let beds = BEDS_A_PAGE;
   for (const site of sites) {
-    const rows = Math.max(1, Math.ceil(site.beds.length / BEDS_A_ROW)) * BEDS_A_ROW;
-    if (beds + rows > BEDS_A_PAGE) {
+    const places = rowsOf(site) * BEDS_A_ROW;
+    if (beds + places > BEDS_A_PAGE) {
       pages.push([]);
       beds = 0;
     }
     pages.at(-1)?.push(site);
-    beds += rows;
+    beds += places;
   }
   return pages;
 }
@@ -139,7 +143,7 @@ export function Wall() {
       <main className="wall">
         {feed !== "starting" && shown.length === 0 && <Empty text={t("wall.noSites")} />}
         {shown.map((site) => (
-          <div key={site.site} className="wall-site">
+          <div key={site.site} className="wall-site" style={{ flexGrow: rowsOf(site) }}>
             <SiteBlock site={site} />
             <div className="wall-beds">
               {site.beds.map((key) => {
