@@ -134,9 +134,12 @@ class Region:
         self.folder.chmod(0o755)
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
         assert program, "Mosquitto is not installed (Debian: mosquitto)"
-        command = [program, "-c", str(config)]
-        self.processes["broker"] = self._start("broker", command)
-        until(lambda: _listens(self.ports["broker"]), 10, "mosquitto listens")
+        self.start_program("broker", [program, "-c", str(config)], self.ports["broker"])
+
+    def start_program(self, name: str, command: list[str], port: int) -> None:
+        """Start another program of the region and wait until it listens."""
+        self.processes[name] = self._start(name, command)
+        until(lambda: _listens(port), 10, f"{name} listens")
 
     def start_hub(self) -> None:
         """Start the hub and wait until it is ready."""
