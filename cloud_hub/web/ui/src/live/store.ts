@@ -65,7 +65,7 @@ export function mergeReadings(old: Reading[], fresh: Reading[]): Reading[] {
   return [...merged.values()];
 }
 
-/** Fold one message of the server into the state; waves and signals are not part of it. */
+/** Fold one message of the server into the state; of waves only which there are, of signals nothing. */
 export function fold(state: LiveState, message: ServerMessage): LiveState {
   switch (message.type) {
     case "snapshot":
@@ -81,6 +81,13 @@ export function fold(state: LiveState, message: ServerMessage): LiveState {
       const readings = mergeReadings(bed.readings, message.readings);
       const changed = { ...bed, readings, news2: message.news2 ?? bed.news2, not_live: message.not_live };
       return { ...state, beds: { ...state.beds, [bed.key]: changed } };
+    }
+    case "wave": {
+      const bed = state.beds[message.bed_key];
+      const fresh = message.channels.map((channel) => channel.measure).filter((measure) => !bed?.waves.includes(measure));
+      // A monitor may begin to send waves long after the snapshot; the second and later stretches change nothing.
+      if (!bed || fresh.length === 0) return state;
+      return { ...state, beds: { ...state.beds, [bed.key]: { ...bed, waves: [...bed.waves, ...fresh] } } };
     }
     case "alarm":
       return { ...state, alarms: { ...state.alarms, [message.alarm.alarm_id]: message.alarm } };

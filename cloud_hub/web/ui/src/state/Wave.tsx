@@ -1,8 +1,6 @@
 /** One sweeping wave of one bed. */
 import { useEffect, useRef } from "react";
 import { useSession } from "../app/live";
-import { WAVES } from "../contract";
-import { useWords } from "../i18n";
 import { WaveLoop } from "../live/painter";
 import type { LiveStore } from "../live/store";
 
@@ -27,7 +25,6 @@ interface Props {
 
 export function Wave({ bedKey, measure, pxPerS = 48, loop }: Props) {
   const { store } = useSession();
-  const { language } = useWords();
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     if (!canvas.current) return undefined;
@@ -41,8 +38,7 @@ export function Wave({ bedKey, measure, pxPerS = 48, loop }: Props) {
         data-testid="wave"
         data-bed={bedKey}
         data-measure={measure}
-        aria-label={WAVES[measure]?.[language] ?? measure}
-        role="img"
+        aria-hidden="true"
       />
     </span>
   );

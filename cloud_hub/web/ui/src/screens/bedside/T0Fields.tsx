@@ -1,4 +1,5 @@
 /** The six fields of a T0, each answered by one press or left as unknown. */
+import { useState } from "react";
 import type { Bed } from "../../contract";
 import { MAIN_SIGNS } from "../../contract";
 import type { Key } from "../../i18n";
@@ -55,6 +56,31 @@ function WhoField({ draft, beds, change, confirmed, onConfirm }: Props & { confi
   );
 }
 
+/** A time of day in 24 hours, typed as `13:20` or `1320`. */
+function TimeEntry({ at, nowMs, onTime }: { at: number | null; nowMs: number; onTime: (ms: number) => void }) {
+  const { t } = useWords();
+  const [typed, setTyped] = useState<string | null>(null);
+  const shown = at === null ? "" : timeOfDay(at, false);
+  return (
+    <input
+      className="choice time"
+      inputMode="numeric"
+      maxLength={5}
+      placeholder="13:20"
+      aria-label={t("t0.at")}
+      data-testid="t0-time"
+      data-filled={at !== null}
+      value={typed ?? shown}
+      onBlur={() => setTyped(null)}
+      onChange={(event) => {
+        setTyped(event.target.value);
+        const ms = instantOf(event.target.value, nowMs);
+        if (ms !== null) onTime(ms);
+      }}
+    />
+  );
+}
+
 function WellField({ draft, nowMs, change }: Props) {
   const { t } = useWords();
   const at = draft.lastKnownWell === "known" ? draft.lastKnownWellMs : null;
@@ -71,17 +97,7 @@ function WellField({ draft, nowMs, change }: Props) {
         <button type="button" className="choice" onClick={() => set(nowMs - HALF_HOUR_MS)}>
           {t("t0.half")}
         </button>
-        <input
-          className="choice time"
-          type="time"
-          aria-label={t("t0.at")}
-          data-filled={at !== null}
-          value={at === null ? "" : timeOfDay(at, false)}
-          onChange={(event) => {
-            const ms = instantOf(event.target.value, nowMs);
-            if (ms !== null) set(ms);
-          }}
-        />
+        <TimeEntry at={at} nowMs={nowMs} onTime={set} />
         <button
           type="button"
           className="choice"

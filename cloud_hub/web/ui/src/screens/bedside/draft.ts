@@ -59,9 +59,9 @@ export function likeliestBed(beds: Bed[], alarmedKeys: string[]): string {
   return alarmed ?? beds.find((bed) => bed.patient)?.key ?? beds[0]?.key ?? "";
 }
 
-/** `13:20` today as an instant; a time still to come is taken for yesterday's. */
+/** `13:20` or `1320` today as an instant; a time still to come is taken for yesterday's. */
 export function instantOf(time: string, nowMs: number): number | null {
-  const match = /^(\d{1,2}):(\d{2})$/.exec(time);
+  const match = /^([01]?\d|2[0-3])[:：]?([0-5]\d)$/.exec(time.trim());
   if (!match) return null;
   const at = new Date(nowMs);
   at.setHours(Number(match[1]), Number(match[2]), 0, 0);

@@ -1,5 +1,6 @@
 /** One person now and over time. */
 import { useMutation } from "@tanstack/react-query";
+import { useState } from "react";
 import { AlarmAge, AlarmCell, Conversation } from "../../alarms/AlarmBanner";
 import { AlarmButtons, ResolvePanel } from "../../alarms/AlarmButtons";
 import { mayAct, useAlarmAction } from "../../alarms/actions";
@@ -68,6 +69,8 @@ export function CallButton({ bed, referralId }: { bed: Bed; referralId?: string 
 
 function AlarmBlock({ alarms }: { alarms: Alarm[] }) {
   const { t } = useWords();
+  const role = useLive((state) => state.me?.role);
+  const [closing, setClosing] = useState("");
   useSeen(alarms.map((alarm) => alarm.alarm_id));
   if (alarms.length === 0) return <section className="side-block t2">{t("patient.noAlarm")}</section>;
   return (
@@ -81,8 +84,18 @@ function AlarmBlock({ alarms }: { alarms: Alarm[] }) {
           <Conversation alarm={alarm} />
           <div className="row wrap">
             <AlarmButtons alarm={alarm} withKeys={index === 0} withPause />
+            {alarm.accepted_by && mayAct(role) && (
+              <button
+                type="button"
+                className="btn"
+                aria-expanded={closing === alarm.alarm_id}
+                onClick={() => setClosing(closing === alarm.alarm_id ? "" : alarm.alarm_id)}
+              >
+                {t("alarm.resolve")}
+              </button>
+            )}
           </div>
-          {alarm.accepted_by && <ResolvePanel alarm={alarm} />}
+          {closing === alarm.alarm_id && <ResolvePanel alarm={alarm} />}
         </div>
       ))}
     </section>

@@ -16,7 +16,7 @@ import { pickWaves, Wave } from "../../state/Wave";
 import { personOf } from "../bedside/Replies";
 import { sexWord } from "../wall/Tile";
 import { Moves } from "./Moves";
-import { levelOf } from "./order";
+import { levelOf, ownerOf } from "./order";
 import { StrokeRail } from "./StrokeRail";
 
 function SixFields({ referral, bed }: { referral: Referral; bed: Bed | undefined }) {
@@ -147,7 +147,7 @@ function Log({ referral }: { referral: Referral }) {
 }
 
 export function Detail({ referral }: { referral: Referral }) {
-  const { t, language } = useWords();
+  const { t, both, language } = useWords();
   const bed = useLive((state) => state.beds[referral.bed_key]);
   const site = useLive((state) => state.sites[referral.site]);
   return (
@@ -180,7 +180,7 @@ export function Detail({ referral }: { referral: Referral }) {
           </span>
         )}
         {referral.offline && <span>{t("ref.offline")}</span>}
-        {referral.owner && <span>{t("ref.owner", { who: referral.owner })}</span>}
+        {referral.owner && <span>{t("ref.owner", { who: both(ownerOf(referral)) })}</span>}
         <Receipt sync={referral.sync} />
       </p>
       <StrokeRail referral={referral} />

@@ -8,7 +8,7 @@ import { digits, timeOfDay } from "../../live/clock";
 import { Remaining, TimeRail } from "../../state/TimeRail";
 import { personOf } from "../bedside/Replies";
 import { sexWord } from "../wall/Tile";
-import { groupOf, isPaused, levelOf } from "./order";
+import { groupOf, isPaused, levelOf, ownerOf } from "./order";
 
 /** The question in one line: what was asked, else the main signs. */
 export function useAsked(): (referral: Referral) => string {
@@ -40,7 +40,7 @@ export function Clocks({ referral }: { referral: Referral }) {
       <span className="small t2">
         {referral.state === "SUBMITTED" && within ? t("queue.within", { d: digits(within * 1000) }) : t(`state.${referral.state}` as Key)}
         {" · "}
-        {referral.owner || (referral.state === "SUBMITTED" ? t("queue.new") : both(referral.moves.at(-1)?.who))}
+        {both(ownerOf(referral)) || (referral.state === "SUBMITTED" ? t("queue.new") : both(referral.moves.at(-1)?.who))}
       </span>
       {isPaused(referral) ? (
         <span className="strong nowrap">{t("clock.waiting", { d: digits(now - (referral.moves.at(-1)?.at_ms ?? now)) })}</span>

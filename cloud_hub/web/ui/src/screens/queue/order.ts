@@ -1,6 +1,6 @@
 /** Which referrals stand where in the queue. */
-import type { Referral } from "../../contract";
-import { OPEN_STATES } from "../../contract";
+import type { Referral, Text2 } from "../../contract";
+import { ENTERED_BY, OPEN_STATES } from "../../contract";
 
 export type Group = "now" | "soon" | "later" | "closed";
 
@@ -33,6 +33,13 @@ export function byUrgency(left: Referral, right: Referral): number {
     (left.deadline_ms ?? FAR_MS) - (right.deadline_ms ?? FAR_MS) ||
     (left.received_at_ms ?? left.authored_at_ms) - (right.received_at_ms ?? right.authored_at_ms)
   );
+}
+
+/** The name of whoever holds a referral: its newest step at the hub's side says it. */
+export function ownerOf(referral: Referral): Text2 | null {
+  if (!referral.owner) return null;
+  const step = referral.moves.findLast((move) => ENTERED_BY[move.state]?.includes("physician"));
+  return step?.who ?? { zh: referral.owner, en: referral.owner };
 }
 
 export function waitingForTriage(referrals: Record<string, Referral>): Referral[] {

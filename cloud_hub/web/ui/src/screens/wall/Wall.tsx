@@ -7,7 +7,6 @@ import { useOpenAlarms, useWatch } from "../../app/hooks";
 import { useKeys } from "../../app/keys";
 import { useLive, useNow } from "../../app/live";
 import { address, go } from "../../app/router";
-import type { Site } from "../../contract";
 import { useWords } from "../../i18n";
 import { Empty, Triage } from "../../state/Small";
 import { Mark } from "../../state/Icon";
@@ -15,33 +14,10 @@ import { Remaining } from "../../state/TimeRail";
 import { waitingForTriage } from "../queue/order";
 import { AlarmCounts } from "../AlarmCounts";
 import { Dock } from "./Dock";
+import { BEDS_A_ROW, pagesOf, rowsOf } from "./pages";
 import { SiteBlock } from "./SiteBlock";
 import { Tile } from "./Tile";
 import "./wall.css";
-
-/** More than this many beds make pages of sites. */
-const BEDS_A_PAGE = 12;
-const BEDS_A_ROW = 4;
-
-function rowsOf(site: Site): number {
-  return Math.max(1, Math.ceil(site.beds.length / BEDS_A_ROW));
-}
-
-/** Pages of whole sites, in their fixed order. */
-export function pagesOf(sites: Site[]): Site[][] {
-  const pages: Site[][] = [];
-  let beds = BEDS_A_PAGE;
-  for (const site of sites) {
-    const places = rowsOf(site) * BEDS_A_ROW;
-    if (beds + places > BEDS_A_PAGE) {
-      pages.push([]);
-      beds = 0;
-    }
-    pages.at(-1)?.push(site);
-    beds += places;
-  }
-  return pages;
-}
 
 function NewReferrals() {
   const { t } = useWords();
