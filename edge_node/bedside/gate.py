@@ -10,8 +10,15 @@ from edge_node.bedside.accounts import Session, is_csrf_token
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
 
-COOKIE = "yz_session"
 CSRF_HEADER = "x-csrf-token"
+
+
+def cookie_of(request: HTTPConnection) -> str:
+    """Name of this page's session cookie.
+
+    Browsers keep cookies by host, not by port: hub and edges on one machine must not sign each other out.
+    """
+    return f"yz_session_{request.url.port or 0}"
 
 
 def station_of(request: HTTPConnection) -> Station:
@@ -34,7 +41,7 @@ def own_origin(request: HTTPConnection) -> None:
 
 def signed_in(request: HTTPConnection) -> Session:
     """Return who is signed in, or refuse."""
-    session = station_of(request).accounts.session(request.cookies.get(COOKIE))
+    session = station_of(request).accounts.session(request.cookies.get(cookie_of(request)))
     if session is None:
         raise Refusal("not-signed-in", "no session")
     return session

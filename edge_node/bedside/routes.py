@@ -8,7 +8,7 @@ from telemed import screen
 from telemed.measures import MEASURES
 
 from edge_node.bedside.accounts import Refused
-from edge_node.bedside.gate import COOKIE, AtStation, Changing, SignedIn, Staff, StaffChanging, own_origin
+from edge_node.bedside.gate import AtStation, Changing, SignedIn, Staff, StaffChanging, cookie_of, own_origin
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
 from edge_node.errors import NotFound
@@ -41,7 +41,12 @@ async def sign_in(body: screen.SignIn, request: Request, response: Response, sta
         code = "try-later" if session.wait_s > 0 else "sign-in-refused"
         raise Refusal(code, "not signed in", retry_s=session.wait_s)
     response.set_cookie(
-        COOKIE, session.token, max_age=SESSION_S, httponly=True, samesite="lax", secure=request.url.scheme == "https"
+        cookie_of(request),
+        session.token,
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
     )
     return station.me(session)
 
@@ -53,10 +58,10 @@ def who_am_i(station: AtStation, session: SignedIn) -> screen.Me:
 
 
 @router.delete("/session", status_code=status.HTTP_204_NO_CONTENT)
-def sign_out(response: Response, station: AtStation, session: Changing) -> None:
+def sign_out(request: Request, response: Response, station: AtStation, session: Changing) -> None:
     """End the session."""
     station.accounts.sign_out(session)
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(cookie_of(request))
 
 
 @router.get("/beds/{key}/trends")

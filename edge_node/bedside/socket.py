@@ -6,7 +6,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import TypeAdapter, ValidationError
 from telemed.screen import PageMessage, Seen, SignalMessage, Watch
 
-from edge_node.bedside.gate import COOKIE, is_own_origin, station_of
+from edge_node.bedside.gate import cookie_of, is_own_origin, station_of
 from edge_node.bedside.live import Page
 from edge_node.bedside.station import Station
 from edge_node.errors import EdgeError
@@ -23,7 +23,7 @@ router = APIRouter()
 async def live(socket: WebSocket) -> None:
     """Feed one page until it closes or its session ends."""
     station = station_of(socket)
-    token = socket.cookies.get(COOKIE)
+    token = socket.cookies.get(cookie_of(socket))
     session = station.accounts.session(token) if is_own_origin(socket) else None
     if session is None:
         await socket.accept()

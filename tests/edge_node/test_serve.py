@@ -36,7 +36,7 @@ async def sign_in(client: httpx.AsyncClient, username: str = "clinic") -> dict[s
 
 
 def live(node: NodeProcess, client: httpx.AsyncClient) -> connect:
-    cookie = f"yz_session={client.cookies['yz_session']}"
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     address = f"ws://127.0.0.1:{node.page_port}/api/v1/live"
     return connect(address, additional_headers={"Cookie": cookie})
 

@@ -21,11 +21,17 @@ async def test_a_person_of_the_site_signs_in_and_out(client: httpx.AsyncClient) 
         {"zh": "clinic中", "en": "clinic"},
         [SITE],
     )
-    cookie = client.cookies["yz_session"]
+    ((name, cookie),) = client.cookies.items()
     assert (await client.delete("/api/v1/session")).status_code == 204
-    client.cookies.set("yz_session", cookie)
+    client.cookies.set(name, cookie)
     replayed = await client.get("/api/v1/session")
     assert (replayed.status_code, replayed.json()["code"]) == (401, "not-signed-in")
+
+
+async def test_the_cookie_is_named_by_port_because_browsers_keep_cookies_by_host(client: httpx.AsyncClient) -> None:
+    await sign_in(client)
+    (name,) = client.cookies
+    assert name == f"yz_session_{client.base_url.port or 0}"
 
 
 async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: httpx.AsyncClient) -> None:

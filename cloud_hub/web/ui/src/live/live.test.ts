@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Reading, ServerMessage, WaveChannel } from "../contract";
+import type { Bed, Reading, ServerMessage, WaveChannel } from "../contract";
 import { en } from "../i18n/en";
 import { zh } from "../i18n/zh";
 import { age, digits } from "./clock";
@@ -49,6 +49,21 @@ describe("readings", () => {
   it("of an unknown bed change nothing", () => {
     const message: ServerMessage = { type: "readings", bed_key: "a:1", readings: [], news2: null, not_live: "" };
     expect(fold(EMPTY, message)).toBe(EMPTY);
+  });
+});
+
+describe("a wave that begins after the snapshot", () => {
+  const bed = { key: "a:1", waves: [] as string[], readings: [] } as unknown as Bed;
+  const begun = { ...EMPTY, beds: { "a:1": bed } };
+  const message: ServerMessage = { type: "wave", bed_key: "a:1", channels: [channel(0, [1])] };
+
+  it("is listed at its bed, so that the tile draws it", () => {
+    expect(fold(begun, message).beds["a:1"]?.waves).toEqual(["ecg_II"]);
+  });
+
+  it("changes nothing from its second stretch on", () => {
+    const once = fold(begun, message);
+    expect(fold(once, message)).toBe(once);
   });
 });
 
