@@ -5,6 +5,7 @@ import { digits, timeOfDay } from "../live/clock";
 import { useAlarmSound } from "../sound/useAlarmSound";
 import { Icon } from "../state/Icon";
 import { DemoMark } from "../state/Small";
+import { useOpenAlarms } from "./hooks";
 import { useKeys } from "./keys";
 import { useLive, useNow, useSession } from "./live";
 
@@ -85,10 +86,33 @@ export function FeedStrip() {
   );
 }
 
+/** Tells a screen reader of alarms that nobody has taken; the visible rows count seconds and would never be silent. */
+function Announcer() {
+  const { t, both } = useWords();
+  const beds = useLive((state) => state.beds);
+  const open = useOpenAlarms().filter((alarm) => alarm.accepted_by === null);
+  const say = (isHigh: boolean) =>
+    open
+      .filter((alarm) => (alarm.priority === "high") === isHigh)
+      .map((alarm) => `${t(`alarm.${alarm.priority}`)}: ${beds[alarm.bed_key]?.label ?? ""} ${both(alarm.text)}`)
+      .join("; ");
+  return (
+    <>
+      <div className="sr" aria-live="assertive">
+        {say(true)}
+      </div>
+      <div className="sr" aria-live="polite">
+        {say(false)}
+      </div>
+    </>
+  );
+}
+
 export function Page({ surface, children }: { surface: "paper" | "night" | "care"; children: ReactNode }) {
   return (
     <div className={`page ${surface}`}>
       <FeedStrip />
+      <Announcer />
       {children}
     </div>
   );

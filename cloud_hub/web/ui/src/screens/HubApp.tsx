@@ -1,7 +1,10 @@
 /** The hub's pages, by role and address. */
+import { LanguageSwitch, Page, Who } from "../app/Chrome";
 import { useKeys } from "../app/keys";
 import { useLive, useSession } from "../app/live";
 import { go, useRoute } from "../app/router";
+import { useWords } from "../i18n";
+import { Empty, Pending } from "../state/Small";
 import { Console } from "./alarms/Console";
 import { Care } from "./care/Care";
 import { ConsultRoom } from "./consult/ConsultRoom";
@@ -31,11 +34,27 @@ function Staff() {
   }
 }
 
+/** Signed in, but nothing has come yet: the words stand until the feed does. */
+export function Starting() {
+  const { t } = useWords();
+  return (
+    <Page surface="paper">
+      <header className="top">
+        <span className="sp" />
+        <LanguageSwitch />
+        <Who />
+      </header>
+      <Pending active />
+      <Empty text={t("pending")} />
+    </Page>
+  );
+}
+
 export function HubApp() {
   const { session } = useSession();
   const feed = useLive((state) => state.feed);
   const role = session.state === "in" ? session.me.role : "";
-  if (feed === "starting") return <div className="page paper" />;
+  if (feed === "starting") return <Starting />;
   if (role === "caregiver") return <Care />;
   return role === "operator" ? <Sites /> : <Staff />;
 }

@@ -63,7 +63,7 @@ function AlarmList() {
   const beds = useLive((state) => state.beds);
   useSeen(alarms.map((alarm) => alarm.alarm_id));
   return (
-    <section className="card" aria-live="assertive">
+    <section className="card">
       <h2>{t("nav.alarms")}</h2>
       {alarms.length === 0 && <p className="t2">{t("alarm.none")}</p>}
       {alarms.map((alarm) => (

@@ -3,7 +3,7 @@ import { useMutation } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 import { countByPriority } from "../../alarms/order";
 import { api } from "../../app/api";
-import { Clock, Demo, LanguageSwitch, Page } from "../../app/Chrome";
+import { Clock, Demo, LanguageSwitch, Page, SoundState } from "../../app/Chrome";
 import { patientName, useOpenAlarms, useWatch } from "../../app/hooks";
 import { useKeys } from "../../app/keys";
 import { useLive } from "../../app/live";
@@ -53,6 +53,7 @@ function Head({ consult, bed, referral }: { consult: Consult; bed: Bed | undefin
       <span className="row dense t2">
         <Icon name="lock" /> {t("consult.notRecording")}
       </span>
+      <SoundState />
       <Demo />
       <LanguageSwitch />
       <Clock />

@@ -74,7 +74,7 @@ function AlarmBlock({ alarms }: { alarms: Alarm[] }) {
   useSeen(alarms.map((alarm) => alarm.alarm_id));
   if (alarms.length === 0) return <section className="side-block t2">{t("patient.noAlarm")}</section>;
   return (
-    <section className="side-block" aria-live="assertive">
+    <section className="side-block">
       {alarms.map((alarm, index) => (
         <div key={alarm.alarm_id} className="col alarm-block">
           <div className="banner">

@@ -35,7 +35,7 @@ export function Dock({ alarms }: { alarms: Alarm[] }) {
       .flatMap((alarm) => alarm.steps.map((step) => ({ alarm, step })))
       .sort((left, right) => right.step.at_ms - left.step.at_ms)[0];
     return (
-      <footer className="dock none" aria-live="polite">
+      <footer className="dock none">
         <span>{t("alarm.none")}</span>
         {last && (
           <span className="t3">
@@ -48,7 +48,7 @@ export function Dock({ alarms }: { alarms: Alarm[] }) {
     );
   }
   return (
-    <footer className="dock" aria-live="assertive" aria-label={t("alarms.open")}>
+    <footer className="dock" aria-label={t("alarms.open")}>
       {groups.map(({ alarm, more }, index) => (
         <div key={alarm.alarm_id} className="dk">
           <div className="words">
