@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from telemed import screen
 
 from tests.ui.server import UI, Face, build
 
@@ -205,6 +206,48 @@ def test_consciousness_is_entered_in_two_taps(browser: Browser) -> None:
         page.get_by_test_id("acvpu-V").click()
         expect(page.get_by_text("已存", exact=True)).to_be_visible()
         assert ("observations qingshi:01", {"acvpu": "V", "oxygen": "", "o2_flow_l_min": None}) in state.posted
+
+
+def ringing(state: Face) -> None:
+    consult = screen.Consult(
+        consult_id="consult-7",
+        bed_key="qingshi:01",
+        state="ringing",
+        caller=screen.Text2(zh="杜仲 医师", en="Dr Du"),
+        started_at_ms=int(time.time() * 1000),
+    )
+    state.tell(screen.ConsultMessage(consult=consult))
+
+
+def signals(state: Face) -> list[tuple[str, str]]:
+    sent = [message["signal"] for kind, message in list(state.posted) if kind == "signal"]
+    return [(signal["consult_id"], signal["kind"]) for signal in sent]
+
+
+def test_one_press_answers_a_call_and_shows_the_physicians_picture(browser: Browser) -> None:
+    with serving("bedside", "live") as (address, state), page_of(browser) as page:
+        sign_in(page, address, "clinic")
+        expect(page.get_by_test_id("patient-card").first).to_be_visible()
+        ringing(state)
+        expect(page.get_by_test_id("call-bar")).to_contain_text("杜仲 医师 来电 · 01 谷雨生")
+        page.get_by_test_id("accept-call").click()
+        expect(page.get_by_test_id("remote-video")).to_be_visible()
+        expect(page.get_by_test_id("patient-card").first).to_be_visible()
+        page.wait_for_timeout(500)
+        assert ("consult-7", "accept") in signals(state)
+        page.get_by_test_id("hang-up").click()
+        page.wait_for_timeout(500)
+        assert ("consult-7", "bye") in signals(state)
+
+
+def test_a_call_can_be_taken_to_the_telephone(browser: Browser) -> None:
+    with serving("bedside", "live") as (address, state), page_of(browser) as page:
+        sign_in(page, address, "clinic")
+        expect(page.get_by_test_id("patient-card").first).to_be_visible()
+        ringing(state)
+        page.get_by_role("button", name="改用电话").click()
+        page.wait_for_timeout(500)
+        assert signals(state) == [("consult-7", "decline")]
 
 
 def test_alt_l_switches_the_language_of_every_page(browser: Browser) -> None:
