@@ -14,9 +14,9 @@ LENGTH_S = 600
 def make(folder: Path) -> None:
     """Write demo.hea and demo.dat (format 16) with leads II, PLETH and RESP at 125 Hz into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    ecg = neurokit2.ecg_simulate(duration=LENGTH_S, sampling_rate=RATE_HZ, heart_rate=78, random_state=4)
-    pleth = neurokit2.ppg_simulate(duration=LENGTH_S, sampling_rate=RATE_HZ, heart_rate=78, random_state=4)
-    breath = neurokit2.rsp_simulate(duration=LENGTH_S, sampling_rate=RATE_HZ, respiratory_rate=16, random_state=4)
+    ecg = neurokit2.ecg_simulate(duration=LENGTH_S, sampling_rate=RATE_HZ, heart_rate=75, random_state=4)
+    pleth = neurokit2.ppg_simulate(duration=LENGTH_S, sampling_rate=RATE_HZ, heart_rate=75, random_state=4)
+    breath = neurokit2.rsp_simulate(duration=LENGTH_S, sampling_rate=RATE_HZ, respiratory_rate=15, random_state=4)
     length = min(len(ecg), len(pleth), len(breath))
     wfdb.wrsamp(
         "demo",

@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.demo.story import API_SCOPES, REGION, SITES, STAFF, Site
+from deploy.demo.story import API_SCOPES, REGION, SITES, STAFF, Bed, Site
 
 WORDS = [
     "amber",
@@ -208,22 +208,26 @@ def ward_file(site: Site, folder: Path, ports: Ports) -> str:
         f"control_port = {ports.control(site)}",
     ]
     for bed in site.beds:
-        if not bed.profile:
-            continue
-        lines += [
-            "[[patients]]",
-            f'bed = "{bed.bed}"',
-            f'eui64 = "{bed.eui64}"',
-            f'patient_id = "{bed.person.number}"',
-            f"family_name = {quoted(bed.person.family)}",
-            f"given_name = {quoted(bed.person.given)}",
-            f'sex = "{bed.person.gender[0].upper()}"',
-        ]
         if bed.profile == "record":
-            lines.append(f"record = {quoted(str(folder / 'records' / 'demo.hea'))}")
-        else:
-            lines.append(f'profile = "{bed.profile}"')
+            # The recording has waves alone: the monitor's second connection sends the numerics.
+            lines += [*monitor(bed), f"record = {quoted(str(folder / 'records' / 'demo.hea'))}"]
+            lines += [*monitor(bed), 'profile = "stable"', "waves = false"]
+        elif bed.profile:
+            lines += [*monitor(bed), f'profile = "{bed.profile}"']
     return "\n".join(lines) + "\n"
+
+
+def monitor(bed: Bed) -> list[str]:
+    """Lines of the ward file that say which monitor speaks and of whom."""
+    return [
+        "[[patients]]",
+        f'bed = "{bed.bed}"',
+        f'eui64 = "{bed.eui64}"',
+        f'patient_id = "{bed.person.number}"',
+        f"family_name = {quoted(bed.person.family)}",
+        f"given_name = {quoted(bed.person.given)}",
+        f'sex = "{bed.person.gender[0].upper()}"',
+    ]
 
 
 def admissions_file(site: Site) -> str:
