@@ -36,8 +36,10 @@ export function AlarmCell({ alarm, prefix = "" }: { alarm: Alarm; prefix?: strin
     >
       <Shape priority={alarm.priority} />
       <span className="sr">{t(`alarm.${alarm.priority}`)}</span>
-      {prefix && <span>{prefix}</span>}
-      <span>{both(alarm.text)}</span>
+      <span>
+        {prefix && `${prefix}\u2002`}
+        {both(alarm.text)}
+      </span>
     </span>
   );
 }

@@ -41,7 +41,7 @@ export function SoundState() {
   if (!isBlocked) {
     return (
       <span className="row dense t2 hide-phone">
-        <Icon name="sound" /> {t("sound.on")}
+        <Icon name="sound" /> <span className="word">{t("sound.on")}</span>
       </span>
     );
   }
