@@ -90,7 +90,6 @@ def measure(region: Region, heart_rate: int) -> None:
     """Have the monitor at B02 report over TCP."""
     at = datetime.now(UTC).strftime("%Y%m%d%H%M%S.000+0000")
     message = EXAMPLE.format(at=at, control=f"C{time.time_ns()}", hr=heart_rate, rr=18, spo2=96)
-    message = message.replace("示例^患者^^^^^L", "")  # the person in this bed has another name
     with socket.create_connection(("127.0.0.1", region.ports["edge-clinic.hl7"]), timeout=10) as line:
         line.sendall(b"\x0b" + message.encode() + b"\x1c\r")
         assert b"MSA|" in line.recv(4096)

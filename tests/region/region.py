@@ -79,6 +79,12 @@ class Clinic:
             return "P-51018201-0093"
         return f"P-{self.site}-{bed}"
 
+    def name(self, bed: str) -> str:
+        """Name of the person in a bed, as TOML; B02's is that of the documented example."""
+        if (self.site, bed) == ("baoshan-clinic", "B02"):
+            return 'family_name = "示例"\ngiven_name = "患者"\nname_en = "Example Patient"'
+        return f'family_name = "谷"\ngiven_name = "雨{bed}"\nname_en = "Gu Yu {bed}"'
+
 
 @dataclass(slots=True)
 class Process:
@@ -138,7 +144,7 @@ class Region:
 
     def start_program(self, name: str, command: list[str], port: int) -> None:
         """Start another program of the region and wait until it listens."""
-        self.processes[name] = self._start(name, command)
+        self.processes[name] = self.launch(name, command)
         until(lambda: _listens(port), 10, f"{name} listens")
 
     def start_hub(self) -> None:
@@ -232,9 +238,10 @@ class Region:
         )
 
     def _python(self, name: str, *arguments: str) -> Process:
-        return self._start(name, [sys.executable, "-m", *arguments])
+        return self.launch(name, [sys.executable, "-m", *arguments])
 
-    def _start(self, name: str, command: list[str]) -> Process:
+    def launch(self, name: str, command: list[str]) -> Process:
+        """Start a program in the region's folder; whoever calls keeps it in `processes`."""
         log = self.folder / f"{name}.log"
         with log.open("ab") as sink:
             popen = subprocess.Popen(
@@ -333,7 +340,7 @@ port = {self.ports[f"{clinic.node}.page"]}
 
     def _admissions(self, clinic: Clinic) -> str:
         return "".join(
-            f'[[persons]]\nbed = "{bed}"\nfamily_name = "谷"\ngiven_name = "雨{bed}"\nname_en = "Gu Yu {bed}"\n'
+            f'[[persons]]\nbed = "{bed}"\n{clinic.name(bed)}\n'
             f'gender = "female"\nbirth_date = "1952-03-14"\n'
             f'identifiers = [{{system = "BAOSHAN", value = "{clinic.patient_id(bed)}"}}]\n'
             + ('caregiver = "caregiver"\n' if bed == clinic.beds[0] else "")
