@@ -1,8 +1,10 @@
 """What every test shares: the event loop back end, and where the shared recordings lie."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -19,3 +21,10 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("shared recordings are not here (../shared/data)")
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_shipped() -> Iterator[None]:
+    """Undo what a command line under test configured: its stream is closed when that test ends."""
+    yield
+    structlog.reset_defaults()
