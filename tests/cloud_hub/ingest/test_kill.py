@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Table, func, select
 from telemed.topics import Up
 
+from cloud_hub.ingest import failpoint
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import alarm_step, care_record, record
 from tests.fakes import ingest_process
@@ -35,7 +36,7 @@ class Killed:
                 sys.executable,
                 ingest_process.__file__,
                 *self._words,
-                env={**os.environ, "YZ_FAILPOINT": point},
+                env={**os.environ, failpoint.VARIABLE: point},
                 stdout=asyncio.subprocess.DEVNULL,
             )
             try:
@@ -52,7 +53,7 @@ def count(database: Database, table: Table) -> int:
 
 async def test_a_hub_killed_after_the_commit_and_before_the_receipt_loses_and_doubles_nothing(tmp_path: Path) -> None:
     async with running_broker("amqtt", tmp_path) as broker:
-        hub = Killed(tmp_path, broker, [f"committed:{number}" for number in (1, 2, 3, 5, 8, 1)])
+        hub = Killed(tmp_path, broker, [f"committed:kill:{number}" for number in (1, 2, 3, 5, 8, 1)])
         edge = FakeEdge(broker.login("edge-clinic"), CLINIC)
         async with running(hub.run(), edge.run()):
             await edge.link.subscribed.wait()
