@@ -44,7 +44,8 @@ async def live(socket: WebSocket, principal: Annotated[Principal, Depends(requir
     finally:
         parts.live.leave(feed)
         parts.signals.page_gone(feed.client)
-        with contextlib.suppress(RuntimeError):
+        # The page may have gone first: RuntimeError where that was heard, a disconnect where the write failed.
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close()
 
 

@@ -1,7 +1,7 @@
 """The hub's HTTP face as a whole: rights of every route, bad input, and other people's things."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +304,44 @@ async def test_a_hub_without_its_page_says_what_to_do(tmp_path: Path) -> None:
 
     assert answer.status_code == 404
     assert "make ui" in answer.text
+
+
+async def _page_that_leaves(app: FastAPI, cookie: str) -> list[str]:
+    """Open the live socket as a server does, leave after the snapshot, and refuse what is sent after that."""
+    sent: list[str] = []
+    snapshot = asyncio.Event()
+    steps = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}])
+
+    async def receive() -> MutableMapping[str, Any]:
+        step = next(steps)
+        if step["type"] == "websocket.disconnect":
+            await snapshot.wait()
+        return step
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            raise OSError("the peer is gone")
+        if message["type"] == "websocket.send":
+            snapshot.set()
+
+    scope = {
+        "type": "websocket",
+        "scheme": "ws",
+        "path": "/api/v1/live",
+        "raw_path": b"/api/v1/live",
+        "query_string": b"",
+        "headers": [(b"host", b"hub"), (b"origin", b"http://hub"), (b"cookie", f"yz_session={cookie}".encode())],
+        "subprotocols": [],
+    }
+    await app(scope, receive, send)
+    return sent
+
+
+@pytest.mark.anyio
+async def test_a_page_that_closes_leaves_no_error_and_no_feed_behind(app: FastAPI, stranger: httpx.AsyncClient) -> None:
+    await _sign_in(stranger, "physician")
+    sent = await _page_that_leaves(app, stranger.cookies["yz_session"])
+
+    assert sent[:2] == ["websocket.accept", "websocket.send"]
+    assert not app.state.parts.live.feeds
