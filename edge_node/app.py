@@ -40,7 +40,7 @@ from edge_node.health.state import Health, LoopLag
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
 from edge_node.sitelog import SiteLog
-from edge_node.uplink.presence import LinkView
+from edge_node.uplink.presence import LinkView, held_up
 from edge_node.uplink.uplink import Callbacks, Uplink
 
 NS = 1_000_000_000
@@ -261,7 +261,12 @@ class Node:
         return found
 
     def _waiting(self) -> dict[Up, int]:
+        """Count the records without a receipt, by class; those on their way too."""
         return {up: waiting.records for up, waiting in self.buffer.waiting().items()}
+
+    def _held_up(self) -> dict[Up, int]:
+        told = held_up(self.buffer.waiting(), time.time_ns())
+        return {up: waiting.records for up, waiting in told.items()}
 
     def _hl7_figures(self) -> Mapping[str, int | Mapping[str, int]]:
         counters = self.monitor.counters
@@ -279,7 +284,7 @@ class Node:
             care=self.log,
             consults=self.router,
             link=link,
-            waiting=self._waiting,
+            waiting=self._held_up,
             hours_left=lambda: self._hours_left,
             trends=self.buffer.trends,
             deliver=self.take,

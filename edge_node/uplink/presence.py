@@ -16,6 +16,9 @@ WEAK_ROUND_TRIP_MS = 1000
 WEAK_LAG_NS = 10 * 10**9
 """A hub that answers while vitals wait longer than this is behind a weak link."""
 
+ON_ITS_WAY_NS = 3 * 10**9
+"""A record younger than this is not waiting but travelling: two rounds of receipts."""
+
 LinkState = Literal["live", "weak", "lost", "never"]
 
 
@@ -82,6 +85,15 @@ def caught_up_to_ns(waiting: Mapping[Up, Waiting], now_ns: int) -> int:
     """Return up to when everything that came in is at the hub."""
     oldest = [each.oldest_ns for each in waiting.values() if each.records]
     return min(oldest) - 1 if oldest else now_ns
+
+
+def held_up(waiting: Mapping[Up, Waiting], now_ns: int) -> dict[Up, Waiting]:
+    """Return what people are told waits: nothing of a class whose oldest record is merely on its way.
+
+    Receipts come about once a second, so that a link in the best of health always has a few records in flight.
+    """
+    nothing = Waiting(0, 0)
+    return {up: each if now_ns - each.oldest_ns > ON_ITS_WAY_NS else nothing for up, each in waiting.items()}
 
 
 def waiting_messages(waiting: Mapping[Up, Waiting]) -> list[uplink_pb2.Waiting]:

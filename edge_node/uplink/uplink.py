@@ -266,7 +266,7 @@ class Uplink:
         message = uplink_pb2.Presence(
             at_unix_ns=now_ns,
             boottime_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-            waiting=presence.waiting_messages(waiting),
+            waiting=presence.waiting_messages(presence.held_up(waiting, now_ns)),
             buffer_hours=-1 if hours is None else hours,
             stuck=self._stuck(),
             event_cursor=self._event_cursor,

@@ -59,6 +59,13 @@ def test_the_state_of_the_link(heard_ago_s: float | None, round_trip_ms: float, 
     assert presence.link_state(heard_ago_s, 15, round_trip_ms, lag_s * SECOND) == state
 
 
+def test_records_on_their_way_do_not_count_as_waiting() -> None:
+    second = 10**9
+    waiting = {Up.VITALS: Waiting(4, 100 * second), Up.WAVES: Waiting(9, 90 * second), Up.ALARM: Waiting(0, 0)}
+    told = presence.held_up(waiting, 101 * second)
+    assert {up: each.records for up, each in told.items()} == {Up.VITALS: 0, Up.WAVES: 9, Up.ALARM: 0}
+
+
 def test_caught_up_is_just_before_the_oldest_that_waits() -> None:
     assert presence.caught_up_to_ns({Up.VITALS: Waiting(3, 500), Up.WAVES: Waiting(1, 400)}, 1000) == 399
     assert presence.caught_up_to_ns({Up.VITALS: Waiting(0, 0)}, 1000) == 1000
