@@ -37,7 +37,7 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
 @pytest.fixture
 def physician(region: Region) -> Iterator[tuple[Any, Screen]]:
     client = region.signed_in(region.hub_url, "physician")
-    screen = Screen(region.hub_url, client.cookies["yz_session"])
+    screen = Screen(client)
     yield client, screen
     screen.socket.close()
     client.close()
@@ -144,8 +144,8 @@ def test_a_caregiver_sees_their_own_person_alone_and_an_operator_sees_nobody(reg
         closing(region.signed_in(region.hub_url, "caregiver")) as client,
         closing(region.signed_in(region.hub_url, "operator")) as other,
     ):
-        family = Screen(region.hub_url, client.cookies["yz_session"])
-        operator = Screen(region.hub_url, other.cookies["yz_session"])
+        family = Screen(client)
+        operator = Screen(other)
         refused = client.get(f"/api/v1/beds/{BED}/trends")
     family.socket.close()
     operator.socket.close()
@@ -199,12 +199,12 @@ def test_a_killed_broker_comes_back_and_its_new_process_id_is_told(region: Regio
 def test_a_restarted_hub_shows_the_last_values_and_alarms_at_once(region: Region) -> None:
     send(region, hr="98")
     client = region.signed_in(region.hub_url, "physician")
-    screen = Screen(region.hub_url, client.cookies["yz_session"])
+    screen = Screen(client)
     if not any(readings(bed).get("hr") == "98" for bed in screen.snapshot["beds"]):
         screen.until("readings", lambda one: readings(one).get("hr") == "98")
     region.kill("hub")
     region.start_hub()
-    again = Screen(region.hub_url, client.cookies["yz_session"])
+    again = Screen(client)
     bed = next(one for one in again.snapshot["beds"] if one["key"] == BED)
 
     assert readings(bed)["hr"] == "98"
@@ -217,7 +217,7 @@ def test_a_restarted_hub_shows_the_last_values_and_alarms_at_once(region: Region
 
 def test_a_hub_that_is_asked_to_stop_ends_in_bounded_time_with_pages_open(region: Region) -> None:
     client = region.signed_in(region.hub_url, "physician")
-    screen = Screen(region.hub_url, client.cookies["yz_session"])
+    screen = Screen(client)
     broker, hub = region.broker_pid(), region.processes["hub"].popen
     hub.terminate()
 

@@ -4,16 +4,19 @@ import json
 import time
 from typing import Any
 
+import httpx
 from websockets.sync.client import ClientConnection, connect
 
 
 class Screen:
     """A page's live socket: keeps what it was told."""
 
-    def __init__(self, url: str, cookie: str) -> None:
-        address = url.replace("http", "ws") + "/api/v1/live"
+    def __init__(self, client: httpx.Client) -> None:
+        """Open the socket of the face at which `client` is signed in, with the cookies that it holds."""
+        url = str(client.base_url).rstrip("/")
+        cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
         self.socket: ClientConnection = connect(
-            address, additional_headers={"Cookie": f"yz_session={cookie}", "Origin": url}
+            url.replace("http", "ws") + "/api/v1/live", additional_headers={"Cookie": cookies, "Origin": url}
         )
         self.snapshot = self.next("snapshot")
 

@@ -9,7 +9,8 @@ const PRIORITIES: Alarm["priority"][] = ["high", "medium", "low"];
 export function AlarmCounts({ counts, withWords = false }: { counts: Record<Alarm["priority"], number>; withWords?: boolean }) {
   const { t } = useWords();
   return (
-    <a className="counts" href={address("alarms")} aria-label={t("nav.alarms")} data-testid="alarm-counts">
+    <a className="counts" href={address("alarms")} data-testid="alarm-counts">
+      <span className="sr">{t("nav.alarms")}</span>
       {PRIORITIES.filter((priority) => counts[priority] > 0).map((priority) => (
         <span key={priority} className={`alarm ${priority}`}>
           <Shape priority={priority} />
