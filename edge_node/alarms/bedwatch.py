@@ -67,9 +67,14 @@ class BedWatch:
         age = self.subject.age_years
         return age is None or age >= self.rules.applies.age_min
 
-    def for_person(self, subject: news2.Subject) -> "BedWatch":
-        """Return the watch of this bed for another person, or nobody: only what devices reported stays."""
-        return BedWatch(self.bed, self.rules, self.ages, subject, _notes=self._notes)
+    def for_person(self, subject: news2.Subject, since_ns: int) -> "BedWatch":
+        """Return the watch of this bed for another person, or nobody: only what devices reported stays.
+
+        A monitor goes on repeating the last cuff reading of who lay here before: nothing from before `since_ns` counts.
+        """
+        watch = BedWatch(self.bed, self.rules, self.ages, subject, _notes=self._notes)
+        watch.now.since_ns = since_ns
+        return watch
 
     def take(self, sample: NumericSet) -> list[Held]:
         """Take a set that arrived; return the values that became the newest of their measure."""

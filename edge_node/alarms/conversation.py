@@ -1,4 +1,8 @@
-"""From what stands now to the next steps of the alarms: pure.  One row for each (bed, condition)."""
+"""From what stands now to the next steps of the alarms: pure.  One row for each (bed, condition, person).
+
+An alarm keeps the person it was raised for (decision 2): when another one comes into the bed, a physiological alarm
+ends or stays latched under the first, and what the rules find from then on is a new alarm.  Equipment has no person.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +18,7 @@ KEEP_ENDED_S = 24 * 3600
 """Ended alarms are kept this long for the screens; answered ones KEEP_ANSWERED_S."""
 KEEP_ANSWERED_S = 3600
 _ENDED = frozenset({State.CLEARED})
+Slot = tuple[str, str, str]
 
 
 @dataclass(slots=True)
@@ -23,32 +28,31 @@ class Conversations:
     ruleset_id: str
     ruleset_version: str
     alarms: dict[str, Alarm] = field(default_factory=dict)
-    _slots: dict[tuple[str, str], str] = field(default_factory=dict)
+    _slots: dict[Slot, str] = field(default_factory=dict)
 
     def restore(self, alarms: Mapping[str, Alarm]) -> None:
         """Take what the log of steps describes."""
         self.alarms = dict(alarms)
         self._slots = {
-            (alarm.finding.bed, alarm.finding.condition): alarm.alarm_id
+            _slot(alarm.finding, alarm.person_id): alarm.alarm_id
             for alarm in alarms.values()
             if alarm.state not in _ENDED
         }
 
     def standing_at(self, bed: str) -> list[Alarm]:
         """Return the alarms at a bed that are not over."""
-        return [self.alarms[alarm_id] for (at, _), alarm_id in self._slots.items() if at == bed]
+        return [self.alarms[alarm_id] for (at, *_), alarm_id in self._slots.items() if at == bed]
 
     def reconcile(self, bed: str, findings: Iterable[Finding], person_id: str, now_ns: int) -> list[Alarm]:
         """Bring the alarms of a bed in line with what stands there; return those that moved."""
-        wanted = _worst(findings)
-        moved = []
-        for condition, finding in wanted.items():
-            alarm = self._at(bed, condition)
+        wanted = {_slot(finding, person_id): finding for finding in _worst(findings).values()}
+        over = [row for row in self.standing_at(bed) if row.stands and _slot(row.finding, row.person_id) not in wanted]
+        moved = [self._step(alarm, Phase.END, alarm.finding, person_id, now_ns) for alarm in over]
+        for slot, finding in wanted.items():
+            alarm = self.alarms.get(self._slots.get(slot, ""))
             phase = _next_phase(alarm, finding, now_ns)
             if phase is not None:
                 moved.append(self._step(alarm, phase, finding, person_id, now_ns))
-        over = [row for row in self.standing_at(bed) if row.stands and row.finding.condition not in wanted]
-        moved += [self._step(alarm, Phase.END, alarm.finding, person_id, now_ns) for alarm in over]
         return moved
 
     def ask(self, alarm_id: str, ask: Ask, who: Who, *, home: bool, now_ns: int, cause_event_id: str = "") -> Alarm:
@@ -81,10 +85,6 @@ class Conversations:
             if now_ns - alarm.steps[-1].at_ns > keep_s * NS:
                 del self.alarms[alarm.alarm_id]
 
-    def _at(self, bed: str, condition: str) -> Alarm | None:
-        alarm_id = self._slots.get((bed, condition))
-        return self.alarms.get(alarm_id) if alarm_id else None
-
     def _step(self, alarm: Alarm | None, phase: Phase, finding: Finding, person_id: str, now_ns: int) -> Alarm:
         step = self._make(alarm, phase, finding, now_ns)
         if alarm is None:
@@ -105,13 +105,17 @@ class Conversations:
 
     def _keep(self, alarm: Alarm) -> Alarm:
         self.alarms[alarm.alarm_id] = alarm
-        slot = (alarm.finding.bed, alarm.finding.condition)
+        slot = _slot(alarm.finding, alarm.person_id)
         if alarm.state in _ENDED:
             if self._slots.get(slot) == alarm.alarm_id:
                 del self._slots[slot]
         else:
             self._slots[slot] = alarm.alarm_id
         return alarm
+
+
+def _slot(finding: Finding, person_id: str) -> Slot:
+    return finding.bed, finding.condition, "" if finding.technical else person_id
 
 
 def _worst(findings: Iterable[Finding]) -> dict[str, Finding]:

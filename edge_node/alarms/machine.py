@@ -100,7 +100,9 @@ def apply(alarm: Alarm | None, step: Step) -> Alarm:
     state = after(alarm.state, step.phase, alarm.finding.latching or step.finding.latching)
     latching = alarm.finding.latching or step.finding.latching
     finding = replace(step.finding, latching=latching, onset_ns=alarm.finding.onset_ns)
-    moved = replace(alarm, state=state, finding=finding, steps=(*alarm.steps, step))
+    # An update takes the place of the update before it, or the steps of one alarm would grow for as long as it stands.
+    kept = alarm.steps[:-1] if step.phase is alarm.steps[-1].phase is P.UPDATE else alarm.steps
+    moved = replace(alarm, state=state, finding=finding, steps=(*kept, step))
     return _with_people(moved, step)
 
 

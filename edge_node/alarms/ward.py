@@ -104,6 +104,7 @@ class Ward:
         self._store = store
         self._clock = clock
         self._roster = Roster()
+        self._persons: dict[str, str] = {}
         self._watches = {bed: BedWatch(bed, rules, layout.ages) for bed in ("", *layout.beds)}
         self._talk = Conversations(rules.id, rules.version)
         self._heard_ns: dict[str, int] = {}
@@ -138,10 +139,15 @@ class Ward:
 
     def people(self, roster: Roster) -> None:
         """Take a new state of persons and beds; a bed with another person starts afresh."""
-        before, self._roster = self._roster, roster
+        # The log changes its roster in place, so who lay where before is kept apart.
+        before, self._persons = self._persons, {bed: roster.beds.get(bed, "") for bed in self.layout.beds}
+        self._roster = roster
+        now_ns = self._clock()
         for bed in self.layout.beds:
-            if roster.beds.get(bed, "") != before.beds.get(bed, ""):
-                self._watches[bed] = self._watches[bed].for_person(self._subject(bed))
+            if self._persons[bed] != before.get(bed):
+                # Never later than now: a hub whose clock is ahead must not make the rules deaf.
+                since_ns = min(roster.since_ns.get(bed, 0), now_ns)
+                self._watches[bed] = self._watches[bed].for_person(self._subject(bed), since_ns)
             else:
                 self._watches[bed].subject = self._subject(bed)
 
@@ -253,8 +259,9 @@ class Ward:
         self._hear(sample)
         bed = self._bed_of(sample.device)
         taken = self._watches[bed].take(sample)
-        self._tell_readings(bed, {held.value.measure for held in taken})
+        # First the alarms: what a page does with a value must not keep one from being raised.
         self._settle(bed, sample.arrived_at_ns)
+        self._tell_readings(bed, {held.value.measure for held in taken})
         self._marks[sample.device] = max(self._marks.get(sample.device, 0), sample.arrived_at_ns)
 
     def _take_waves(self, waves: WaveformSet) -> None:
@@ -270,7 +277,7 @@ class Ward:
 
     def _settle(self, bed: str, now_ns: int) -> None:
         findings = [*self._watches[bed].findings(now_ns), *self._silences(bed, now_ns)]
-        person = self._roster.beds.get(bed, "")
+        person = self._persons.get(bed, "")
         self._moved(self._talk.reconcile(bed, findings, person, self._clock()))
 
     def _silences(self, bed: str, now_ns: int) -> list[Finding]:
@@ -296,6 +303,8 @@ class Ward:
                 finding = alarm.finding
                 if not alarm.stands or finding.condition == self.rules.hub_silence.condition:
                     continue
+                if not finding.technical and alarm.person_id != self._persons.get(bed, ""):
+                    continue  # of somebody who no longer lies here
                 if finding.condition == self.rules.silence.condition:
                     self._heard_ns.setdefault(finding.device, finding.onset_ns)
                 else:

@@ -71,7 +71,9 @@ async def trends(
     """The course of the numeric measures of a bed; a gap is the absence of points."""
     bed = _bed(station, session, key)
     to_ns = station.around.clock()
-    from_ns = to_ns - hours * HOUR_S * 1_000_000_000
+    # Of who lies there now, from when they came at the earliest.
+    came_ns = station.around.care.roster.since_ns.get(bed, 0)
+    from_ns = min(to_ns, max(came_ns, to_ns - hours * HOUR_S * 1_000_000_000))
     step_s = max(60, hours * HOUR_S // POINTS_AIMED // 60 * 60)
     devices = [row.device for row in station.around.config.devices if row.bed == bed]
     by_measure: dict[str, list[screen.TrendPoint]] = {}

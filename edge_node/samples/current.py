@@ -41,6 +41,8 @@ class BedNow:
     """"replay" or "test" while the newest set is one."""
     unassigned: int = 0
     """Sets held back since the last one that belonged here."""
+    since_ns: int = 0
+    """What was measured before this is of somebody who lay here earlier."""
 
     def take(self, sample: NumericSet) -> list[Held]:
         """Take a set; return the values that became the newest of their measure."""
@@ -51,7 +53,7 @@ class BedNow:
         if sample.origin is not Origin.MANUAL:
             self.not_live = sample.origin.value if sample.origin in (Origin.REPLAY, Origin.TEST) else ""
         fresh = [hold(value, sample) for value in sample.values]
-        taken = [held for held in fresh if self._is_newer(held)]
+        taken = [held for held in fresh if held.measured_at_ns >= self.since_ns and self._is_newer(held)]
         for held in taken:
             self.held[held.value.measure] = held
         return taken

@@ -44,6 +44,8 @@ class Roster:
     persons: dict[str, Person] = field(default_factory=dict)
     beds: dict[str, str] = field(default_factory=dict)
     """Bed code to the id of the person in it; an empty bed is absent."""
+    since_ns: dict[str, int] = field(default_factory=dict)
+    """Bed code to when its person came, or the last one left; what was measured before is of somebody else."""
     devices: dict[str, event_pb2.DevicePlaced] = field(default_factory=dict)
     accounts: dict[str, event_pb2.AccountSet] = field(default_factory=dict)
     nodes: dict[str, event_pb2.NodeDescribed] = field(default_factory=dict)
@@ -79,16 +81,25 @@ class Roster:
         if body == "person_registered":
             self.persons[key] = Person(key, event.person_registered)
         elif body == "bed_assigned":
-            self.beds = {bed: who for bed, who in self.beds.items() if who != event.bed_assigned.person_id}
-            self.beds[key] = event.bed_assigned.person_id
+            self._assign(key, event)
         elif body == "bed_vacated":
             self.beds.pop(key, None)
+            self.since_ns[key] = event.bed_vacated.at_unix_ns or event.at_unix_ns
         elif body == "device_placed":
             self.devices[key] = event.device_placed
         elif body == "account_set":
             self.accounts[event.account_set.username] = event.account_set
         elif body == "node_described":
             self.nodes[key] = event.node_described
+
+    def _assign(self, bed: str, event: event_pb2.Event) -> None:
+        body, before = event.bed_assigned, self.beds.get(bed, "")
+        since_ns = body.from_unix_ns or event.at_unix_ns
+        if before not in ("", body.person_id) and since_ns <= self.since_ns.get(bed, 0):
+            # Dated back to before the person who lies here came: theirs is not given away.
+            since_ns = event.at_unix_ns
+        self.beds = {other: who for other, who in self.beds.items() if who != body.person_id}
+        self.beds[bed], self.since_ns[bed] = body.person_id, since_ns
 
 
 def build(ordered: Iterable[event_pb2.OrderedEvent], pending: Iterable[event_pb2.Event]) -> Roster:

@@ -119,9 +119,9 @@ class Bedside:
         return after
 
 
-def roster(born: str = "1950-01-01", person_id: str = "p-1") -> Roster:
+def roster(born: str = "1950-01-01", person_id: str = "p-1", since_ns: int = 0) -> Roster:
     facts = event_pb2.PersonRegistered(family_name="谷", given_name="雨", birth_date=born)
-    return Roster(persons={person_id: Person(person_id, facts)}, beds={"B1": person_id})
+    return Roster(persons={person_id: Person(person_id, facts)}, beds={"B1": person_id}, since_ns={"B1": since_ns})
 
 
 @pytest.mark.anyio
@@ -459,6 +459,103 @@ async def test_another_person_in_the_bed_starts_afresh_and_the_old_alarm_keeps_i
     assert rows == {"p-1": State.CLEARED}
     await bedside.live(16, values={"spo2": "88"})
     assert bedside.standing()["spo2-low"].person_id == "p-2"
+
+
+@pytest.mark.anyio
+async def test_a_latched_alarm_stays_with_its_person_and_the_next_one_in_the_bed_gets_their_own() -> None:
+    bedside = Bedside()
+    await bedside.ward.restore(roster())
+    await bedside.live(1, values={"rr": "0"})
+    bedside.ward.people(roster(person_id="p-2"))
+    await bedside.live(1, values={"rr": "0"})
+    rows = {alarm.person_id: alarm for alarm in bedside.ward.alarms() if alarm.finding.condition == "apnoea"}
+    assert {person: row.state for person, row in rows.items()} == {"p-1": State.LATCHED, "p-2": State.ACTIVE}
+    # Answering for the first does not take the place of the second.
+    await bedside.ward.act(rows["p-1"].alarm_id, Ask("accept"), CLINIC)
+    await bedside.live(1, values={"rr": "0"})
+    assert bedside.standing()["apnoea"].person_id == "p-2"
+    stored = {(event.person_id, event.alarm_id) for event in bedside.store.events if event.condition == "apnoea"}
+    assert len(stored) == 2
+
+
+@pytest.mark.anyio
+async def test_an_alarm_without_delay_begins_anew_for_the_next_person_even_before_the_next_tick() -> None:
+    bedside = Bedside()
+    await bedside.ward.restore(roster())
+    await bedside.live(1, values={"nibp_sys": "85"})
+    bedside.ward.people(roster(person_id="p-2"))
+    await bedside.set(values={"nibp_sys": "86"})
+    rows = {row.person_id: row.state for row in bedside.ward.alarms() if row.finding.condition == "nibp_sys-low"}
+    assert rows == {"p-1": State.CLEARED, "p-2": State.ACTIVE}
+
+
+@pytest.mark.anyio
+async def test_a_roster_that_was_changed_in_place_still_starts_the_bed_afresh() -> None:
+    bedside = Bedside()
+    present = roster()
+    await bedside.ward.restore(present)
+    await bedside.live(16, values={"spo2": "88"})
+    present.beds["B1"] = "p-2"
+    bedside.ward.people(present)
+    assert bedside.ward.bed("B1").held == {}
+
+
+@pytest.mark.anyio
+async def test_the_last_cuff_reading_of_who_lay_here_before_is_neither_shown_nor_judged() -> None:
+    bedside = Bedside()
+    await bedside.ward.restore(roster())
+    cuff_ns = bedside.now_ns
+    await bedside.live(5, values={"nibp_sys": "85"}, measured_at_ns=cuff_ns)
+    bedside.ward.people(roster(person_id="p-2", since_ns=bedside.now_ns))
+    await bedside.live(5, values={"nibp_sys": "85"}, measured_at_ns=cuff_ns)
+    assert bedside.ward.bed("B1").held == {}
+    assert "nibp_sys-low" not in bedside.standing()
+    await bedside.live(1, values={"nibp_sys": "85"})
+    assert bedside.standing()["nibp_sys-low"].person_id == "p-2"
+
+
+@pytest.mark.anyio
+async def test_after_a_restart_nothing_of_who_lay_here_before_is_anybody_elses() -> None:
+    before = Bedside()
+    await before.ward.restore(roster())
+    await before.live(16, values={"spo2": "82", "hr": "70"})
+    before.now_ns += 60 * NS
+    after = await before.again(roster(person_id="p-2", since_ns=before.now_ns))
+    assert after.ward.bed("B1").held == {}
+    await after.quiet(1)
+    assert {row.person_id for row in after.ward.alarms() if row.finding.condition == "spo2-low"} == {"p-1"}
+    assert "spo2-low" not in after.standing()
+
+
+@pytest.mark.anyio
+async def test_an_admission_dated_ahead_of_the_nodes_clock_does_not_make_the_rules_deaf() -> None:
+    bedside = Bedside()
+    await bedside.ward.restore(roster(since_ns=START_NS + 3600 * NS))
+    await bedside.live(16, values={"spo2": "88"})
+    assert "spo2-low" in bedside.standing()
+
+
+@pytest.mark.anyio
+async def test_the_steps_of_an_alarm_that_stands_for_hours_do_not_grow() -> None:
+    bedside = Bedside()
+    for number in range(300):
+        await bedside.live(1, values={"spo2": str(86 + number % 3)})
+    alarm = bedside.standing()["spo2-low"]
+    assert [step.phase for step in alarm.steps] == [Phase.START, Phase.UPDATE]
+    assert alarm.seq > 20
+
+
+@pytest.mark.anyio
+async def test_a_page_that_fails_does_not_keep_an_alarm_from_being_raised() -> None:
+    bedside = Bedside()
+
+    def fail(_bed: str, _measures: set[str]) -> None:
+        raise RuntimeError
+
+    bedside.ward.on_readings.append(fail)
+    with pytest.raises(RuntimeError):
+        await bedside.set(values={"nibp_sys": "85"})
+    assert "nibp_sys-low" in bedside.standing()
 
 
 @pytest.mark.anyio

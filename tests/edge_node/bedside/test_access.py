@@ -3,10 +3,11 @@
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from telemed.v1 import event_pb2
 
 from edge_node.bedside.accounts import FREE_FAILURES, SESSION_S
 
-from .conftest import NS, PASSWORD, SITE, House, account, sign_in
+from .conftest import NS, PASSWORD, SITE, START_NS, House, account, sign_in
 
 pytestmark = pytest.mark.anyio
 OBSERVE = f"/api/v1/beds/{SITE}:B01/observations"
@@ -142,6 +143,17 @@ async def test_a_caregiver_finds_no_bed_but_their_own_persons(client: httpx.Asyn
     assert (await client.get(f"/api/v1/beds/{SITE}:B01/trends")).status_code == 200
     for key in (f"{SITE}:B02", "other-site:B01", f"{SITE}:B99", "B01"):
         assert (await client.get(f"/api/v1/beds/{key}/trends")).status_code == 404
+
+
+async def test_trends_begin_when_the_person_came_not_with_who_lay_there_before(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    came_ns = START_NS - 3600 * NS
+    moved = event_pb2.BedAssigned(person_id="p-9", from_unix_ns=came_ns)
+    house.log.order(event_pb2.Event(event_id="in", aggregate_type="bed", aggregate_id="B01", bed_assigned=moved))
+    await sign_in(client)
+    answer = (await client.get(f"/api/v1/beds/{SITE}:B01/trends?hours=6")).json()
+    assert (answer["from_ms"], answer["to_ms"]) == (came_ns // 10**6, START_NS // 10**6)
 
 
 async def test_the_station_tells_strangers_no_names(client: httpx.AsyncClient) -> None:

@@ -68,8 +68,8 @@ async def test_new_readings_go_out_with_the_score(house: House) -> None:
     page = page_of(house)
     await house.ward.take(numerics(house, spo2="88", hr="72"))
     messages = await drain(house, page)
-    assert [row["type"] for row in messages] == ["readings", "alarm"]
-    assert messages[0]["news2"]["total"] == 3
+    assert [row["type"] for row in messages] == ["alarm", "readings"]
+    assert messages[1]["news2"]["total"] == 3
 
 
 async def test_a_page_that_does_not_read_gets_one_snapshot_instead_of_a_longer_queue(house: House) -> None:
@@ -104,7 +104,7 @@ async def test_a_caregiver_is_told_of_their_own_person_only_and_of_alarms_only_t
     await house.ward.take(numerics(house, spo2="88", rr="8"))
     messages = await drain(house, page)
     assert {row["type"] for row in messages} == {"readings", "alarm"}
-    alarm = messages[-1]["alarm"]
+    alarm = next(row["alarm"] for row in messages if row["type"] == "alarm")
     assert alarm["text"]["zh"]
     assert (alarm["value"], alarm["limit"], alarm["steps"]) == ("", "", [])
     assert await drain(house, stranger) == []

@@ -46,6 +46,17 @@ def test_a_person_lies_in_one_bed_and_leaves_it() -> None:
     assert build([], [REGISTERED, ASSIGNED, event("bed", "B1", bed_vacated=event_pb2.BedVacated())]).beds == {}
 
 
+def test_a_stay_dated_back_before_the_present_one_does_not_take_over_its_measurements() -> None:
+    first = event("bed", "B1", bed_assigned=event_pb2.BedAssigned(person_id="p", from_unix_ns=100))
+    later = event("bed", "B1", bed_assigned=event_pb2.BedAssigned(person_id="q", from_unix_ns=150))
+    back = event("bed", "B1", at_unix_ns=900, bed_assigned=event_pb2.BedAssigned(person_id="q", from_unix_ns=50))
+    gone = event("bed", "B1", bed_vacated=event_pb2.BedVacated(at_unix_ns=200))
+    assert build([], [first]).since_ns == {"B1": 100}
+    assert build([], [first, later]).since_ns == {"B1": 150}
+    assert build([], [first, back]).since_ns == {"B1": 900}
+    assert build([], [first, gone]).since_ns == {"B1": 200}
+
+
 def test_age_counts_whole_years_and_is_unknown_without_a_birth_date() -> None:
     person = build([], [REGISTERED]).persons["p"]
     assert person.age_years(date(2026, 6, 14)) == 75
