@@ -4,7 +4,7 @@ import { bundle, isOpen, sounds, worstFirst } from "../alarms/order";
 import { isStale, shownValue } from "../state/format";
 import { bodyOf, instantOf, newDraft, uuid7 } from "./bedside/draft";
 import { columnsOf, LANES, rangeOf } from "./patient/trend";
-import { byUrgency, groupOf } from "./queue/order";
+import { acceptedReferral, byUrgency, groupOf } from "./queue/order";
 import { pagesOf } from "./wall/pages";
 
 const alarm = (part: Partial<Alarm>): Alarm =>
@@ -22,6 +22,22 @@ const alarm = (part: Partial<Alarm>): Alarm =>
     onset_ms: 0,
     ...part,
   }) as Alarm;
+
+describe("a call from the patient page", () => {
+  const referral = (id: string, state: string, at: number, bed = "s:1") =>
+    ({ referral_id: id, state, authored_at_ms: at, bed_key: bed }) as Referral;
+
+  it("belongs to the newest referral of that bed that the hub has taken", () => {
+    const rows = [
+      referral("old", "ACCEPTED", 1),
+      referral("new", "ACCEPTED", 2),
+      referral("closed", "CLOSED", 3),
+      referral("other", "ACCEPTED", 4, "s:2"),
+    ];
+    expect(acceptedReferral(rows, "s:1")).toBe("new");
+    expect(acceptedReferral(rows, "s:3")).toBe("");
+  });
+});
 
 describe("alarms", () => {
   it("stand worst first, untaken before taken, oldest first", () => {

@@ -79,11 +79,13 @@ function Ladder({ state, phone }: { state: SessionState; phone: string }) {
   const { t, both } = useWords();
   const { report, stats } = state;
   const at = report?.rung ? RUNGS.indexOf(report.rung) : -1;
+  const top = report?.top ? RUNGS.indexOf(report.top) : 0;
+  const kindOf = (index: number) => (index === at ? "at" : index < top ? "never" : index < at ? "lost" : "");
   return (
     <div className="ladder" data-testid="ladder" data-rung={report?.rung ?? ""}>
       <ol>
         {RUNGS.map((rung, index) => (
-          <li key={rung} className={index === at ? "at" : index < at ? "lost" : ""}>
+          <li key={rung} className={kindOf(index)}>
             {t(`rung.${rung}`)} {index === at && stats.framesPerSecond > 0 && t("consult.fps", { n: Math.round(stats.framesPerSecond) })}
           </li>
         ))}

@@ -22,6 +22,7 @@ import { Banner } from "./Banner";
 import { LivePanel } from "./Live";
 import { News2Lines } from "./News2Lines";
 import { TrendsPanel } from "./TrendsPanel";
+import { acceptedReferral } from "../queue/order";
 import "./patient.css";
 
 /** The consult of a bed that is not over. */
@@ -36,9 +37,13 @@ export function useOpenConsult(bedKey: string): Consult | undefined {
 export function useStartConsult(bedKey: string, referralId = "") {
   const { store } = useSession();
   return useMutation({
-    mutationFn: () => api.post<Consult>("/consults", { bed_key: bedKey, referral_id: referralId }),
+    mutationFn: () => {
+      const referral = referralId || acceptedReferral(Object.values(store.get().referrals), bedKey);
+      return api.post<Consult>("/consults", { bed_key: bedKey, referral_id: referral });
+    },
     onSuccess: (consult) => {
-      store.take({ type: "consult", consult }, Date.now());
+      // The socket may have told already that the bedside answered: the answer to our request is older news.
+      if (!store.get().consults[consult.consult_id]) store.take({ type: "consult", consult }, Date.now());
       go("consult", consult.consult_id);
     },
   });

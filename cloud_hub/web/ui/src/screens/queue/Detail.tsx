@@ -107,6 +107,8 @@ function VitalsNow({ bed }: { bed: Bed }) {
 function VitalsSent({ readings }: { readings: ReadingShape[] }) {
   const { t, language } = useWords();
   const shown = readings.filter(hasValue);
+  const wordOf = ({ measure, value }: ReadingShape & { value: string }) =>
+    measure === "acvpu" || measure === "oxygen" ? t(`${measure}.${value}` as Key) : shownValue(measure, value);
   if (shown.length === 0) return null;
   return (
     <section className="detail-block">
@@ -115,7 +117,7 @@ function VitalsSent({ readings }: { readings: ReadingShape[] }) {
         {shown
           .map(
             (reading) =>
-              `${MEASURES[reading.measure]?.[language] ?? reading.measure} ${shownValue(reading.measure, reading.value)} (${timeOfDay(reading.measured_at_ms, false)})`,
+              `${MEASURES[reading.measure]?.[language] ?? reading.measure} ${wordOf(reading)} (${timeOfDay(reading.measured_at_ms, false)})`,
           )
           .join(" · ")}
       </p>

@@ -47,3 +47,11 @@ export function waitingForTriage(referrals: Record<string, Referral>): Referral[
     .filter((referral) => TO_HUB.has(referral.state))
     .sort(byUrgency);
 }
+
+/** The referral that a call to this bed belongs to: the newest that the hub has taken and not yet reported on. */
+export function acceptedReferral(referrals: Referral[], bedKey: string): string {
+  const mine = referrals.filter(
+    (each) => each.bed_key === bedKey && ["ACCEPTED", "SCHEDULED", "IN_CONSULT"].includes(each.state),
+  );
+  return mine.sort((a, b) => b.authored_at_ms - a.authored_at_ms)[0]?.referral_id ?? "";
+}
