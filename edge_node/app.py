@@ -16,7 +16,7 @@ from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
 
-from edge_node import page_server, placement, supervise
+from edge_node import page_server, placement, stuck, supervise
 from edge_node.alarms import ruleset
 from edge_node.alarms.bedwatch import Ages
 from edge_node.alarms.sounder import Sounder
@@ -64,7 +64,9 @@ class Node:
             config.uplink,
             buffer,
             address,
-            Callbacks(on_events=self._events, on_signal=self._signal, devices=self._device_states),
+            Callbacks(
+                on_events=self._events, on_signal=self._signal, devices=self._device_states, stuck=self._stuck
+            ),
         )
         self.monitor = Hl7Monitor(
             config.hl7, config.devices, Site(occupant=self._occupant, timezone=config.node.timezone)
@@ -207,7 +209,7 @@ class Node:
             if row.refused or event.WhichOneof("body") != "alarm_action" or self.ward.has_done(event.event_id):
                 continue
             asked = event.alarm_action
-            ask = Ask(asked.action, asked.text, asked.useful, asked.pause_s or 120)
+            ask = Ask(asked.action, asked.text, asked.useful, asked.pause_s or 120, asked.alarm_seq)
             try:
                 await self.ward.act(event.aggregate_id, ask, who_of(event.actor), event.event_id)
             except CareError as refusal:
@@ -251,14 +253,25 @@ class Node:
         return Occupant(frozenset(person.identifiers), facts.family_name, facts.birth_date, facts.gender)
 
     def _device_states(self) -> list[uplink_pb2.DeviceState]:
-        found = []
+        found, clocks = [], self.monitor.clocks()
         for device, place in self.ward.layout.devices.items():
             if not place.is_watched:
                 continue
             heard_ns = self.ward.last_heard_ns(device)
             state = "never" if heard_ns is None else "silent" if self.ward.is_silent(device) else "live"
-            found.append(uplink_pb2.DeviceState(device=device, state=state, last_arrival_unix_ns=heard_ns or 0))
+            row = uplink_pb2.DeviceState(device=device, state=state, last_arrival_unix_ns=heard_ns or 0)
+            if device in clocks:
+                row.clock_offset_ms, row.clock_known = clocks[device].offset_ms, clocks[device].is_known
+            found.append(row)
         return found
+
+    def _stuck(self) -> list[uplink_pb2.Stuck]:
+        roster = self.log.roster
+        held_back = [
+            stuck.HeldBack(bed, self.ward.bed(bed).unassigned, roster.occupant(bed) is not None)
+            for bed in self.ward.layout.beds
+        ]
+        return list(stuck.found(self.buffer.used_share(), held_back, self.monitor.clocks()))
 
     def _waiting(self) -> dict[Up, int]:
         """Count the records without a receipt, by class; those on their way too."""
@@ -285,6 +298,8 @@ class Node:
             consults=self.router,
             link=link,
             waiting=self._held_up,
+            stuck=lambda: [(each.code, each.what) for each in self.uplink.stuck()],
+            link_gaps=self.ward.hub_gaps,
             hours_left=lambda: self._hours_left,
             trends=self.buffer.trends,
             deliver=self.take,

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from telemed import screen
+from telemed.stuck import stuck_views
 from telemed.v1 import uplink_pb2
 
 from cloud_hub.store.persons import Node
-from cloud_hub.web.views import ms, ms_or_none, stuck_view
+from cloud_hub.web.views import ms, ms_or_none
 
 Link = Literal["live", "weak", "lost", "never"]
 WEAK_AFTER_NS = 10 * 10**9
@@ -85,7 +86,7 @@ class SiteState:
             link_since_ms=ms(self.link_since_ns),
             caught_up_to_ms=_caught_up_to_ms(presences),
             waiting=_waiting(presences),
-            stuck=[stuck_view(one.code, one.what) for presence in presences for one in presence.stuck],
+            stuck=stuck_views((one.code, one.what) for presence in presences for one in presence.stuck),
             buffer_hours=_buffer_hours(presences),
             last_arrival_ms=ms_or_none(self.heard_ns),
             delay_ms=max(delays, default=None),

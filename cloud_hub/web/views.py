@@ -1,7 +1,5 @@
 """From what the hub knows to what a screen shows (`telemed.screen`): pure."""
 
-from collections.abc import Mapping
-
 from telemed import screen
 from telemed.conditions import alarm_text
 from telemed.measures import MEASURES
@@ -196,23 +194,3 @@ def _referral_reading(reading: event_pb2.ReferralReading, received_ns: int) -> s
         origin="live",
         stale_after_s=row.stale_after_s if row else 300,
     )
-
-
-STUCK_TEXTS: Mapping[str, Text2] = {
-    "store-full": Text2(zh="本站存储已满", en="The site's store is full"),
-    "identity-mismatch": Text2(zh="设备报的是另一位病人：去绑定", en="The device names another patient: assign it"),
-    "identity-unknown": Text2(zh="设备报的病人不认识：去绑定", en="The device names an unknown patient: assign it"),
-    "device-unknown": Text2(zh="未登记的设备在发数据：去登记", en="A device that is not enrolled sends: enrol it"),
-    "payload-unreadable": Text2(zh="有记录无法解读，已隔离", en="Records could not be read and are set apart"),
-    "too-large": Text2(zh="有记录过大，无法上传", en="A record is too large to be sent"),
-    "seq-jump": Text2(zh="编号跳变，数据已隔离待查", en="Numbers jumped; data set apart for a look"),
-    "clock-suspect": Text2(zh="设备时钟不可信", en="A device clock is not to be believed"),
-}
-
-
-def stuck_view(code: str, what: str) -> screen.StuckView:
-    """Something that does not move, and why, in words."""
-    text = STUCK_TEXTS.get(code, Text2(zh=f"卡住：{code}", en=f"Stuck: {code}"))
-    if what:
-        text = Text2(zh=f"{text.zh}（{what}）", en=f"{text.en} ({what})")
-    return screen.StuckView(code=code, text=text)

@@ -1,7 +1,9 @@
 """When silence is an alarm (decision 23): pure, on arrival clocks alone."""
 
+from collections.abc import Iterable
+
 from edge_node.alarms.ruleset import HubSilenceRule, SilenceRule
-from edge_node.samples.alarm import Priority
+from edge_node.samples.alarm import Phase, Priority, Step
 
 NS = 1_000_000_000
 
@@ -20,6 +22,21 @@ def device_silence(rule: SilenceRule, usual_interval_s: float, last_ns: int | No
     if silent_s < limit_s:
         return None
     return Priority.MEDIUM if silent_s >= max(rule.medium_after_s, limit_s) else Priority.LOW
+
+
+def gaps(steps: Iterable[Step], from_ns: int, to_ns: int) -> list[tuple[int, int]]:
+    """Return the times between two moments at which the alarms of these steps stood, in order.
+
+    Every step carries the onset of its alarm, so that an alarm counts whole where only its end is still known.
+    """
+    begins: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for step in steps:
+        begins[step.alarm_id] = step.finding.onset_ns
+        if step.phase is Phase.END:
+            ends[step.alarm_id] = step.at_ns
+    found = [(max(begin_ns, from_ns), min(ends.get(alarm_id, to_ns), to_ns)) for alarm_id, begin_ns in begins.items()]
+    return sorted((begin_ns, end_ns) for begin_ns, end_ns in found if begin_ns < end_ns)
 
 
 def hub_silence(rule: HubSilenceRule, last_ns: int, now_ns: int) -> Priority | None:

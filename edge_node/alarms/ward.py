@@ -166,6 +166,13 @@ class Ward:
         """The hub was heard."""
         self._hub_heard_ns = max(self._hub_heard_ns, at_ns)
 
+    async def hub_gaps(self, from_ns: int, to_ns: int) -> list[tuple[int, int]]:
+        """Return the times (ns) between two moments in which the hub was out of contact, as far as steps are kept."""
+        stored = [wire.from_wire(event) for event in await self._store.alarm_events(from_ns)]
+        steps = [*stored, *(step for alarm in self._talk.alarms.values() for step in alarm.steps)]
+        silent = self.rules.hub_silence.condition
+        return silence.gaps((step for step in steps if step.finding.condition == silent), from_ns, to_ns)
+
     async def act(self, alarm_id: str, ask: Ask, who: Who, cause_event_id: str = "") -> Alarm:
         """Do what a named person asks of an alarm, here or through the hub's log.
 

@@ -74,6 +74,10 @@ class LinkNow(Protocol):
         """Since when."""
 
     @property
+    def last_hub_ns(self) -> int:
+        """When the hub was last heard; 0 = not since the start."""
+
+    @property
     def caught_up_to_ns(self) -> int:
         """Measurement time up to which everything of this node is at the hub; 0 = not known."""
 
@@ -126,8 +130,12 @@ class Surroundings:
     consults: Consults
     link: Callable[[], LinkNow]
     waiting: Callable[[], dict[Up, int]]
+    stuck: Callable[[], Sequence[tuple[str, str]]]
+    """Code and detail of what cannot go on."""
     hours_left: Callable[[], float | None]
     trends: Callable[[Sequence[str], int, int, int], Awaitable[Iterable[TrendStep]]]
+    link_gaps: Callable[[int, int], Awaitable[list[tuple[int, int]]]]
+    """Times without contact to the hub between two moments, ns."""
     deliver: Deliver
     """For what is typed in at the bedside."""
     clock: Callable[[], int]

@@ -13,7 +13,7 @@ from telemed.referral import State
 from telemed.v1 import event_pb2
 
 from edge_node.bedside import views
-from edge_node.bedside.ports import Surroundings
+from edge_node.bedside.ports import LinkNow, Surroundings
 from edge_node.bedside.problems import Refusal
 from edge_node.errors import NotFound, NotPermitted, StepRefused
 from edge_node.samples.alarm import Who
@@ -21,7 +21,9 @@ from edge_node.samples.identifiers import uuid7
 
 MS = 1_000_000
 AGGREGATE = "referral"
-LINKED = frozenset({"live", "weak"})
+NS = 1_000_000_000
+HUB_BEATS_MISSED = 2
+"""A referral was written offline if the hub missed this many of its heartbeats."""
 
 
 @dataclass(slots=True)
@@ -257,7 +259,7 @@ class ReferralDesk:
             news2_total=score.total if score is not None and known else 0,
             news2_complete=score.complete if score is not None and known else False,
             news2_known=known,
-            offline=around.link().state not in LINKED,
+            offline=is_offline(around.link(), around.clock(), around.config.uplink.presence_every_s),
         )
 
     def _readings(self, bed: str) -> Sequence[event_pb2.ReferralReading]:
@@ -282,6 +284,16 @@ class ReferralDesk:
             at_unix_ns=now_ns,
             actor=event_pb2.Actor(username=who.username, role=who.role, name_zh=who.name_zh, name_en=who.name_en),
         )
+
+
+def is_offline(link: LinkNow, now_ns: int, beat_s: float) -> bool:
+    """Return whether a referral written now is written while the hub cannot be reached.
+
+    That is so when the hub's last word is older than HUB_BEATS_MISSED of its heartbeats, before the alarm of its
+    silence, since who reads the referral asks whether it was seen in time.  A link that is slow or behind ("weak")
+    but on which the hub answers is no reason: alarms and referrals go ahead of what waits.
+    """
+    return now_ns - link.last_hub_ns > HUB_BEATS_MISSED * beat_s * NS
 
 
 def bed_of(around: Surroundings, bed_key: str) -> str | None:

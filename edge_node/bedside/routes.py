@@ -84,7 +84,8 @@ async def trends(
         screen.Trend(measure=name, unit=MEASURES[name].unit if name in MEASURES else "", step_s=step_s, points=points)
         for name, points in by_measure.items()
     ]
-    return screen.Trends(bed_key=key, from_ms=from_ns // MS, to_ms=to_ns // MS, trends=found, link_gaps_ms=[])
+    gaps = [(begin_ns // MS, end_ns // MS) for begin_ns, end_ns in await station.around.link_gaps(from_ns, to_ns)]
+    return screen.Trends(bed_key=key, from_ms=from_ns // MS, to_ms=to_ns // MS, trends=found, link_gaps_ms=gaps)
 
 
 @router.post("/alarms/{alarm_id}/actions")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from telemed import screen
+from telemed.stuck import stuck_views
 from telemed.topics import Up
 from telemed.v1 import event_pb2
 
@@ -103,7 +104,7 @@ class Station:
                 vitals=waiting.get(Up.VITALS, 0),
                 waves=waiting.get(Up.WAVES, 0),
             ),
-            stuck=[],
+            stuck=stuck_views(self.around.stuck()),
             buffer_hours=self.around.hours_left(),
             last_arrival_ms=self._last_arrival_ns // MS or None,
             delay_ms=None,

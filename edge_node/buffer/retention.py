@@ -9,6 +9,8 @@ TRIM_SHARE = 0.70
 """Of the limit: above it the history of waves shrinks to the grace copy."""
 SHED_SHARE = 0.80
 """Of the limit: above it acknowledged waves go after an hour and numerics keep the grace copy alone."""
+NEARLY_FULL_SHARE = 0.85
+"""Of the limit: above it people are told, since shedding what may go did not help."""
 REFUSE_SHARE = 0.95
 """Of the limit: above it measurements are refused; the rest is for alarms and events."""
 

@@ -101,7 +101,7 @@ class Buffer:
             BufferFull: not (wholly) stored; the sender must try again later.
             BufferDamaged: a file is damaged.
         """
-        if not retention.takes_measurements(self._used_share()):
+        if not retention.takes_measurements(self.used_share()):
             raise BufferFull("the limit of the buffer is reached")
         outcome = Stored.DUPLICATE
         if intake.waves:
@@ -211,6 +211,10 @@ class Buffer:
         room = min(self._limit_bytes - self._used_bytes(), shutil.disk_usage(self._folder).free)
         return retention.hours_left(room, last - first, last_s - first_s)
 
+    def used_share(self) -> float:
+        """Return how much of the limit is in use, 0 to 1."""
+        return self._used_bytes() / self._limit_bytes
+
     async def run(self) -> None:
         """Delete what may go, now and then, until cancelled."""
         while True:
@@ -222,7 +226,7 @@ class Buffer:
 
     async def sweep(self) -> int:
         """Delete acknowledged rows past their keeping, in chunks; return how many rows went."""
-        share = self._used_share()
+        share = self.used_share()
         now_ns = time.time_ns()
         gone = 0
         for up in STORED:
@@ -244,9 +248,6 @@ class Buffer:
 
     def _used_bytes(self) -> int:
         return sum(file.used_bytes for file in self._files.values())
-
-    def _used_share(self) -> float:
-        return self._used_bytes() / self._limit_bytes
 
     def _tell(self, up: Up, outcome: Stored = Stored.NEW) -> None:
         if outcome is Stored.NEW:

@@ -79,7 +79,7 @@ class Uplink:
         self._heard_ns = 0
         self._greeted = False
         self._event_cursor = 0
-        self._stuck_before: set[tuple[str, str]] = set()
+        self._stuck_before: set[str] = set()
         self._state: presence.LinkState = "never"
         self._since_ns = time.time_ns()
         self._messages: asyncio.Queue[tuple[Down, bytes]] = asyncio.Queue()
@@ -232,13 +232,15 @@ class Uplink:
             self._state, self._since_ns = state, now_ns
             self._callbacks.on_link(self.link)
 
-    def _stuck(self) -> list[uplink_pb2.Stuck]:
+    def stuck(self) -> list[uplink_pb2.Stuck]:
+        """Return what cannot go on and why: of the way to the hub, and of the node around it."""
         ahead = sorted(stream for pump in self._pumps.values() for stream in pump.ahead)
         own = [uplink_pb2.Stuck(code=Code.KEY_CONFLICT, what=stream) for stream in ahead]
         return [*own, *self._callbacks.stuck()]
 
     def _tell_what_is_worse(self) -> None:
-        stuck = {(each.code, each.what) for each in self._stuck()}
+        # By code alone: a count that goes up is told with the next heartbeat.
+        stuck = {each.code for each in self.stuck()}
         if stuck - self._stuck_before:
             self._say_presence()
         self._stuck_before = stuck
@@ -268,7 +270,7 @@ class Uplink:
             boottime_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
             waiting=presence.waiting_messages(presence.held_up(waiting, now_ns)),
             buffer_hours=-1 if hours is None else hours,
-            stuck=self._stuck(),
+            stuck=self.stuck(),
             event_cursor=self._event_cursor,
             caught_up_to_unix_ns=presence.caught_up_to_ns(waiting, now_ns),
             devices=self._callbacks.devices(),

@@ -310,7 +310,9 @@ async def _page_that_leaves(app: FastAPI, cookie: str) -> list[str]:
     """Open the live socket as a server does, leave after the snapshot, and refuse what is sent after that."""
     sent: list[str] = []
     snapshot = asyncio.Event()
-    steps = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}])
+    steps: Iterator[MutableMapping[str, Any]] = iter(
+        [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}]
+    )
 
     async def receive() -> MutableMapping[str, Any]:
         step = next(steps)

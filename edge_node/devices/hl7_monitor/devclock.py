@@ -19,6 +19,17 @@ TOLERANCE_NS = 5_000_000_000
 _SECOND_NS = 1_000_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """What is known of a device's clock at this moment."""
+
+    offset_ms: int
+    """To be added to the device's times: positive where its clock is behind; 0 until known."""
+    is_known: bool
+    is_suspect: bool
+    """Its last message came with a time that is not to be believed."""
+
+
 @dataclass(slots=True)
 class DeviceClock:
     """What the live messages of one device have shown about its clock."""

@@ -16,6 +16,7 @@ from edge_node.config import DeviceConfig, Hl7Config
 from edge_node.devices.hl7_monitor import acknowledgement, mllp
 from edge_node.devices.hl7_monitor.acknowledgement import Outcome, Reply, Result
 from edge_node.devices.hl7_monitor.counters import Counters
+from edge_node.devices.hl7_monitor.devclock import ClockState
 from edge_node.devices.hl7_monitor.frames import Message
 from edge_node.devices.hl7_monitor.identity import Occupant
 from edge_node.devices.hl7_monitor.intake import Desk
@@ -62,6 +63,10 @@ class Hl7Monitor:
         self._desk = Desk(config, enrolled, site.occupant, self._zone, self.counters)
         self._answer_prefix = f"GW-{int(time.time()):x}-"
         self._answer_numbers = count(1)
+
+    def clocks(self) -> dict[str, ClockState]:
+        """Return what is known of the clocks of the devices that have spoken since the start."""
+        return self._desk.clocks()
 
     async def run(self, deliver: Deliver) -> None:
         """Serve the port; raises OSError where it cannot be opened."""

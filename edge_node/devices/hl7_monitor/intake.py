@@ -13,7 +13,7 @@ from edge_node.config import DeviceConfig, Hl7Config
 from edge_node.devices.hl7_monitor import acknowledgement, admission, frames, observations
 from edge_node.devices.hl7_monitor.acknowledgement import Outcome, Result
 from edge_node.devices.hl7_monitor.counters import Counters
-from edge_node.devices.hl7_monitor.devclock import DeviceClock
+from edge_node.devices.hl7_monitor.devclock import ClockState, DeviceClock
 from edge_node.devices.hl7_monitor.frames import Message
 from edge_node.devices.hl7_monitor.identity import Occupant
 from edge_node.devices.hl7_monitor.numerics import FieldError
@@ -38,6 +38,8 @@ class _Device:
     """MSH-10 to the duplicate key of its last message."""
     said: set[str] = field(default_factory=set)
     """What was logged once already."""
+    is_clock_suspect: bool = False
+    """Its last message came with a time that is not to be believed."""
     unknown_codes: set[int] = field(default_factory=set)
     """Codes without a measure that it has sent."""
 
@@ -82,6 +84,13 @@ class Desk:
             await self._keep_raw(payload, admitted.reason, arrived_at_ns, deliver)
             return message, Result(Outcome.REFUSED, (admitted.error,))
         return message, await self._store(message, admitted, payload, arrived_at_ns, deliver)
+
+    def clocks(self) -> dict[str, ClockState]:
+        """Return the state of the clock of every device that has spoken since the start."""
+        return {
+            device: ClockState(state.clock.offset_ns // 1_000_000, state.clock.is_known, state.is_clock_suspect)
+            for device, state in self._states.items()
+        }
 
     async def _store(
         self, message: Message, admitted: admission.Admitted, payload: bytes, arrived_at_ns: int, deliver: Deliver
@@ -142,6 +151,7 @@ class Desk:
         if admitted.origin is not Origin.LIVE:
             return
         device.standing = reading.standing
+        device.is_clock_suspect = any(part.clock_suspect for part in reading.intake.sets)
         if reading.skew_ns is not None:
             device.clock.take(reading.skew_ns)
 

@@ -317,7 +317,7 @@ async def test_the_picture_says_what_waits_and_up_to_when_it_is_whole(live: Live
     view = live.picture.sites[SITE].view()
 
     assert (view.waiting.vitals, view.buffer_hours, view.caught_up_to_ms) == (41, 71.2, clock.at_ns // 10**6)
-    assert view.stuck[0].text.zh == "设备报的病人不认识：去绑定（mon-1）"
+    assert view.stuck[0].text.zh == "设备报的病人不认识：请先登记病人（mon-1）"
 
 
 @pytest.mark.anyio

@@ -330,6 +330,23 @@ async def test_only_who_is_responsible_may_answer_an_alarm(role: str) -> None:
 
 
 @pytest.mark.anyio
+async def test_times_without_the_hub_are_known_again_after_a_restart() -> None:
+    bedside = Bedside()
+    await bedside.live(5)
+    begin_ns = bedside.now_ns + 15 * NS
+    await bedside.live(60, hub=False)
+    assert await bedside.ward.hub_gaps(START_NS, bedside.now_ns) == [(begin_ns, bedside.now_ns)]
+    await bedside.live(1)
+    end_ns = bedside.now_ns
+    bedside.now_ns += 3 * 3600 * NS
+    await bedside.live(1)
+    for ward in (bedside.ward, (await bedside.again()).ward):
+        assert await ward.hub_gaps(START_NS, bedside.now_ns) == [(begin_ns, end_ns)]
+        assert await ward.hub_gaps(end_ns - 5 * NS, bedside.now_ns) == [(end_ns - 5 * NS, end_ns)]
+        assert await ward.hub_gaps(end_ns, bedside.now_ns) == []
+
+
+@pytest.mark.anyio
 async def test_accepting_at_the_hub_moves_the_alarm_here_and_names_the_cause() -> None:
     bedside = Bedside()
     await bedside.live(16, values={"spo2": "88"})

@@ -36,6 +36,7 @@ class Link:
     state: str = "live"
     since_ns: int = START_NS
     caught_up_to_ns: int = START_NS
+    last_hub_ns: int = START_NS
 
 
 @dataclass(slots=True)
@@ -170,6 +171,7 @@ class House:
         self.ward = Ward(layout, ruleset.load(), Store(), lambda: self.now_ns)
         self.consults = NoConsults()
         self.trend_rows: list[TrendRow] = []
+        self.stuck: list[tuple[str, str]] = []
         self.station = Station(self._around(config))
         self.ward.on_alarm.append(self.station.alarm_moved)
         self.ward.on_readings.append(self.station.readings_changed)
@@ -196,8 +198,10 @@ class House:
             consults=self.consults,
             link=lambda: self.link,
             waiting=lambda: {Up.CARE: 2},
+            stuck=lambda: self.stuck,
             hours_left=lambda: 71.0,
             trends=self.trends,
+            link_gaps=self.ward.hub_gaps,
             deliver=self.deliver,
             clock=lambda: self.now_ns,
         )

@@ -84,13 +84,22 @@ async def test_the_emptiest_referral_is_taken_too(client: httpx.AsyncClient) -> 
 
 
 async def test_with_the_hub_gone_it_is_saved_here_and_says_so(client: httpx.AsyncClient, house: House) -> None:
-    house.link.state = "lost"
+    house.link.last_hub_ns = 0
     await sign_in(client)
     assert (await send(client)).json()["offline"] is True
     assert (await listed(client))["sync"] == "saved-here"
     house.log.order(house.log.waiting[-1])
     row = await listed(client)
     assert (row["sync"], row["version"], row["moves"][0]["pending"]) == ("at-hub", 1, False)
+
+
+@pytest.mark.parametrize(("silent_s", "state", "offline"), [(9, "weak", False), (11, "live", True), (60, "lost", True)])
+async def test_offline_means_that_the_hub_missed_two_heartbeats(
+    client: httpx.AsyncClient, house: House, silent_s: int, state: str, offline: bool
+) -> None:
+    house.link.state, house.link.last_hub_ns = state, house.now_ns - silent_s * NS
+    await sign_in(client)
+    assert (await send(client)).json()["offline"] is offline
 
 
 async def test_sending_twice_makes_one(client: httpx.AsyncClient, house: House) -> None:

@@ -168,6 +168,8 @@ async def test_a_time_of_1970_or_the_future_is_stored_and_called_suspect(rig: St
     (numeric,) = running.store.sets
     assert numeric.clock_suspect
     assert not numeric.late
+    clock = running.monitor.clocks()["mon-b02"]
+    assert (clock.is_suspect, clock.is_known, clock.offset_ms) == (True, False, 0)
 
 
 async def test_old_data_keeps_its_times_and_is_late(rig: StartRig) -> None:

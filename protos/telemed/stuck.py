@@ -1,0 +1,85 @@
+"""What does not move, or must be looked at, in plain words: what it is, and what to do.  Hub and node say the same."""
+
+from collections.abc import Iterable
+
+from telemed.errors import Code
+from telemed.screen import StuckView, Text2
+
+TEXTS: dict[str, tuple[str, str]] = {
+    Code.STORE_FULL: (
+        "本站存储已满，新测量值暂存不下：请恢复网络或联系运维",
+        "The site's store is full and takes no more measurements: bring the network back, or call the operator",
+    ),
+    Code.STORE_NEARLY_FULL: (
+        "本站存储快满了：请尽快恢复网络",
+        "The site's store is nearly full: bring the network back soon",
+    ),
+    Code.IDENTITY_MISMATCH: (
+        "设备报的病人与床位不符，数据暂不归档：请核对床位与设备上的病人",
+        "A device names another patient than the bed's, data held back: compare bed and device",
+    ),
+    Code.IDENTITY_UNKNOWN: (
+        "设备报的病人不认识：请先登记病人",
+        "A device names an unknown patient: register the person first",
+    ),
+    Code.DEVICE_UNKNOWN: (
+        "未登记的设备在发数据：请登记或断开该设备",
+        "A device that is not enrolled is sending: enrol it or disconnect it",
+    ),
+    Code.CLOCK_SUSPECT: ("设备时钟不准：请校准设备时间", "A device clock is wrong: set the time on the device"),
+    Code.PAYLOAD_UNREADABLE: (
+        "有数据无法读取，已原样保留：若继续出现请联系技术支持",
+        "Some data could not be read and were kept as they came: call support if this goes on",
+    ),
+    Code.TOO_LARGE: (
+        "有数据超过大小限制，已原样保留：请联系技术支持",
+        "Some data are over the size limit and were kept as they came: call support",
+    ),
+    Code.SEQ_JUMP: (
+        "数据编号跳变过大，数据已保留待查：请核实该站点的存储盘是否被更换或损坏",
+        "Record numbers jumped, data kept for a look: check whether the site's disk was changed or is damaged",
+    ),
+    Code.KEY_CONFLICT: (
+        "同一编号收到两份不同数据，先到的有效：请确认没有第二台机器使用该站点的磁盘副本",
+        "Two different records under one number, the first counts: make sure no second machine runs on a copied disk",
+    ),
+    Code.SCHEMA_UNKNOWN: (
+        "站点软件比中心新，部分数据已保存但还不能显示：请升级中心",
+        "The site runs newer software than the hub; some data are kept but cannot be shown yet: upgrade the hub",
+    ),
+    Code.TOPIC_REFUSED: (
+        "站点试图收发其他站点的数据，已拒绝：请检查该站点的配置，或更换其密钥",
+        "A node tried to use another node's channel and was refused: check its configuration, or change its secret",
+    ),
+    Code.CONNECT_REFUSED: (
+        "有人用该站点的名字登录失败：请检查站点的密钥文件",
+        "Somebody failed to connect under this node's name: check the node's secret file",
+    ),
+    Code.NODE_TAKEN_OVER: (
+        "同一站点名的连接反复互相顶替：请确认没有第二台机器使用该名字，否则请检查网络",
+        "A node's connections keep taking each other over: make sure no other machine uses the name, or check the line",
+    ),
+    Code.NODE_CLONED: (
+        "两台机器在用同一个站点名：请停用其中一台，并更换密钥",
+        "Two machines use one node name: switch one of them off and change the secret",
+    ),
+}
+
+
+def stuck_views(found: Iterable[tuple[str, str]]) -> list[StuckView]:
+    """Return one line for each code, in the order in which they come; a detail stands in brackets.
+
+    Args:
+        found: code and detail (a bed, a device, a node), never a person.
+    """
+    details: dict[str, list[str]] = {}
+    for code, detail in found:
+        known = details.setdefault(code, [])
+        if detail and detail not in known:
+            known.append(detail)
+    return [StuckView(code=code, text=_text(code, ", ".join(known))) for code, known in details.items()]
+
+
+def _text(code: str, detail: str) -> Text2:
+    zh, en = TEXTS.get(code, (f"卡住：{code}", f"Stuck: {code}"))
+    return Text2(zh=f"{zh}（{detail}）", en=f"{en} ({detail})") if detail else Text2(zh=zh, en=en)
