@@ -24,6 +24,8 @@ class Asked:
     actor: event_pb2.Actor
     at_ns: int
     text: str
+    alarm_seq: int = 0
+    """Last step that the hub had then; 0 = not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,10 @@ class Alarm:
     @property
     def pending_accept(self) -> Asked | None:
         """The acceptance at the hub that the edge has not confirmed yet."""
-        # What was accepted before it became worse has to be accepted anew.
-        worse_ns = max((step.at_unix_ns for step in self.steps[1:] if step.phase in _RAISING), default=0)
-        return next((asked for asked in self.asked if asked.action == "accept" and asked.at_ns >= worse_ns), None)
+        # What was accepted before it became worse has to be accepted anew; the edge judges the same way.
+        worse_seq = max((step.alarm_seq for step in self.steps[1:] if step.phase in _RAISING), default=0)
+        accepts = (asked for asked in self.asked if asked.action == "accept")
+        return next((asked for asked in accepts if not worse_seq or asked.alarm_seq >= worse_seq), None)
 
     @property
     def acceptor(self) -> event_pb2.Actor | None:
@@ -130,7 +133,7 @@ def with_asked(alarm: Alarm, asked: Iterable[Asked]) -> Alarm:
 def asked_by(event: event_pb2.Event) -> Asked:
     """Return what an alarm_action event of the hub's log asks for."""
     body = event.alarm_action
-    return Asked(event.event_id, body.action, event.actor, event.at_unix_ns, body.text)
+    return Asked(event.event_id, body.action, event.actor, event.at_unix_ns, body.text, body.alarm_seq)
 
 
 def escalates_ns(alarm: Alarm, now_ns: int) -> int | None:

@@ -118,7 +118,11 @@ class Alarms:
             at_unix_ns=now_ns,
             actor=actor_of(principal),
             alarm_action=event_pb2.AlarmAction(
-                action=ask.action, text=ask.text, useful=ask.useful, pause_s=ask.pause_s if ask.action == "pause" else 0
+                action=ask.action,
+                text=ask.text,
+                useful=ask.useful,
+                pause_s=ask.pause_s if ask.action == "pause" else 0,
+                alarm_seq=alarm.steps[-1].alarm_seq,
             ),
         )
         ordered = events.append_hub_event(connection, where, event, now_ns)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, case, insert, or_, select, update
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2
 
@@ -56,13 +56,16 @@ def alarm_of(connection: Connection, region: str, alarm_id: str) -> Alarm | None
 def recent(
     connection: Connection, region: str, sites: Collection[str] | None, since_ns: int, limit: int
 ) -> list[Alarm]:
-    """Return the alarms that stand or moved since then, newest first, at most `limit`."""
-    query = select(head).where(
-        head.c.region == region, or_(head.c.is_active, head.c.is_latched, head.c.updated_ns >= since_ns)
-    )
+    """Return the alarms that stand or moved since then, at most `limit`; those that stand first, then the newest.
+
+    However many ended today, none that stands or is latched is left out for them.
+    """
+    stands = or_(head.c.is_active, head.c.is_latched)
+    query = select(head).where(head.c.region == region, or_(stands, head.c.updated_ns >= since_ns))
     if sites is not None:
         query = query.where(head.c.site.in_(sorted(sites)))
-    rows = connection.execute(query.order_by(head.c.updated_ns.desc()).limit(limit)).all()
+    first_standing = case((stands, 0), else_=1)
+    rows = connection.execute(query.order_by(first_standing, head.c.updated_ns.desc()).limit(limit)).all()
     return [_alarm(connection, row) for row in rows]
 
 

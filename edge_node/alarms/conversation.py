@@ -66,6 +66,7 @@ class Conversations:
         if alarm is None:
             raise NotFound(f"alarm {alarm_id} is not known here")
         phase = machine.phase_of(ask.action)
+        machine.demand_current(alarm, ask)
         step = self._make(alarm, phase, alarm.finding, now_ns)
         until_ns = machine.pause_until_ns(ask, home, now_ns) if phase is Phase.AUDIO_PAUSED else 0
         step = replace(

@@ -82,6 +82,18 @@ def phase_of(action: str) -> Phase:
     return _ACTIONS[action]
 
 
+def demand_current(alarm: Alarm, ask: Ask) -> None:
+    """Pass unless the alarm became worse, or came back, after what the asker knew: that must be answered anew.
+
+    Raises:
+        StepRefused: it did.
+    """
+    if not ask.seen_seq or ask.action == "seen":
+        return
+    if any(step.seq > ask.seen_seq and step.phase in (P.START, P.ESCALATE) for step in alarm.steps):
+        raise StepRefused(f"{ask.action} was asked before it became worse", allowed(alarm.state))
+
+
 def pause_until_ns(ask: Ask, home: bool, now_ns: int) -> int:
     """Return when the sound comes back by itself: at most 120 s from now, 60 s at home."""
     limit_s = PAUSE_LIMIT_HOME_S if home else PAUSE_LIMIT_S

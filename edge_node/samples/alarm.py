@@ -69,6 +69,8 @@ class Ask:
     useful: str = ""
     """For resolve: "yes", "no" or empty."""
     pause_s: int = PAUSE_LIMIT_S
+    seen_seq: int = 0
+    """Last step that was known where it was asked; 0 = here, where everything is known."""
 
 
 @dataclass(frozen=True, slots=True)

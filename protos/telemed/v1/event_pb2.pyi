@@ -506,12 +506,15 @@ class AlarmAction(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     USEFUL_FIELD_NUMBER: _builtins.int
     PAUSE_S_FIELD_NUMBER: _builtins.int
+    ALARM_SEQ_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     """"seen", "accept", "pause", "resolve", "reset"."""
     text: _builtins.str
     useful: _builtins.str
     """For resolve: was the alarm useful?  "yes", "no" or empty."""
     pause_s: _builtins.int
+    alarm_seq: _builtins.int
+    """Last step of the alarm that the hub had then; 0 = not told.  What became worse since is not answered by it."""
     def __init__(
         self,
         *,
@@ -519,10 +522,11 @@ class AlarmAction(_message.Message):
         text: _builtins.str = ...,
         useful: _builtins.str = ...,
         pause_s: _builtins.int = ...,
+        alarm_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "pause_s", b"pause_s", "text", b"text", "useful", b"useful"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "alarm_seq", b"alarm_seq", "pause_s", b"pause_s", "text", b"text", "useful", b"useful"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -266,3 +266,28 @@ def test_a_node_that_describes_itself_is_told_who_may_sign_in(desk: Desk) -> Non
 
     told = [one.event.account_set.username for one in page if one.event.aggregate_type == "account"]
     assert told == ["clinic", "physician", "second"]
+
+
+@pytest.mark.anyio
+async def test_an_answer_names_the_last_step_that_was_known_and_counts_for_nothing_worse(desk: Desk) -> None:
+    _raise(desk, priority=alarm_pb2.PRIORITY_MEDIUM)
+    await desk.alarms.act(PHYSICIAN, "a1", Ask("accept"))
+    _raise(desk, seq=2, phase=alarm_pb2.PHASE_ESCALATE)
+    page = desk.database.read_blocking(lambda c: events.events_after(c, CLINIC.site, 0, 10))
+    alarm = desk.database.read_blocking(lambda c: alarms.alarm_of(c, REGION, "a1"))
+
+    assert [one.event.alarm_action.alarm_seq for one in page] == [1]
+    assert alarm is not None
+    assert alarm.acceptor is None
+
+
+def test_alarms_that_stand_are_found_however_many_ended_since(desk: Desk) -> None:
+    _raise(desk, "stands")
+    for number in range(1, 6):
+        for seq, phase in ((1, alarm_pb2.PHASE_START), (2, alarm_pb2.PHASE_END)):
+            step = alarm_pb2.AlarmEvent(alarm_id=f"over-{number}", alarm_seq=seq, phase=phase)
+            desk.write(lambda c, step=step, number=number: alarms.take_step(c, CLINIC, step, NOW_NS + number))  # type: ignore[misc]
+    found = desk.database.read_blocking(lambda c: alarms.recent(c, REGION, None, 0, 3))
+
+    assert "stands" in [alarm.alarm_id for alarm in found]
+    assert len(found) == 3
