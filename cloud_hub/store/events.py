@@ -161,7 +161,7 @@ def _apply(connection: Connection, scope: Scope, event: event_pb2.Event, receive
         case "person_registered":
             persons.save_person(connection, where, which, event.person_registered, received_ns)
         case "bed_assigned":
-            persons.assign_bed(connection, where, which, event.bed_assigned, event.event_id)
+            persons.assign_bed(connection, where, which, event.bed_assigned, event.event_id, event.at_unix_ns)
         case "bed_vacated":
             persons.vacate_bed(connection, where, which, event.bed_vacated.at_unix_ns)
         case "device_placed":

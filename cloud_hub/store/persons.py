@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, or_, select, update
 from telemed.v1 import event_pb2
 
 from cloud_hub.care.places import Place, Stay
@@ -93,9 +93,20 @@ def save_person(
     _upsert(connection, schema.person, key, values)
 
 
-def assign_bed(connection: Connection, where: Where, bed: str, body: event_pb2.BedAssigned, event_id: str) -> None:
-    """Begin a stay; whoever lay in the bed, and the bed where this person lay, end at the same instant."""
-    table, from_ns = schema.bed_stay, body.from_unix_ns
+def assign_bed(
+    connection: Connection, where: Where, bed: str, body: event_pb2.BedAssigned, event_id: str, at_ns: int = 0
+) -> None:
+    """Begin a stay; whoever lay in the bed, and the bed where this person lay, end at the same instant.
+
+    Dated back to before the stay that it ends had begun, it begins at `at_ns`, when it was done: what was measured
+    of the one who lies there is not given to another.
+    """
+    table, from_ns = schema.bed_stay, body.from_unix_ns or at_ns
+    mine = (table.c.region == where[0], table.c.site == where[1], table.c.to_ns.is_(None))
+    ended = or_(table.c.bed == bed, table.c.person_id == body.person_id)
+    began_ns = connection.execute(select(func.max(table.c.from_ns)).where(*mine, ended)).scalar()
+    if began_ns is not None and from_ns <= began_ns:
+        from_ns = max(at_ns, began_ns)
     for clause in (table.c.bed == bed, table.c.person_id == body.person_id):
         _end(connection, table, where, clause, from_ns)
     connection.execute(

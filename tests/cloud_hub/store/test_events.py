@@ -162,6 +162,20 @@ def test_moving_a_person_ends_both_former_stays_and_rewrites_nothing(database: D
     ]
 
 
+def test_a_stay_dated_back_does_not_take_what_was_measured_of_who_lies_there(database: Database) -> None:
+    done_ns = NOW_NS + 600 * 10**9
+    _take(database, _assign("e1", "B01", "p1", 0, from_s=60))
+    back = _assign("e2", "B01", "p2", 1, from_s=30)
+    back.at_unix_ns = done_ns
+    _take(database, back)
+    stays = database.read_blocking(lambda c: persons.stays(c, "baoshan", None))
+
+    assert [(stay.person_id, stay.from_ns, stay.to_ns) for stay in stays] == [
+        ("p1", NOW_NS + 60 * 10**9, done_ns),
+        ("p2", done_ns, None),
+    ]
+
+
 def test_a_device_that_is_described_again_keeps_its_place(database: Database) -> None:
     for number in (1, 2):
         event = event_pb2.Event(
