@@ -66,6 +66,8 @@ class Clinic:
     extra: str = ""
     """More TOML for the node's configuration."""
     microphone: str = ""
+    since: str = ""
+    """Since when the persons lie in their beds, as TOML writes a time; empty = since the region began."""
 
     def eui64(self, bed: str) -> str:
         """EUI-64 of the monitor at a bed; B02's is that of the documented example."""
@@ -343,6 +345,7 @@ port = {self.ports[f"{clinic.node}.page"]}
             f'[[persons]]\nbed = "{bed}"\n{clinic.name(bed)}\n'
             f'gender = "female"\nbirth_date = "1952-03-14"\n'
             f'identifiers = [{{system = "BAOSHAN", value = "{clinic.patient_id(bed)}"}}]\n'
+            + (f"since = {clinic.since}\n" if clinic.since else "")
             + ('caregiver = "caregiver"\n' if bed == clinic.beds[0] else "")
             for bed in clinic.beds
         )
