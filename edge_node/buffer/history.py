@@ -1,11 +1,19 @@
-"""Reading back: numeric sets and alarms by arrival, trends by minute."""
+"""Reading back: numeric sets and alarms by arrival, trends by minute.
+
+A row that a worn disk has damaged is passed over and named in the log: it must not keep the node from starting.
+"""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
+import structlog
+from google.protobuf.message import DecodeError
+from telemed.errors import PayloadUnreadable
 from telemed.measures import MEASURES
 from telemed.v1 import alarm_pb2
+from telemed.wire import Record
 
 from edge_node.buffer.outbox import COLUMNS, record_of
 from edge_node.buffer.payload import numeric_set
@@ -13,6 +21,8 @@ from edge_node.buffer.trend import MINUTE_NS, TrendRow
 from edge_node.samples.measurement import NumericSet, Value
 
 NEWEST_SETS = 20
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 SELECT_SINCE = f"SELECT {COLUMNS} FROM log WHERE wall_ns > ? ORDER BY wall_ns, id"  # noqa: S608
 SELECT_TREND = (
@@ -30,7 +40,7 @@ UPSERT_EVALUATED = (
 
 def sets_since(connection: sqlite3.Connection, since_ns: int) -> list[NumericSet]:
     """Return the numeric sets that arrived after `since_ns`, oldest first."""
-    return [numeric_set(record_of(row)) for row in connection.execute(SELECT_SINCE, (since_ns,))]
+    return list(_readable(connection.execute(SELECT_SINCE, (since_ns,)), numeric_set))
 
 
 def last_known(connection: sqlite3.Connection, devices: Sequence[str], since_ns: int) -> list[NumericSet]:
@@ -44,14 +54,14 @@ def last_known(connection: sqlite3.Connection, devices: Sequence[str], since_ns:
             value = Value(measure, f"{last:.10g}", MEASURES[measure].unit if measure in MEASURES else "")
             found.append(NumericSet(device, last_ns, last_ns, (value,)))
         rows = connection.execute(SELECT_NEWEST, (f"{device}/numeric", since_ns, NEWEST_SETS))
-        found += [numeric_set(record_of(row)) for row in rows]
+        found += _readable(rows, numeric_set)
     return sorted(found, key=lambda sample: sample.arrived_at_ns)
 
 
 def alarms_since(connection: sqlite3.Connection, since_ns: int) -> list[alarm_pb2.AlarmEvent]:
     """Return the alarm events stored after `since_ns`, oldest first."""
     rows = connection.execute(SELECT_SINCE, (since_ns,))
-    return [alarm_pb2.AlarmEvent.FromString(record_of(row).body()) for row in rows]
+    return list(_readable(rows, lambda record: alarm_pb2.AlarmEvent.FromString(record.body())))
 
 
 def trends(
@@ -69,6 +79,16 @@ def trends(
             old = steps.get((measure, start))
             steps[measure, start] = _joined(old, new) if old else new
     return [row for _, (_, row) in sorted(steps.items())]
+
+
+def _readable(rows: Iterable[Any], read: Callable[[Record], T]) -> Iterator[T]:
+    for row in rows:
+        try:
+            found = read(record_of(row))
+        except (PayloadUnreadable, DecodeError, KeyError, ValueError):
+            log.error("buffer.row-unreadable", stream=row[0], seq=row[2])
+            continue
+        yield found
 
 
 def _joined(one: tuple[int, TrendRow], other: tuple[int, TrendRow]) -> tuple[int, TrendRow]:

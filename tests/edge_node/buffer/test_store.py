@@ -269,3 +269,18 @@ async def test_the_pump_is_woken_after_the_commit(buffer: Buffer) -> None:
     await buffer.propose(event_pb2.Event(event_id="e"))
 
     assert told == [Up.WAVES, Up.VITALS, Up.ALARM, Up.CARE]
+
+
+async def test_a_row_that_the_disk_damaged_does_not_keep_the_others_from_being_read(
+    buffer: Buffer, tmp_path: Path
+) -> None:
+    for number in range(3):
+        await buffer.store_intake(Intake(sets=(numerics(hr=str(70 + number)),)))
+        await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id=f"a{number}", alarm_seq=1)])
+    for up in (Up.VITALS, Up.ALARM):
+        with sqlite3.connect(tmp_path / "edge-test" / FILES[up]) as worn:
+            worn.execute("UPDATE log SET payload = x'ffff00ff' WHERE seq = 2")
+        worn.close()
+    assert [sample.values[0].value for sample in await buffer.sets_since(0)] == ["70", "72"]
+    assert [event.alarm_id for event in await buffer.alarm_events(0)] == ["a0", "a2"]
+    assert [sample.values[0].value for sample in await buffer.last_known(["monitor-1"], 0)][-1] == "72"
