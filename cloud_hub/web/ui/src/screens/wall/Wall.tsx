@@ -124,7 +124,7 @@ export function Wall() {
             <div className="wall-beds">
               {site.beds.map((key) => {
                 const bed = beds[key];
-                if (!bed?.patient && !bed?.readings.length) {
+                if (!bed?.patient && !bed?.readings.length && !bed?.waves.length) {
                   return (
                     <div key={key} className="tile empty">
                       {t("wall.bedEmpty", { bed: bed?.label ?? key.split(":")[1] ?? key })}
