@@ -16,11 +16,14 @@ from cloud_hub import face, server
 from cloud_hub.access.seed import seed_accounts
 from cloud_hub.access.sign_in import Access, Lifetimes
 from cloud_hub.broker import EmbeddedBroker
+from cloud_hub.broker_notices import BrokerNotices
+from cloud_hub.broker_rights import load_users
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.config import HubConfig
 from cloud_hub.consult.signalling import Consults, Outlets
 from cloud_hub.desk.alarms import Alarms
 from cloud_hub.desk.intake import EventTaken, Intake, Taken
+from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.store import events
@@ -64,6 +67,7 @@ class Hub:
         samples = Database(config.store.samples_url, SAMPLES, "samples")
         self.stores = Stores(care, samples)
         self.live = Live(self.stores, config.region, config.silence_after_s)
+        self.notices = Notices(care, config.region, self.live.noticed, time.time_ns)
         self.ingest = Ingest(
             config,
             samples,
@@ -73,11 +77,12 @@ class Hub:
             registry=self.registry,
             sinks=[self.live],
         )
+        self.ingest.note = self.notices.note
         self.consults = self._make_consults()
         self.live.on_signal = self.consults.from_edge
         pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
         pages.set_function(lambda: len(self.live.feeds))
-        self.broker = EmbeddedBroker(config.broker, self._note_broker) if config.broker.kind == "embedded" else None
+        self.broker = self._make_broker() if config.broker.kind == "embedded" else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then end everything in bounded time.
@@ -93,7 +98,13 @@ class Hub:
             async with asyncio.TaskGroup() as group:
                 if self.broker is not None:
                     group.create_task(self.broker.run())
-                for part in (self._take_in(), self.live.run(), self.consults.run(), self._say_ready(web)):
+                for part in (
+                    self._take_in(),
+                    self.live.run(),
+                    self.notices.run(),
+                    self.consults.run(),
+                    self._say_ready(web),
+                ):
                     group.create_task(part)
                 serving = group.create_task(web.serve(sockets=[listener]))
                 await stop.wait()
@@ -114,6 +125,7 @@ class Hub:
         if seed_file is not None:
             await asyncio.to_thread(seed_accounts, self.stores.care, seed_file, self.config.region)
         await self.live.load()
+        await self.notices.load()
         since_ns = time.time_ns() - CONSULTS_KEPT_NS
         logged = await self.stores.care.read(lambda c: events.of_type(c, self.config.region, "consult", since_ns))
         self.consults.restore({key: [row.event for row in rows] for key, rows in logged.items()})
@@ -159,6 +171,10 @@ class Hub:
         return Access(
             self.stores.care, self.config.region, Lifetimes(web.session_idle_minutes * 60, web.session_hours * 3600)
         )
+
+    def _make_broker(self) -> EmbeddedBroker:
+        judged = BrokerNotices(load_users(self.config.broker.secrets_file), self.notices.note)
+        return EmbeddedBroker(self.config.broker, self._note_broker, judged.take)
 
     def _make_consults(self) -> Consults:
         return Consults(

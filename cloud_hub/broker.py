@@ -30,15 +30,22 @@ log = structlog.get_logger()
 class EmbeddedBroker:
     """The broker process: started by `run`, started again whenever it ends."""
 
-    def __init__(self, config: BrokerConfig, on_start: Callable[[int], None] = lambda _pid: None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        on_start: Callable[[int], None] = lambda _pid: None,
+        on_notice: Callable[[str, str], None] = lambda _what, _detail: None,
+    ) -> None:
         """Start nothing yet.
 
         Args:
             config: where to listen, and the secrets file.
             on_start: told the process id after every start.
+            on_notice: told every report of the broker: what, and the details.
         """
         self._config = config
         self._on_start = on_start
+        self._on_notice = on_notice
         self._ready = asyncio.Event()
         self.pid: int | None = None
         """Process id while the broker runs."""
@@ -101,6 +108,7 @@ class EmbeddedBroker:
                 continue
             what, _, detail = rest.partition(" ") if source == "cloud_hub.broker" else ("amqtt", " ", rest)
             self.notices[what] = self.notices.get(what, 0) + 1
+            self._on_notice(what, detail)
             # A hostile client must not fill the log: powers of two only.
             if (self.notices[what] & (self.notices[what] - 1)) == 0:
                 log.warning("broker-notice", what=what, detail=detail, times=self.notices[what])

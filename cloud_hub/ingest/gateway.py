@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -34,6 +34,10 @@ from cloud_hub.store.watermarks import Watermark
 NS_PER_DAY = 86_400 * 1_000_000_000
 CARE_KINDS = frozenset({"alarm", "care"})
 HELLO_STREAMS_LIMIT = 500
+_NOTICES: dict[str, Code] = {Code.KEY_CONFLICT: Code.KEY_CONFLICT, Code.TOO_LARGE: Code.TOO_LARGE}
+"""Dead letters that the operator is told of in their own words; all others could not be read."""
+Note = Callable[[NodeAddress, str, int], None]
+"""Told of a node, a code of telemed.stuck, and how often it happened; on the event loop, must not block."""
 
 log = structlog.get_logger()
 
@@ -68,6 +72,8 @@ class Ingest:
         """
         self.sinks = list(sinks)
         self.metrics = IngestMetrics(registry)
+        self.note: Note = lambda _address, _code, _times: None
+        """Told of what the operator must look at; set by whoever joins the parts."""
         self._samples, self._care, self._intake = samples, care, intake
         self._link = BrokerLink(_login(config), ["up/#"], self.take)
         self.downlink = Downlink(self._link.publish, care, events, config.ingest.window)
@@ -118,6 +124,7 @@ class Ingest:
             self._take_talk(address, what, payload, received_ns)
         except DecodeError:
             self.metrics.dead_letters.labels(Code.PAYLOAD_UNREADABLE).inc()
+            self.note(address, Code.PAYLOAD_UNREADABLE, 1)
 
     def _take_container(self, address: NodeAddress, what: Up, payload: bytes) -> None:
         admission = admit(address, what, payload)
@@ -126,6 +133,7 @@ class Ingest:
                 log.error("upgrade-hub", why="records of a newer schema arrive; kept, readable after an upgrade")
             self._is_outdated = True
             self.metrics.newer.inc(admission.newer)
+            self.note(address, Code.SCHEMA_UNKNOWN, admission.newer)
         batches = self._care_batches if what in (Up.ALARM, Up.CARE) else self._sample_batches
         taken = batches.put(part_of(admission.records, admission.unusable, len(payload)))
         if not taken:
@@ -143,6 +151,7 @@ class Ingest:
             if self._clones.is_clone(address, presence.boottime_ns, time.monotonic_ns()):
                 self.metrics.clones.labels(address.node).inc()
                 log.error("node-cloned", node=address.node, site=address.site)
+                self.note(address, Code.NODE_CLONED, 1)
             self.downlink.present(address, presence)
             for sink in self.sinks:
                 sink.presence(address, presence, received_ns)
@@ -214,12 +223,14 @@ class Ingest:
         self.metrics.duplicates.labels(store).inc(taken.duplicates)
         for letter in taken.buried:
             self.metrics.dead_letters.labels(letter.reason).inc()
+            self.note(letter.address, _NOTICES.get(letter.reason, Code.PAYLOAD_UNREADABLE), 1)
             if letter.reason == Code.KEY_CONFLICT:
                 log.error("key-conflict", node=letter.address.node, stream=letter.stream, seq=letter.seq)
             else:
                 log.warning("dead-letter", reason=letter.reason, node=letter.address.node, stream=letter.stream)
         for address, stream in taken.jumped:
             self.metrics.jumps.inc()
+            self.note(address, Code.SEQ_JUMP, 1)
             log.error("stream-quarantined", node=address.node, stream=stream, why="numbers jumped by over 10^6")
 
 

@@ -306,6 +306,20 @@ session = Table(
     Column("extra", Text, nullable=False, default="{}", comment="JSON; PKCE challenge and redirect of a code"),
 )
 
+notice = Table(
+    "notice",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("code", String(40), primary_key=True),
+    Column("since_ns", BigInteger, nullable=False),
+    Column("last_ns", BigInteger, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("hub_schema", Integer, nullable=False, comment="newest record schema that the hub could read"),
+)
+"""What the operator must look at, until it is over."""
+
 audit = Table(
     "audit",
     CARE,

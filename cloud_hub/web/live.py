@@ -24,6 +24,7 @@ from cloud_hub.errors import HubError
 from cloud_hub.store import alarms as stored_alarms
 from cloud_hub.store import persons
 from cloud_hub.store.engine import Database
+from cloud_hub.store.notices import Notice
 from cloud_hub.web import live_load
 from cloud_hub.web.feeds import Feed, Kind, Message
 from cloud_hub.web.live_beds import BedState, wave_channel
@@ -125,6 +126,10 @@ class Live:
         """A node tells how it is."""
         self.contact(address, received_ns)
         self.picture.node(address).presence = presence
+
+    def noticed(self, site: str, notices: list[Notice]) -> None:
+        """What the operator must look at changed; the pages hear of it with the site's next state."""
+        self.picture.site(site).notices = notices
 
     def signal(self, address: NodeAddress, signal: uplink_pb2.Signal) -> None:
         """A consult signal came up."""

@@ -1,5 +1,6 @@
 """The present of one site: link, what waits, what is stuck.  Judged on the hub's own arrival clock alone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,6 +8,7 @@ from telemed import screen
 from telemed.stuck import stuck_views
 from telemed.v1 import uplink_pb2
 
+from cloud_hub.store.notices import Notice
 from cloud_hub.store.persons import Node
 from cloud_hub.web.views import ms, ms_or_none
 
@@ -51,6 +53,8 @@ class SiteState:
     link_since_ns: int = 0
     beds: list[str] = field(default_factory=list)
     """Keys of the beds, in the order of the wall."""
+    notices: list[Notice] = field(default_factory=list)
+    """What the operator must look at."""
 
     @property
     def heard_ns(self) -> int:
@@ -86,7 +90,7 @@ class SiteState:
             link_since_ms=ms(self.link_since_ns),
             caught_up_to_ms=_caught_up_to_ms(presences),
             waiting=_waiting(presences),
-            stuck=stuck_views((one.code, one.what) for presence in presences for one in presence.stuck),
+            stuck=stuck_views([*_told(presences), *_noted(self.notices)]),
             buffer_hours=_buffer_hours(presences),
             last_arrival_ms=ms_or_none(self.heard_ns),
             delay_ms=max(delays, default=None),
@@ -97,6 +101,14 @@ class SiteState:
 def _caught_up_to_ms(presences: list[uplink_pb2.Presence]) -> int | None:
     marks = [presence.caught_up_to_unix_ns for presence in presences]
     return ms_or_none(min(marks)) if marks else None
+
+
+def _told(presences: list[uplink_pb2.Presence]) -> Iterable[tuple[str, str]]:
+    return ((one.code, one.what) for presence in presences for one in presence.stuck)
+
+
+def _noted(notices: list[Notice]) -> Iterable[tuple[str, str]]:
+    return ((one.code, f"{one.address.node} ×{one.times}") for one in notices)
 
 
 def _waiting(presences: list[uplink_pb2.Presence]) -> screen.WaitingView:

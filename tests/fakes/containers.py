@@ -1,5 +1,7 @@
 """Records and containers as an edge makes them, for tests of both sides."""
 
+import pytest
+from telemed import wire
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
 from telemed.wire import Codec, Kind, Record, Stamp, pack, seal
@@ -60,3 +62,19 @@ def care(seq: int, event_id: str = "") -> Record:
     event = event_pb2.Event(event_id=event_id or f"event-{seq}", aggregate_type="bed", aggregate_id="B01")
     event.bed_vacated.at_unix_ns = T0_NS
     return sealed(Kind.EVENT, event.SerializeToString(), seq, "node/care")
+
+
+def of_schema(record: Record, version: int) -> Record:
+    """The record as software of another schema version would seal it."""
+    stamp = record.stamp
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "SCHEMA", version)
+        return seal(
+            stream=record.stream,
+            kind=Kind(record.kind),
+            epoch=record.epoch,
+            seq=record.seq,
+            stamp=stamp,
+            codec=Codec(record.codec),
+            payload=record.payload,
+        )

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,8 @@ class Hub:
     registry: CollectorRegistry
     broker: RunningBroker
     edge: FakeEdge
+    noted: Counter[str]
+    """What the operator is told of, by node and code."""
 
     def count(self, database: Database, table: Table) -> int:
         return database.read_blocking(lambda c: c.execute(select(func.count()).select_from(table)).scalar_one())
@@ -143,7 +146,9 @@ async def hub(broker: RunningBroker, tmp_path: Path) -> AsyncIterator[Hub]:
         care.migrate()
         intake, log, screen, registry = PlainCare(), PlainLog(), Screen(), CollectorRegistry()
         ingest = Ingest(config, samples, care, intake=intake, events=log, registry=registry, sinks=[screen])
+        noted: Counter[str] = Counter()
+        ingest.note = lambda address, code, times: noted.update({f"{address.node}: {code}": times})
         edge = FakeEdge(broker.login("edge-clinic"), CLINIC)
         async with running(ingest.run(), edge.run()):
             await edge.until(lambda: ingest.is_connected and edge.link.is_connected)
-            yield Hub(ingest, samples, care, intake, log, screen, registry, broker, edge)
+            yield Hub(ingest, samples, care, intake, log, screen, registry, broker, edge, noted)

@@ -7,14 +7,13 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from telemed import wire
 from telemed.errors import Code
 from telemed.topics import Up
 from telemed.v1 import sample_pb2
 from telemed.wire import Codec, Kind, Record, encode, seal
 
 from cloud_hub.ingest.admit import Admission, admit
-from tests.fakes.containers import CLINIC, T0_NS, alarm, care, numeric, numeric_set, sealed, wave, wave_set
+from tests.fakes.containers import CLINIC, T0_NS, alarm, care, numeric, numeric_set, of_schema, sealed, wave, wave_set
 
 
 def admitted(what: Up, *records: Record) -> Admission:
@@ -26,21 +25,6 @@ def refusal(what: Up, record: Record) -> str:
     assert not admission.unusable
     assert [item.record for item in admission.records] == [record]
     return admission.records[0].refusal
-
-
-def schema(record: Record, version: int) -> Record:
-    stamp = record.stamp
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "SCHEMA", version)
-        return seal(
-            stream=record.stream,
-            kind=Kind(record.kind),
-            epoch=record.epoch,
-            seq=record.seq,
-            stamp=stamp,
-            codec=Codec(record.codec),
-            payload=record.payload,
-        )
 
 
 def test_good_records_pass_with_their_measurement_time() -> None:
@@ -60,13 +44,13 @@ def test_a_set_without_values_is_refused() -> None:
 
 
 def test_schema_99_is_kept_unread_and_reported() -> None:
-    admission = admitted(Up.VITALS, schema(sealed(Kind.NUMERIC_SET, b"from the future", 1), 99))
+    admission = admitted(Up.VITALS, of_schema(sealed(Kind.NUMERIC_SET, b"from the future", 1), 99))
     assert (admission.newer, admission.records[0].refusal, admission.records[0].message) == (1, "", None)
 
 
 def test_a_kind_that_the_topic_does_not_carry_is_refused() -> None:
     assert refusal(Up.VITALS, alarm(1)) == Code.KIND_UNKNOWN
-    assert refusal(Up.VITALS, schema(numeric(1), 0)) == Code.KIND_UNKNOWN
+    assert refusal(Up.VITALS, of_schema(numeric(1), 0)) == Code.KIND_UNKNOWN
 
 
 def test_waves_whose_length_is_not_rate_times_duration_are_refused() -> None:

@@ -11,7 +11,7 @@ from telemed.wire import Kind, encode
 
 from cloud_hub.store.schema import care_dead_letter, care_record, record, samples_dead_letter
 from tests.cloud_hub.ingest.conftest import Hub
-from tests.fakes.containers import EPOCH, alarm, care, numeric, sealed, wave
+from tests.fakes.containers import EPOCH, alarm, care, numeric, of_schema, sealed, wave
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -65,6 +65,7 @@ async def test_garbage_is_kept_and_does_not_hold_up_the_stream(hub: Hub) -> None
     reasons = hub.column(hub.samples, samples_dead_letter, "reason")
     assert sorted(map(str, reasons)) == [Code.CONTAINER_UNREADABLE, Code.PAYLOAD_UNREADABLE]
     assert hub.count(hub.samples, record) == 2
+    assert hub.noted == {f"edge-clinic: {Code.PAYLOAD_UNREADABLE}": 3}
 
 
 async def test_an_alarm_that_breaks_care_is_buried_after_three_tries_and_the_next_one_passes(hub: Hub) -> None:
@@ -83,6 +84,7 @@ async def test_a_jump_is_flagged_kept_and_receipted_with_its_gap(hub: Hub) -> No
     assert (receipt.contig, receipt.max) == (1, 1_000_000_001)
     assert [(gap.first, gap.last) for gap in receipt.gaps] == [(2, 1_000_000_000)]
     assert hub.metric("hub_stream_jumps_total") == 1
+    assert hub.noted == {f"edge-clinic: {Code.SEQ_JUMP}": 1}
 
 
 async def test_another_content_under_the_same_key_is_a_security_event(hub: Hub) -> None:
@@ -92,7 +94,15 @@ async def test_another_content_under_the_same_key_is_a_security_event(hub: Hub) 
     hub.edge.send(Up.VITALS, numeric(2, "97"))
     await hub.edge.drained()
     assert hub.metric("hub_dead_letters_total", reason=Code.KEY_CONFLICT) == 1
+    assert hub.noted == {f"edge-clinic: {Code.KEY_CONFLICT}": 1}
     assert hub.screen.values == ["edge-clinic/mon-b01/96", "edge-clinic/mon-b01/97"]
+
+
+async def test_records_of_a_newer_schema_are_stored_receipted_and_told(hub: Hub) -> None:
+    hub.edge.send(Up.VITALS, of_schema(sealed(Kind.NUMERIC_SET, b"from the future", 1), 99))
+    await hub.edge.drained()
+    assert (hub.count(hub.samples, record), hub.screen.values) == (1, [])
+    assert hub.noted == {f"edge-clinic: {Code.SCHEMA_UNKNOWN}": 1}
 
 
 async def test_a_packet_over_the_limit_is_refused_and_the_edge_can_go_on(hub: Hub) -> None:

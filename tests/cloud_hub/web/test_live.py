@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from telemed.errors import Code
 from telemed.roles import Role
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, uplink_pb2
@@ -16,6 +17,7 @@ from cloud_hub.access.rights import Principal
 from cloud_hub.desk.intake import AlarmTaken, Intake
 from cloud_hub.store.engine import Database
 from cloud_hub.store.intake import take
+from cloud_hub.store.notices import Notice
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.store.streams import Incoming
@@ -318,6 +320,18 @@ async def test_the_picture_says_what_waits_and_up_to_when_it_is_whole(live: Live
 
     assert (view.waiting.vitals, view.buffer_hours, view.caught_up_to_ms) == (41, 71.2, clock.at_ns // 10**6)
     assert view.stuck[0].text.zh == "设备报的病人不认识：请先登记病人（mon-1）"
+
+
+@pytest.mark.anyio
+async def test_notices_stand_at_their_site_for_the_staff_and_not_for_families(live: Live, clock: Clock) -> None:
+    live.noticed(SITE, [Notice(ADDRESS, Code.SEQ_JUMP, clock.at_ns, clock.at_ns, 3, 1)])
+    for principal in (PHYSICIAN, OPERATOR):
+        (site,) = live.picture.sites_for(principal)
+        assert [one.code for one in site.stuck] == ["seq-jump"]
+        assert site.stuck[0].text.en.endswith("(edge-clinic ×3)")
+    assert live.picture.sites_for(FAMILY)[0].stuck == []
+    live.noticed(SITE, [])
+    assert live.picture.sites_for(OPERATOR)[0].stuck == []
 
 
 @pytest.mark.anyio
