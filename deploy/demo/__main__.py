@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from deploy.demo.processes import Program, Troupe
+from deploy.demo.processes import Program, Troupe, end_leftovers
 from deploy.demo.state import (
     Ports,
     admissions_file,
@@ -134,6 +134,9 @@ async def perform(folder: Path, ports: Ports, record: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     accounts = prepare(folder, ports, record)
+    leftovers = end_leftovers(folder)
+    if leftovers:
+        print(f"an earlier demo was killed; ended what it left behind: {', '.join(leftovers)}")
     await first_time(folder)
     troupe = Troupe(folder)
     cast = programs(folder, ports)

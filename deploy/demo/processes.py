@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,24 @@ from pathlib import Path
 
 RESTART_WAIT_S = 0.3
 STOP_LIMIT_S = 8.0
+
+
+def end_leftovers(folder: Path) -> list[str]:
+    """End processes of this folder that an earlier demo left behind because it was killed itself; return their names.
+
+    A process is ours where its command line names this folder: a number that another program has by now is left alone.
+    """
+    try:
+        pids: dict[str, int] = json.loads((folder / "processes.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    ended = []
+    for name, pid in pids.items():
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+                ended.append(name)
+    return ended
 
 
 @dataclass(slots=True)
