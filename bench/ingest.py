@@ -29,10 +29,11 @@ from cloud_hub.ingest.mqtt import BrokerLink, BrokerLogin
 from cloud_hub.store import dialect
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import SAMPLES, record
-from tests.region.region import REGION, Clinic, Region, until
+from tests.region.region import REGION, Clinic, Region
 
-MESSAGES = 12_000
+MESSAGES = 40_000
 BATCH = 200
+ASK_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +128,26 @@ def measure() -> Rates:
 def _upserts(load: list[wire.Record], folder: Path) -> float:
     database = Database(f"sqlite:///{folder / 'samples.db'}", SAMPLES, "samples")
     database.migrate()
+    streams: dict[str, int] = {}
     rows: list[dialect.Row] = [
-        {
-            "stream_id": 1 + hash(item.stream) % 100,
-            "epoch": item.stream[-16:],
-            "seq": item.seq,
-            "edge_day": 1,
-            "kind": item.kind,
-            "schema": item.schema,
-            "codec": item.codec,
-            "crc": item.crc,
-            "wall_ns": item.stamp.wall_ns,
-            "mono_ns": 1,
-            "boot": 1,
-            "offset_ms": 0,
-            "offset_error_ms": 0,
-            "measured_ns": item.stamp.wall_ns,
-            "received_ns": item.stamp.wall_ns,
-            "payload": item.payload,
-        }
+        (
+            streams.setdefault(item.stream, len(streams) + 1),
+            f"{item.epoch:016x}",
+            item.seq,
+            1,
+            item.kind,
+            item.schema,
+            item.codec,
+            item.crc,
+            item.stamp.wall_ns,
+            1,
+            1,
+            0,
+            0,
+            item.stamp.wall_ns,
+            item.stamp.wall_ns,
+            item.payload,
+        )
         for item in load
     ]
     began = time.monotonic()
@@ -230,7 +232,9 @@ def _ingested(region: Region, clinic: Clinic, load: list[bytes]) -> float:
             return float(lines[0].rsplit(" ", 1)[1]) if lines else 0.0
 
         began = _send_apart(region, clinic, load)
-        until(lambda: stored() >= len(load), 120, "the hub has stored the whole load")
+        while stored() < len(load):
+            # Often enough for the end, seldom enough that asking does not slow the hub down.
+            time.sleep(ASK_AGAIN_S)
         return len(load) / (time.time() - began)
     finally:
         region.stop()

@@ -57,6 +57,7 @@ acl_file {folder / "rights"}
 persistence false
 retain_available false
 max_queued_messages 1000
+max_inflight_messages 200
 max_packet_size {CONTAINER_LIMIT_BYTES + 1024}
 set_tcp_nodelay true
 log_dest stderr

@@ -51,6 +51,9 @@ class WebConfig(Section):
     port: Port = Field(default=8080, description="Port.")
     session_idle_minutes: Annotated[int, Field(ge=1, le=720)] = Field(default=15, description="Idle sign-out.")
     session_hours: Annotated[int, Field(ge=1, le=24)] = Field(default=12, description="Longest session.")
+    requests_per_minute: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=100, description="Requests of one session; more are answered 429."
+    )
     totp_required: bool = Field(default=True, description="Second factor; only a demo may switch it off.")
     metrics_token_file: Path | None = Field(
         default=None, description="File with the bearer token for /metrics when asked from elsewhere than loopback."
@@ -66,7 +69,7 @@ class AccountsConfig(Section):
 class IngestConfig(Section):
     """How measurements are taken in."""
 
-    batch_records: Annotated[int, Field(ge=1, le=5000)] = Field(default=200, description="Records per commit at most.")
+    batch_records: Annotated[int, Field(ge=1, le=5000)] = Field(default=1000, description="Records per commit at most.")
     batch_ms: Annotated[float, Field(ge=1, le=1000)] = Field(default=50, description="Longest wait for a batch.")
     window: Annotated[int, Field(ge=1, le=256)] = Field(default=64, description="Credit per stream given to edges.")
 

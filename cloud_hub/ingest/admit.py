@@ -7,6 +7,7 @@ code and kept.  A container without a readable identity is kept by its hash and 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from google.protobuf.message import DecodeError, Message
 from telemed.errors import Code, PayloadUnreadable, WireError
@@ -50,9 +51,10 @@ def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
     except WireError as error:
         out.unusable.append(DeadLetter(address, error.code, container))
         return out
-    if not all(_has_identity(record) for record in records):
+    known = [record for record in records if _has_identity(record)]
+    if len(known) < len(records):
         out.unusable.append(DeadLetter(address, Code.CONTAINER_UNREADABLE, container))
-    for record in filter(_has_identity, records):
+    for record in known:
         out.records.append(_judged(address, what, record))
         out.newer += record.schema > SCHEMA
     return out
@@ -60,7 +62,12 @@ def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
 
 def _has_identity(record: Record) -> bool:
     in_range = 1 <= record.seq <= _LARGEST and record.stamp.mono_ns <= _LARGEST
-    return in_range and _STREAM.fullmatch(record.stream) is not None
+    return in_range and _is_stream(record.stream)
+
+
+@lru_cache(16384)
+def _is_stream(name: str) -> bool:
+    return _STREAM.fullmatch(name) is not None
 
 
 def _judged(address: NodeAddress, what: Up, record: Record) -> Incoming:
@@ -110,14 +117,11 @@ def measured_ns(record: Record, message: Message) -> int:
 
 def _lengths_agree(channels: Sequence[sample_pb2.Channel]) -> bool:
     """Whether all channels are of one stretch of time: number of samples = rate x duration, to one sample."""
-    spans = []
-    for channel in channels:
-        if channel.rate_mhz == 0 or not channel.deltas:
-            return False
-        step_s = 1000 / channel.rate_mhz
-        spans.append((len(channel.deltas) * step_s, step_s))
-    longest, coarsest_s = max(spans)[0], max(step for _, step in spans)
-    shortest = min(spans)[0]
-    return longest <= LONGEST_STRETCH_S + coarsest_s and longest - shortest <= coarsest_s * 1.001 + min(
-        step for _, step in spans
-    )
+    counts, rates = [len(channel.deltas) for channel in channels], [channel.rate_mhz for channel in channels]
+    if not all(counts) or not all(rates):
+        return False
+    steps_s = [1000 / rate for rate in rates]
+    spans_s = [count * step_s for count, step_s in zip(counts, steps_s, strict=True)]
+    longest_s, coarsest_s = max(spans_s), max(steps_s)
+    differ_at_most_s = coarsest_s * 1.001 + min(steps_s)
+    return longest_s <= LONGEST_STRETCH_S + coarsest_s and longest_s - min(spans_s) <= differ_at_most_s

@@ -1,8 +1,9 @@
 """One database's queue: arrivals are gathered, committed in one transaction, then told (reliability 2.3)."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -68,7 +69,9 @@ class Batcher:
         self._metrics = metrics
         self._waiting: list[Batch] = []
         self._waiting_bytes = 0
+        self._waiting_records = 0
         self._arrived = asyncio.Event()
+        self._is_full = asyncio.Event()
         self.most_records = 200
         self.longest_wait_s = 0.0
         """How long a batch may wait for more; 0 commits at once what is there."""
@@ -79,31 +82,30 @@ class Batcher:
             return False
         self._waiting.append(arrival)
         self._waiting_bytes += arrival.size_bytes
+        self._waiting_records += len(arrival.records)
         self._arrived.set()
+        if self._waiting_records >= self.most_records:
+            self._is_full.set()
         return True
 
     async def run(self) -> None:
         """Commit batches until cancelled; what is then still queued was never receipted."""
         while True:
             await self._arrived.wait()
-            if self.longest_wait_s and self._queued() < self.most_records:
-                await self._gather()
+            await self._gather()
             batch = self._next()
             if batch is not None:
                 await self._commit(batch)
 
-    def _queued(self) -> int:
-        return sum(len(arrival.records) for arrival in self._waiting)
-
     async def _gather(self) -> None:
-        until_s = self._waiting[0].arrived_s + self.longest_wait_s
-        while (left_s := until_s - time.monotonic()) > 0 and self._queued() < self.most_records:
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(left_s):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return
+        """Wait until a batch is full or its first arrival has waited long enough."""
+        left_s = self._waiting[0].arrived_s + self.longest_wait_s - time.monotonic()
+        if left_s <= 0 or self._waiting_records >= self.most_records:
+            return
+        self._is_full.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await self._is_full.wait()
 
     def _next(self) -> Batch | None:
         if not self._waiting:
@@ -121,6 +123,7 @@ class Batcher:
             count += 1
         del self._waiting[:count]
         self._waiting_bytes -= batch.size_bytes
+        self._waiting_records -= len(batch.records)
         if not self._waiting:
             self._arrived.clear()
         return batch
@@ -186,6 +189,6 @@ class Batcher:
         self._metrics.receipt_seconds.labels(self._database.name).observe(time.monotonic() - batch.arrived_s)
 
 
-def part_of(items: Sequence[Incoming], unusable: Sequence[DeadLetter], size_bytes: int) -> Batch:
-    """Return an arrival, stamped with both clocks."""
-    return Batch(list(items), list(unusable), time.time_ns(), time.monotonic(), size_bytes)
+def part_of(items: list[Incoming], unusable: list[DeadLetter], size_bytes: int) -> Batch:
+    """Return an arrival, stamped with both clocks; the lists are its own from now on."""
+    return Batch(items, unusable, time.time_ns(), time.monotonic(), size_bytes)

@@ -37,7 +37,7 @@ class IngestMetrics:
             "hub_batch_records",
             "Records of one commit.",
             ["store"],
-            buckets=(1, 5, 20, 50, 100, 200),
+            buckets=(1, 5, 20, 50, 100, 200, 500, 1000),
             registry=registry,
         )
         self.receipt_seconds = Histogram(

@@ -7,12 +7,13 @@ acknowledged within seconds, and edges resend until they have our own receipt.
 import asyncio
 import contextlib
 import logging
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import gmqtt
 import structlog
-from gmqtt.mqtt.constants import MQTTv311
+from gmqtt.mqtt.constants import MQTTCommands, MQTTv311
 from gmqtt.mqtt.handler import MQTTConnectError
 
 CLIENT = "ingest"
@@ -20,11 +21,33 @@ ANSWER_WITHIN_S = 5.0
 KEEPALIVE_S = 10
 LONGEST_WAIT_S = 1.0
 FIRST_WAIT_S = 0.1
+_PUBACK = struct.Struct(">BBH")
 
 log = structlog.get_logger()
 _quiet = logging.getLogger("gmqtt")
 # It writes a line for every packet that finds the socket closed; we tell of a loss once.
 _quiet.setLevel(logging.CRITICAL)
+
+
+class _Client(gmqtt.Client):  # type: ignore[misc]  # the library has no types
+    """The library's client, which answers all messages of one read with one write: a PUBACK alone is a system call."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(client_id, clean_session=True, logger=_quiet)
+        self._answers: list[bytes] = []
+
+    def _send_command_with_mid(self, cmd: int, mid: int, dup: bool, reason_code: int = 0) -> None:
+        if cmd != MQTTCommands.PUBACK:
+            super()._send_command_with_mid(cmd, mid, dup, reason_code=reason_code)
+            return
+        if not self._answers:
+            asyncio.get_running_loop().call_soon(self._answer)
+        self._answers.append(_PUBACK.pack(cmd, 2, mid))
+
+    def _answer(self) -> None:
+        answers, self._answers = self._answers, []
+        if self.is_connected:
+            self._connection.send_package(b"".join(answers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +106,7 @@ class BrokerLink:
     async def _connect_once(self) -> None:
         """Connect, subscribe, and stay until the connection ends."""
         lost, granted = asyncio.Event(), asyncio.Event()
-        client = gmqtt.Client(f"{self._login.user}.{CLIENT}", clean_session=True, logger=_quiet)
+        client = _Client(f"{self._login.user}.{CLIENT}")
         # Its own reconnect would ask for the old session; -2 is "never" in its counting.
         client.set_config({"reconnect_retries": -2, "reconnect_delay": 0})
         client.set_auth_credentials(self._login.user, self._login.secret)

@@ -15,15 +15,14 @@ class CareLedger(Ledger):
     def row(self, incoming: Incoming, key: StreamKey, received_ns: int) -> dialect.Row:
         """Return the row to store for a record."""
         item = incoming.record
-        return {
-            "stream_id": key[0],
-            "epoch": key[1],
-            "seq": item.seq,
-            "kind": item.kind,
-            "crc": item.crc,
-            "wall_ns": item.stamp.wall_ns,
-            "received_ns": received_ns,
-            "codec": item.codec,
-            "schema": item.schema,
-            "payload": item.payload,
-        }
+        return (
+            *key,
+            item.seq,
+            item.kind,
+            item.crc,
+            item.stamp.wall_ns,
+            received_ns,
+            item.codec,
+            item.schema,
+            item.payload,
+        )

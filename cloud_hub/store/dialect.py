@@ -1,12 +1,15 @@
 """The statements that differ between SQLite and PostgreSQL on the hot path; nothing else knows the dialect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, Table
 
-Row = Mapping[str, Any]
+Row = tuple[Any, ...]
 Key = tuple[Any, ...]
+_MOST_ROWS = 128
+"""Rows of one SQLite statement at most: 16 columns of them stay far below its 32766 parameters."""
 
 
 def is_postgres(connection: Connection) -> bool:
@@ -20,7 +23,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: S
     Args:
         connection: in a transaction.
         table: a table with a unique constraint over (at least) `key`.
-        rows: each with a value for every column; no two with the same key.
+        rows: each with a value for every column, in the table's order; no two with the same key.
         key: columns that name a row in the answer.
     """
     if not rows:
@@ -32,54 +35,83 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: S
 
 def _insert_unnest(connection: Connection, table: Table, rows: Sequence[Row], key: Sequence[str]) -> set[Key]:
     # One statement for the whole batch; RETURNING gives the new rows only.
-    columns = list(table.columns)
-    names = ", ".join(f'"{column.name}"' for column in columns)
-    arrays = ", ".join(f"%s::{_array_type(column.type)}" for column in columns)
-    returned = ", ".join(f'"{name}"' for name in key)
+    names = [column.name for column in table.columns]
     found = connection.exec_driver_sql(
-        f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}) '  # noqa: S608 - names of our own schema
-        f"ON CONFLICT DO NOTHING RETURNING {returned}",
-        tuple([row[column.name] for row in rows] for column in columns),
+        f'INSERT INTO "{table.name}" ({_quoted(names)}) {_unnest(table, names)} '
+        f"ON CONFLICT DO NOTHING RETURNING {_quoted(key)}",
+        _columns(rows),
     )
     return {tuple(row) for row in found}
 
 
 def _insert_many(connection: Connection, table: Table, rows: Sequence[Row], key: Sequence[str]) -> set[Key]:
     names = [column.name for column in table.columns]
-    quoted = ", ".join(f'"{name}"' for name in names)
-    marks = ", ".join("?" * len(names))
     before = connection.exec_driver_sql(f'SELECT coalesce(max(rowid), 0) FROM "{table.name}"').scalar_one()  # noqa: S608
-    done = connection.exec_driver_sql(
-        f'INSERT OR IGNORE INTO "{table.name}" ({quoted}) VALUES ({marks})',  # noqa: S608
-        [tuple(row[name] for name in names) for row in rows],
-    )
-    if done.rowcount == len(rows):
-        return {tuple(row[name] for name in key) for row in rows}
-    returned = ", ".join(f'"{name}"' for name in key)
+    inserted = _many_values(connection, f'INSERT OR IGNORE INTO "{table.name}" ({_quoted(names)})', rows, "")
+    if inserted == len(rows):
+        places = [names.index(name) for name in key]
+        return {tuple([row[place] for place in places]) for row in rows}
     found = connection.exec_driver_sql(
-        f'SELECT {returned} FROM "{table.name}" WHERE rowid > ?',  # noqa: S608
+        f'SELECT {_quoted(key)} FROM "{table.name}" WHERE rowid > ?',  # noqa: S608
         (before,),
     )
     return {tuple(row) for row in found}
 
 
-def upsert(connection: Connection, table: Table, rows: Sequence[Row], key: Sequence[str]) -> None:
-    """Insert rows, or give the row with the same `key` the new values."""
+def upsert(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], key: Sequence[str]) -> None:
+    """Insert rows, or give the row with the same `key` the new values.
+
+    Args:
+        connection: in a transaction.
+        table: a table with a unique constraint over `key`.
+        names: columns that the rows have values of, in the rows' order.
+        rows: no two with the same key.
+        key: columns that name a row.
+    """
     if not rows:
         return
-    names = list(rows[0])
     changed = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
-    head = f'INSERT INTO "{table.name}" ({_quoted(names)}) '
+    head = f'INSERT INTO "{table.name}" ({_quoted(names)})'
     tail = f" ON CONFLICT ({_quoted(key)}) DO UPDATE SET {changed}"
     # Not through the expression language: building it costs more than the statement itself.
     if is_postgres(connection):
-        arrays = ", ".join(f"%s::{_array_type(table.c[name].type)}" for name in names)
-        columns = tuple([row[name] for row in rows] for name in names)
-        connection.exec_driver_sql(f"{head}SELECT * FROM unnest({arrays}){tail}", columns)  # noqa: S608
+        connection.exec_driver_sql(f"{head} {_unnest(table, names)}{tail}", _columns(rows))
         return
-    marks = ", ".join("?" * len(names))
-    values = [tuple(row[name] for name in names) for row in rows]
-    connection.exec_driver_sql(f"{head}VALUES ({marks}){tail}", values)
+    _many_values(connection, head, rows, tail)
+
+
+def _many_values(connection: Connection, head: str, rows: Sequence[Row], tail: str) -> int:
+    """Run an INSERT on SQLite, many rows a statement; return how many rows it changed.
+
+    SQLite's module gives the interpreter away once a statement and must wait to get it back: a statement a row
+    stands still for milliseconds each time while the event loop is busy.
+    """
+    marks = f"({', '.join('?' * len(rows[0]))})"
+    changed = 0
+    for part in _powers_of_two(rows):
+        values = ", ".join([marks] * len(part))
+        parameters = tuple(chain.from_iterable(part))
+        changed += connection.exec_driver_sql(f"{head} VALUES {values}{tail}", parameters).rowcount
+    return changed
+
+
+def _powers_of_two(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    # Few lengths, so that the connection finds its statements prepared.
+    at, size = 0, _MOST_ROWS
+    while at < len(rows):
+        while size > len(rows) - at:
+            size //= 2
+        yield rows[at : at + size]
+        at += size
+
+
+def _unnest(table: Table, names: Sequence[str]) -> str:
+    arrays = ", ".join(f"%s::{_array_type(table.c[name].type)}" for name in names)
+    return f"SELECT * FROM unnest({arrays})"  # noqa: S608 - names of our own schema
+
+
+def _columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
+    return tuple(list(column) for column in zip(*rows, strict=True))
 
 
 def _quoted(names: Sequence[str]) -> str:

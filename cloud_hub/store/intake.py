@@ -4,7 +4,7 @@ The same for the sample store and the care store, which differ in their tables (
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Table, select
@@ -55,6 +55,8 @@ class _Sorted:
 
     fresh: dict[RecordKey, Incoming] = field(default_factory=dict)
     again: list[tuple[RecordKey, Incoming]] = field(default_factory=list)
+    names: dict[tuple[NodeAddress, str, int], StreamKey] = field(default_factory=dict)
+    """The streams of the batch, in the order of arrival."""
 
 
 Fold = Callable[[Incoming], str]
@@ -92,7 +94,7 @@ def take(
             known.append(letter)
     taken.buried = dead_letters.bury(connection, ledger.dead, known, received_ns)
     counted = [*sorted_.fresh, *(key for key, _ in letters), *(key for key, _ in sorted_.again)]
-    _advance(connection, ledger, taken, batch, counted, received_ns)
+    _advance(connection, ledger, taken, sorted_.names, counted, received_ns)
     return taken
 
 
@@ -100,9 +102,13 @@ def _sort(connection: Connection, ledger: Ledger, batch: Sequence[Incoming], now
     out = _Sorted()
     for incoming in batch:
         record = incoming.record
-        stream_id = ledger.streams.stream_id(connection, incoming.address, record.stream, now_ns)
-        key = (stream_id, epoch_text(record.epoch), record.seq)
-        mark = ledger.streams.watermark(connection, key[:2])
+        name = (incoming.address, record.stream, record.epoch)
+        key_before = out.names.get(name)
+        if key_before is None:
+            stream_id = ledger.streams.stream_id(connection, incoming.address, record.stream, now_ns)
+            key_before = out.names[name] = (stream_id, epoch_text(record.epoch))
+        mark = ledger.streams.watermark(connection, key_before)
+        key = (*key_before, record.seq)
         seen = key in out.fresh or mark.has(record.seq)
         if not seen and not mark.is_exact:
             # The watermark forgot some stored numbers, and on PostgreSQL the same number with another
@@ -161,7 +167,7 @@ def _advance(
     connection: Connection,
     ledger: Ledger,
     taken: Taken,
-    batch: Sequence[Incoming],
+    names: Mapping[tuple[NodeAddress, str, int], StreamKey],
     counted: Iterable[RecordKey],
     now_ns: int,
 ) -> None:
@@ -178,11 +184,7 @@ def _advance(
         if after.is_quarantined and not before.is_quarantined:
             jumped.add(key)
     ledger.streams.put(connection, changed, now_ns)
-    for incoming in batch:
-        name = (incoming.address, incoming.record.stream, incoming.record.epoch)
-        if name in taken.marks:
-            continue
-        key = (ledger.streams.stream_id(connection, name[0], name[1], now_ns), epoch_text(name[2]))
+    for name, key in names.items():
         taken.marks[name] = ledger.streams.watermark(connection, key)
         if key in jumped:
             taken.jumped.append(name[:2])

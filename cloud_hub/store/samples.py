@@ -55,24 +55,23 @@ class SampleLedger(Ledger):
     def row(self, incoming: Incoming, key: StreamKey, received_ns: int) -> dialect.Row:
         """Return the row to store for a record."""
         item, stamp = incoming.record, incoming.record.stamp
-        return {
-            "stream_id": key[0],
-            "epoch": key[1],
-            "seq": item.seq,
-            "edge_day": stamp.wall_ns // _NS_PER_DAY,
-            "kind": item.kind,
-            "schema": item.schema,
-            "codec": item.codec,
-            "crc": item.crc,
-            "wall_ns": stamp.wall_ns,
-            "mono_ns": stamp.mono_ns,
-            "boot": stamp.boot,
-            "offset_ms": stamp.offset_ms,
-            "offset_error_ms": stamp.offset_error_ms,
-            "measured_ns": incoming.measured_ns,
-            "received_ns": received_ns,
-            "payload": item.payload,
-        }
+        return (
+            *key,
+            item.seq,
+            stamp.wall_ns // _NS_PER_DAY,
+            item.kind,
+            item.schema,
+            item.codec,
+            item.crc,
+            stamp.wall_ns,
+            stamp.mono_ns,
+            stamp.boot,
+            stamp.offset_ms,
+            stamp.offset_error_ms,
+            incoming.measured_ns,
+            received_ns,
+            item.payload,
+        )
 
 
 def streams_of(connection: Connection, site: str, devices: Sequence[str] = ()) -> list[StoredStream]:

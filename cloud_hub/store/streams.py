@@ -17,6 +17,7 @@ from cloud_hub.store.watermarks import Watermark
 
 StreamKey = tuple[int, str]
 """Row of the stream, epoch as 16 hex digits."""
+_MARK_COLUMNS = ("stream_id", "epoch", "contig", "max", "gaps", "quarantined", "updated_ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,10 @@ class Streams:
     def put(self, connection: Connection, marks: Mapping[StreamKey, Watermark], now_ns: int) -> None:
         """Store new watermarks, in the transaction that stores their records."""
         rows = [
-            {
-                "stream_id": key[0],
-                "epoch": key[1],
-                "contig": mark.contig,
-                "max": mark.max,
-                "gaps": json.dumps(mark.gaps),
-                "quarantined": mark.is_quarantined,
-                "updated_ns": now_ns,
-            }
+            (*key, mark.contig, mark.max, json.dumps(mark.gaps) if mark.gaps else "[]", mark.is_quarantined, now_ns)
             for key, mark in sorted(marks.items())
         ]
-        dialect.upsert(connection, self._watermark, rows, ("stream_id", "epoch"))
+        dialect.upsert(connection, self._watermark, _MARK_COLUMNS, rows, ("stream_id", "epoch"))
         self._marks.update(marks)
 
     def _make(self, connection: Connection, address: NodeAddress, name: str, now_ns: int) -> int:

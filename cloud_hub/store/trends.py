@@ -5,8 +5,10 @@ Each set is folded exactly once, so late data simply joins its minute.  Values k
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 from telemed.measures import MEASURES
@@ -19,15 +21,18 @@ _NS_PER_MINUTE = 60 * 1_000_000_000
 _REMEMBERED = 4096
 _LATEST_NS = 2**63 - 1
 _VALUE_CHARS = 24
+_TEXTS_REMEMBERED = 4096
+_ZERO = Decimal(0)
 _KEY = ("stream_id", "measure", "minute")
 
 Minute = tuple[int, str, int]
 """Stream, measure, minutes since 1970."""
+_Seen = tuple[int, str]
+"""Measurement time in ns, value as sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrendRow:
-    """One minute of one measure of one stream."""
+class TrendRow(NamedTuple):
+    """One minute of one measure of one stream: a row of the table, in its order."""
 
     stream_id: int
     measure: str
@@ -51,18 +56,13 @@ class Trends:
 
     def add(self, connection: Connection, sets: Iterable[tuple[int, sample_pb2.NumericSet]]) -> None:
         """Fold (stream id, set) pairs that are new into their minutes."""
-        new: dict[Minute, TrendRow] = {}
+        seen: dict[Minute, list[_Seen]] = {}
         for stream_id, sample in sets:
-            for row in _minutes(stream_id, sample):
-                key = (row.stream_id, row.measure, row.minute)
-                new[key] = _joined(new[key], row) if key in new else row
+            _gather(seen, stream_id, sample)
+        new = {key: _row(key, values) for key, values in seen.items()}
         known = self._known(connection, new)
         changed = {key: _joined(known[key], row) if key in known else row for key, row in new.items()}
-        rows = [
-            dict(zip(TrendRow.__slots__, (*key, row.n, row.low, row.high, row.last, row.last_ns), strict=True))
-            for key, row in changed.items()
-        ]
-        dialect.upsert(connection, trend, rows, _KEY)
+        dialect.upsert(connection, trend, TrendRow._fields, list(changed.values()), _KEY)
         self._remember(changed)
 
     def _known(self, connection: Connection, keys: Collection[Minute]) -> dict[Minute, TrendRow]:
@@ -96,32 +96,46 @@ def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: i
     return [TrendRow(*row) for row in connection.execute(query)]
 
 
-def _minutes(stream_id: int, sample: sample_pb2.NumericSet) -> Iterable[TrendRow]:
+def _gather(seen: dict[Minute, list[_Seen]], stream_id: int, sample: sample_pb2.NumericSet) -> None:
+    """Put the usable values of a set to their minutes."""
+    set_ns = sample.measured_at_unix_ns
     for value in sample.values:
-        if value.quality != sample_pb2.QUALITY_VALID or value.measure not in MEASURES or not _is_number(value.value):
+        measure, text = value.measure, value.value
+        if value.quality != sample_pb2.QUALITY_VALID or measure not in MEASURES or _number(text) is None:
             continue
-        at_ns = value.measured_at_unix_ns or sample.measured_at_unix_ns
-        minute = at_ns // _NS_PER_MINUTE
+        at_ns = value.measured_at_unix_ns or set_ns
         if at_ns <= _LATEST_NS:
-            yield TrendRow(stream_id, value.measure, minute, 1, value.value, value.value, value.value, at_ns)
+            key = (stream_id, measure, at_ns // _NS_PER_MINUTE)
+            if key in seen:
+                seen[key].append((at_ns, text))
+            else:
+                seen[key] = [(at_ns, text)]
+
+
+def _row(key: Minute, values: Sequence[_Seen]) -> TrendRow:
+    """Return the minute of these values, given in the order of their arrival."""
+    last_ns, last = max(reversed(values), key=itemgetter(0))
+    texts = dict.fromkeys(text for _, text in values)
+    low, high = (last, last) if len(texts) == 1 else (min(texts, key=_order), max(texts, key=_order))
+    return TrendRow(*key, len(values), low, high, last, last_ns)
 
 
 def _joined(old: TrendRow, new: TrendRow) -> TrendRow:
     last = new if new.last_ns >= old.last_ns else old
-    return TrendRow(
-        stream_id=old.stream_id,
-        measure=old.measure,
-        minute=old.minute,
-        n=old.n + new.n,
-        low=min(old.low, new.low, key=Decimal),
-        high=max(old.high, new.high, key=Decimal),
-        last=last.last,
-        last_ns=last.last_ns,
-    )
+    low = old.low if old.low == new.low else min(old.low, new.low, key=_order)
+    high = old.high if old.high == new.high else max(old.high, new.high, key=_order)
+    return TrendRow(*old[:3], old.n + new.n, low, high, last.last, last.last_ns)
 
 
-def _is_number(text: str) -> bool:
+@lru_cache(_TEXTS_REMEMBERED)
+def _number(text: str) -> Decimal | None:
+    """Return the number that a value is, None if it is none or too long to keep."""
     try:
-        return len(text) <= _VALUE_CHARS and Decimal(text).is_finite()
+        number = Decimal(text) if len(text) <= _VALUE_CHARS else None
     except InvalidOperation:
-        return False
+        return None
+    return number if number is not None and number.is_finite() else None
+
+
+def _order(text: str) -> Decimal:
+    return _number(text) or _ZERO

@@ -43,8 +43,11 @@ class Watermark:
 
     def plus(self, seqs: Iterable[int]) -> "Watermark":
         """Return the watermark with these numbers accounted for as well."""
+        ordered = sorted(set(seqs))
+        if ordered and not self.gaps and ordered[0] == self.max + 1 and ordered[-1] == self.max + len(ordered):
+            return replace(self, contig=ordered[-1], max=ordered[-1])
         mark = self
-        for seq in sorted(set(seqs)):
+        for seq in ordered:
             mark = mark.plus_one(seq)
         return _bounded(mark)
 

@@ -7,6 +7,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 SHARDS = 16
 """Number of shards; a hub worker owns whole shards, so the order within a stream is kept by one worker."""
@@ -79,6 +80,7 @@ class NodeAddress:
         return self.down_prefix + what
 
 
+@lru_cache(4096)
 def parse_up(topic: str) -> tuple[NodeAddress, Up]:
     """Return who published on an upward topic, and what.
 
