@@ -162,7 +162,10 @@ class Region:
 
     def until_ready(self, url: str, limit_s: float = 40) -> None:
         """Wait until a face answers /readyz with 200."""
-        until(lambda: _answers(f"{url}/readyz"), limit_s, f"{url} ready; logs in {self.folder}")
+        try:
+            until(lambda: _answers(f"{url}/readyz"), limit_s, f"{url} ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from error
 
     def kill(self, name: str) -> None:
         """Kill a process with SIGKILL and wait until it is gone."""
@@ -299,6 +302,7 @@ secrets_file = "hub/broker-secrets.json"
 [web]
 port = {self.ports["web"]}
 totp_required = false
+requests_per_minute = 100000
 [accounts]
 seed_file = "hub/accounts-seed.json"
 """
