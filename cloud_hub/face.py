@@ -13,6 +13,7 @@ from cloud_hub.web.api import alarms, consults, referrals, session, trends
 from cloud_hub.web.guard import require
 from cloud_hub.web.limits import RequestLimits
 from cloud_hub.web.parts import Parts
+from cloud_hub.web.rate import RequestRate
 
 TITLE = "Yuanzhen hub"
 
@@ -22,8 +23,10 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
     app = FastAPI(title=TITLE, version=version, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.parts = parts
     app.state.access = access
-    problems.install(app, {f"{fhir.PREFIX}/": outcome.answer})
+    forms = {f"{fhir.PREFIX}/": outcome.answer}
+    problems.install(app, forms)
     app.add_middleware(RequestLimits)
+    app.add_middleware(RequestRate, per_minute=parts.config.web.requests_per_minute, faces=forms)
     app.add_middleware(headers.SecurityHeaders)
     face = fhir.Face(
         samples=parts.stores.samples,

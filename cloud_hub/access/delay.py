@@ -11,9 +11,12 @@ REMEMBERED = 10_000
 
 
 def delay_s(failures: int) -> int:
-    """Return the wait in seconds after so many failures in a row: 0, 0, 1, 2, 4 ... LONGEST_S."""
+    """Return the wait in seconds after so many failures in a row: 0, 0, 0, 4, 16, 64 ... LONGEST_S.
+
+    That makes five tries in the first minute.
+    """
     over = failures - FREE_FAILURES
-    return 0 if over < 0 else min(LONGEST_S, 2 ** min(over, 16))
+    return 0 if over < 0 else min(LONGEST_S, 4 ** min(over + 1, 8))
 
 
 class Failures:

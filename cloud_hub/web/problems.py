@@ -48,6 +48,9 @@ TEXT_OF: dict[str, Text2] = {
     "too-many-attempts": Text2(
         zh="尝试次数过多，请稍候再试。", en="Too many attempts. Please wait a moment and try again."
     ),
+    "too-many-requests": Text2(
+        zh="请求过于频繁，请稍候再试。", en="Too many requests. Please wait a moment and try again."
+    ),
     "refused-origin": Text2(
         zh="请求未被接受：页面已过期或来自其他网站，请刷新后重试。",
         en="Not accepted: the page is out of date or of another site. Please reload and try again.",

@@ -267,6 +267,25 @@ async def test_a_physician_takes_a_referral_and_sees_what_is_allowed_next(strang
 
 
 @pytest.mark.anyio
+async def test_a_session_that_asks_too_often_is_told_when_to_come_back(
+    app: FastAPI, stranger: httpx.AsyncClient
+) -> None:
+    await _sign_in(stranger, "physician")
+    for _ in range(100):
+        assert (await stranger.get("/api/v1/session")).status_code == 200
+    refused = await stranger.get("/api/v1/session")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert (refused.json()["code"], refused.json()["text"]["zh"][:2]) == ("too-many-requests", "请求")
+    as_fhir = await stranger.get("/fhir/R4/Patient")
+    assert (as_fhir.status_code, as_fhir.json()["resourceType"]) == (429, "OperationOutcome")
+    assert (await stranger.get("/healthz")).status_code == 200
+    stranger.cookies.clear()
+    await _sign_in(stranger, "clinic")
+    assert (await stranger.get("/api/v1/session")).status_code == 200
+
+
+@pytest.mark.anyio
 async def test_every_answer_carries_the_security_headers(stranger: httpx.AsyncClient) -> None:
     for path in ("/healthz", "/api/v1/referrals", "/nowhere", "/fhir/R4/metadata"):
         headers = (await stranger.get(path)).headers
