@@ -58,15 +58,13 @@ class Node:
         self.config = config
         self.buffer = buffer
         self.log = SiteLog(buffer)
-        self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer)
+        self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer, steady=_boottime_ns)
         address = NodeAddress(config.node.region, config.node.site, config.node.node)
         self.uplink = Uplink(
             config.uplink,
             buffer,
             address,
-            Callbacks(
-                on_events=self._events, on_signal=self._signal, devices=self._device_states, stuck=self._stuck
-            ),
+            Callbacks(on_events=self._events, on_signal=self._signal, devices=self._device_states, stuck=self._stuck),
         )
         self.monitor = Hl7Monitor(
             config.hl7, config.devices, Site(occupant=self._occupant, timezone=config.node.timezone)
@@ -353,6 +351,10 @@ def _open(config: EdgeConfig) -> Buffer:
         limit_mib=settings.limit_mib,
         keep_sent_hours=settings.keep_sent_hours,
     )
+
+
+def _boottime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _layout(config: EdgeConfig) -> Layout:

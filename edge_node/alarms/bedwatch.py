@@ -99,6 +99,16 @@ class BedWatch:
         else:
             self._notes.setdefault(key, note)
 
+    def clock_set(self, by_ns: int, now_ns: int) -> None:
+        """The wall clock was set: what is remembered keeps its age."""
+        self.now.clock_set(by_ns, now_ns)
+        self._tracks = {condition: limits.moved(track, by_ns) for condition, track in self._tracks.items()}
+        self._poor_since = {measure: (at_ns + by_ns, held) for measure, (at_ns, held) in self._poor_since.items()}
+        self._notes = {key: replace(note, at_ns=note.at_ns + by_ns) for key, note in self._notes.items()}
+        level = self._score_level
+        level.since_ns += by_ns
+        level.better_since_ns += by_ns if level.better_since_ns else 0
+
     def tick(self, now_ns: int) -> None:
         """Let time pass."""
         home = self.subject.home

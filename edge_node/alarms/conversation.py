@@ -79,6 +79,11 @@ class Conversations:
         due = [alarm for alarm in self.alarms.values() if _pause_is_over(alarm, now_ns)]
         return [self._step(alarm, Phase.AUDIO_RESUMED, alarm.finding, alarm.person_id, now_ns) for alarm in due]
 
+    def clock_set(self, by_ns: int) -> None:
+        """The wall clock was set: a pause still ends when its time is over."""
+        for alarm in [row for row in self.alarms.values() if row.paused_until_ns is not None]:
+            self.alarms[alarm.alarm_id] = replace(alarm, paused_until_ns=(alarm.paused_until_ns or 0) + by_ns)
+
     def forget_old(self, now_ns: int) -> None:
         """Drop ended alarms that no screen shows any more."""
         for alarm in [row for row in self.alarms.values() if row.state in _ENDED]:
@@ -139,7 +144,8 @@ def _next_phase(alarm: Alarm | None, finding: Finding, now_ns: int) -> Phase | N
         return Phase.UPDATE
     spoke_ns = max(step.at_ns for step in alarm.steps if step.who is None)
     changed = (finding.value, finding.limit) != (alarm.finding.value, alarm.finding.limit)
-    return Phase.UPDATE if changed and now_ns - spoke_ns >= UPDATE_EVERY_S * NS else None
+    is_due = not 0 <= now_ns - spoke_ns < UPDATE_EVERY_S * NS
+    return Phase.UPDATE if changed and is_due else None
 
 
 def _pause_is_over(alarm: Alarm, now_ns: int) -> bool:

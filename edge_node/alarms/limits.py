@@ -104,6 +104,20 @@ def settle(rule: Rule, track: Track, now_ns: int, home: bool) -> Track:
     return replace(track, watches=watches)
 
 
+def moved(track: Track, by_ns: int) -> Track:
+    """Return the memory with all its times moved: the clock they were read from was set."""
+    watches = (
+        replace(
+            watch,
+            since_ns=watch.since_ns + by_ns,
+            last_ns=watch.last_ns + by_ns,
+            onset_ns=watch.onset_ns + by_ns,
+        )
+        for watch in track.watches
+    )
+    return replace(track, watches=tuple(watches))
+
+
 def priority(rule: Rule, track: Track) -> Priority | None:
     """Return the priority at which the rule stands, or None."""
     standing = [level for (_, level), watch in zip(rule.levels(), track.watches, strict=True) if watch.on]

@@ -17,6 +17,7 @@ from telemed.v1 import alarm_pb2
 
 from edge_node.alarms import ladder, news2, silence, texts, wire
 from edge_node.alarms.bedwatch import Ages, BedWatch
+from edge_node.alarms.clockstep import ClockSteps
 from edge_node.alarms.conversation import Conversations
 from edge_node.alarms.machine import fold
 from edge_node.alarms.ruleset import Ruleset
@@ -91,8 +92,14 @@ class Ward:
     """All beds of one node and their alarms; used on the event loop alone."""
 
     def __init__(
-        self, layout: Layout, rules: Ruleset, store: AlarmLog, clock: Callable[[], int] = time.time_ns
+        self,
+        layout: Layout,
+        rules: Ruleset,
+        store: AlarmLog,
+        clock: Callable[[], int] = time.time_ns,
+        steady: Callable[[], int] | None = None,
     ) -> None:
+        """Know nothing yet; `steady` never steps and tells when `clock` was set (None: it never is)."""
         self.rules = rules
         self.layout = layout
         self.on_alarm: list[Callable[[Alarm], None]] = []
@@ -103,12 +110,15 @@ class Ward:
         """Told the bed and each wave set that arrives for it."""
         self._store = store
         self._clock = clock
+        self._steady = steady or clock
+        self._steps = ClockSteps(clock(), self._steady())
         self._roster = Roster()
         self._persons: dict[str, str] = {}
         self._watches = {bed: BedWatch(bed, rules, layout.ages) for bed in ("", *layout.beds)}
         self._talk = Conversations(rules.id, rules.version)
         self._heard_ns: dict[str, int] = {}
         self._hub_heard_ns = clock()
+        self._hub_told_ns = 0
         self._marks: dict[str, int] = {}
         self._unsaved: list[alarm_pb2.AlarmEvent] = []
         self._saving = asyncio.Lock()
@@ -153,6 +163,7 @@ class Ward:
 
     async def take(self, intake: Intake) -> None:
         """Judge what was just stored."""
+        self._mind_clock()
         for note in intake.notes:
             self._watch_of(note.device).note(note)
             self._settle(self._bed_of(note.device), note.at_ns)
@@ -163,8 +174,10 @@ class Ward:
         await self._save()
 
     def hub_heard(self, at_ns: int) -> None:
-        """The hub was heard."""
-        self._hub_heard_ns = max(self._hub_heard_ns, at_ns)
+        """The hub was last heard at this time; said again and again, it counts once."""
+        if at_ns != self._hub_told_ns:
+            self._hub_told_ns = at_ns
+            self._hub_heard_ns = max(self._hub_heard_ns, min(at_ns, self._clock()))
 
     async def hub_gaps(self, from_ns: int, to_ns: int) -> list[tuple[int, int]]:
         """Return the times (ns) between two moments in which the hub was out of contact, as far as steps are kept."""
@@ -196,6 +209,7 @@ class Ward:
 
     async def tick(self) -> None:
         """Let time pass: delays end, silence begins, pauses are over."""
+        self._mind_clock()
         now_ns = self._clock()
         self._moved(self._talk.end_pauses(now_ns))
         for bed, watch in self._watches.items():
@@ -247,6 +261,20 @@ class Ward:
         place = self.layout.devices[device]
         heard_ns = self._heard_ns.get(device)
         return silence.device_silence(self.rules.silence, place.usual_interval_s, heard_ns, self._clock()) is not None
+
+    def _mind_clock(self) -> None:
+        """Where the wall clock was set, move what is remembered along, so that every stretch keeps its length."""
+        now_ns = self._clock()
+        by_ns = self._steps.take(now_ns, self._steady())
+        if not by_ns:
+            return
+        log.warning("clock.set", by_ms=by_ns // 1_000_000)
+        self._heard_ns = {device: heard_ns + by_ns for device, heard_ns in self._heard_ns.items()}
+        self._hub_heard_ns += by_ns
+        self._saved_ns += by_ns
+        for watch in self._watches.values():
+            watch.clock_set(by_ns, now_ns)
+        self._talk.clock_set(by_ns)
 
     def _own_devices(self) -> list[str]:
         """Devices whose values may be scored: not the players of recordings."""

@@ -1,6 +1,6 @@
 """The newest value of each measure at one bed, whatever device it came from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge_node.samples.measurement import Assignment, NumericSet, Origin, Quality, Value
 
@@ -57,6 +57,15 @@ class BedNow:
         for held in taken:
             self.held[held.value.measure] = held
         return taken
+
+    def clock_set(self, by_ns: int, now_ns: int) -> None:
+        """The clock of the arrivals was set: what is held keeps its age, so that what comes next is newer."""
+        self.held = {
+            measure: replace(held, measured_at_ns=held.measured_at_ns + by_ns, arrived_at_ns=held.arrived_at_ns + by_ns)
+            for measure, held in self.held.items()
+        }
+        self.waves_seen_ns = {measure: seen_ns + by_ns for measure, seen_ns in self.waves_seen_ns.items()}
+        self.since_ns = min(self.since_ns, now_ns)
 
     def _is_newer(self, new: Held) -> bool:
         old = self.held.get(new.value.measure)

@@ -57,12 +57,13 @@ class DeviceClock:
         """True where, with a message of this skew, the clock must be called wrong.
 
         A time in the future is proof.  A time in the past may be a queue that is sent late, so several
-        messages must agree; once the offset is known the times are mapped and the matter is settled.
+        messages must agree.  What counts is what a known offset does not explain: a clock that was set since
+        is wrong again until its new offset is known, and what it times is judged on arrival.
         """
         rest_ns = skew_ns - self.offset_ns
         if rest_ns < -SKEW_LIMIT_NS:
             return True
-        if rest_ns <= SKEW_LIMIT_NS or self.is_known:
+        if rest_ns <= SKEW_LIMIT_NS:
             return False
         recent = [*self._recent_ns, skew_ns][-MESSAGES_TO_ALARM_BEHIND:]
         return len(recent) == MESSAGES_TO_ALARM_BEHIND and max(recent) - min(recent) <= AGREEMENT_NS

@@ -253,6 +253,15 @@ def test_a_queue_that_drains_is_not_taken_for_a_wrong_clock() -> None:
     assert not clock.is_known
 
 
+def test_a_clock_set_back_after_its_offset_was_known_is_wrong_after_five_messages_and_not_late_for_twenty() -> None:
+    clock = run_clock(0.8, 20)
+    said = []
+    for _ in range(6):
+        said.append(clock.is_off(3600 * SECOND_NS))
+        clock.take(3600 * SECOND_NS)
+    assert said == [False, False, False, False, True, True]
+
+
 def test_small_offsets_do_not_move_the_time_of_a_measurement() -> None:
     clock = run_clock(0.8, 20)
     assert (clock.is_known, clock.offset_ns) == (True, 0)
