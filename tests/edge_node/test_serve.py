@@ -61,6 +61,8 @@ async def test_a_monitor_message_is_on_the_page_with_its_alarm_within_two_second
             sent_s = time.monotonic()
             answer = await anyio.to_thread.run_sync(lambda: node.send("M-1"))
             assert "MSA|AA|M-1" in answer
+            # The alarm is told before the values that raised it.
+            alarm = await until(socket, lambda row: row["type"] == "alarm" and row["alarm"]["bed_key"].endswith("B02"))
             message = await until(socket, lambda row: row["type"] == "readings")
             assert {row["measure"]: row["value"] for row in message["readings"]} == {
                 "hr": "112",
@@ -71,7 +73,6 @@ async def test_a_monitor_message_is_on_the_page_with_its_alarm_within_two_second
                 "temp": "38.4",
             }
             assert (message["news2"]["total"], message["news2"]["complete"]) == (8, False)
-            alarm = await until(socket, lambda row: row["type"] == "alarm" and row["alarm"]["bed_key"].endswith("B02"))
             assert time.monotonic() - sent_s < 2
             assert alarm["alarm"]["condition"] == "news2-high"
             assert alarm["alarm"]["priority"] == "high"
