@@ -72,6 +72,7 @@ class Ingest:
         """
         self.sinks = list(sinks)
         self.metrics = IngestMetrics(registry)
+        self._bytes_of = {what: self.metrics.bytes.labels(what) for what in Up}
         self.note: Note = lambda _address, _code, _times: None
         """Told of what the operator must look at; set by whoever joins the parts."""
         self._samples, self._care, self._intake = samples, care, intake
@@ -112,7 +113,7 @@ class Ingest:
         except ValueError:
             self.metrics.topic_errors.inc()
             return
-        self.metrics.bytes.labels(what).inc(len(payload))
+        self._bytes_of[what].inc(len(payload))
         self.downlink.heard(address)
         received_ns = time.time_ns()
         for sink in self.sinks:
