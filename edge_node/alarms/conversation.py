@@ -14,6 +14,8 @@ from edge_node.samples.identifiers import uuid7
 
 NS = 1_000_000_000
 UPDATE_EVERY_S = 10
+RESTATE_EVERY_S = 12 * 3600
+"""An alarm that is not over says so at least this often: a restart reads back no more than two days."""
 KEEP_ENDED_S = 24 * 3600
 """Ended alarms are kept this long for the screens; answered ones KEEP_ANSWERED_S."""
 KEEP_ANSWERED_S = 3600
@@ -53,6 +55,8 @@ class Conversations:
             phase = _next_phase(alarm, finding, now_ns)
             if phase is not None:
                 moved.append(self._step(alarm, phase, finding, person_id, now_ns))
+        latched = [row for row in self.standing_at(bed) if row.state is State.LATCHED and _is_long_unsaid(row, now_ns)]
+        moved += [self._step(row, Phase.END, row.finding, person_id, now_ns) for row in latched]
         return moved
 
     def ask(self, alarm_id: str, ask: Ask, who: Who, *, home: bool, now_ns: int, cause_event_id: str = "") -> Alarm:
@@ -145,7 +149,11 @@ def _next_phase(alarm: Alarm | None, finding: Finding, now_ns: int) -> Phase | N
     spoke_ns = max(step.at_ns for step in alarm.steps if step.who is None)
     changed = (finding.value, finding.limit) != (alarm.finding.value, alarm.finding.limit)
     is_due = not 0 <= now_ns - spoke_ns < UPDATE_EVERY_S * NS
-    return Phase.UPDATE if changed and is_due else None
+    return Phase.UPDATE if (changed and is_due) or _is_long_unsaid(alarm, now_ns) else None
+
+
+def _is_long_unsaid(alarm: Alarm, now_ns: int) -> bool:
+    return now_ns - alarm.steps[-1].at_ns >= RESTATE_EVERY_S * NS
 
 
 def _pause_is_over(alarm: Alarm, now_ns: int) -> bool:

@@ -34,10 +34,14 @@ TABLE: dict[State, dict[Phase, State | None]] = {
         P.SEEN: None,
         P.RESOLVED: None,
         P.RESET: S.CLEARED,
+        P.END: None,  # said again: it is over and still latched
     },
     S.CLEARED: {P.ACCEPTED: None, P.SEEN: None, P.RESOLVED: None},
 }
 """From each state what may happen; anything absent is refused."""
+
+_RESTATING = frozenset({P.UPDATE, P.ESCALATE, P.DEESCALATE, P.END})
+"""Steps that nobody makes but the rules, of an alarm that was there before."""
 
 _ACTIONS = {
     "accept": P.ACCEPTED,
@@ -107,7 +111,9 @@ def apply(alarm: Alarm | None, step: Step) -> Alarm:
         StepRefused: the step is not legal here.
     """
     if alarm is None:
-        state = after(S.INACTIVE, step.phase, step.finding.latching)
+        # Its beginning may be older than the log that is read back.
+        before = S.ACTIVE if step.phase in _RESTATING else S.INACTIVE
+        state = after(before, step.phase, step.finding.latching)
         return Alarm(step.alarm_id, state, step.finding, step.person_id, (step,), late=step.finding.late)
     state = after(alarm.state, step.phase, alarm.finding.latching or step.finding.latching)
     latching = alarm.finding.latching or step.finding.latching

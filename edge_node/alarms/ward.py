@@ -129,10 +129,12 @@ class Ward:
         """Rebuild what was known before the start, and judge what arrived after the last judgement (decision 28)."""
         now_ns = self._clock()
         self.people(roster)
-        events = await self._store.alarm_events(now_ns - ALARM_HISTORY_S * NS)
+        settled_ns = await self._store.evaluated_up_to(SETTLED)
+        # From when the node was last at work, however long it was off since.
+        alive_ns = min(now_ns, settled_ns or now_ns)
+        events = await self._store.alarm_events(alive_ns - ALARM_HISTORY_S * NS)
         self._talk.restore(fold(wire.from_wire(event) for event in events))
         marks = {device: await self._store.evaluated_up_to(device) for device in self.layout.devices}
-        settled_ns = await self._store.evaluated_up_to(SETTLED)
         oldest_ns = max(settled_ns, min((mark for mark in marks.values() if mark), default=now_ns))
         sets = await self._store.sets_since(min(now_ns, oldest_ns) - REBUILD_S * NS)
         judged = [sample for sample in sets if sample.arrived_at_ns <= marks.get(sample.device, 0)]

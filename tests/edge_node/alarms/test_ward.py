@@ -587,3 +587,30 @@ async def test_steps_are_numbered_without_gaps() -> None:
         numbers.setdefault(event.alarm_id, []).append(event.alarm_seq)
     assert all(row == list(range(1, len(row) + 1)) for row in numbers.values())
     assert Phase.ACCEPTED in {Phase(event.phase) for event in bedside.store.events}
+
+
+@pytest.mark.anyio
+async def test_an_alarm_older_than_what_a_restart_reads_back_is_not_lost() -> None:
+    before = Bedside()
+    await before.live(1, values={"rr": "0"})
+    await before.live(15, values={"rr": "16"})
+    ids = {alarm.alarm_id for alarm in before.ward.alarms() if alarm.finding.condition == "apnoea"}
+    for _ in range(8):
+        before.now_ns += 13 * 3600 * NS
+        await before.live(1)
+    after = await before.again()
+    rows = {alarm.alarm_id: alarm for alarm in after.ward.alarms() if alarm.finding.condition == "apnoea"}
+    assert set(rows) == ids
+    assert [row.state for row in rows.values()] == [State.LATCHED]
+    assert (await after.ward.act(ids.pop(), Ask("reset"), CLINIC)).state is State.CLEARED
+
+
+@pytest.mark.anyio
+async def test_a_node_that_was_off_for_a_week_ends_the_alarms_that_stood_when_it_went_down() -> None:
+    before = Bedside()
+    await before.live(60, values={"spo2": "88"})
+    (alarm_id,) = [alarm.alarm_id for alarm in before.ward.alarms() if alarm.finding.condition == "spo2-low"]
+    before.now_ns += 7 * 24 * 3600 * NS
+    after = await before.again()
+    await after.live(15)
+    assert [event.phase for event in after.store.events if event.alarm_id == alarm_id][-1] == alarm_pb2.PHASE_END
