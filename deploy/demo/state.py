@@ -132,6 +132,8 @@ secrets_file = "hub/broker-secrets.json"
 [web]
 port = {ports.web}
 totp_required = false
+# People who try the demo with programs of their own ask more often than a ward does.
+requests_per_minute = 6000
 
 [accounts]
 seed_file = "hub/accounts-seed.json"
