@@ -119,17 +119,7 @@ class Access:
 
     async def resolve(self, token: str, kind: str) -> Principal | None:
         """Return who holds this token (`kind` cookie or bearer) and note its use; None where it is worth nothing."""
-
-        def look(connection: Connection) -> tuple[Session, Principal] | None:
-            session = accounts.session_of(connection, digest(token))
-            if session is None or session.kind != kind or not self._is_alive(session):
-                return None
-            account = accounts.account_of(connection, session.username)
-            if account is None or account.disabled:
-                return None
-            return session, self._principal(connection, account, session)
-
-        found = await self.database.read(look)
+        found = await self._holder(token, kind)
         if found is None:
             return None
         session, principal = found
@@ -139,16 +129,13 @@ class Access:
         return principal
 
     async def is_current(self, token: str, kind: str) -> bool:
-        """True while the token is worth something; asked by long-lived sockets, and not counted as use."""
+        """True while the token is worth something; not counted as use."""
+        return await self.present(token, kind) is not None
 
-        def look(connection: Connection) -> bool:
-            session = accounts.session_of(connection, digest(token))
-            if session is None or session.kind != kind or not self._is_alive(session):
-                return False
-            account = accounts.account_of(connection, session.username)
-            return account is not None and not account.disabled
-
-        return await self.database.read(look)
+    async def present(self, token: str, kind: str) -> Principal | None:
+        """Return who holds this token and what they may see now; asked by long-lived sockets, not counted as use."""
+        found = await self._holder(token, kind)
+        return found[1] if found else None
 
     async def audit(self, who: Principal, action: str, target: str, result: str = "ok", site: str = "") -> None:
         """Append what `who` did to the audit trail, in a transaction of its own."""
@@ -169,6 +156,18 @@ class Access:
 
         if rows:
             await self.database.write(work)
+
+    async def _holder(self, token: str, kind: str) -> tuple[Session, Principal] | None:
+        def look(connection: Connection) -> tuple[Session, Principal] | None:
+            session = accounts.session_of(connection, digest(token))
+            if session is None or session.kind != kind or not self._is_alive(session):
+                return None
+            account = accounts.account_of(connection, session.username)
+            if account is None or account.disabled:
+                return None
+            return session, self._principal(connection, account, session)
+
+        return await self.database.read(look)
 
     def _principal(self, connection: Connection, account: Account, session: Session) -> Principal:
         principal = Principal(

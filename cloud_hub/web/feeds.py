@@ -41,6 +41,12 @@ class Feed:
         self._wants_snapshot = True
         self._wake.set()
 
+    def belongs_to(self, principal: Principal) -> None:
+        """Take what its person may see now; where that changed, the page is drawn anew."""
+        if principal != self.principal:
+            self.principal = principal
+            self.ask_snapshot()
+
     def offer(self, message: Message) -> None:
         """Queue a message if this page may hear it."""
         text = text_for(self.principal, message)

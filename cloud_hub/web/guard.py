@@ -78,7 +78,7 @@ def require(right: Right) -> Callable[[Request], Awaitable[Principal]]:
 def require_socket(right: Right) -> Callable[[WebSocket], Awaitable[Principal]]:
     """Return the dependency for a WebSocket route; a refusal closes it with 4401 or 4403 before it is accepted.
 
-    Whoever keeps the socket open asks `access_of(socket).is_current(*session_token(socket))` from time to time:
+    Whoever keeps the socket open asks `access_of(socket).present(*session_token(socket))` from time to time:
     a session that has ended ends its sockets.
     """
 

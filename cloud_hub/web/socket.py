@@ -18,7 +18,7 @@ from cloud_hub.web.guard import CLOSE_NOT_SIGNED_IN, access_of, require_socket, 
 from cloud_hub.web.parts import Parts, parts_of
 
 STILL_SIGNED_IN_S = 10.0
-"""How often an open socket asks whether its session still lives."""
+"""How often an open socket asks whether its session still lives, and what may be seen with it."""
 MESSAGE_LIMIT_BYTES = 128 * 1024
 SEND_WITHIN_S = 20.0
 """A page that takes nothing for this long is let go."""
@@ -37,7 +37,7 @@ async def live(socket: WebSocket, principal: Annotated[Principal, Depends(requir
     feed = parts.live.join(principal, secrets.token_hex(8))
     try:
         async with asyncio.TaskGroup() as group:
-            for work in (_send(socket, parts, feed), _receive(socket, parts, feed), _still_signed_in(socket)):
+            for work in (_send(socket, parts, feed), _receive(socket, parts, feed), _still_signed_in(socket, feed)):
                 group.create_task(work)
     except* (WebSocketDisconnect, TimeoutError, _Over):
         pass
@@ -76,13 +76,16 @@ async def _receive(socket: WebSocket, parts: Parts, feed: Feed) -> None:
         await _take(parts, feed, message)
 
 
-async def _still_signed_in(socket: WebSocket) -> None:
+async def _still_signed_in(socket: WebSocket, feed: Feed) -> None:
+    """End the page with its session; while it lasts, show no more and no less than its person may see by now."""
     token, kind = session_token(socket)
     while True:
         await asyncio.sleep(STILL_SIGNED_IN_S)
-        if not await access_of(socket).is_current(token, kind):
+        present = await access_of(socket).present(token, kind)
+        if present is None:
             await socket.close(CLOSE_NOT_SIGNED_IN, "not-signed-in")
             raise _Over
+        feed.belongs_to(present)
 
 
 async def _take(parts: Parts, feed: Feed, message: screen.PageMessage) -> None:

@@ -91,7 +91,8 @@ class Accounts:
         if found is None:
             return None
         account = self.roster().accounts.get(found.who.username)
-        if found.ends_ns <= self.clock() or account is None or not self._may(account):
+        is_over = found.ends_ns <= self.clock()
+        if is_over or account is None or account.role != found.who.role or not self._may(account):
             self._sessions.pop(found.token, None)
             return None
         return found

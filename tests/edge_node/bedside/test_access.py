@@ -145,6 +145,14 @@ async def test_a_caregiver_finds_no_bed_but_their_own_persons(client: httpx.Asyn
         assert (await client.get(f"/api/v1/beds/{key}/trends")).status_code == 404
 
 
+async def test_a_session_ends_when_its_account_gets_another_role(client: httpx.AsyncClient, house: House) -> None:
+    await sign_in(client)
+    changed = account("clinic", "caregiver")
+    changed.event_id = "again"
+    house.log.order(changed)
+    assert (await client.get("/api/v1/session")).status_code == 401
+
+
 async def test_trends_begin_when_the_person_came_not_with_who_lay_there_before(
     client: httpx.AsyncClient, house: House
 ) -> None:

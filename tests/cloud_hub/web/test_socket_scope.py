@@ -1,0 +1,69 @@
+"""An open page and rights that change meanwhile."""
+
+from dataclasses import replace
+
+import pytest
+from fastapi import FastAPI
+from starlette.types import Message
+from starlette.websockets import WebSocket
+from telemed.roles import Role
+
+from cloud_hub.access.rights import Principal
+from cloud_hub.web import socket as live_socket
+from cloud_hub.web.feeds import Feed
+from cloud_hub.web.feeds import Message as Told
+
+FAMILY = Principal("f", Role.CAREGIVER, "", "", "baoshan", frozenset({"s"}), persons=frozenset({"p1"}))
+
+
+class Answers:
+    """Stands for the identity store: says who holds the token, answer by answer, then that nobody does."""
+
+    def __init__(self, *answers: Principal) -> None:
+        self.answers = list(answers)
+
+    async def present(self, _token: str, _kind: str) -> Principal | None:
+        return self.answers.pop(0) if self.answers else None
+
+
+def _socket(answers: Answers, sent: list[Message]) -> WebSocket:
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = FastAPI()
+    app.state.access = answers
+    scope = {"type": "websocket", "app": app, "headers": [], "scheme": "ws", "path": "/", "query_string": b""}
+    return WebSocket(scope, receive, send)
+
+
+@pytest.mark.anyio
+async def test_a_page_shows_no_more_and_no_less_than_its_person_may_see_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_socket, "STILL_SIGNED_IN_S", 0)
+    feed = Feed(FAMILY, "page")
+    sent: list[Message] = []
+    await feed.next()
+    feed.put("before")
+    with pytest.raises(live_socket._Over):
+        await live_socket._still_signed_in(
+            _socket(Answers(FAMILY, replace(FAMILY, persons=frozenset({"p2"}))), sent), feed
+        )
+    feed.offer(Told("bed", "s", "p1", "full", "of p1"))
+    assert await feed.next() is None  # a snapshot: what was queued for the former rights is gone
+    feed.offer(Told("bed", "s", "p1", "full", "of p1"))
+    feed.offer(Told("bed", "s", "p2", "full", "of p2"))
+    assert await feed.next() == "of p2"
+    assert sent[-1]["type"] == "websocket.close"
+
+
+@pytest.mark.anyio
+async def test_a_page_whose_rights_stay_as_they_are_is_not_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_socket, "STILL_SIGNED_IN_S", 0)
+    feed = Feed(FAMILY, "page")
+    await feed.next()
+    feed.put("before")
+    with pytest.raises(live_socket._Over):
+        await live_socket._still_signed_in(_socket(Answers(FAMILY), []), feed)
+    assert await feed.next() == "before"
