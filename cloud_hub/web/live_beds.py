@@ -153,7 +153,8 @@ class BedState:
             measure=value.measure,
             value=None if quality in {"missing", "retracted"} else value.value or None,
             unit=value.unit,
-            measured_at_ms=ms(measured_ns),
+            # A time that cannot be believed is not shown: the hub's own stands in for it (bad input 7).
+            measured_at_ms=ms(received_ns if suspect else measured_ns),
             arrived_at_ms=ms(received_ns),
             quality=quality,
             origin=ORIGIN_NAMES.get(sample.origin, "live"),

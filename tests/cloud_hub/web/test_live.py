@@ -204,6 +204,8 @@ async def test_rubbish_that_a_node_calls_valid_is_shown_and_never_scored(live: L
 @pytest.mark.anyio
 async def test_a_clock_in_the_future_does_not_hold_up_what_comes_after(live: Live, clock: Clock) -> None:
     _take(live, clock, _set(clock, at_s=86400 * 365, hr="131"))
+    shown = live.picture.beds[KEY].readings["hr"]
+    assert (shown.clock_suspect, shown.measured_at_ms) == (True, clock.at_ns // 10**6)
     clock.at_ns += SECOND_NS
     _take(live, clock, _set(clock, hr="80"))
     score = live.picture.beds[KEY].score(clock.at_ns + 301 * SECOND_NS)
