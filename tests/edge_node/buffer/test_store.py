@@ -11,6 +11,7 @@ from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import Kind
 
 from edge_node.buffer import maintenance
+from edge_node.buffer.file import LogFile
 from edge_node.buffer.schema import FILES
 from edge_node.buffer.store import Buffer, Waiting
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
@@ -284,3 +285,14 @@ async def test_a_row_that_the_disk_damaged_does_not_keep_the_others_from_being_r
     assert [sample.values[0].value for sample in await buffer.sets_since(0)] == ["70", "72"]
     assert [event.alarm_id for event in await buffer.alarm_events(0)] == ["a0", "a2"]
     assert [sample.values[0].value for sample in await buffer.last_known(["monitor-1"], 0)][-1] == "72"
+
+
+async def test_a_size_that_cannot_be_read_after_a_commit_does_not_end_the_writer(
+    buffer: Buffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_file: LogFile) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(LogFile, "_measure", fail)
+    for number in range(2):
+        assert await buffer.store_intake(Intake(sets=(numerics(hr=str(70 + number)),))) is Stored.NEW
