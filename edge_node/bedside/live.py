@@ -66,7 +66,7 @@ class Page:
 class Live:
     """All pages that are open at this station."""
 
-    def __init__(self, clock: Callable[[], int], site: Callable[[], screen.Site]) -> None:
+    def __init__(self, clock: Callable[[], int], site: Callable[[bool], screen.Site]) -> None:
         self.pages: dict[str, Page] = {}
         self._clock = clock
         self._site = site
@@ -103,7 +103,9 @@ class Live:
         while True:
             await asyncio.sleep(SITE_EVERY_S)
             beats += 1
-            self._tell(list(self.pages.values()), lambda: screen.SiteMessage(site=self._site()))
+            for staff in (True, False):
+                pages = [page for page in self.pages.values() if page.session.is_caregiver is not staff]
+                self._tell(pages, lambda staff=staff: screen.SiteMessage(site=self._site(staff)))  # type: ignore[misc]
             if beats % round(TICK_S / SITE_EVERY_S) == 0:
                 tick = screen.Tick(server_time_ms=self._clock() // 1_000_000)
                 self._tell(list(self.pages.values()), lambda tick=tick: tick)  # type: ignore[misc]

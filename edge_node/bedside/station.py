@@ -66,7 +66,7 @@ class Station:
             server_time_ms=self.around.clock() // MS,
             demo=config.node.demo,
             me=self.me(session),
-            sites=[self.site_view()],
+            sites=[self.site_view(staff)],
             beds=[bed for bed in beds if page.may_see(bed.key)],
             alarms=[alarm for alarm in alarms if page.may_see(alarm.bed_key)],
             referrals=self.referrals.views(session.who.role) if staff else [],
@@ -86,8 +86,8 @@ class Station:
         hidden = {"measure": "", "value": "", "unit": "", "limit": "", "ruleset": "", "steps": []}
         return view.model_copy(update={**hidden, "accepted_by": None, "seen_by": None, "escalates_at_ms": None})
 
-    def site_view(self) -> screen.Site:
-        """Return the site's link and sync state."""
+    def site_view(self, staff: bool) -> screen.Site:
+        """Return the site's link and sync state; what is stuck is for the staff, and names beds."""
         node, link = self.around.config.node, self.around.link()
         waiting = self.around.waiting()
         return screen.Site(
@@ -104,7 +104,7 @@ class Station:
                 vitals=waiting.get(Up.VITALS, 0),
                 waves=waiting.get(Up.WAVES, 0),
             ),
-            stuck=stuck_views(self.around.stuck()),
+            stuck=stuck_views(self.around.stuck() if staff else []),
             buffer_hours=self.around.hours_left(),
             last_arrival_ms=self._last_arrival_ns // MS or None,
             delay_ms=None,

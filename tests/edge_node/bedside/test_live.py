@@ -64,6 +64,17 @@ async def test_the_first_message_is_a_snapshot_of_everything(house: House) -> No
     assert len(bed["news2"]["parts"]) == 7
 
 
+async def test_what_is_stuck_is_told_to_the_staff_and_not_to_families(house: House) -> None:
+    house.stuck = [("identity-mismatch", "B02 ×3")]
+    shown = {}
+    for role in ("clinic", "caregiver"):
+        page = page_of(house, "daughter", role)
+        page.start_over()
+        (snapshot,) = await drain(house, page)
+        shown[role] = [one["code"] for one in snapshot["sites"][0]["stuck"]]
+    assert shown == {"clinic": ["identity-mismatch"], "caregiver": []}
+
+
 async def test_new_readings_go_out_with_the_score(house: House) -> None:
     page = page_of(house)
     await house.ward.take(numerics(house, spo2="88", hr="72"))
