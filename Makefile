@@ -49,6 +49,7 @@ debian:
 	@bash deploy/ci/debian-programs.sh
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --upgrade pip
 
