@@ -97,7 +97,9 @@ def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: i
 
 
 def _gather(seen: dict[Minute, list[_Seen]], stream_id: int, sample: sample_pb2.NumericSet) -> None:
-    """Put the usable values of a set to their minutes."""
+    """Put the usable values of a set to their minutes; none of a test, none whose person is in doubt (decision 30)."""
+    if sample.origin == sample_pb2.ORIGIN_TEST or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
+        return
     set_ns = sample.measured_at_unix_ns
     for value in sample.values:
         measure, text = value.measure, value.value

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy import func as sql
 from telemed.errors import Code
-from telemed.v1.sample_pb2 import NumericSet
+from telemed.v1.sample_pb2 import ASSIGNMENT_UNASSIGNED, ORIGIN_TEST, NumericSet
 from telemed.wire import Record
 
 from cloud_hub.store import partitions, watermarks
@@ -169,6 +169,15 @@ def test_values_that_are_no_numbers_make_no_trend(samples_db: Database) -> None:
     fold(samples_db, pairs)
     rows = samples_db.read_blocking(lambda c: trend_rows(c, [1], 0, 2**31 - 1))
     assert rows == []
+
+
+def test_what_is_a_test_or_of_a_person_in_doubt_makes_no_trend(samples_db: Database) -> None:
+    test, doubtful = numeric_set(1, "40"), numeric_set(2, "41")
+    test.origin = ORIGIN_TEST
+    doubtful.assignment = ASSIGNMENT_UNASSIGNED
+    fold(samples_db, [(1, test), (1, doubtful), (1, numeric_set(3, "97"))])
+    rows = samples_db.read_blocking(lambda c: trend_rows(c, [1], 0, 2**31 - 1))
+    assert [(row.n, row.low) for row in rows] == [(1, "97")]
 
 
 def test_days_are_made_ahead_and_a_wrong_clock_is_counted(samples_db: Database) -> None:
