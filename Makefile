@@ -65,7 +65,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(UI)/dist/.built: $(UI_SOURCES) | $(VENV)/.demo
 	@echo "building the screens ..."
-	@cd $(UI) && { test -d node_modules/.bin && test node_modules/.package-lock.json -nt package-lock.json; } || (cd $(UI) && npm ci --no-audit --no-fund --loglevel=error)
+	@cd $(UI) && if ! [ node_modules/.package-lock.json -nt package-lock.json ]; then npm ci --no-audit --no-fund --loglevel=error; fi
 	@cd $(UI) && npm run --silent build
 	@rm -rf edge_node/bedside/static && mkdir -p edge_node/bedside && cp -r $(UI)/dist/bedside edge_node/bedside/static
 	@touch $@
