@@ -243,6 +243,7 @@ def test_with_the_hub_stopped_a_t0_is_written_and_is_answered_after_its_return(p
             stopped = time.monotonic()
             expect(page.get_by_test_id("feed-lost")).to_be_visible()
             expect(page.locator('.reading[data-state="live"]')).to_have_count(0)
+            expect(page.locator('.link-state[data-link="live"]')).to_have_count(0)
             assert time.monotonic() - stopped < NOT_CURRENT_S
 
             expect(here.locator("header.band")).to_have_attribute("data-link", "lost", timeout=30_000)

@@ -46,6 +46,7 @@ export const en: Record<keyof typeof zh, string> = {
   "link.weak": "Weak link",
   "link.lost": "Out of contact",
   "link.never": "Not enrolled",
+  "link.unknown": "Not known now",
   "sync.never": "No data yet",
   "sync.done": "Caught up to {{time}}, 0 waiting",
   "sync.waiting": "Caught up to {{time}}, {{n}} waiting",

@@ -44,6 +44,7 @@ export const zh = {
   "link.weak": "链路弱",
   "link.lost": "失联",
   "link.never": "未入网",
+  "link.unknown": "此刻不知",
   "sync.never": "尚无数据",
   "sync.done": "已同步至 {{time}}，无待传",
   "sync.waiting": "已同步至 {{time}}，待传 {{n}}",

@@ -1,6 +1,6 @@
 /** Link and sync state of a site, in the same place and words on every screen. */
 import type { Site, WaitingView } from "../contract";
-import { useNow } from "../app/live";
+import { useLive, useNow } from "../app/live";
 import type { Key } from "../i18n";
 import { useWords } from "../i18n";
 import { digits, exact, timeOfDay } from "../live/clock";
@@ -27,6 +27,16 @@ const WORDS: Record<Site["link"], Key> = {
 export function LinkState({ site }: { site: Site }) {
   const { t } = useWords();
   const now = useNow();
+  const feed = useLive((state) => state.feed);
+  // A page that lost its own feed knows nothing of any link, so it claims nothing.
+  if (feed === "lost") {
+    return (
+      <span className="link-state" data-link="unknown">
+        <LinkGlyph link="never" />
+        {t("link.unknown")}
+      </span>
+    );
+  }
   const since = site.link === "lost" ? ` ${digits(now - site.link_since_ms)}` : "";
   return (
     <span className="link-state" data-link={site.link}>
