@@ -86,6 +86,8 @@ class Node:
         self._hours_left: float | None = None
         self._actions: asyncio.Queue[event_pb2.OrderedEvent] = asyncio.Queue()
         self._is_serving = False
+        self._unjudged: set[str] = set()
+        """Keys of intakes that were stored and whose judging failed."""
 
     async def restore(self) -> None:
         """Bring back what was known before the start, and tell the hub what changed in the set-up."""
@@ -111,10 +113,23 @@ class Node:
         ]
 
     async def take(self, intake: Intake) -> Stored:
-        """Store what a device brought and judge it; returns after the synced commit."""
+        """Store what a device brought and judge it; returns after the synced commit.
+
+        A set that was stored and could not be judged is judged when its device, left without an answer, sends it
+        again; once, because a message that always fails must not hold up what its device has to say after it.
+        """
         stored = await self.buffer.store_intake(intake)
-        if stored is Stored.NEW:
+        is_first = stored is Stored.NEW
+        if not is_first and intake.dedup_key not in self._unjudged:
+            return stored
+        self._unjudged.discard(intake.dedup_key)
+        is_judged = False
+        try:
             await self.ward.take(intake)
+            is_judged = True
+        finally:
+            if is_first and not is_judged and intake.dedup_key:
+                self._unjudged.add(intake.dedup_key)
         return stored
 
     def page(self) -> FastAPI:

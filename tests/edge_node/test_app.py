@@ -9,18 +9,16 @@ from edge_node.app import Node
 from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig
 from edge_node.devices.hl7_monitor.devclock import ClockState
+from edge_node.samples.measurement import Intake, NumericSet, Stored, Value
 
 
-@pytest.mark.anyio
-async def test_the_heartbeat_carries_the_clock_of_each_device_and_what_is_stuck(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "secret").write_text("s")
-    config = EdgeConfig.model_validate(
+def config_in(folder: Path) -> EdgeConfig:
+    (folder / "secret").write_text("s")
+    return EdgeConfig.model_validate(
         {
             "node": {"region": "baoshan", "site": "s", "node": "edge-s", "name_zh": "站", "name_en": "Site"},
-            "buffer": {"folder": str(tmp_path / "buffer")},
-            "uplink": {"secret_file": str(tmp_path / "secret")},
+            "buffer": {"folder": str(folder / "buffer")},
+            "uplink": {"secret_file": str(folder / "secret")},
             "beds": [{"bed": "B01", "label": "01"}],
             "devices": [
                 {"device": f"m{number}", "family": "hl7_monitor", "bed": "B01", "application": f"MON{number}"}
@@ -28,8 +26,42 @@ async def test_the_heartbeat_carries_the_clock_of_each_device_and_what_is_stuck(
             ],
         }
     )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failures", [1, 9])
+async def test_a_set_whose_judging_failed_is_judged_when_it_is_sent_again_and_never_blocks_its_monitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    sample = NumericSet("m1", measured_at_ns=1, arrived_at_ns=1, values=(Value("hr", "72", "/min"),))
+    intake = Intake(sets=(sample,), dedup_key="m1|1|body")
+    tried: list[Intake] = []
+
+    async def judge(given: Intake) -> None:
+        tried.append(given)
+        if len(tried) <= failures:
+            raise RuntimeError("judging failed")
+
     with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
-        node = Node(config, buffer)
+        node = Node(config_in(tmp_path), buffer)
+        monkeypatch.setattr(node.ward, "take", judge)
+        with pytest.raises(RuntimeError):
+            await node.take(intake)
+        if failures == 1:
+            assert await node.take(intake) is Stored.DUPLICATE
+        else:
+            with pytest.raises(RuntimeError):
+                await node.take(intake)
+        assert await node.take(intake) is Stored.DUPLICATE  # the monitor gets its answer and goes on
+    assert len(tried) == 2
+
+
+@pytest.mark.anyio
+async def test_the_heartbeat_carries_the_clock_of_each_device_and_what_is_stuck(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
+        node = Node(config_in(tmp_path), buffer)
         clocks = {"m1": ClockState(10_800_000, is_known=True, is_suspect=False)}
         monkeypatch.setattr(node.monitor, "clocks", lambda: clocks)
         states = {row.device: (row.state, row.clock_offset_ms, row.clock_known) for row in node._device_states()}
