@@ -38,13 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # Records that wait for their commit live for a moment only: looking through all of them for garbage,
             # again and again, was a third of the time that the intake spends on a record.
             gc.set_threshold(*GARBAGE_THRESHOLDS)
-            uvloop.run(app.serve(config, options.pids))
+            uvloop.run(app.serve(config, options.pids, lambda: _checked(options.config)))
     except* ConfigRefused as refused:
         print("\n".join(str(error) for error in _leaves(refused)), file=sys.stderr)
         raise SystemExit(REFUSED) from None
     except* HubError as failed:
         print("\n".join(str(error) for error in _leaves(failed)), file=sys.stderr)
         raise SystemExit(FAILED) from None
+
+
+def _checked(file: Path) -> HubConfig:
+    config = load(file)
+    check(config)
+    return config
 
 
 def check(config: HubConfig) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -25,7 +26,9 @@ from cloud_hub.desk.alarms import Alarms
 from cloud_hub.desk.intake import EventTaken, Intake, Taken
 from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
+from cloud_hub.errors import HubError
 from cloud_hub.ingest.gateway import Ingest
+from cloud_hub.reload import Reload
 from cloud_hub.store import events
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
@@ -48,18 +51,20 @@ class _Stopped(Exception):
 class Hub:
     """One hub process; `run` is called once."""
 
-    def __init__(self, config: HubConfig, pids: Path | None = None) -> None:
+    def __init__(self, config: HubConfig, pids: Path | None = None, began: Callable[[], None] = lambda: None) -> None:
         """Open nothing yet.
 
         Args:
             config: the whole configuration.
             pids: file that is told the process ids of hub and broker, kept current; None = none.
+            began: told once the hub can serve.
 
         Raises:
             ConfigRefused: a secret cannot be read.
         """
         self.config = config
         self._pids = pids
+        self._began = began
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -144,6 +149,7 @@ class Hub:
         while not (web.started and self.ingest.is_connected):  # noqa: ASYNC110 - neither has an event for it
             await asyncio.sleep(READY_POLL_S)
         self._write_pids()
+        self._began()
         host = f"[{self.config.web.host}]" if ":" in self.config.web.host else self.config.web.host
         print(f"cloud-hub ready: http://{host}:{self.config.web.port}", flush=True)  # noqa: T201 - the ready line
 
@@ -204,8 +210,8 @@ class Hub:
         fresh.replace(self._pids)
 
 
-async def serve(config: HubConfig, pids: Path | None) -> None:
-    """Run a hub until SIGINT or SIGTERM.
+async def serve(config: HubConfig, pids: Path | None, reread: Callable[[], HubConfig]) -> None:
+    """Run a hub until SIGINT or SIGTERM; SIGHUP begins anew with what `reread` returns, if that can be used.
 
     Raises:
         ConfigRefused: something in the configuration cannot be used.
@@ -213,6 +219,15 @@ async def serve(config: HubConfig, pids: Path | None) -> None:
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    reload = Reload(config, reread, stop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await Hub(config, pids).run(stop)
+    loop.add_signal_handler(signal.SIGHUP, reload.asked)
+    runs = True
+    while runs:
+        try:
+            await Hub(reload.config, pids, reload.began).run(stop)
+            runs = reload.goes_on()
+        except* HubError as failed:
+            if not reload.falls_back(failed):
+                raise

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = config.load(asked.config)
         if asked.command == "serve":
-            return _serve(settings)
+            return _serve(settings, asked.config)
         if asked.command == "admit":
             count = asyncio.run(admit.admit(settings, asked.people))
             print(f"edge-node admit: {count} events proposed")
@@ -45,10 +45,18 @@ def main(arguments: list[str] | None = None) -> int:
     return return_code
 
 
-def _serve(settings: EdgeConfig) -> int:
+def _serve(settings: EdgeConfig, file: Path) -> int:
     app.check(settings)
-    asyncio.run(app.serve(settings, lambda address: print(f"edge-node ready: {address}", flush=True)))
+    asyncio.run(
+        app.serve(settings, lambda address: print(f"edge-node ready: {address}", flush=True), lambda: _checked(file))
+    )
     return 0
+
+
+def _checked(file: Path) -> EdgeConfig:
+    settings = config.load(file)
+    app.check(settings)
+    return settings
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -33,10 +33,11 @@ from edge_node.consult.router import ConsultRouter, Outlets
 from edge_node.devices.hl7_monitor.driver import Hl7Monitor, Site
 from edge_node.devices.hl7_monitor.identity import Occupant
 from edge_node.devices.recorded.driver import Recorded
-from edge_node.errors import CareError, ConfigRefused
+from edge_node.errors import CareError, ConfigRefused, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag
+from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
 from edge_node.sitelog import SiteLog
@@ -54,8 +55,16 @@ log = structlog.get_logger(__name__)
 class Node:
     """One edge node with all its parts; made in `open`, run once."""
 
-    def __init__(self, config: EdgeConfig, buffer: Buffer) -> None:
+    def __init__(self, config: EdgeConfig, buffer: Buffer, refused: Callable[[], str] = lambda: "") -> None:
+        """Start nothing yet.
+
+        Args:
+            config: the whole configuration.
+            buffer: the open store.
+            refused: says why a changed configuration is not in force, empty where there is none.
+        """
         self.config = config
+        self._refused = refused
         self.buffer = buffer
         self.log = SiteLog(buffer)
         self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer, steady=_boottime_ns)
@@ -284,7 +293,7 @@ class Node:
             stuck.HeldBack(bed, self.ward.bed(bed).unassigned, roster.occupant(bed) is not None)
             for bed in self.ward.layout.beds
         ]
-        return list(stuck.found(self.buffer.used_share(), held_back, self.monitor.clocks()))
+        return list(stuck.found(self.buffer.used_share(), held_back, self.monitor.clocks(), self._refused()))
 
     def _waiting(self) -> dict[Up, int]:
         """Count the records without a receipt, by class; those on their way too."""
@@ -320,20 +329,39 @@ class Node:
         )
 
 
-async def serve(config: EdgeConfig, ready: Callable[[str], None]) -> None:
-    """Run a node until SIGTERM or SIGINT.
+async def serve(config: EdgeConfig, ready: Callable[[str], None], reread: Callable[[], EdgeConfig]) -> None:
+    """Run a node until SIGTERM or SIGINT; SIGHUP begins anew with what `reread` returns, if that can be used.
 
     Raises:
         ConfigRefused: the store is in use, or a port or file cannot be opened.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    reload = Reload(config, reread, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.asked)
+    runs = True
+    while runs:
+        try:
+            await _run(reload, stop, ready)
+            runs = reload.goes_on()
+        except* EdgeError as failed:
+            if not reload.falls_back(failed):
+                raise
+
+
+async def _run(reload: Reload, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    config = reload.config
+
+    def began(address: str) -> None:
+        reload.began()
+        ready(address)
+
     with only_one(config.buffer.folder), contextlib.closing(_open(config)) as buffer:
-        node = Node(config, buffer)
+        node = Node(config, buffer, lambda: reload.refused)
         await node.restore()
-        await node.run(stop, ready)
+        await node.run(stop, began)
 
 
 def check(config: EdgeConfig) -> None:

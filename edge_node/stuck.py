@@ -10,6 +10,7 @@ from edge_node.buffer.retention import NEARLY_FULL_SHARE, REFUSE_SHARE
 from edge_node.devices.hl7_monitor.devclock import SKEW_LIMIT_NS, ClockState
 
 NS_PER_MS = 1_000_000
+_DETAIL_CHARS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class HeldBack:
 
 
 def found(
-    used_share: float, held_back: Iterable[HeldBack], clocks: Mapping[str, ClockState]
+    used_share: float, held_back: Iterable[HeldBack], clocks: Mapping[str, ClockState], refused: str = ""
 ) -> Iterable[uplink_pb2.Stuck]:
     """Yield what is stuck; the details name beds and devices, never persons.
 
@@ -30,7 +31,10 @@ def found(
         used_share: how much of the store's limit is in use, 0 to 1.
         held_back: beds with a device that names somebody else.
         clocks: what is known of the clocks of the devices.
+        refused: why a changed configuration is not in force; empty where there is none.
     """
+    if refused:
+        yield uplink_pb2.Stuck(code=Code.CONFIG_REFUSED, what=refused.rpartition("/")[2][:_DETAIL_CHARS])
     if used_share >= NEARLY_FULL_SHARE:
         code = Code.STORE_FULL if used_share >= REFUSE_SHARE else Code.STORE_NEARLY_FULL
         yield uplink_pb2.Stuck(code=code, what=f"{used_share:.0%}")

@@ -8,14 +8,10 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, select
-from telemed.errors import PayloadUnreadable
-from telemed.v1 import sample_pb2
-from telemed.wire import Kind
 
 from cloud_hub.fhir.observation import Draft, Source, drafts
-from cloud_hub.store.samples import StoredRecord, newest_of, records_between
+from cloud_hub.store.samples import StoredRecord, newest_of, numeric_set, records_between
 from cloud_hub.store.schema import samples_stream
 
 CHUNK, LARGEST_CHUNK = 32, 512
@@ -116,12 +112,8 @@ def _order(stored: StoredRecord) -> tuple[int, int, int]:
 
 def _drafts(source: Source, stored: StoredRecord) -> list[Draft]:
     """Return the drafts of a record; none where its payload cannot be read: it was counted at ingest."""
-    if stored.record.kind != Kind.NUMERIC_SET:
-        return []
-    try:
-        return drafts(source, sample_pb2.NumericSet.FromString(stored.record.body()), stored.received_ns)
-    except (DecodeError, PayloadUnreadable):
-        return []
+    sample = numeric_set(stored)
+    return drafts(source, sample, stored.received_ns) if sample is not None else []
 
 
 def _new(younger: tuple[StoredRecord, list[Draft]], older: list[Draft]) -> list[Draft]:

@@ -5,9 +5,11 @@ code and kept.  A container without a readable identity is kept by its hash and 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import inf
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 from telemed.errors import Code, PayloadUnreadable, WireError
@@ -18,14 +20,6 @@ from telemed.wire import PAYLOAD_LIMIT_BYTES, SCHEMA, Kind, Record, decode
 from cloud_hub.store.dead_letters import DeadLetter
 from cloud_hub.store.streams import Incoming
 
-MESSAGES: dict[int, type[Message]] = {
-    Kind.NUMERIC_SET: sample_pb2.NumericSet,
-    Kind.WAVEFORM_SET: sample_pb2.WaveformSet,
-    Kind.ALARM_EVENT: alarm_pb2.AlarmEvent,
-    Kind.EVENT: event_pb2.Event,
-}
-KINDS = {Up.ALARM: Kind.ALARM_EVENT, Up.CARE: Kind.EVENT, Up.VITALS: Kind.NUMERIC_SET, Up.WAVES: Kind.WAVEFORM_SET}
-"""The one kind that each stream class carries."""
 LONGEST_STRETCH_S = 60
 _LARGEST = 2**63 - 1
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,39}/[a-z]{1,20}")
@@ -51,18 +45,14 @@ def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
     except WireError as error:
         out.unusable.append(DeadLetter(address, error.code, container))
         return out
-    known = [record for record in records if _has_identity(record)]
-    if len(known) < len(records):
-        out.unusable.append(DeadLetter(address, Code.CONTAINER_UNREADABLE, container))
-    for record in known:
-        out.records.append(_judged(address, what, record))
+    expected = _EXPECTED[what]
+    for record in records:
+        if not (1 <= record.seq <= _LARGEST and record.stamp.mono_ns <= _LARGEST and _is_stream(record.stream)):
+            out.unusable = [DeadLetter(address, Code.CONTAINER_UNREADABLE, container)]
+            continue
+        out.records.append(_judged(address, expected, record))
         out.newer += record.schema > SCHEMA
     return out
-
-
-def _has_identity(record: Record) -> bool:
-    in_range = 1 <= record.seq <= _LARGEST and record.stamp.mono_ns <= _LARGEST
-    return in_range and _is_stream(record.stream)
 
 
 @lru_cache(16384)
@@ -70,40 +60,43 @@ def _is_stream(name: str) -> bool:
     return _STREAM.fullmatch(name) is not None
 
 
-def _judged(address: NodeAddress, what: Up, record: Record) -> Incoming:
+def _judged(address: NodeAddress, expected: "_Expected", record: Record) -> Incoming:
     taken_ns = record.stamp.wall_ns
     if record.schema > SCHEMA:
         return Incoming(address, record, taken_ns)
-    if record.kind != KINDS.get(what) or record.schema != SCHEMA:
+    if record.kind != expected.kind or record.schema != SCHEMA:
         return Incoming(address, record, taken_ns, Code.KIND_UNKNOWN)
     try:
         body = record.body()
         if len(body) > PAYLOAD_LIMIT_BYTES:
             return Incoming(address, record, taken_ns, Code.TOO_LARGE)
-        message = MESSAGES[record.kind].FromString(body)
+        message = expected.read(body)
     except (PayloadUnreadable, DecodeError):
         return Incoming(address, record, taken_ns, Code.PAYLOAD_UNREADABLE)
-    refusal = refusal_of(message)
+    refusal = expected.refusal(message)
     if refusal:
         return Incoming(address, record, taken_ns, refusal)
     return Incoming(address, record, measured_ns(record, message), "", message)
 
 
-def refusal_of(message: Message) -> str:
-    """Return why a decoded payload cannot be used, empty if it can."""
-    if isinstance(message, sample_pb2.NumericSet):
-        return "" if message.values else Code.NO_VALUES
-    if isinstance(message, sample_pb2.WaveformSet):
-        if not message.channels:
-            return Code.NO_VALUES
-        return "" if _lengths_agree(message.channels) else Code.WAVE_LENGTH
-    if isinstance(message, alarm_pb2.AlarmEvent):
-        known = 0 < len(message.alarm_id) <= _ID_CHARS and message.alarm_seq > 0
-        return "" if known else Code.PAYLOAD_UNREADABLE
-    if isinstance(message, event_pb2.Event):
-        known = 0 < len(message.event_id) <= _ID_CHARS and bool(message.aggregate_type)
-        return "" if known else Code.PAYLOAD_UNREADABLE
-    return Code.KIND_UNKNOWN
+def _numerics_refusal(message: sample_pb2.NumericSet) -> str:
+    return "" if message.values else Code.NO_VALUES
+
+
+def _waves_refusal(message: sample_pb2.WaveformSet) -> str:
+    if not message.channels:
+        return Code.NO_VALUES
+    return "" if _lengths_agree(message.channels) else Code.WAVE_LENGTH
+
+
+def _alarm_refusal(message: alarm_pb2.AlarmEvent) -> str:
+    known = 0 < len(message.alarm_id) <= _ID_CHARS and message.alarm_seq > 0
+    return "" if known else Code.PAYLOAD_UNREADABLE
+
+
+def _event_refusal(message: event_pb2.Event) -> str:
+    known = 0 < len(message.event_id) <= _ID_CHARS and bool(message.aggregate_type)
+    return "" if known else Code.PAYLOAD_UNREADABLE
 
 
 def measured_ns(record: Record, message: Message) -> int:
@@ -117,11 +110,31 @@ def measured_ns(record: Record, message: Message) -> int:
 
 def _lengths_agree(channels: Sequence[sample_pb2.Channel]) -> bool:
     """Whether all channels are of one stretch of time: number of samples = rate x duration, to one sample."""
-    counts, rates = [len(channel.deltas) for channel in channels], [channel.rate_mhz for channel in channels]
-    if not all(counts) or not all(rates):
-        return False
-    steps_s = [1000 / rate for rate in rates]
-    spans_s = [count * step_s for count, step_s in zip(counts, steps_s, strict=True)]
-    longest_s, coarsest_s = max(spans_s), max(steps_s)
-    differ_at_most_s = coarsest_s * 1.001 + min(steps_s)
-    return longest_s <= LONGEST_STRETCH_S + coarsest_s and longest_s - min(spans_s) <= differ_at_most_s
+    longest_s, shortest_s, coarsest_s, finest_s = 0.0, inf, 0.0, inf
+    for channel in channels:
+        count, rate_mhz = len(channel.deltas), channel.rate_mhz
+        if not count or not rate_mhz:
+            return False
+        step_s = 1000 / rate_mhz
+        span_s = count * step_s
+        longest_s, shortest_s = max(longest_s, span_s), min(shortest_s, span_s)
+        coarsest_s, finest_s = max(coarsest_s, step_s), min(finest_s, step_s)
+    differ_at_most_s = coarsest_s * 1.001 + finest_s
+    return longest_s <= LONGEST_STRETCH_S + coarsest_s and longest_s - shortest_s <= differ_at_most_s
+
+
+class _Expected(NamedTuple):
+    """The one kind that a stream class carries."""
+
+    kind: int
+    read: Callable[[bytes], Message]
+    refusal: Callable[[Any], str]
+    """Says why a decoded payload cannot be used, empty if it can."""
+
+
+_EXPECTED = {
+    Up.VITALS: _Expected(int(Kind.NUMERIC_SET), sample_pb2.NumericSet.FromString, _numerics_refusal),
+    Up.WAVES: _Expected(int(Kind.WAVEFORM_SET), sample_pb2.WaveformSet.FromString, _waves_refusal),
+    Up.ALARM: _Expected(int(Kind.ALARM_EVENT), alarm_pb2.AlarmEvent.FromString, _alarm_refusal),
+    Up.CARE: _Expected(int(Kind.EVENT), event_pb2.Event.FromString, _event_refusal),
+}

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -33,58 +35,69 @@ class Batch:
     records: list[Incoming] = field(default_factory=list)
     unusable: list[DeadLetter] = field(default_factory=list)
     received_ns: int = 0
+    """Wall clock at the last arrival in it."""
     arrived_s: float = 0.0
     """Steady clock at the first arrival in it."""
     size_bytes: int = 0
 
 
-Store = Callable[[Connection, Batch], Taken]
-"""Stores a batch in the transaction; runs in the writer thread."""
+class Store(Protocol):
+    """What a batch goes into; called in the writer thread."""
+
+    def store(self, connection: Connection, batch: Batch) -> Taken:
+        """Store a batch in the transaction."""
+
+    def kept(self) -> None:
+        """Called after the commit."""
+
+    def forget(self) -> None:
+        """Drop what is remembered, after a transaction that did not commit."""
 
 
 class Batcher:
     """Takes arrivals on the event loop and commits them in batches, in their order."""
 
     def __init__(
-        self,
-        database: Database,
-        store: Store,
-        forget: Callable[[], None],
-        committed: Callable[[Taken, Batch], None],
-        metrics: IngestMetrics,
+        self, database: Database, store: Store, committed: Callable[[Taken, Batch], None], metrics: IngestMetrics
     ) -> None:
         """Start nothing yet.
 
         Args:
             database: where to.
-            store: what to do inside the transaction.
-            forget: drops what the writer remembers; called after a transaction that did not commit.
+            store: what to do inside the transaction, and after it.
             committed: told on the event loop, right after each commit.
             metrics: counters.
         """
         self._database = database
         self._store = store
-        self._forget = forget
         self._committed = committed
         self._metrics = metrics
-        self._waiting: list[Batch] = []
+        self._waiting: deque[Batch] = deque()
+        """Batches to commit, in order; only the last one still takes more."""
         self._waiting_bytes = 0
-        self._waiting_records = 0
         self._arrived = asyncio.Event()
         self._is_full = asyncio.Event()
         self.most_records = 200
         self.longest_wait_s = 0.0
         """How long a batch may wait for more; 0 commits at once what is there."""
 
-    def put(self, arrival: Batch) -> bool:
-        """Queue what arrived; False if the queue is full, then the edge sends it again later."""
-        if self._waiting_bytes + arrival.size_bytes > QUEUE_LIMIT_BYTES:
+    def put(self, records: list[Incoming], unusable: list[DeadLetter], size_bytes: int, received_ns: int) -> bool:
+        """Queue what arrived together; False if the queue is full, then the edge sends it again later."""
+        if self._waiting_bytes + size_bytes > QUEUE_LIMIT_BYTES:
             return False
-        self._waiting.append(arrival)
-        self._waiting_bytes += arrival.size_bytes
-        self._waiting_records += len(arrival.records)
-        self._arrived.set()
-        if self._waiting_records >= self.most_records:
+        self._waiting_bytes += size_bytes
+        last = self._waiting[-1] if self._waiting else None
+        if last is None or (last.records and len(last.records) + len(records) > self.most_records):
+            if last is not None:
+                self._is_full.set()
+            last = Batch(arrived_s=time.monotonic())
+            self._waiting.append(last)
+            self._arrived.set()
+        last.records += records
+        last.unusable += unusable
+        last.size_bytes += size_bytes
+        last.received_ns = received_ns
+        if len(last.records) >= self.most_records:
             self._is_full.set()
         return True
 
@@ -93,40 +106,22 @@ class Batcher:
         while True:
             await self._arrived.wait()
             await self._gather()
-            batch = self._next()
-            if batch is not None:
-                await self._commit(batch)
+            batch = self._waiting.popleft()
+            self._waiting_bytes -= batch.size_bytes
+            if not self._waiting:
+                self._arrived.clear()
+            await self._commit(batch)
 
     async def _gather(self) -> None:
-        """Wait until a batch is full or its first arrival has waited long enough."""
-        left_s = self._waiting[0].arrived_s + self.longest_wait_s - time.monotonic()
-        if left_s <= 0 or self._waiting_records >= self.most_records:
+        """Wait until the first batch is full or its first arrival has waited long enough."""
+        first = self._waiting[0]
+        left_s = first.arrived_s + self.longest_wait_s - time.monotonic()
+        if left_s <= 0 or len(self._waiting) > 1 or len(first.records) >= self.most_records:
             return
         self._is_full.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left_s):
                 await self._is_full.wait()
-
-    def _next(self) -> Batch | None:
-        if not self._waiting:
-            self._arrived.clear()
-            return None
-        first, count = self._waiting[0], 0
-        batch = Batch(received_ns=first.received_ns, arrived_s=first.arrived_s)
-        for arrival in self._waiting:
-            if count and len(batch.records) + len(arrival.records) > self.most_records:
-                break
-            batch.records += arrival.records
-            batch.unusable += arrival.unusable
-            batch.received_ns = arrival.received_ns
-            batch.size_bytes += arrival.size_bytes
-            count += 1
-        del self._waiting[:count]
-        self._waiting_bytes -= batch.size_bytes
-        self._waiting_records -= len(batch.records)
-        if not self._waiting:
-            self._arrived.clear()
-        return batch
 
     async def _commit(self, batch: Batch) -> None:
         failures = 0
@@ -157,7 +152,7 @@ class Batcher:
         failures = 0
         while failures <= TRIES:
             if failures == TRIES:
-                part = replace(part, records=[replace(item, refusal=Code.POISON) for item in part.records])
+                part = replace(part, records=[item._replace(refusal=Code.POISON) for item in part.records])
             try:
                 taken = await self._once(part)
             except StoreFailure as failure:
@@ -171,13 +166,15 @@ class Batcher:
     async def _once(self, batch: Batch) -> Taken:
         began_s = time.monotonic()
         try:
-            taken = await self._database.write(lambda connection: self._store(connection, batch))
+            taken = await self._database.write(
+                lambda connection: self._store.store(connection, batch), self._store.kept
+            )
         except StoreFailure:
-            self._forget()
+            self._store.forget()
             raise
         except Exception as error:
             # A record that breaks our own code must not stop the others: it is tried alone, then buried.
-            self._forget()
+            self._store.forget()
             raise StoreFailure(f"{self._database.name}: {type(error).__name__}") from error
         self._metrics.batch_seconds.labels(self._database.name).observe(time.monotonic() - began_s)
         self._metrics.batch_records.labels(self._database.name).observe(len(batch.records))
@@ -187,8 +184,3 @@ class Batcher:
         reach("committed")
         self._committed(taken, batch)
         self._metrics.receipt_seconds.labels(self._database.name).observe(time.monotonic() - batch.arrived_s)
-
-
-def part_of(items: list[Incoming], unusable: list[DeadLetter], size_bytes: int) -> Batch:
-    """Return an arrival, stamped with both clocks; the lists are its own from now on."""
-    return Batch(items, unusable, time.time_ns(), time.monotonic(), size_bytes)

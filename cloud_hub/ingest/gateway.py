@@ -17,7 +17,7 @@ from cloud_hub.broker_rights import read_secrets
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import ConfigRefused, StoreFailure
 from cloud_hub.ingest.admit import admit
-from cloud_hub.ingest.batch import Batch, Batcher, part_of
+from cloud_hub.ingest.batch import Batch, Batcher
 from cloud_hub.ingest.clones import CloneWatch
 from cloud_hub.ingest.downlink import Downlink
 from cloud_hub.ingest.metrics import IngestMetrics
@@ -34,6 +34,9 @@ from cloud_hub.store.watermarks import Watermark
 NS_PER_DAY = 86_400 * 1_000_000_000
 CARE_KINDS = frozenset({"alarm", "care"})
 HELLO_STREAMS_LIMIT = 500
+HEARD_EVERY_NS = 100_000_000
+"""A node that talks all the time is noted as heard this often: silence is judged in seconds."""
+TRENDS_EVERY_S = 5.0
 _NOTICES: dict[str, Code] = {Code.KEY_CONFLICT: Code.KEY_CONFLICT, Code.TOO_LARGE: Code.TOO_LARGE}
 """Dead letters that the operator is told of in their own words; all others could not be read."""
 Note = Callable[[NodeAddress, str, int], None]
@@ -72,22 +75,21 @@ class Ingest:
         """
         self.sinks = list(sinks)
         self.metrics = IngestMetrics(registry)
-        self._bytes_of = {what: self.metrics.bytes.labels(what) for what in Up}
         self.note: Note = lambda _address, _code, _times: None
         """Told of what the operator must look at; set by whoever joins the parts."""
         self._samples, self._care, self._intake = samples, care, intake
         self._link = BrokerLink(_login(config), ["up/#"], self.take)
         self.downlink = Downlink(self._link.publish, care, events, config.ingest.window)
-        sample_store, care_store = SampleStore(), CareStore(intake)
-        self._sample_batches = Batcher(
-            samples, sample_store.store, sample_store.forget, self._samples_committed, self.metrics
-        )
+        store = SampleStore()
+        self._trends = store.trends
+        self._sample_batches = Batcher(samples, store, self._samples_committed, self.metrics)
         self._sample_batches.longest_wait_s = config.ingest.batch_ms / 1000
-        self._care_batches = Batcher(care, care_store.store, care_store.forget, self._care_committed, self.metrics)
+        self._care_batches = Batcher(care, CareStore(intake), self._care_committed, self.metrics)
         for batches in (self._sample_batches, self._care_batches):
             batches.most_records = config.ingest.batch_records
         self._hellos: asyncio.Queue[tuple[NodeAddress, uplink_pb2.Hello]] = asyncio.Queue(1000)
         self._clones = CloneWatch()
+        self._heard_ns: dict[NodeAddress, int] = {}
         self._is_dropping = False
         self._is_outdated = False
 
@@ -97,7 +99,12 @@ class Ingest:
         return self._link.is_connected
 
     async def run(self) -> None:
-        """Take in until cancelled."""
+        """Take in until cancelled.
+
+        Raises:
+            StoreFailure: the sample store cannot be read.
+        """
+        await self._samples.write(self._trends.catch_up, self._trends.written)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run())
             tasks.create_task(self._sample_batches.run())
@@ -105,6 +112,7 @@ class Ingest:
             tasks.create_task(self.downlink.run())
             tasks.create_task(self._answer_hellos())
             tasks.create_task(self._prepare_days())
+            tasks.create_task(self._write_trends())
 
     def take(self, topic: str, payload: bytes) -> None:
         """Take one message from the broker; called on the event loop."""
@@ -113,13 +121,15 @@ class Ingest:
         except ValueError:
             self.metrics.topic_errors.inc()
             return
-        self._bytes_of[what].inc(len(payload))
-        self.downlink.heard(address)
+        self.metrics.received_bytes[what] += len(payload)
         received_ns = time.time_ns()
-        for sink in self.sinks:
-            sink.contact(address, received_ns)
+        if received_ns - self._heard_ns.get(address, 0) >= HEARD_EVERY_NS:
+            self._heard_ns[address] = received_ns
+            self.downlink.heard(address)
+            for sink in self.sinks:
+                sink.contact(address, received_ns)
         if what in STORED:
-            self._take_container(address, what, payload)
+            self._take_container(address, what, payload, received_ns)
             return
         try:
             self._take_talk(address, what, payload, received_ns)
@@ -127,7 +137,7 @@ class Ingest:
             self.metrics.dead_letters.labels(Code.PAYLOAD_UNREADABLE).inc()
             self.note(address, Code.PAYLOAD_UNREADABLE, 1)
 
-    def _take_container(self, address: NodeAddress, what: Up, payload: bytes) -> None:
+    def _take_container(self, address: NodeAddress, what: Up, payload: bytes, received_ns: int) -> None:
         admission = admit(address, what, payload)
         if admission.newer:
             if not self._is_outdated:
@@ -136,7 +146,7 @@ class Ingest:
             self.metrics.newer.inc(admission.newer)
             self.note(address, Code.SCHEMA_UNKNOWN, admission.newer)
         batches = self._care_batches if what in (Up.ALARM, Up.CARE) else self._sample_batches
-        taken = batches.put(part_of(admission.records, admission.unusable, len(payload)))
+        taken = batches.put(admission.records, admission.unusable, len(payload), received_ns)
         if not taken:
             self.metrics.dropped.inc()
         if taken == self._is_dropping:
@@ -196,6 +206,15 @@ class Ingest:
             except StoreFailure as failure:
                 log.error("days-not-prepared", why=str(failure))
             await asyncio.sleep(3600)
+
+    async def _write_trends(self) -> None:
+        while True:
+            await asyncio.sleep(TRENDS_EVERY_S)
+            try:
+                await self._samples.write(self._trends.write, self._trends.written)
+            except StoreFailure as failure:
+                # What is folded stays in memory and goes with the next try.
+                log.error("trends-not-written", why=str(failure))
 
     def _samples_committed(self, taken: Taken, batch: Batch) -> None:
         self._count("samples", taken)

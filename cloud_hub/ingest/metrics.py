@@ -1,9 +1,14 @@
 """What the intake counts; no label names a person."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+from telemed.topics import Up
 
 
-class IngestMetrics:
+class IngestMetrics(Collector):
     """The intake's counters, in the registry of the process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -11,7 +16,9 @@ class IngestMetrics:
             "hub_records", "Records stored for the first time, by database.", ["store"], registry=registry
         )
         self.duplicates = Counter("hub_duplicates", "Records that came again.", ["store"], registry=registry)
-        self.bytes = Counter("hub_ingest_bytes", "Payload bytes received over MQTT.", ["what"], registry=registry)
+        self.received_bytes = dict.fromkeys(Up, 0)
+        """Payload bytes received so far; a plain number, because it changes with every message."""
+        registry.register(self)
         self.dead_letters = Counter("hub_dead_letters", "Things that could not be used.", ["reason"], registry=registry)
         self.newer = Counter(
             "hub_newer_schema_records", "Records only a newer hub can read: upgrade the hub.", registry=registry
@@ -47,3 +54,10 @@ class IngestMetrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
             registry=registry,
         )
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Return what is counted outside the library's own counters."""
+        family = CounterMetricFamily("hub_ingest_bytes", "Payload bytes received over MQTT.", labels=["what"])
+        for what, count in self.received_bytes.items():
+            family.add_metric([what], count)
+        yield family

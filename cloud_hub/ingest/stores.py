@@ -27,29 +27,30 @@ log = structlog.get_logger()
 
 
 class SampleStore:
-    """Vitals and waves: records, watermarks, minute trends."""
+    """Vitals and waves: records, watermarks, and behind them the minute trends."""
 
     def __init__(self) -> None:
         self._ledger = SampleLedger()
-        self._trends = Trends()
+        self.trends = Trends()
+
+    def kept(self) -> None:
+        """Called after the commit."""
+        self.trends.kept()
 
     def forget(self) -> None:
         """Drop what is remembered, after a transaction that did not commit."""
         self._ledger.streams.forget()
-        self._trends.forget()
+        self.trends.forget()
 
     def store(self, connection: Connection, batch: Batch) -> Taken:
         """Store a batch."""
         taken = take(connection, self._ledger, batch.records, batch.received_ns)
         taken.buried += dead_letters.bury(connection, self._ledger.dead, batch.unusable, batch.received_ns)
         streams = self._ledger.streams
-        self._trends.add(
-            connection,
-            [
-                (streams.stream_id(connection, item.address, item.record.stream, batch.received_ns), item.message)
-                for item in taken.fresh
-                if isinstance(item.message, sample_pb2.NumericSet)
-            ],
+        self.trends.stage(
+            (streams.stream_id(connection, item.address, item.record.stream, batch.received_ns), item.message)
+            for item in taken.fresh
+            if isinstance(item.message, sample_pb2.NumericSet)
         )
         return taken
 
@@ -60,6 +61,9 @@ class CareStore:
     def __init__(self, intake: CareIntake) -> None:
         self._ledger = CareLedger()
         self._intake = intake
+
+    def kept(self) -> None:
+        """Called after the commit: nothing to do, care was folded inside the transaction."""
 
     def forget(self) -> None:
         """Drop what is remembered, after a transaction that did not commit."""

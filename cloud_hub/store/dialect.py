@@ -4,12 +4,17 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Integer, LargeBinary, Table, literal_column
 
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
 _MOST_ROWS = 128
 """Rows of one SQLite statement at most: 16 columns of them stay far below its 32766 parameters."""
+
+
+def arrival(connection: Connection, table: Table) -> ColumnElement[int]:
+    """Return the number of a row's arrival in a table that is only appended to: later rows have higher ones."""
+    return literal_column(f'"{table.name}".{"arrival" if is_postgres(connection) else "rowid"}', BigInteger)
 
 
 def is_postgres(connection: Connection) -> bool:

@@ -53,16 +53,20 @@ class Database:
         """
         self._writer.submit(self._migrate).result()
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], kept: Callable[[], None] | None = None) -> T:
         """Run `work` in the writer thread in one transaction; return its result after the synced commit.
 
         If `work` raises, nothing is committed and its exception comes out.  A caller that is cancelled
         no longer waits, but the transaction it asked for still ends by itself.
 
+        Args:
+            work: what to do.
+            kept: called in the writer thread right after the commit, before any other work.
+
         Raises:
             StoreFailure: the database could not do it; nothing was committed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, work, kept)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a reader thread on one consistent, read-only view; return its result.
@@ -72,9 +76,9 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, work)
 
-    def write_blocking(self, work: Callable[[Connection], T]) -> T:
+    def write_blocking(self, work: Callable[[Connection], T], kept: Callable[[], None] | None = None) -> T:
         """Do as `write` does, for programs without an event loop."""
-        return self._writer.submit(self._commit, work).result()
+        return self._writer.submit(self._commit, work, kept).result()
 
     def read_blocking(self, work: Callable[[Connection], T]) -> T:
         """Do as `read` does, for programs without an event loop."""
@@ -87,12 +91,15 @@ class Database:
         self._writer.shutdown()
         self._engine.dispose()
 
-    def _commit(self, work: Callable[[Connection], T]) -> T:
+    def _commit(self, work: Callable[[Connection], T], kept: Callable[[], None] | None) -> T:
         try:
             with self._engine.begin() as connection:
-                return work(connection)
+                result = work(connection)
         except DBAPIError as error:
             raise self._failure(error) from error
+        if kept is not None:
+            kept()
+        return result
 
     def _look(self, work: Callable[[Connection], T]) -> T:
         try:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from google.protobuf.message import DecodeError
+from sqlalchemy import Connection, Row, func, select
+from telemed.errors import PayloadUnreadable
 from telemed.topics import NodeAddress
-from telemed.wire import Record, Stamp
+from telemed.v1 import sample_pb2
+from telemed.wire import SCHEMA, Kind, Record, Stamp
 
 from cloud_hub.store import dialect
 from cloud_hub.store.intake import Ledger
@@ -126,6 +129,29 @@ def newest_of(
             query = query.where(c.measured_ns < before_ns)
         found.extend(_stored(row) for row in connection.execute(query.limit(limit)))
     return found
+
+
+def records_after(connection: Connection, after: int, kind: Kind, limit: int) -> list[tuple[int, StoredRecord]]:
+    """Return (arrival, record) of the records of a kind that arrived after that one, in order; at most `limit`."""
+    arrival = dialect.arrival(connection, record)
+    query = select(arrival, record).where(arrival > after, record.c.kind == int(kind)).order_by(arrival).limit(limit)
+    return [(row[0], _stored(row)) for row in connection.execute(query)]
+
+
+def last_arrival(connection: Connection) -> int:
+    """Return the arrival of the newest record, 0 if there is none."""
+    newest = select(func.max(dialect.arrival(connection, record))).select_from(record)
+    return connection.execute(newest).scalar_one() or 0
+
+
+def numeric_set(stored: StoredRecord) -> sample_pb2.NumericSet | None:
+    """Return what a stored record holds; None where it is no numeric set that this hub can read."""
+    if stored.record.kind != Kind.NUMERIC_SET or stored.record.schema != SCHEMA:
+        return None
+    try:
+        return sample_pb2.NumericSet.FromString(stored.record.body())
+    except (PayloadUnreadable, DecodeError):
+        return None
 
 
 def record_by_key(connection: Connection, stream_id: int, epoch: int, seq: int) -> StoredRecord | None:

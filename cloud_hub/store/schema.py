@@ -121,6 +121,14 @@ trend = Table(
 )
 """Minute roll-up of valid numerics for trends over hours and days; derived, can be rebuilt from `record`."""
 
+trend_cursor = Table(
+    "trend_cursor",
+    SAMPLES,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("arrival", BigInteger, nullable=False, comment="all sets up to this arrival are in the minutes"),
+)
+"""One row: how far `trend` has come.  Arrivals are numbered by rowid on SQLite, by a sequence on PostgreSQL."""
+
 care_stream = _stream_table(CARE)
 care_watermark = _watermark_table(CARE)
 care_dead_letter = _dead_letter_table(CARE)

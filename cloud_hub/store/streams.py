@@ -5,7 +5,7 @@ A stream is (node, device, kind), without the patient (decision 2).  An epoch is
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, Table, select
@@ -20,8 +20,7 @@ StreamKey = tuple[int, str]
 _MARK_COLUMNS = ("stream_id", "epoch", "contig", "max", "gaps", "quarantined", "updated_ns")
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """One record as it arrived, with what the check found."""
 
     address: NodeAddress

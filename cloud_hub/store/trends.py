@@ -1,34 +1,38 @@
-"""Minute roll-ups of valid numerics, made in the transaction that stores the set they come from.
+"""Minute roll-ups of valid numerics: folded in memory, written every few seconds behind a durable cursor.
 
-Each set is folded exactly once, so late data simply joins its minute.  Values keep the sender's decimals.
+Each set is folded exactly once, so late data simply joins its minute.  The rows and the cursor (up to which arrival
+all sets are in them) change in one transaction; after a crash what came after the cursor is folded again from the
+stored records.  Values keep the sender's decimals.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from operator import itemgetter
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 from telemed.measures import MEASURES
 from telemed.v1 import sample_pb2
+from telemed.wire import Kind
 
 from cloud_hub.store import dialect
-from cloud_hub.store.schema import trend
+from cloud_hub.store.samples import last_arrival, numeric_set, records_after
+from cloud_hub.store.schema import trend, trend_cursor
 
 _NS_PER_MINUTE = 60 * 1_000_000_000
-_REMEMBERED = 4096
 _LATEST_NS = 2**63 - 1
 _VALUE_CHARS = 24
 _TEXTS_REMEMBERED = 4096
+_STREAMS_AT_ONCE = 500
+_RECORDS_AT_ONCE = 1000
 _ZERO = Decimal(0)
 _KEY = ("stream_id", "measure", "minute")
 
 Minute = tuple[int, str, int]
 """Stream, measure, minutes since 1970."""
-_Seen = tuple[int, str]
-"""Measurement time in ns, value as sent."""
+Pair = tuple[int, sample_pb2.NumericSet]
+"""Stream, one of its sets."""
 
 
 class TrendRow(NamedTuple):
@@ -44,45 +48,81 @@ class TrendRow(NamedTuple):
     last_ns: int
 
 
+@dataclass(slots=True)
+class _Fold:
+    """What some values add to a minute; changed in place, because every value of every set comes by here."""
+
+    n: int
+    low: str
+    high: str
+    last: str
+    last_ns: int
+
+    def take(self, text: str, at_ns: int) -> None:
+        """Take one more value, a number as text."""
+        self.n += 1
+        if text not in (self.low, self.high):
+            number = _order(text)
+            if number < _order(self.low):
+                self.low = text
+            elif number > _order(self.high):
+                self.high = text
+        if at_ns >= self.last_ns:
+            self.last, self.last_ns = text, at_ns
+
+    def row(self, key: Minute, old: TrendRow | None) -> TrendRow:
+        """Return the row of the minute: the old one, if there is one, with this joined to it."""
+        if old is None:
+            return TrendRow(*key, self.n, self.low, self.high, self.last, self.last_ns)
+        low = min((old.low, self.low), key=_order)
+        high = max((old.high, self.high), key=_order)
+        last, last_ns = (self.last, self.last_ns) if self.last_ns >= old.last_ns else (old.last, old.last_ns)
+        return TrendRow(*key, old.n + self.n, low, high, last, last_ns)
+
+
 class Trends:
     """Folds sets into minutes; used by the writer thread alone."""
 
     def __init__(self) -> None:
-        self._remembered: OrderedDict[Minute, TrendRow] = OrderedDict()
+        self._staged: list[Pair] = []
+        """Sets of the transaction under way."""
+        self._folded: dict[Minute, _Fold] = {}
+        """What committed sets add to the minutes as they are written."""
+
+    def stage(self, sets: Iterable[Pair]) -> None:
+        """Take the sets that a transaction stores; `kept` or `forget` says what became of it."""
+        self._staged.extend(sets)
+
+    def kept(self) -> None:
+        """Fold what was staged; called after the commit."""
+        _fold_into(self._folded, self._staged)
+        self._staged.clear()
 
     def forget(self) -> None:
-        """Drop what is remembered; called after a transaction that did not commit."""
-        self._remembered.clear()
+        """Drop what was staged; called after a transaction that did not commit."""
+        self._staged.clear()
 
-    def add(self, connection: Connection, sets: Iterable[tuple[int, sample_pb2.NumericSet]]) -> None:
-        """Fold (stream id, set) pairs that are new into their minutes."""
-        seen: dict[Minute, list[_Seen]] = {}
-        for stream_id, sample in sets:
-            _gather(seen, stream_id, sample)
-        new = {key: _row(key, values) for key, values in seen.items()}
-        known = self._known(connection, new)
-        changed = {key: _joined(known[key], row) if key in known else row for key, row in new.items()}
-        dialect.upsert(connection, trend, TrendRow._fields, list(changed.values()), _KEY)
-        self._remember(changed)
+    def catch_up(self, connection: Connection) -> None:
+        """Fold and write what was stored, but not folded, when the hub ended; once, before the first `stage`."""
+        after = connection.execute(select(trend_cursor.c.arrival)).scalar_one_or_none() or 0
+        while found := records_after(connection, after, Kind.NUMERIC_SET, _RECORDS_AT_ONCE):
+            sets = [(stored.stream_id, numeric_set(stored)) for _, stored in found]
+            _fold_into(self._folded, [(stream_id, sample) for stream_id, sample in sets if sample is not None])
+            after = found[-1][0]
+        self.write(connection)
 
-    def _known(self, connection: Connection, keys: Collection[Minute]) -> dict[Minute, TrendRow]:
-        """Return the minutes that exist; those not remembered are looked up in one statement."""
-        known = {key: self._remembered[key] for key in keys if key in self._remembered}
-        missing = [key for key in keys if key not in known]
-        if missing:
-            c = trend.c
-            streams, minutes = {key[0] for key in missing}, {key[2] for key in missing}
-            query = select(trend).where(c.stream_id.in_(streams), c.minute.in_(minutes))
-            for row in connection.execute(query):
-                known.setdefault((row[0], row[1], row[2]), TrendRow(*row))
-        return known
+    def write(self, connection: Connection) -> None:
+        """Write what is folded, and up to which arrival that is; `written` after the commit."""
+        if not self._folded:
+            return
+        known = _known(connection, self._folded)
+        rows = [fold.row(key, known.get(key)) for key, fold in self._folded.items()]
+        dialect.upsert(connection, trend, TrendRow._fields, rows, _KEY)
+        dialect.upsert(connection, trend_cursor, ("id", "arrival"), [(1, last_arrival(connection))], ("id",))
 
-    def _remember(self, rows: dict[Minute, TrendRow]) -> None:
-        for key, row in rows.items():
-            self._remembered[key] = row
-            self._remembered.move_to_end(key)
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+    def written(self) -> None:
+        """Start anew; called after the commit of what `write` wrote."""
+        self._folded.clear()
 
 
 def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: int, to_minute: int) -> list[TrendRow]:
@@ -96,37 +136,37 @@ def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: i
     return [TrendRow(*row) for row in connection.execute(query)]
 
 
-def _gather(seen: dict[Minute, list[_Seen]], stream_id: int, sample: sample_pb2.NumericSet) -> None:
-    """Put the usable values of a set to their minutes; none of a test, none whose person is in doubt (decision 30)."""
-    if sample.origin == sample_pb2.ORIGIN_TEST or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
-        return
-    set_ns = sample.measured_at_unix_ns
-    for value in sample.values:
-        measure, text = value.measure, value.value
-        if value.quality != sample_pb2.QUALITY_VALID or measure not in MEASURES or _number(text) is None:
+def _known(connection: Connection, keys: Collection[Minute]) -> dict[Minute, TrendRow]:
+    """Return those of the minutes that are written already."""
+    known = {}
+    streams, minutes = sorted({key[0] for key in keys}), {key[2] for key in keys}
+    c = trend.c
+    for first in range(0, len(streams), _STREAMS_AT_ONCE):
+        some = streams[first : first + _STREAMS_AT_ONCE]
+        for row in connection.execute(select(trend).where(c.stream_id.in_(some), c.minute.in_(minutes))):
+            known[row[0], row[1], row[2]] = TrendRow(*row)
+    return known
+
+
+def _fold_into(folded: dict[Minute, _Fold], pairs: Iterable[Pair]) -> None:
+    """Join the usable values of sets to their minutes; none of a test, none whose person is in doubt (decision 30)."""
+    for stream_id, sample in pairs:
+        if sample.origin == sample_pb2.ORIGIN_TEST or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             continue
-        at_ns = value.measured_at_unix_ns or set_ns
-        if at_ns <= _LATEST_NS:
+        set_ns = sample.measured_at_unix_ns
+        for value in sample.values:
+            measure, text = value.measure, value.value
+            if value.quality != sample_pb2.QUALITY_VALID or measure not in MEASURES or _number(text) is None:
+                continue
+            at_ns = value.measured_at_unix_ns or set_ns
+            if at_ns > _LATEST_NS:
+                continue
             key = (stream_id, measure, at_ns // _NS_PER_MINUTE)
-            if key in seen:
-                seen[key].append((at_ns, text))
+            known = folded.get(key)
+            if known is None:
+                folded[key] = _Fold(1, text, text, text, at_ns)
             else:
-                seen[key] = [(at_ns, text)]
-
-
-def _row(key: Minute, values: Sequence[_Seen]) -> TrendRow:
-    """Return the minute of these values, given in the order of their arrival."""
-    last_ns, last = max(reversed(values), key=itemgetter(0))
-    texts = dict.fromkeys(text for _, text in values)
-    low, high = (last, last) if len(texts) == 1 else (min(texts, key=_order), max(texts, key=_order))
-    return TrendRow(*key, len(values), low, high, last, last_ns)
-
-
-def _joined(old: TrendRow, new: TrendRow) -> TrendRow:
-    last = new if new.last_ns >= old.last_ns else old
-    low = old.low if old.low == new.low else min(old.low, new.low, key=_order)
-    high = old.high if old.high == new.high else max(old.high, new.high, key=_order)
-    return TrendRow(*old[:3], old.n + new.n, low, high, last.last, last.last_ns)
+                known.take(text, at_ns)
 
 
 @lru_cache(_TEXTS_REMEMBERED)

@@ -3,11 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
-from telemed.errors import PayloadUnreadable
 from telemed.v1 import sample_pb2
-from telemed.wire import Kind
 
 from cloud_hub.care import referral
 from cloud_hub.care.alarms import Alarm
@@ -88,17 +85,7 @@ def newest_sets(connection: Connection, sites: Collection[str], before_ns: int) 
         streams = {stream.id: stream for stream in samples.streams_of(connection, site) if stream.kind == "numeric"}
         for stored in samples.newest_of(connection, list(streams), SETS_PER_STREAM, before_ns):
             stream = streams[stored.stream_id]
-            sample = _numeric(stored)
+            sample = samples.numeric_set(stored)
             if sample is not None:
                 found.append(StoredSet(site, stream.address.node, stream.device, stored.received_ns, sample))
     return sorted(found, key=lambda one: one.sample.measured_at_unix_ns)
-
-
-def _numeric(stored: samples.StoredRecord) -> sample_pb2.NumericSet | None:
-    if stored.record.kind != Kind.NUMERIC_SET:
-        return None
-    try:
-        return sample_pb2.NumericSet.FromString(stored.record.body())
-    except (PayloadUnreadable, DecodeError):
-        # Kept for a newer hub (reliability 4.4 row 22); this one cannot show it.
-        return None

@@ -54,7 +54,10 @@ class Picture:
 
     def site(self, name: str) -> SiteState:
         """State of a site; made where it is not known yet."""
-        return self.sites.setdefault(name, SiteState(name, self.region))
+        known = self.sites.get(name)
+        if known is None:
+            known = self.sites[name] = SiteState(name, self.region)
+        return known
 
     def node(self, address: NodeAddress) -> NodeState:
         """State of a node; made where it has not described itself yet."""

@@ -128,10 +128,11 @@ def greet(accounts: dict[str, dict[str, str]], ports: Ports) -> None:
 
 
 async def perform(folder: Path, ports: Ports, record: str) -> None:
-    """Run the demo until SIGINT or SIGTERM."""
+    """Run the demo until SIGINT, SIGTERM or SIGHUP."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # A terminal that is closed ends the demo as well.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     accounts = prepare(folder, ports, record)
     leftovers = end_leftovers(folder)

@@ -24,6 +24,8 @@ READ_LIMIT_S = 5.0
 CLOSE_LIMIT_S = 2.0
 SILENCE_LIMIT_S = 6.0
 """A camera that gives no picture for this long has failed."""
+NETWORK_OPTIONS = {"rtsp_transport": "tcp", "analyzeduration": "500000"}
+"""Looked at for half a second before the first picture; `nobuffer` would lose it and wait for the next key frame."""
 LIVE_OPTIONS = {"framerate": "30", "video_size": "1280x720"}
 
 
@@ -169,7 +171,7 @@ def _open(source: str) -> av.container.InputContainer:
     if source.startswith("/dev/"):
         return av.open(source, format="v4l2", options=LIVE_OPTIONS, timeout=(OPEN_LIMIT_S, READ_LIMIT_S))
     if "://" in source:
-        return av.open(source, options={"rtsp_transport": "tcp"}, timeout=(OPEN_LIMIT_S, READ_LIMIT_S))
+        return av.open(source, options=NETWORK_OPTIONS, timeout=(OPEN_LIMIT_S, READ_LIMIT_S))
     if not Path(source).is_file():
         raise FileNotFoundError(errno.ENOENT, "no such file", source)
     return av.open(source)

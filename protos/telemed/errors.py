@@ -38,6 +38,7 @@ class Code(StrEnum):
     CONNECT_REFUSED = "connect-refused"
     NODE_TAKEN_OVER = "node-taken-over"
     NODE_CLONED = "node-cloned"
+    CONFIG_REFUSED = "config-refused"
     MESSAGE_UNREADABLE = "message-unreadable"
     MESSAGE_REFUSED = "message-refused"
     FIELD_ERROR = "field-error"

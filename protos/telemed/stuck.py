@@ -59,6 +59,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "同一站点名的连接反复互相顶替：请确认没有第二台机器使用该名字，否则请检查网络",
         "A node's connections keep taking each other over: make sure no other machine uses the name, or check the line",
     ),
+    Code.CONFIG_REFUSED: (
+        "配置文件改过但不能使用，站点仍按原配置运行：请改正后重新加载",
+        "The changed configuration cannot be used, the site goes on with the earlier one: correct it and load it again",
+    ),
     Code.NODE_CLONED: (
         "两台机器在用同一个站点名：请停用其中一台，并更换密钥",
         "Two machines use one node name: switch one of them off and change the secret",

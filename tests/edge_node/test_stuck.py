@@ -49,3 +49,8 @@ def test_one_code_is_one_line_on_the_screen_with_all_its_places() -> None:
 
 def test_a_code_without_words_is_shown_as_it_is() -> None:
     assert stuck_views([("something-new", "x")])[0].text.en == "Stuck: something-new (x)"
+
+
+def test_a_configuration_that_is_not_in_force_is_told_without_its_folder() -> None:
+    told = list(found(0, (), {}, "/etc/yuanzhen/edge.toml:12: bedside.colour: not permitted"))
+    assert [(one.code, one.what) for one in told] == [("config-refused", "edge.toml:12: bedside.colour: not permitted")]

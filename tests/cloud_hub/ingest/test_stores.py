@@ -1,7 +1,5 @@
 """One transaction of each store, on SQLite and PostgreSQL, with the real care intake."""
 
-from dataclasses import replace
-
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, Table, func, select
@@ -12,7 +10,7 @@ from telemed.wire import Kind, Record, encode
 from cloud_hub.desk.intake import Intake
 from cloud_hub.errors import StoreFailure
 from cloud_hub.ingest.admit import admit
-from cloud_hub.ingest.batch import Batch, Batcher, part_of
+from cloud_hub.ingest.batch import Batch, Batcher
 from cloud_hub.ingest.metrics import IngestMetrics
 from cloud_hub.ingest.stores import CareStore, SampleStore
 from cloud_hub.store.engine import Database
@@ -27,13 +25,18 @@ from cloud_hub.store.schema import (
     samples_dead_letter,
     trend,
 )
+from cloud_hub.store.trends import trend_rows
 from tests.fakes.brokers import running, until
-from tests.fakes.containers import CLINIC, alarm, care, numeric, sealed, wave
+from tests.fakes.containers import CLINIC, T0_NS, alarm, care, numeric, sealed, wave
 
 
 def batch(what: Up, *records: Record) -> Batch:
     admission = admit(CLINIC, what, encode(records))
-    return part_of(admission.records, admission.unusable, 1)
+    return Batch(admission.records, admission.unusable, T0_NS)
+
+
+def keep(database: Database, store: SampleStore, what: Batch) -> None:
+    database.write_blocking(lambda connection: store.store(connection, what), store.kept)
 
 
 def count(database: Database, table: Table) -> int:
@@ -42,9 +45,44 @@ def count(database: Database, table: Table) -> int:
 
 def test_samples_are_stored_with_their_minutes(samples_db: Database) -> None:
     store = SampleStore()
-    samples_db.write_blocking(lambda c: store.store(c, batch(Up.VITALS, *(numeric(seq) for seq in range(1, 121)))))
-    samples_db.write_blocking(lambda c: store.store(c, batch(Up.WAVES, wave(1))))
+    keep(samples_db, store, batch(Up.VITALS, *(numeric(seq) for seq in range(1, 121))))
+    keep(samples_db, store, batch(Up.WAVES, wave(1)))
+    samples_db.write_blocking(store.trends.write, store.trends.written)
     assert (count(samples_db, record), count(samples_db, trend)) == (121, 3)
+
+
+def test_minutes_not_yet_written_when_the_hub_ended_are_folded_at_its_next_start_and_none_twice(
+    samples_db: Database,
+) -> None:
+    first = SampleStore()
+    keep(samples_db, first, batch(Up.VITALS, numeric(1, "97"), wave(1, "mon-b01/numeric")))
+    samples_db.write_blocking(first.trends.write, first.trends.written)
+    keep(samples_db, first, batch(Up.VITALS, numeric(2, "91"), numeric(70, "95")))
+
+    for _ in range(2):
+        later = SampleStore()
+        samples_db.write_blocking(later.trends.catch_up, later.trends.written)
+    keep(samples_db, later, batch(Up.VITALS, numeric(3, "93"), numeric(2, "91")))
+    samples_db.write_blocking(later.trends.write, later.trends.written)
+
+    rows = samples_db.read_blocking(lambda c: trend_rows(c, [1, 2], 0, 2**31 - 1))
+    assert [(row.n, row.low, row.high, row.last) for row in rows] == [(3, "91", "97", "93"), (1, "95", "95", "95")]
+
+
+def test_a_batch_that_was_not_committed_is_in_no_minute(samples_db: Database) -> None:
+    store = SampleStore()
+
+    def fail(connection: Connection) -> None:
+        store.store(connection, batch(Up.VITALS, numeric(1, "40")))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        samples_db.write_blocking(fail, store.kept)
+    store.forget()
+    keep(samples_db, store, batch(Up.VITALS, numeric(1, "97")))
+    samples_db.write_blocking(store.trends.write, store.trends.written)
+    rows = samples_db.read_blocking(lambda c: trend_rows(c, [1, 2], 0, 2**31 - 1))
+    assert [(row.n, row.low) for row in rows] == [(1, "97")]
 
 
 def test_alarms_and_events_become_what_care_makes_of_them_once(care_db: Database) -> None:
@@ -68,13 +106,13 @@ def test_an_unreadable_alarm_is_kept_counted_and_raises_one_alarm_of_the_hub(car
 
 @pytest.mark.anyio
 async def test_a_record_that_the_database_cannot_take_is_buried_and_the_others_pass(samples_db: Database) -> None:
-    store, told = SampleStore(), list[Taken]()
+    told = list[Taken]()
     metrics = IngestMetrics(CollectorRegistry())
-    batcher = Batcher(samples_db, store.store, store.forget, lambda taken, _batch: told.append(taken), metrics)
+    batcher = Batcher(samples_db, SampleStore(), lambda taken, _batch: told.append(taken), metrics)
     full = batch(Up.VITALS, numeric(1), numeric(2), numeric(3))
     # Past what a column holds: SQLite and PostgreSQL both refuse it.
-    full.records[1] = replace(full.records[1], measured_ns=2**70)
-    batcher.put(full)
+    full.records[1] = full.records[1]._replace(measured_ns=2**70)
+    batcher.put(full.records, [], 1, T0_NS)
     async with running(batcher.run()):
         await until(lambda: sum(len(taken.fresh) for taken in told) == 2)
         await until(lambda: any(taken.buried for taken in told))
@@ -86,20 +124,21 @@ async def test_a_record_that_the_database_cannot_take_is_buried_and_the_others_p
 
 @pytest.mark.anyio
 async def test_a_store_that_is_away_is_waited_for_and_nothing_is_told_before(samples_db: Database) -> None:
-    store, told, tries = SampleStore(), list[Taken](), list[int]()
+    told, tries = list[Taken](), list[int]()
 
-    def away_twice(connection: Connection, what: Batch) -> Taken:
-        tries.append(1)
-        taken = store.store(connection, what)
-        if len(tries) < 3:
-            failure = StoreFailure("away")
-            failure.is_passing = True
-            raise failure
-        return taken
+    class AwayTwice(SampleStore):
+        def store(self, connection: Connection, batch: Batch) -> Taken:
+            tries.append(1)
+            taken = super().store(connection, batch)
+            if len(tries) < 3:
+                failure = StoreFailure("away")
+                failure.is_passing = True
+                raise failure
+            return taken
 
     metrics = IngestMetrics(CollectorRegistry())
-    batcher = Batcher(samples_db, away_twice, store.forget, lambda taken, _batch: told.append(taken), metrics)
-    batcher.put(batch(Up.VITALS, numeric(1)))
+    batcher = Batcher(samples_db, AwayTwice(), lambda taken, _batch: told.append(taken), metrics)
+    batcher.put(batch(Up.VITALS, numeric(1)).records, [], 1, T0_NS)
     async with running(batcher.run()):
         await until(lambda: bool(told))
     assert (len(tries), len(told), count(samples_db, record)) == (3, 1, 1)

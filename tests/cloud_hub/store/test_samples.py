@@ -1,7 +1,5 @@
 """Taking in and reading measurements, on SQLite and PostgreSQL."""
 
-from dataclasses import replace
-
 import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy import func as sql
@@ -30,7 +28,10 @@ def numbers(rows: list[StoredRecord]) -> list[int]:
 
 
 def fold(database: Database, pairs: list[tuple[int, NumericSet]]) -> None:
-    database.write_blocking(lambda connection: Trends().add(connection, pairs))
+    trends = Trends()
+    trends.stage(pairs)
+    trends.kept()
+    database.write_blocking(trends.write)
 
 
 class Store:
@@ -85,7 +86,7 @@ def test_the_same_key_with_other_content_goes_to_the_dead_letters(store: Store) 
 
 def test_the_same_key_with_another_day_is_not_a_second_row(store: Store) -> None:
     store.take(numeric(1))
-    moved = replace(numeric(1), stamp=replace(numeric(1).stamp, wall_ns=T0_NS + 5 * 86_400 * S_NS), crc=1)
+    moved = numeric(1)._replace(stamp=numeric(1).stamp._replace(wall_ns=T0_NS + 5 * 86_400 * S_NS), crc=1)
     store.take(moved)
     assert (store.count(), [letter[0] for letter in store.dead()]) == (1, [Code.KEY_CONFLICT])
 
@@ -149,7 +150,7 @@ def test_payload_and_stamp_come_back_exactly(store: Store) -> None:
     store.take(item)
     kept = store.database.read_blocking(lambda c: record_by_key(c, 1, EPOCH, 1))
     assert kept is not None
-    assert replace(kept.record, stream=item.stream) == item
+    assert kept.record._replace(stream=item.stream) == item
 
 
 def test_late_sets_join_their_minute_and_decimals_stay_as_sent(samples_db: Database) -> None:
@@ -186,7 +187,7 @@ def test_days_are_made_ahead_and_a_wrong_clock_is_counted(samples_db: Database) 
         return
     store, today = Store(samples_db), T0_NS // (86_400 * S_NS)
     assert samples_db.write_blocking(lambda c: partitions.prepare(c, today)) == 0
-    wrong = replace(numeric(2), stamp=replace(numeric(2).stamp, wall_ns=0))
+    wrong = numeric(2)._replace(stamp=numeric(2).stamp._replace(wall_ns=0))
     store.take(numeric(1), wrong)
     assert samples_db.write_blocking(lambda c: partitions.prepare(c, today)) == 1
     by_day = text(f"SELECT count(*) FROM record_day_{today}")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -409,7 +409,7 @@ async def test_a_hub_starts_over_records_that_only_a_newer_one_can_read(
         stream="mon-1/numeric", kind=Kind.NUMERIC_SET, epoch=1, seq=1, stamp=stamp, codec=Codec.PLAIN,
         payload=_set(clock, hr="80").SerializeToString(),
     )  # fmt: skip
-    strange = replace(good, seq=2, schema=99, payload=b"\xff\xff\xff")
+    strange = good._replace(seq=2, schema=99, payload=b"\xff\xff\xff")
     batch = [Incoming(ADDRESS, record, clock.at_ns) for record in (good, strange)]
     await stores.samples.write(lambda c: take(c, ledger, batch, clock.at_ns))
     again = Live(stores, REGION, 15, Clock(clock.at_ns + SECOND_NS))

@@ -15,6 +15,7 @@ from edge_node.consult.ladder import RUNGS, Rung
 from edge_node.consult.microphone import FRAME_SAMPLES, RATE_HZ, open_microphone
 from edge_node.consult.tracks import CameraTrack, fit
 from edge_node.errors import CameraUnavailable
+from tests.fakes.rtsp_camera import RtspCamera
 
 
 @pytest.mark.anyio
@@ -69,6 +70,29 @@ async def test_a_network_camera_that_refuses_is_said_in_words(unused_port: int) 
     with pytest.raises(CameraUnavailable) as caught:
         await Camera(f"rtsp://127.0.0.1:{unused_port}/live").open()
     assert caught.value.zh == "网络摄像头没有应答"
+
+
+@pytest.mark.anyio
+async def test_a_network_camera_is_played_over_one_connection_and_its_loss_is_said_in_words(clip: Path) -> None:
+    network_camera = RtspCamera(clip)
+    camera = Camera(network_camera.url)
+    await camera.open()
+    try:
+        # What piled up while the stream was looked at comes at once.
+        captured = first = await camera.newer_than(60)
+        while captured.number < first.number + 30:
+            captured = await camera.newer_than(captured.number)
+        taken_s = captured.at_mono_s - first.at_mono_s
+        network_camera.unplug()
+        with pytest.raises(CameraUnavailable) as caught:
+            [await camera.newer_than(number) for number in range(captured.number, captured.number + 60)]
+    finally:
+        await camera.close()
+    assert (captured.frame.width, captured.frame.height) == (320, 180)
+    assert 0.7 < taken_s < 2.0
+    assert "RTP/AVP/TCP" in network_camera.transport
+    assert network_camera.asked[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+    assert caught.value.zh == "摄像头已断开"
 
 
 @pytest.mark.parametrize(
