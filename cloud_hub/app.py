@@ -85,6 +85,7 @@ class Hub:
         self.ingest.note = self.notices.note
         self.consults = self._make_consults()
         self.live.on_signal = self.consults.from_edge
+        self.live.on_watched = self.ingest.downlink.watch
         pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
         pages.set_function(lambda: len(self.live.feeds))
         self.broker = self._make_broker() if config.broker.kind == "embedded" else None

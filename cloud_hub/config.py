@@ -71,7 +71,36 @@ class IngestConfig(Section):
 
     batch_records: Annotated[int, Field(ge=1, le=5000)] = Field(default=1000, description="Records per commit at most.")
     batch_ms: Annotated[float, Field(ge=1, le=1000)] = Field(default=50, description="Longest wait for a batch.")
-    window: Annotated[int, Field(ge=1, le=256)] = Field(default=64, description="Credit per stream given to edges.")
+    window: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=256, description="Credit per stream given to edges while the store keeps up; less while it is behind."
+    )
+
+
+class RpcConfig(Section):
+    """Transfer of files over gRPC: studies and recorded exams from the nodes, bundles to them."""
+
+    host: str = Field(default=LOOPBACK, description="Address to listen on; loopback until nodes have certificates.")
+    port: Port = Field(default=8443, description="Port.")
+    folder: Path = Field(default=Path("blobs"), description="Folder of received and released files.")
+    largest_file_mib: Annotated[int, Field(ge=1, le=2048)] = Field(
+        default=2048, description="Largest file that a node may send, in MiB."
+    )
+    disk_limit_pct: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=85, description="How full the disk may get; above it nodes are asked to try again later."
+    )
+    files_per_node: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=64, description="Files of one node that may be under way at once."
+    )
+    calls_per_node: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=8, description="Calls that one node may have open at once."
+    )
+    write_limit_s: Seconds = Field(
+        default=30, description="A node that does not read what it is told for this long is cut off."
+    )
+    idle_s: Seconds = Field(default=600, description="A call on which nothing comes for this long is closed.")
+    keep_unfinished_days: Annotated[int, Field(ge=1, le=365)] = Field(
+        default=30, description="A file of which nothing was heard for this long is given up."
+    )
 
 
 class HubConfig(Section):
@@ -87,6 +116,7 @@ class HubConfig(Section):
     web: WebConfig = Field(default_factory=WebConfig, description="HTTP.")
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="Intake.")
     accounts: AccountsConfig = Field(default_factory=AccountsConfig, description="Accounts.")
+    rpc: RpcConfig = Field(default_factory=RpcConfig, description="Transfer of files.")
     silence_after_s: Seconds = Field(default=15, description="Silence of a node that raises the technical alarm.")
     utc_offset: Annotated[str, Field(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] = Field(
         default="+08:00", description="Offset of the region's clocks, written into the times of FHIR resources."
@@ -156,6 +186,7 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
             "store": StoreConfig(samples_url=url(config.store.samples_url), care_url=url(config.store.care_url)),
             "broker": config.broker.model_copy(update={"secrets_file": base / config.broker.secrets_file}),
             "web": config.web.model_copy(update={"metrics_token_file": base / token if token else None}),
+            "rpc": config.rpc.model_copy(update={"folder": base / config.rpc.folder}),
             "accounts": AccountsConfig(seed_file=base / seed if seed else None),
         }
     )

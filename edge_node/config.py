@@ -61,6 +61,9 @@ class UplinkConfig(Section):
     first_retry_s: Seconds = Field(default=0.5, description="Wait after the first failure.")
     longest_retry_s: Seconds = Field(default=30, description="The wait doubles up to this, with full jitter.")
     resend_after_s: Seconds = Field(default=5, description="What is not receipted within this is sent again.")
+    wave_block_s: Seconds = Field(
+        default=60, description="Waves that nobody looks at are gathered so long; what somebody looks at goes at once."
+    )
     presence_every_s: Seconds = Field(default=5, description="Heartbeat to the hub.")
     silence_after_s: Seconds = Field(default=15, description="Silence of the hub that raises the technical alarm.")
 
@@ -69,6 +72,32 @@ class UplinkConfig(Section):
         if self.first_retry_s > self.longest_retry_s:
             raise ValueError("first_retry_s must not exceed longest_retry_s")
         return self
+
+
+class TransferBudget(Section):
+    """What may be sent of one kind of file."""
+
+    mib_per_day: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="MiB a day at most, by the site's date; no limit when not given."
+    )
+    hours: list[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]] = Field(
+        default_factory=list, description="Hours at which it may be sent, e.g. 22:00-06:00; any hour when not given."
+    )
+
+
+class TransferConfig(Section):
+    """Transfer of files: studies and recorded exams to the hub, bundles from it."""
+
+    hub_host: str = Field(default=LOOPBACK, min_length=1, description="Host name of the hub's gRPC server.")
+    hub_port: Port = Field(default=8443, description="Port of the hub's gRPC server.")
+    keep_sent_hours: Annotated[float, Field(ge=0, le=24 * 30)] = Field(
+        default=24, description="How long a copy of what the hub has is kept, for a hub that is put back to a backup."
+    )
+    look_every_s: Seconds = Field(default=60, description="How often the hub is asked what it has for this node.")
+    study: TransferBudget = Field(default_factory=TransferBudget, description="Budget of imaging studies.")
+    exam: TransferBudget = Field(default_factory=TransferBudget, description="Budget of recorded exams.")
+    bundle: TransferBudget = Field(default_factory=TransferBudget, description="Budget of model bundles.")
+    other: TransferBudget = Field(default_factory=TransferBudget, description="Budget of all other files.")
 
 
 class Hl7Config(Section):
@@ -162,6 +191,7 @@ class EdgeConfig(Section):
     node: NodeConfig = Field(description="Who this node is.")
     buffer: BufferConfig = Field(description="The local store.")
     uplink: UplinkConfig = Field(description="The way to the hub.")
+    transfer: TransferConfig = Field(default_factory=TransferConfig, description="Transfer of files.")
     hl7: Hl7Config = Field(default_factory=Hl7Config, description="HL7 receiver.")
     bedside: BedsideConfig = Field(default_factory=BedsideConfig, description="Local page.")
     consult: ConsultConfig = Field(default_factory=ConsultConfig, description="Tele-consultation.")

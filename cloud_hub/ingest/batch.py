@@ -75,6 +75,8 @@ class Batcher:
         self._waiting: deque[Batch] = deque()
         """Batches to commit, in order; only the last one still takes more."""
         self._waiting_bytes = 0
+        self._oldest_s = 0.0
+        """When the oldest arrival that is not committed came, steady clock; 0 = there is none."""
         self._arrived = asyncio.Event()
         self._is_full = asyncio.Event()
         self.most_records = 200
@@ -101,16 +103,28 @@ class Batcher:
             self._is_full.set()
         return True
 
+    @property
+    def waited_s(self) -> float:
+        """How long the oldest arrival that is not committed has waited."""
+        return time.monotonic() - self._oldest_s if self._oldest_s else 0.0
+
+    @property
+    def queued_share(self) -> float:
+        """How much of the queue is in use, 0 to 1."""
+        return self._waiting_bytes / QUEUE_LIMIT_BYTES
+
     async def run(self) -> None:
         """Commit batches until cancelled; what is then still queued was never receipted."""
         while True:
             await self._arrived.wait()
             await self._gather()
             batch = self._waiting.popleft()
+            self._oldest_s = batch.arrived_s
             self._waiting_bytes -= batch.size_bytes
             if not self._waiting:
                 self._arrived.clear()
             await self._commit(batch)
+            self._oldest_s = self._waiting[0].arrived_s if self._waiting else 0.0
 
     async def _gather(self) -> None:
         """Wait until the first batch is full or its first arrival has waited long enough."""

@@ -5,7 +5,7 @@ Nothing here is remembered on disk: an edge that missed something says so with i
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +22,8 @@ from cloud_hub.store.watermarks import Watermark
 PRESENCE_S = 5.0
 TICK_S = 0.25
 GONE_AFTER_S = 60.0
+WATCH_REPEAT_S, WATCH_FOR_S = 10.0, 30
+"""How often nodes are told again whose waves are looked at, and how long one telling holds."""
 PAGE_EVENTS = 200
 PAGE_BYTES = 128 * 1024
 PAGE_AGAIN_S = 4.0
@@ -51,14 +53,14 @@ class _Node:
 class Downlink:
     """Sends to the nodes; all methods but `run` are called on the event loop and return at once."""
 
-    def __init__(self, publish: Publish, care: Database, log_of_events: EventLog, window: int) -> None:
+    def __init__(self, publish: Publish, care: Database, log_of_events: EventLog, window: Callable[[], int]) -> None:
         """Send nothing yet.
 
         Args:
             publish: topic, payload, QoS; what it loses is sent again later.
             care: where the event log is.
             log_of_events: reads the event log.
-            window: credit per stream that receipts give to the edges.
+            window: credit per stream that receipts give to the edges now.
         """
         self._publish = publish
         self._care = care
@@ -67,11 +69,20 @@ class Downlink:
         self._book = ReceiptBook()
         self._nodes: dict[NodeAddress, _Node] = {}
         self._heads: dict[str, int] = {}
+        self._watched: dict[NodeAddress, frozenset[str]] = {}
         self._pages_wanted = asyncio.Event()
 
     def signal(self, address: NodeAddress, signal: uplink_pb2.Signal) -> None:
         """Send one step of consult signalling to a node."""
         self._publish(address.down(Down.SIGNAL), signal.SerializeToString(), 1)
+
+    def watch(self, watched: Mapping[NodeAddress, frozenset[str]]) -> None:
+        """Tell the nodes whose waves are looked at now, by node and device; those not named: nobody's."""
+        before, self._watched = self._watched, dict(watched)
+        for address in {**before, **watched}:
+            devices = watched.get(address, frozenset())
+            if devices != before.get(address, frozenset()):
+                self._send_watch(address, devices)
 
     def events_changed(self, site: str) -> None:
         """Send the new events of a site to its nodes."""
@@ -125,21 +136,30 @@ class Downlink:
             tasks.create_task(self._page())
 
     async def _tick(self) -> None:
+        watched_s = 0.0
         while True:
             await asyncio.sleep(TICK_S)
             now_s = time.monotonic()
             for address in self._book.nodes():
                 self._send_receipts(address, now_s)
+            if now_s - watched_s >= WATCH_REPEAT_S:
+                watched_s = now_s
+                for address, devices in self._watched.items():
+                    self._send_watch(address, devices)
             for address, node in self._nodes.items():
                 if now_s - node.heard_s < GONE_AFTER_S and now_s - node.presence_s >= PRESENCE_S:
                     self._send_presence(address, node, now_s)
+
+    def _send_watch(self, address: NodeAddress, devices: frozenset[str]) -> None:
+        message = uplink_pb2.Watch(devices=sorted(devices), for_s=WATCH_FOR_S)
+        self._publish(address.down(Down.WATCH), message.SerializeToString(), 1)
 
     def _send_receipts(self, address: NodeAddress, now_s: float) -> None:
         self._send(self._book.due(address, now_s), address)
 
     def _send(self, receipts: list[uplink_pb2.Receipt], address: NodeAddress) -> None:
         if receipts:
-            message = uplink_pb2.Receipts(receipts=receipts, hub_unix_ns=time.time_ns(), window_hint=self._window)
+            message = uplink_pb2.Receipts(receipts=receipts, hub_unix_ns=time.time_ns(), window_hint=self._window())
             self._publish(address.down(Down.RECEIPT), message.SerializeToString(), 0)
 
     def _send_presence(self, address: NodeAddress, node: _Node, now_s: float) -> None:

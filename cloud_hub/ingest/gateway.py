@@ -16,6 +16,7 @@ from telemed.v1 import sample_pb2, uplink_pb2
 from cloud_hub.broker_rights import read_secrets
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import ConfigRefused, StoreFailure
+from cloud_hub.ingest import credit
 from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch, Batcher
 from cloud_hub.ingest.clones import CloneWatch
@@ -79,7 +80,8 @@ class Ingest:
         """Told of what the operator must look at; set by whoever joins the parts."""
         self._samples, self._care, self._intake = samples, care, intake
         self._link = BrokerLink(_login(config), ["up/#"], self.take)
-        self.downlink = Downlink(self._link.publish, care, events, config.ingest.window)
+        self._window = config.ingest.window
+        self.downlink = Downlink(self._link.publish, care, events, self._credit)
         store = SampleStore()
         self._trends = store.trends
         self._sample_batches = Batcher(samples, store, self._samples_committed, self.metrics)
@@ -113,6 +115,10 @@ class Ingest:
             tasks.create_task(self._answer_hellos())
             tasks.create_task(self._prepare_days())
             tasks.create_task(self._write_trends())
+
+    def _credit(self) -> int:
+        behind = self._sample_batches
+        return credit.window(self._window, behind.waited_s, behind.queued_share)
 
     def take(self, topic: str, payload: bytes) -> None:
         """Take one message from the broker; called on the event loop."""

@@ -4,7 +4,7 @@ A receipt is idempotent and monotone within an epoch: it may be lost, repeated o
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from telemed.topics import NodeAddress
 from telemed.v1 import uplink_pb2
@@ -13,6 +13,9 @@ from cloud_hub.store.watermarks import Watermark
 
 GAPS_LIMIT = 32
 SPACING_S = 1.0
+EAGER_SPACING_S = 0.1
+EAGER_RECORDS = 32
+"""So many more records since it was last told: an edge that is catching up waits for the receipt to go on."""
 REPEAT_S = 10.0
 ACTIVE_S = 60.0
 """Streams that nothing arrived of for this long are not repeated; a hello asks for them again."""
@@ -27,6 +30,16 @@ class _Slot:
     sent_s: float = float("-inf")
     changed_s: float = 0.0
     is_due: bool = True
+    told: Watermark = field(default_factory=Watermark)
+
+    def spacing_s(self) -> float:
+        """How long after the last receipt the next one may go."""
+        if not self.is_due:
+            return REPEAT_S
+        more = max(
+            self.mark.max - self.told.max, self.mark.contig - self.told.contig, self.told.missing - self.mark.missing
+        )
+        return EAGER_SPACING_S if more >= EAGER_RECORDS else SPACING_S
 
 
 class ReceiptBook:
@@ -44,16 +57,15 @@ class ReceiptBook:
         slot.mark, slot.changed_s, slot.is_due = mark, now_s, True
         if urgent:
             slot.sent_s = float("-inf")
-        return now_s - slot.sent_s >= SPACING_S
+        return now_s - slot.sent_s >= slot.spacing_s()
 
     def due(self, address: NodeAddress, now_s: float) -> list[uplink_pb2.Receipt]:
         """Return the receipts to send to a node now, and take them as sent."""
         out = []
         for (stream, epoch), slot in self._slots.get(address, {}).items():
-            wait_s = SPACING_S if slot.is_due else REPEAT_S
             is_active = slot.is_due or now_s - slot.changed_s < ACTIVE_S
-            if is_active and now_s - slot.sent_s >= wait_s:
-                slot.sent_s, slot.is_due = now_s, False
+            if is_active and now_s - slot.sent_s >= slot.spacing_s():
+                slot.sent_s, slot.is_due, slot.told = now_s, False, slot.mark
                 out.append(receipt(stream, epoch, slot.mark))
         return out
 

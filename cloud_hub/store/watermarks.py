@@ -28,6 +28,11 @@ class Watermark:
     """A jump over JUMP_LIMIT was seen; data are kept all the same."""
 
     @property
+    def missing(self) -> int:
+        """How many numbers below the highest are not accounted for."""
+        return sum(last - first + 1 for first, last in self.gaps)
+
+    @property
     def is_exact(self) -> bool:
         """Whether `has` can be trusted when it says no; False once gaps had to be joined."""
         return len(self.gaps) < GAP_LIMIT

@@ -6,7 +6,7 @@ for `run`, so that the intake is never held up.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,6 +57,8 @@ class Live:
         self.feeds: set[Feed] = set()
         self.on_signal: Callable[[NodeAddress, uplink_pb2.Signal], None] = lambda _address, _signal: None
         """Told of consult signals that came up; set by whoever joins the parts."""
+        self.on_watched: Callable[[Mapping[NodeAddress, frozenset[str]]], None] = lambda _watched: None
+        """Told whose waves are looked at now, by node and device; set by whoever joins the parts."""
         self.now_ns = now_ns
         self._stores = stores
         self._region = region
@@ -122,6 +124,11 @@ class Live:
             for feed in watchers:
                 feed.put(text)
 
+    def watch(self, feed: Feed, bed_keys: Iterable[str]) -> None:
+        """A page says whose waves it shows; whether it may see a bed is asked again with every stretch of waves."""
+        feed.watched = frozenset(bed_keys)
+        self._tell_watched()
+
     def presence(self, address: NodeAddress, presence: uplink_pb2.Presence, received_ns: int) -> None:
         """A node tells how it is."""
         self.contact(address, received_ns)
@@ -166,6 +173,7 @@ class Live:
     def leave(self, feed: Feed) -> None:
         """A page is gone; harmless twice."""
         self.feeds.discard(feed)
+        self._tell_watched()
 
     def to_page(self, username: str, client: str | None, message: screen.SignalMessage) -> None:
         """Tell the pages of one person, or one of them."""
@@ -255,6 +263,7 @@ class Live:
             for site in list(self.picture.sites):
                 self._judge(site)
                 self._tell_site(site)
+            self._tell_watched()
             self._say_rungs()
             if beat % PAGE_TICK_S == 0:
                 self._tick_pages()
@@ -263,6 +272,15 @@ class Live:
             if beat % KEEP_S == 0:
                 self.picture.forget_old(self.now_ns())
                 self._jobs.put_nowait(self._keep_arrivals)
+
+    def _tell_watched(self) -> None:
+        keys = {
+            key
+            for feed in self.feeds
+            for key in feed.watched
+            if key in self.picture.beds and self._may_see(feed, self.picture.beds[key])
+        }
+        self.on_watched(self.picture.devices_at(keys))
 
     def _tick_pages(self) -> None:
         text = screen.Tick(server_time_ms=self.now_ns() // 10**6).model_dump_json()

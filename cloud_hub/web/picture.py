@@ -1,6 +1,6 @@
 """The live picture of the region: sites, beds, alarms and referrals as they are now.  No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from telemed import screen
 from telemed.roles import Role
@@ -69,6 +69,14 @@ class Picture:
     def bed_of(self, address: NodeAddress, device: str) -> BedState | None:
         """Bed at which a device stands now; None where it stands at none."""
         return self.beds.get(self._bed_of_device.get((address.site, address.node, device), ""))
+
+    def devices_at(self, keys: Collection[str]) -> dict[NodeAddress, frozenset[str]]:
+        """Devices that stand at these beds, by node."""
+        found: dict[NodeAddress, set[str]] = {}
+        for (site, node, device), key in self._bed_of_device.items():
+            if key in keys:
+                found.setdefault(NodeAddress(self.region, site, node), set()).add(device)
+        return {address: frozenset(devices) for address, devices in found.items()}
 
     def node_at(self, site: str, bed: str) -> NodeAddress | None:
         """Node that serves a bed: the one that named it, else the one whose device stands there."""

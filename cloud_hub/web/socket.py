@@ -91,8 +91,7 @@ async def _still_signed_in(socket: WebSocket, feed: Feed) -> None:
 async def _take(parts: Parts, feed: Feed, message: screen.PageMessage) -> None:
     match message:
         case screen.Watch():
-            # Whether this page may see a bed is asked again with every stretch of waves.
-            feed.watched = frozenset(message.bed_keys)
+            parts.live.watch(feed, message.bed_keys)
         case screen.Seen():
             await _saw(parts, feed, message.alarm_ids)
         case screen.SignalMessage():

@@ -1,10 +1,12 @@
-"""What of one stream is under way to the hub: stored, sent, acknowledged (pure; decision 27).
+"""What of one stream is under way to the hub: stored, sent, acknowledged (pure; decision 27, reliability 2.4).
 
-A record is done only by the hub's receipt after its commit.  What is not receipted in time is sent again;
-what was stored while connected goes ahead of the backlog, which never fills more than half the window.
+A record is done only by the hub's receipt after its commit.  What is not receipted in time is sent again.  Two lanes
+ask what to send: what was stored while connected goes first and at once, the backlog behind it, the newest hour first,
+because that is what a clinician opens.  A stream that nobody looks at now (waves) has no live lane: its records wait
+until they make a block.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 WINDOW = 64
@@ -15,6 +17,11 @@ ALARM_WINDOW = 32
 """The alarms' own credit, which no slow hub can take away."""
 GAP_LIMIT = 32
 """A receipt names no more gaps than this; beyond the last one nothing is known."""
+BLOCK_RECORDS, BLOCK_S = 60, 60.0
+"""A block of a stream that nobody looks at: so many records, or as many as came in so long."""
+
+Run = tuple[int, int]
+"""First and last number of a run, both included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Receipt:
     contig: int
     """Every number up to this one is there."""
     max: int
-    gaps: tuple[tuple[int, int], ...]
+    gaps: tuple[Run, ...]
     """Runs of missing numbers between contig and max, both ends included."""
     hub_ns: int
     """Hub's clock when it said so; tells an old receipt from a hub that lost data."""
@@ -63,33 +70,67 @@ class Delivery:
     acked: int
     next_seq: int
     window: int = WINDOW
+    is_live: bool = True
+    """False: nobody looks at it now, it goes in blocks."""
+    block_s: float = BLOCK_S
     receipt: Receipt = NOTHING
     flying: dict[int, float] = field(default_factory=dict)
     """Number -> when it was last sent, seconds."""
     turn: int = 0
     """Counts restarts: what was planned before one must not be noted as sent after it."""
     live_from: int = field(init=False)
+    """What is older is backlog."""
     live_at: int = field(init=False)
-    backlog_at: int = field(init=False)
+    """The next live number to send; for a stream that is not live, the first that is in no block yet."""
+    _todo: list[Run] = field(init=False, default_factory=list)
+    """Backlog that was never sent since the last restart, first run first."""
+    _block_began_s: float | None = None
 
     def __post_init__(self) -> None:
         self.restart()
 
-    def restart(self) -> None:
-        """Begin anew after a reconnection: all that is not acknowledged is to be sent, as backlog."""
+    def restart(self, newest_hour_from: int = 0) -> None:
+        """Begin anew after a reconnection: all that is not acknowledged is to be sent, as backlog.
+
+        Args:
+            newest_hour_from: first number of the newest hour of what is stored; 0 where there is less than an hour.
+        """
         self.turn += 1
         self.flying.clear()
-        self.backlog_at = self.acked + 1
         self.live_from = self.live_at = self.next_seq
+        self._block_began_s = None
+        first, last = self.acked + 1, self.next_seq - 1
+        split = newest_hour_from if first < newest_hour_from <= last else first
+        self._todo = [run for run in ((split, last), (first, split - 1)) if run[0] <= run[1]]
 
-    def plan(self, now_s: float, resend_after_s: float) -> list[int]:
-        """Return the numbers to send now: overdue ones, then live ones, then backlog."""
-        overdue = [seq for seq, sent_s in self.flying.items() if now_s - sent_s >= resend_after_s]
+    def look(self, is_live: bool) -> None:
+        """Say whether somebody looks at this stream now; what came before goes in blocks, as backlog."""
+        if is_live != self.is_live:
+            self._shelve()
+            self.is_live = is_live
+
+    def plan_live(self, now_s: float, resend_after_s: float) -> list[int]:
+        """Return the live numbers to send now: overdue ones, then new ones."""
+        overdue = self._overdue(now_s, resend_after_s, live=True)
+        if not self.is_live:
+            return overdue
         room = max(0, self.window - len(self.flying))
-        live = list(range(self.live_at, min(self.next_seq, self.live_at + room)))
+        return overdue + list(range(self.live_at, min(self.next_seq, self.live_at + room)))
+
+    def plan_backlog(self, now_s: float, resend_after_s: float) -> list[int]:
+        """Return the backlog to send now: overdue numbers, then new ones in at most half of the window."""
+        if not self.is_live:
+            self._shelve_whole_blocks(now_s)
+        overdue = self._overdue(now_s, resend_after_s, live=False)
         old_flying = sum(seq < self.live_from for seq in self.flying)
-        old_room = min(room - len(live), max(1, self.window // 2) - old_flying)
-        return overdue + live + self._backlog(old_room)
+        room = min(self.window - len(self.flying), max(1, self.window // 2) - old_flying)
+        return overdue + list(self._unsent(room))
+
+    def ripe_in_s(self, now_s: float) -> float | None:
+        """Return in how many seconds a block will be due; None where none is being gathered."""
+        if self._block_began_s is None or self.is_live:
+            return None
+        return max(0.0, self._block_began_s + self.block_s - now_s)
 
     def sent(self, seqs: Iterable[int], now_s: float) -> None:
         """Note that these numbers were handed to the network."""
@@ -99,7 +140,7 @@ class Delivery:
             if seq >= self.live_from:
                 self.live_at = max(self.live_at, seq + 1)
             else:
-                self.backlog_at = max(self.backlog_at, seq + 1)
+                self._done(seq)
 
     def gone(self, seqs: Iterable[int]) -> None:
         """Note that these numbers are no longer in the store and cannot be sent."""
@@ -108,7 +149,7 @@ class Delivery:
         for seq in seqs:
             self.flying.pop(seq, None)
 
-    def take(self, receipt: Receipt) -> bool:
+    def take(self, receipt: Receipt, newest_hour_from: int = 0) -> bool:
         """Take in a receipt; return whether `acked` changed.
 
         Less than before counts only if the hub said it after everything heard so far: then the hub has
@@ -121,29 +162,62 @@ class Delivery:
         if receipt.contig < self.acked or (receipt.hub_ns > self.receipt.hub_ns and receipt.lost_since(self.receipt)):
             changed = receipt.contig != self.acked
             self.acked, self.receipt = receipt.contig, receipt
-            self.restart()
+            self.restart(newest_hour_from)
             return changed
         changed = receipt.contig > self.acked
         self.acked = receipt.contig
         if receipt.hub_ns >= self.receipt.hub_ns:
             self.receipt = receipt
         self.flying = {seq: sent_s for seq, sent_s in self.flying.items() if not receipt.has(seq)}
-        self.backlog_at = max(self.backlog_at, self.acked + 1)
         return changed
 
-    def _backlog(self, room: int) -> list[int]:
-        found: list[int] = []
-        for seq in range(self.backlog_at, self.live_from):
-            if len(found) >= room:
-                break
-            if not self.receipt.has(seq):
-                found.append(seq)
-        return found
+    def _overdue(self, now_s: float, resend_after_s: float, *, live: bool) -> list[int]:
+        return [
+            seq
+            for seq, sent_s in self.flying.items()
+            if now_s - sent_s >= resend_after_s and (seq >= self.live_from) == live
+        ]
+
+    def _unsent(self, room: int) -> Iterator[int]:
+        for first, last in self._todo:
+            for seq in range(max(first, self.acked + 1), last + 1):
+                if room <= 0:
+                    return
+                if seq not in self.flying and not self.receipt.has(seq):
+                    room -= 1
+                    yield seq
+
+    def _done(self, seq: int) -> None:
+        """Take what was sent off the backlog, and with it what need not be sent before it in its run."""
+        for place, (first, last) in enumerate(self._todo):
+            if first <= seq <= last:
+                if seq == last:
+                    del self._todo[place]
+                else:
+                    self._todo[place] = (seq + 1, last)
+                return
+
+    def _shelve(self) -> None:
+        """Make backlog of what was not sent live."""
+        if self.live_at < self.next_seq:
+            self._todo.append((self.live_at, self.next_seq - 1))
+        self.live_from = self.live_at = self.next_seq
+        self._block_began_s = None
+
+    def _shelve_whole_blocks(self, now_s: float) -> None:
+        """Make backlog of what has become a block."""
+        count = self.next_seq - self.live_at
+        if not count:
+            return
+        if self._block_began_s is None:
+            self._block_began_s = now_s
+        if count >= BLOCK_RECORDS or now_s - self._block_began_s >= self.block_s:
+            self._shelve()
 
 
-def runs(seqs: Iterable[int]) -> list[tuple[int, int]]:
+def runs(seqs: Iterable[int]) -> list[Run]:
     """Return numbers as runs (first, last), ascending."""
-    found: list[tuple[int, int]] = []
+    found: list[Run] = []
     for seq in sorted(seqs):
         if found and found[-1][1] == seq - 1:
             found[-1] = (found[-1][0], seq)

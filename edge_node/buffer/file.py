@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from telemed.topics import Up
+from telemed.wire import Record
 
 from edge_node.buffer import failpoint, outbox, schema
-from edge_node.buffer.outbox import Batch, StreamState
+from edge_node.buffer.outbox import Batch, StreamKey, StreamState
+from edge_node.buffer.recent import Recent
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
 
 T = TypeVar("T")
@@ -33,7 +35,8 @@ class _Job:
     work: Callable[[Batch], Any]
     urgent: bool
     done: "Future[Any]"
-    staged: dict[str, StreamState] = field(default_factory=dict)
+    staged: dict[StreamKey, StreamState] = field(default_factory=dict)
+    appended: list[Record] = field(default_factory=list)
     result: Any = None
 
 
@@ -53,7 +56,8 @@ class LogFile:
             BufferDamaged: the file fails its check or is of a newer version.
         """
         self.path = path
-        self.streams: dict[str, StreamState] = {}
+        self.recent = Recent()
+        self.streams: dict[StreamKey, StreamState] = {}
         """State of every stream as of the last commit; replaced whole, so any thread may read it."""
         self.used_bytes = 0
         self.grown_bytes = 0
@@ -63,7 +67,7 @@ class LogFile:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = _open(path, up, synchronous)
         self.epoch = schema.epoch_of(self._writer)
-        self.streams.update(outbox.load_states(self._writer, self.epoch))
+        self.streams.update(outbox.load_states(self._writer))
         self._measure()
         self.grown_bytes = 0
         self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -148,7 +152,8 @@ class LogFile:
     def _commit(self, jobs: list[_Job]) -> None:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            done = [job for job in jobs if self._attempt(job)]
+            states = dict(self.streams)
+            done = [job for job in jobs if self._attempt(job, states)]
             failpoint.reach("before-commit")
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
@@ -159,19 +164,20 @@ class LogFile:
                     job.done.set_exception(failure)
             return
         failpoint.reach("after-commit")
+        self.streams = states
         for job in done:
-            self.streams = {**self.streams, **job.staged} if job.staged else self.streams
+            self.recent.add(job.appended)
         # What is committed is told whatever else fails: the writer must not end with somebody waiting for it.
         with contextlib.suppress(sqlite3.Error):
             self._measure()
         for job in done:
             job.done.set_result(job.result)
 
-    def _attempt(self, job: _Job) -> bool:
-        """Do one job in a savepoint, so that its failure takes back its own rows alone."""
+    def _attempt(self, job: _Job, states: dict[StreamKey, StreamState]) -> bool:
+        """Do one job in a savepoint, so that its failure takes back its own rows alone; `states` learn what it did."""
         self._writer.execute("SAVEPOINT job")
         try:
-            job.result = job.work(Batch(self._writer, self.epoch, job.staged))
+            job.result = job.work(Batch(self._writer, self.epoch, states, job.staged, job.appended))
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
                 raise  # a full disk or a damaged file concerns the whole group
@@ -181,6 +187,7 @@ class LogFile:
             job.done.set_exception(error)
             return False
         self._writer.execute("RELEASE job")
+        states.update(job.staged)
         return True
 
     def _roll_back(self) -> None:

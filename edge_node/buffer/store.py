@@ -22,7 +22,8 @@ from edge_node.buffer import eventlog, failpoint, history, maintenance, outbox, 
 from edge_node.buffer.clock import NodeClock, boot_number
 from edge_node.buffer.file import LogFile, Synchronous
 from edge_node.buffer.intake import store_vitals, store_waves
-from edge_node.buffer.outbox import Batch, StreamState
+from edge_node.buffer.outbox import Batch, StreamKey, StreamState
+from edge_node.buffer.retention import HOUR_NS
 from edge_node.buffer.schema import FILES
 from edge_node.buffer.trend import MINUTE_NS, TrendRow
 from edge_node.errors import BufferFailure, BufferFull
@@ -178,21 +179,33 @@ class Buffer:
         """Note the arrival time (ns) up to which each device's sets were judged for alarms."""
         await self.append_alarms([], marks)
 
-    def streams(self, up: Up) -> Mapping[str, StreamState]:
+    def streams(self, up: Up) -> Mapping[StreamKey, StreamState]:
         """Return how far each stream of a class has come, as of the last commit."""
         return self._files[up].streams
 
-    async def read_run(self, up: Up, stream: str, first: int, last: int) -> list[Record]:
+    async def read_run(self, up: Up, key: StreamKey, first: int, last: int) -> list[Record]:
         """Return the records first to last of a stream that are still there, in order."""
         file = self._files[up]
-        return await file.read(lambda connection: outbox.read_run(connection, stream, file.epoch, first, last))
+        at_hand = file.recent.run(key, first, last)
+        if at_hand is not None:
+            return at_hand
+        return await file.read(lambda connection: outbox.read_run(connection, key, first, last))
 
-    async def acknowledge(self, up: Up, contigs: Mapping[str, int]) -> None:
+    async def newest_hour_from(self, up: Up, key: StreamKey) -> int:
+        """Return the first unacknowledged number of the newest hour, 0 where all of them are of it."""
+        file = self._files[up]
+        state = file.streams[key]
+        since_ns = time.time_ns() - HOUR_NS
+        if state.waiting == 0 or state.oldest_ns >= since_ns:
+            return 0
+        return await file.read(lambda connection: outbox.first_since(connection, key, state.acked, since_ns))
+
+    async def acknowledge(self, up: Up, contigs: Mapping[StreamKey, int]) -> None:
         """Note how far the hub has each stream; lower than before where the hub lost what it had."""
 
         def work(batch: Batch) -> None:
-            for stream, contig in contigs.items():
-                outbox.acknowledge(batch, stream, contig)
+            for key, contig in contigs.items():
+                outbox.acknowledge(batch, key, contig)
 
         await self._files[up].write(work)
 

@@ -15,6 +15,10 @@ class LinkEvents:
     """Connected, and subscribed where this connection listens."""
     on_down: Callable[[], None]
     on_message: Callable[[Down, bytes], None]
+    on_acknowledged: Callable[[int, float], None]
+    """A message of so many bytes arrived at the broker, so many seconds after it was handed over."""
+    on_lost: Callable[[int], None]
+    """The connection ended before a message of so many bytes was acknowledged."""
 
 
 class Link(Protocol):

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,8 @@ class MqttLink:
         self._filters = [(address.down(down), 1) for down in Down] if listens else []
         self._events = events
         self._client: paho.Client | None = None
+        self._under_way: dict[int, tuple[int, float]] = {}
+        """Message id -> its bytes, and when it was handed over."""
 
     @property
     def is_up(self) -> bool:
@@ -75,7 +78,10 @@ class MqttLink:
         if self._client is None:
             return False
         info = self._client.publish(self._address.up(what), payload, qos=1)
-        return info.rc == paho.MQTT_ERR_SUCCESS
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            return False
+        self._under_way[info.mid] = (len(payload), time.monotonic())
+        return True
 
     async def run(self) -> None:
         """Connect, and connect again with growing waits, until cancelled; logs the first failure and recovery."""
@@ -98,7 +104,7 @@ class MqttLink:
         Raises:
             LinkDown: it could not be made.
         """
-        conversation = _Conversation(self._events.on_message, len(self._address.down_prefix))
+        conversation = _Conversation(self._events.on_message, self._acknowledged, len(self._address.down_prefix))
         client = self._new_client(conversation)
         try:
             await self._open(client, conversation)
@@ -111,6 +117,9 @@ class MqttLink:
         finally:
             if self._client is not None:
                 self._client = None
+                for size_bytes, _ in self._under_way.values():
+                    self._events.on_lost(size_bytes)
+                self._under_way.clear()
                 self._events.on_down()
             client.disconnect()
             await asyncio.to_thread(client.loop_stop)
@@ -127,6 +136,11 @@ class MqttLink:
                     await conversation.subscribed
         except (OSError, ValueError) as error:  # TimeoutError is an OSError
             raise LinkDown(f"{config.broker_host}:{config.broker_port}: {error}") from error
+
+    def _acknowledged(self, mid: int) -> None:
+        size_bytes, sent_s = self._under_way.pop(mid, (0, 0.0))
+        if size_bytes:
+            self._events.on_acknowledged(size_bytes, time.monotonic() - sent_s)
 
     def _new_client(self, conversation: "_Conversation") -> paho.Client:
         node = self._address.node
@@ -145,15 +159,19 @@ class MqttLink:
         client.on_subscribe = conversation.on_subscribe
         client.on_disconnect = conversation.on_disconnect
         client.on_message = conversation.on_message
+        client.on_publish = conversation.on_publish
         return client
 
 
 class _Conversation:
     """Carries paho's callbacks, made on its thread, over to the event loop."""
 
-    def __init__(self, tell: Callable[[Down, bytes], None], prefix_length: int) -> None:
+    def __init__(
+        self, tell: Callable[[Down, bytes], None], acknowledged: Callable[[int], None], prefix_length: int
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tell = tell
+        self._acknowledged = acknowledged
         self._prefix_length = prefix_length
         self.accepted: asyncio.Future[None] = self._loop.create_future()
         self.subscribed: asyncio.Future[None] = self._loop.create_future()
@@ -177,6 +195,9 @@ class _Conversation:
 
     def on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._loop.call_soon_threadsafe(self._hear, message.topic, bytes(message.payload))
+
+    def on_publish(self, _client: paho.Client, _data: Any, mid: int, _reason: ReasonCode, _: Properties | None) -> None:
+        self._loop.call_soon_threadsafe(self._acknowledged, mid)
 
     def _hear(self, topic: str, payload: bytes) -> None:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from telemed.topics import Up
+from telemed.topics import STORED, Up
 from telemed.v1 import uplink_pb2
 
 from edge_node.buffer.store import Waiting
@@ -16,8 +16,8 @@ WEAK_ROUND_TRIP_MS = 1000
 WEAK_LAG_NS = 10 * 10**9
 """A hub that answers while vitals wait longer than this is behind a weak link."""
 
-ON_ITS_WAY_NS = 3 * 10**9
-"""A record younger than this is not waiting but travelling: two rounds of receipts."""
+ON_ITS_WAY_NS = {up: (75 if up is Up.WAVES else 3) * 10**9 for up in STORED}
+"""A record younger than this is not waiting but travelling: two rounds of receipts, and the block that waves go in."""
 
 LinkState = Literal["live", "weak", "lost", "never"]
 
@@ -82,8 +82,11 @@ def link_state(heard_ago_s: float | None, silence_after_s: float, round_trip_ms:
 
 
 def caught_up_to_ns(waiting: Mapping[Up, Waiting], now_ns: int) -> int:
-    """Return up to when everything that came in is at the hub."""
-    oldest = [each.oldest_ns for each in waiting.values() if each.records]
+    """Return up to when everything that came in is at the hub, but for waves that are merely on their way."""
+    told = {up: each for up, each in waiting.items() if up is not Up.WAVES} | {
+        up: each for up, each in held_up(waiting, now_ns).items() if up is Up.WAVES
+    }
+    oldest = [each.oldest_ns for each in told.values() if each.records]
     return min(oldest) - 1 if oldest else now_ns
 
 
@@ -93,7 +96,7 @@ def held_up(waiting: Mapping[Up, Waiting], now_ns: int) -> dict[Up, Waiting]:
     Receipts come about once a second, so that a link in the best of health always has a few records in flight.
     """
     nothing = Waiting(0, 0)
-    return {up: each if now_ns - each.oldest_ns > ON_ITS_WAY_NS else nothing for up, each in waiting.items()}
+    return {up: each if now_ns - each.oldest_ns > ON_ITS_WAY_NS[up] else nothing for up, each in waiting.items()}
 
 
 def waiting_messages(waiting: Mapping[Up, Waiting]) -> list[uplink_pb2.Waiting]:

@@ -1,9 +1,12 @@
-"""Carries the records of one class from the buffer to the hub until the hub's receipts say it has them."""
+"""Carries the records of one class from the buffer to the hub until the hub's receipts say it has them.
+
+Two lanes, each waiting for its own turns: what came in just now, and the backlog.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -11,16 +14,18 @@ from telemed import wire
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 
-from edge_node.buffer.delivery import ALARM_WINDOW, LARGEST_WINDOW, WINDOW, Delivery, Receipt, runs
-from edge_node.buffer.outbox import StreamState
+from edge_node.buffer.delivery import ALARM_WINDOW, BLOCK_S, LARGEST_WINDOW, WINDOW, Delivery, Receipt, runs
+from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.errors import BufferFailure
+from edge_node.uplink.schedule import WIDE_SEGMENT_BYTES, Ask, Traffic
 
 LOOK_AGAIN_S = 1.0
 """How often overdue records are looked for while some are under way."""
-GATHER_S = 0.02
-"""How long measurements wait for others to share a container; alarms and events never wait."""
-CONTAINER_BYTES = 64 * 1024
-"""Aim for containers: small enough that an alarm on another connection does not wait long behind one."""
+GATHER_S, PRESSED_GATHER_S = 0.02, 5.0
+"""How long measurements wait for others to share a container; longer where headers cost too much of the link."""
+LIVE = {Up.ALARM: Traffic.ALARM, Up.CARE: Traffic.VITALS, Up.VITALS: Traffic.VITALS, Up.WAVES: Traffic.WATCHED}
+BACKLOG = {Up.ALARM: Traffic.VITALS, Up.CARE: Traffic.VITALS, Up.VITALS: Traffic.BACKLOG, Up.WAVES: Traffic.BACKLOG}
+GUESSED_RECORD_BYTES = 300
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +33,27 @@ log = structlog.get_logger(__name__)
 class Outbox(Protocol):
     """What the pump needs of the buffer."""
 
-    def streams(self, up: Up) -> Mapping[str, StreamState]:
+    def streams(self, up: Up) -> Mapping[StreamKey, StreamState]:
         """Return how far each stream of a class has come."""
 
-    async def read_run(self, up: Up, stream: str, first: int, last: int) -> list[wire.Record]:
+    async def read_run(self, up: Up, key: StreamKey, first: int, last: int) -> list[wire.Record]:
         """Return the records first to last that are still there, in order."""
 
-    async def acknowledge(self, up: Up, contigs: Mapping[str, int]) -> None:
+    async def acknowledge(self, up: Up, contigs: Mapping[StreamKey, int]) -> None:
         """Note how far the hub has each stream."""
+
+    async def newest_hour_from(self, up: Up, key: StreamKey) -> int:
+        """Return the first unacknowledged number of the newest hour, 0 where all of them are of it."""
+
+
+class Turns(Protocol):
+    """What the pump needs of the node's one scheduler."""
+
+    async def turn(self, traffic: Traffic, most_bytes: int) -> Ask:
+        """Wait until this class may send."""
+
+    def settle(self, asked: Ask, sent_bytes: int) -> None:
+        """Say how many bytes of a turn were sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +61,15 @@ class _Chosen:
     delivery: Delivery
     turn: int
     record: wire.Record
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One of the two ways records go."""
+
+    traffic: Traffic
+    is_live: bool
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Pump:
@@ -53,6 +80,7 @@ class Pump:
         up: Up,
         outbox: Outbox,
         publish: Callable[[Up, bytes], bool],
+        turns: Turns,
         *,
         resend_after_s: float,
         now_s: Callable[[], float] = time.monotonic,
@@ -60,24 +88,36 @@ class Pump:
         self._up = up
         self._outbox = outbox
         self._publish = publish
+        self._turns = turns
         self._resend_after_s = resend_after_s
         self._now_s = now_s
         self._window = ALARM_WINDOW if up is Up.ALARM else WINDOW
-        self._deliveries: dict[str, Delivery] = {}
-        self._woken = asyncio.Event()
+        self._deliveries: dict[StreamKey, Delivery] = {}
+        self._lanes = (_Lane(LIVE[up], is_live=True), _Lane(BACKLOG[up], is_live=False))
+        self._record_bytes = float(GUESSED_RECORD_BYTES)
         self.is_open = False
         """Whether there is a way to the hub."""
+        self.gather_s: Callable[[], float] = lambda: GATHER_S
+        """How long measurements gather before they are sent."""
+        self.is_watched: Callable[[str], bool] = lambda _stream: True
+        """Whether somebody looks at a stream now; one that nobody looks at goes in blocks."""
+        self.block_s = BLOCK_S
+        """How long what nobody looks at is gathered."""
+        self.may_send_backlog: Callable[[], bool] = lambda: True
+        """Whether nothing more wanted waits elsewhere."""
         self.ahead: set[str] = set()
         """Streams of which the hub has numbers that were never given out here: a copied or set-back disk."""
 
     def wake(self) -> None:
         """Look for something to send."""
-        self._woken.set()
+        for lane in self._lanes:
+            lane.woken.set()
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Begin to send, with all that is not acknowledged; called when the way to the hub is there (again)."""
-        for stream, state in self._outbox.streams(self._up).items():
-            self._delivery(stream, state).restart()
+        for key, state in self._outbox.streams(self._up).items():
+            newest_hour_from = await self._outbox.newest_hour_from(self._up, key)
+            self._delivery(key, state).restart(newest_hour_from)
         self.is_open = True
         self.wake()
 
@@ -85,28 +125,33 @@ class Pump:
         """Stop sending: there is no way to the hub."""
         self.is_open = False
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether something that is not under way yet waits behind the live records."""
+        now_s = self._now_s()
+        return self.is_open and any(
+            delivery.plan_backlog(now_s, self._resend_after_s) for delivery in self._deliveries.values()
+        )
+
     async def run(self) -> None:
         """Send what is to be sent, until cancelled."""
-        failing = False
-        while True:
-            self._woken.clear()
-            try:
-                sent = await self.round() if self.is_open else 0
-                failing = False
-            except BufferFailure as failure:
-                if not failing:
-                    log.warning("pump.buffer-failed", stream_class=self._up.value, code=failure.code)
-                failing, sent = True, 0
-            if sent == 0:
-                await self._rest()
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(self._keep(lane))
 
-    async def round(self) -> int:
-        """Send once what the windows allow; return how many records went."""
-        now_s = self._now_s()
-        chosen: list[_Chosen] = []
-        for stream, state in self._outbox.streams(self._up).items():
-            chosen += await self._choose(stream, self._delivery(stream, state), now_s)
-        return self._send(chosen, now_s)
+    async def round(self, *, live: bool) -> int:
+        """Send once what one turn of a lane allows; return how many records went."""
+        lane = self._lanes[0] if live else self._lanes[1]
+        if not self._wants(lane):
+            return 0
+        asked = await self._turns.turn(lane.traffic, WIDE_SEGMENT_BYTES)
+        sent_bytes = 0
+        try:
+            chosen = await self._choose(lane, asked.granted_bytes) if self.is_open else []
+            sent_bytes = self._send(chosen)
+        finally:
+            self._turns.settle(asked, sent_bytes)
+        return len(chosen) if sent_bytes else 0
 
     async def take(self, receipts: Iterable[uplink_pb2.Receipt], hub_ns: int, window_hint: int) -> None:
         """Take in what the hub says of the streams of this class; other streams are passed over."""
@@ -115,59 +160,110 @@ class Pump:
             self._window = min(LARGEST_WINDOW, window_hint)
         changed = {}
         for receipt in receipts:
-            state = streams.get(receipt.stream)
-            if state is None or state.epoch != receipt.epoch:
+            key = (receipt.stream, receipt.epoch)
+            state = streams.get(key)
+            if state is None:
                 continue
-            delivery = self._delivery(receipt.stream, state)
+            delivery = self._delivery(key, state)
             self._watch(state, receipt.contig)
             if delivery.take(receipt_of(receipt, hub_ns)):
-                changed[receipt.stream] = delivery.acked
+                changed[key] = delivery.acked
         if changed:
             await self._outbox.acknowledge(self._up, changed)
         self.wake()
+
+    async def _keep(self, lane: _Lane) -> None:
+        failing = False
+        while True:
+            lane.woken.clear()
+            try:
+                sent = await self.round(live=lane.is_live) if self.is_open else 0
+                failing = False
+            except BufferFailure as failure:
+                if not failing:
+                    log.warning("pump.buffer-failed", stream_class=self._up.value, code=failure.code)
+                failing, sent = True, 0
+            if sent == 0:
+                await self._rest(lane)
 
     def _watch(self, state: StreamState, contig: int) -> None:
         if contig >= state.next_seq and state.stream not in self.ahead:
             self.ahead.add(state.stream)
             log.error("pump.hub-ahead", stream=state.stream, next_seq=state.next_seq, hub_contig=contig)
 
-    def _delivery(self, stream: str, state: StreamState) -> Delivery:
-        delivery = self._deliveries.get(stream)
+    def _delivery(self, key: StreamKey, state: StreamState) -> Delivery:
+        delivery = self._deliveries.get(key)
         if delivery is None:
-            delivery = self._deliveries[stream] = Delivery(state.acked, state.next_seq)
+            delivery = self._deliveries[key] = Delivery(state.acked, state.next_seq, block_s=self.block_s)
         delivery.next_seq = state.next_seq
         delivery.window = self._window
+        delivery.look(self.is_watched(state.stream))
         return delivery
 
-    async def _choose(self, stream: str, delivery: Delivery, now_s: float) -> "list[_Chosen]":
-        wanted, turn = delivery.plan(now_s, self._resend_after_s), delivery.turn
+    def _plan(self, lane: _Lane, delivery: Delivery) -> list[int]:
+        plan = delivery.plan_live if lane.is_live else delivery.plan_backlog
+        return plan(self._now_s(), self._resend_after_s)
+
+    def _wants(self, lane: _Lane) -> bool:
+        if not lane.is_live and not self.may_send_backlog():
+            return False
+        streams = self._outbox.streams(self._up)
+        return any(self._plan(lane, self._delivery(key, state)) for key, state in streams.items())
+
+    async def _choose(self, lane: _Lane, room_bytes: int) -> list[_Chosen]:
+        """Read what fits into a turn, one record at least, the streams taking turns at being first."""
+        chosen: list[_Chosen] = []
+        left_bytes = float(room_bytes)
+        streams = sorted(self._outbox.streams(self._up).items(), key=lambda one: self._last_s(one[0]))
+        for key, state in streams:
+            if chosen and left_bytes < self._record_bytes:
+                break
+            delivery = self._delivery(key, state)
+            wanted = self._plan(lane, delivery)[: max(1, int(left_bytes / self._record_bytes))]
+            for one in await self._read(key, delivery, wanted):
+                size_bytes = len(one.record.payload) + wire.HEAD_BYTES
+                if chosen and size_bytes > left_bytes:
+                    break
+                left_bytes -= size_bytes
+                chosen.append(one)
+        return chosen
+
+    def _last_s(self, key: StreamKey) -> float:
+        delivery = self._deliveries.get(key)
+        return max(delivery.flying.values(), default=0.0) if delivery else 0.0
+
+    async def _read(self, key: StreamKey, delivery: Delivery, wanted: list[int]) -> list[_Chosen]:
+        turn = delivery.turn
         found: dict[int, wire.Record] = {}
         for first, last in runs(wanted):
-            for record in await self._outbox.read_run(self._up, stream, first, last):
+            for record in await self._outbox.read_run(self._up, key, first, last):
                 found[record.seq] = record
         if delivery.turn == turn:
             delivery.gone(seq for seq in wanted if seq not in found)
         return [_Chosen(delivery, turn, found[seq]) for seq in wanted if seq in found]
 
-    def _send(self, chosen: "list[_Chosen]", now_s: float) -> int:
-        sent = 0
-        for run in wire.split((each.record for each in chosen), CONTAINER_BYTES):
-            if not self.is_open or not self._publish(self._up, wire.encode(run)):
-                break
-            for each in chosen[sent : sent + len(run)]:
-                if each.delivery.turn == each.turn:
-                    each.delivery.sent([each.record.seq], now_s)
-            sent += len(run)
-        return sent
+    def _send(self, chosen: list[_Chosen]) -> int:
+        """Send records in one container; return its bytes, 0 where there is no connection."""
+        if not chosen or not self.is_open:
+            return 0
+        container = wire.encode([each.record for each in chosen])
+        if not self._publish(self._up, container):
+            return 0
+        now_s = self._now_s()
+        for each in chosen:
+            self._record_bytes += 0.05 * (len(each.record.payload) + wire.HEAD_BYTES - self._record_bytes)
+            if each.delivery.turn == each.turn:
+                each.delivery.sent([each.record.seq], now_s)
+        return len(container)
 
-    async def _rest(self) -> None:
+    async def _rest(self, lane: _Lane) -> None:
         try:
             async with asyncio.timeout(LOOK_AGAIN_S):
-                await self._woken.wait()
+                await lane.woken.wait()
         except TimeoutError:
             return
-        if self._up in (Up.VITALS, Up.WAVES):
-            await asyncio.sleep(GATHER_S)
+        if lane.is_live and self._up in (Up.VITALS, Up.WAVES):
+            await asyncio.sleep(self.gather_s())
 
 
 def receipt_of(message: uplink_pb2.Receipt, hub_ns: int) -> Receipt:

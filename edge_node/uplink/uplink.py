@@ -17,9 +17,11 @@ from edge_node.buffer.store import Buffer
 from edge_node.config import UplinkConfig
 from edge_node.errors import BufferFailure
 from edge_node.uplink import mqtt, presence
+from edge_node.uplink.gate import Gate
 from edge_node.uplink.link import Connect, LinkEvents
 from edge_node.uplink.presence import LinkView, OffsetEstimate
-from edge_node.uplink.pump import Pump
+from edge_node.uplink.pump import GATHER_S, PRESSED_GATHER_S, Pump
+from edge_node.uplink.schedule import Traffic
 
 WATCH_EVERY_S = 1.0
 
@@ -84,10 +86,20 @@ class Uplink:
         self._since_ns = time.time_ns()
         self._messages: asyncio.Queue[tuple[Down, bytes]] = asyncio.Queue()
         connect = connect or mqtt.connector(config, address)
+        self.gate = Gate()
         self._links = {up: connect(CONNECTIONS[up], up is Up.CARE, self._events_of(up)) for up in STORED}
         self._pumps = {
-            up: Pump(up, buffer, self._links[up].publish, resend_after_s=config.resend_after_s) for up in STORED
+            up: Pump(up, buffer, self._links[up].publish, self.gate, resend_after_s=config.resend_after_s)
+            for up in STORED
         }
+        self._pumps[Up.VITALS].gather_s = self._gather_s
+        self._pumps[Up.WAVES].is_watched = self._is_watched
+        self._pumps[Up.WAVES].block_s = config.wave_block_s
+        self._pumps[Up.WAVES].may_send_backlog = lambda: not self._pumps[Up.VITALS].has_backlog
+        self._ways = asyncio.Event()
+        """Set when a pump may have to be opened."""
+        self._watched: dict[str, float] = {}
+        """Devices whose waves somebody looks at -> until when, monotonic seconds."""
 
     @property
     def link(self) -> LinkView:
@@ -103,7 +115,7 @@ class Uplink:
 
     def send_signal(self, signal: uplink_pb2.Signal) -> bool:
         """Send a step of consult signalling; False if there is no connection: signals are not kept."""
-        return self._links[Up.CARE].publish(Up.SIGNAL, signal.SerializeToString())
+        return self._say(Up.SIGNAL, signal.SerializeToString())
 
     async def run(self) -> None:
         """Hold the connections and carry everything both ways, until cancelled."""
@@ -114,6 +126,8 @@ class Uplink:
                 for up in STORED:
                     group.create_task(self._links[up].run(), name=f"link-{up}")
                     group.create_task(self._pumps[up].run(), name=f"pump-{up}")
+                group.create_task(self.gate.run(), name="uplink-gate")
+                group.create_task(self._open_ways(), name="uplink-ways")
                 group.create_task(self._listen(), name="uplink-listen")
                 group.create_task(self._beat(), name="uplink-beat")
                 group.create_task(self._watch(), name="uplink-watch")
@@ -125,23 +139,43 @@ class Uplink:
             on_up=lambda: self._link_up(up),
             on_down=lambda: self._link_down(up),
             on_message=lambda down, payload: self._messages.put_nowait((down, payload)),
+            on_acknowledged=self.gate.acknowledged,
+            on_lost=self.gate.lost,
         )
 
     def _link_up(self, up: Up) -> None:
+        if not any(link.is_up for other, link in self._links.items() if other is not up):
+            self.gate.restart()
         if up is Up.CARE:
             self._greeted = False
             self._say_hello()
-        self._open_ways()
+        self._ways.set()
 
     def _link_down(self, up: Up) -> None:
         self._pumps[up].close()
 
-    def _open_ways(self) -> None:
+    async def _open_ways(self) -> None:
         """Open the pumps that may send: alarms as soon as there is a link, the rest once the hub was heard."""
-        for up, pump in self._pumps.items():
-            may_send = self._links[up].is_up and (self._greeted or up is Up.ALARM)
-            if may_send and not pump.is_open:
-                pump.open()
+        while True:
+            await self._ways.wait()
+            self._ways.clear()
+            for up, pump in self._pumps.items():
+                may_send = self._links[up].is_up and (self._greeted or up is Up.ALARM)
+                if may_send and not pump.is_open:
+                    await self._open(pump)
+
+    async def _open(self, pump: Pump) -> None:
+        try:
+            await pump.open()
+        except BufferFailure as failure:
+            log.warning("uplink.buffer-failed", code=failure.code)
+            asyncio.get_running_loop().call_later(WATCH_EVERY_S, self._ways.set)
+
+    def _gather_s(self) -> float:
+        return PRESSED_GATHER_S if self.gate.scheduler.is_pressed else GATHER_S
+
+    def _is_watched(self, stream: str) -> bool:
+        return self._watched.get(stream.partition("/")[0], 0.0) > time.monotonic()
 
     def _stored(self, up: Up) -> None:
         self._pumps[up].wake()
@@ -165,7 +199,7 @@ class Uplink:
         self._heard_s, self._heard_ns = time.monotonic(), time.time_ns()
         if not self._greeted:
             self._greeted = True
-            self._open_ways()
+            self._ways.set()
         self._judge()
 
     async def _take(self, down: Down, payload: bytes) -> None:
@@ -177,6 +211,8 @@ class Uplink:
             await self._take_events(event_pb2.EventPage.FromString(payload))
         elif down is Down.PRESENCE:
             self._take_presence(uplink_pb2.HubPresence.FromString(payload))
+        elif down is Down.WATCH:
+            self._take_watch(uplink_pb2.Watch.FromString(payload))
         else:
             self._callbacks.on_signal(uplink_pb2.Signal.FromString(payload))
 
@@ -189,6 +225,11 @@ class Uplink:
             self._say_presence()
         elif applied or (page.events and page.events[0].site_seq > self._event_cursor + 1):
             self._say_hello()
+
+    def _take_watch(self, message: uplink_pb2.Watch) -> None:
+        until_s = time.monotonic() + message.for_s
+        self._watched = dict.fromkeys(message.devices, until_s)
+        self._pumps[Up.WAVES].wake()
 
     def _take_presence(self, message: uplink_pb2.HubPresence) -> None:
         self._offset.take(message, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())
@@ -259,7 +300,7 @@ class Uplink:
             software_version=version("yuanzhen"),
             wire_version=WIRE_VERSION,
         )
-        self._links[Up.CARE].publish(Up.HELLO, hello.SerializeToString())
+        self._say(Up.HELLO, hello.SerializeToString())
 
     def _say_presence(self) -> None:
         now_ns = time.time_ns()
@@ -275,4 +316,11 @@ class Uplink:
             caught_up_to_unix_ns=presence.caught_up_to_ns(waiting, now_ns),
             devices=self._callbacks.devices(),
         )
-        self._links[Up.CARE].publish(Up.PRESENCE, message.SerializeToString())
+        self._say(Up.PRESENCE, message.SerializeToString())
+
+    def _say(self, what: Up, payload: bytes) -> bool:
+        """Send small talk at once; it is counted, and waits for nobody."""
+        is_sent = self._links[Up.CARE].publish(what, payload)
+        if is_sent:
+            self.gate.spend(Traffic.ALARM, len(payload))
+        return is_sent

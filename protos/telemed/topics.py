@@ -34,6 +34,7 @@ class Down(StrEnum):
     EVENTS = "events"  # EventPage
     PRESENCE = "presence"  # HubPresence
     SIGNAL = "signal"  # Signal
+    WATCH = "watch"  # Watch
 
 
 STORED = (Up.ALARM, Up.CARE, Up.VITALS, Up.WAVES)

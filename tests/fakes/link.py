@@ -18,6 +18,8 @@ class FakeLink:
     network: asyncio.Event = field(default_factory=asyncio.Event)
     published: list[tuple[Up, bytes]] = field(default_factory=list)
     _is_up: bool = False
+    _stalls: bool = False
+    _under_way: list[int] = field(default_factory=list)
     _cut: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -27,6 +29,10 @@ class FakeLink:
     def publish(self, what: Up, payload: bytes) -> bool:
         if self._is_up:
             self.published.append((what, payload))
+            if self._stalls:
+                self._under_way.append(len(payload))
+            else:
+                self.events.on_acknowledged(len(payload), 0.01)
         return self._is_up
 
     async def run(self) -> None:
@@ -38,6 +44,9 @@ class FakeLink:
                 await self._cut.wait()
             finally:
                 self._is_up = False
+                for size_bytes in self._under_way:
+                    self.events.on_lost(size_bytes)
+                self._under_way.clear()
                 self.events.on_down()
             self._cut.clear()
 
@@ -45,6 +54,10 @@ class FakeLink:
         """End the connection; a new one comes when `network` is set again."""
         self.network.clear()
         self._cut.set()
+
+    def stall(self) -> None:
+        """Acknowledge nothing from now on."""
+        self._stalls = True
 
     def say(self, down: Down, payload: bytes) -> None:
         self.events.on_message(down, payload)

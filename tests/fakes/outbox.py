@@ -7,7 +7,8 @@ from telemed import wire
 from telemed.topics import Up
 from telemed.wire import Codec, Kind, Record, Stamp
 
-from edge_node.buffer.outbox import StreamState
+from edge_node.buffer.outbox import StreamKey, StreamState
+from edge_node.uplink.pump import Outbox
 
 EPOCH = 2**64 - 1
 
@@ -16,6 +17,8 @@ EPOCH = 2**64 - 1
 class MemoryOutbox:
     rows: dict[str, list[Record]] = field(default_factory=dict)
     acked: dict[str, int] = field(default_factory=dict)
+    hour_from: int = 0
+    """What `newest_hour_from` answers."""
 
     def store(self, stream: str, count: int = 1, payload: bytes = b"x") -> None:
         rows = self.rows.setdefault(stream, [])
@@ -32,14 +35,23 @@ class MemoryOutbox:
                 )
             )
 
-    def streams(self, up: Up) -> Mapping[str, StreamState]:
+    def streams(self, up: Up) -> Mapping[StreamKey, StreamState]:
         return {
-            stream: StreamState(stream, EPOCH, len(rows) + 1, self.acked.get(stream, 0))
+            (stream, EPOCH): StreamState(stream, EPOCH, len(rows) + 1, self.acked.get(stream, 0))
             for stream, rows in self.rows.items()
         }
 
-    async def read_run(self, up: Up, stream: str, first: int, last: int) -> list[Record]:
-        return self.rows[stream][first - 1 : last]
+    async def read_run(self, up: Up, key: StreamKey, first: int, last: int) -> list[Record]:
+        return self.rows[key[0]][first - 1 : last]
 
-    async def acknowledge(self, up: Up, contigs: Mapping[str, int]) -> None:
-        self.acked.update(contigs)
+    async def acknowledge(self, up: Up, contigs: Mapping[StreamKey, int]) -> None:
+        self.acked.update({key[0]: contig for key, contig in contigs.items()})
+
+    async def newest_hour_from(self, up: Up, key: StreamKey) -> int:
+        return self.hour_from
+
+
+def key_of(outbox: Outbox, up: Up, stream: str) -> StreamKey:
+    """Return the key of a stream of which there is one epoch."""
+    (key,) = [key for key in outbox.streams(up) if key[0] == stream]
+    return key

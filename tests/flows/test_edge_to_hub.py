@@ -128,13 +128,13 @@ class World:
     async def edge_rows(self) -> list[Row]:
         found = []
         for up in STORED:
-            for stream, state in self.buffer.streams(up).items():
-                records = await self.buffer.read_run(up, stream, 1, state.next_seq)
-                found += [(stream, f"{record.epoch:016x}", record.seq, record.crc) for record in records]
+            for key, state in self.buffer.streams(up).items():
+                records = await self.buffer.read_run(up, key, 1, state.next_seq)
+                found += [(key[0], f"{record.epoch:016x}", record.seq, record.crc) for record in records]
         return sorted(found)
 
     def acked(self) -> dict[str, int]:
-        return {stream: state.acked for up in STORED for stream, state in self.buffer.streams(up).items()}
+        return {key[0]: state.acked for up in STORED for key, state in self.buffer.streams(up).items()}
 
 
 @pytest.fixture(params=["amqtt", "mosquitto"])
@@ -154,6 +154,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             first_retry_s=0.1,
             longest_retry_s=0.5,
             resend_after_s=1,
+            wave_block_s=0.5,
             presence_every_s=0.5,
             silence_after_s=2,
         )

@@ -28,6 +28,8 @@ class Told:
     up: int = 0
     down: int = 0
     messages: list[tuple[Down, bytes]] = field(default_factory=list)
+    acknowledged: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
 
     def events(self) -> LinkEvents:
         def is_up() -> None:
@@ -36,7 +38,13 @@ class Told:
         def is_down() -> None:
             self.down += 1
 
-        return LinkEvents(is_up, is_down, lambda down, payload: self.messages.append((down, payload)))
+        return LinkEvents(
+            is_up,
+            is_down,
+            on_message=lambda down, payload: self.messages.append((down, payload)),
+            on_acknowledged=lambda size_bytes, _trip_s: self.acknowledged.append(size_bytes),
+            on_lost=self.lost.append,
+        )
 
 
 @dataclass(slots=True)
@@ -47,6 +55,8 @@ class Bench:
     told: Told
     network_comes: Callable[[], None]
     network_goes: Callable[[], None]
+    network_stalls: Callable[[], None]
+    """From now on nothing is acknowledged, though the connection stands."""
     hub_says: Callable[[Down, bytes], None]
 
 
@@ -54,7 +64,7 @@ class Bench:
 async def fake_bench(_folder: Path) -> AsyncIterator[Bench]:
     told = Told()
     link = FakeLink("control", True, told.events())
-    yield Bench(link, told, link.network.set, link.cut, link.say)
+    yield Bench(link, told, link.network.set, link.cut, link.stall, link.say)
 
 
 @contextlib.asynccontextmanager
@@ -76,7 +86,7 @@ async def mqtt_bench(folder: Path) -> AsyncIterator[Bench]:
             hub.disconnect()
             hub.loop_stop()
 
-        yield Bench(link, told, broker.start, broker.kill, say)
+        yield Bench(link, told, broker.start, broker.kill, broker.stall, say)
 
 
 @pytest.fixture(params=[fake_bench, mqtt_bench], ids=["fake", "mqtt"])
@@ -106,7 +116,8 @@ async def test_it_comes_up_by_itself_and_comes_back_after_a_loss(bench: Bench) -
     bench.network_comes()
     await until(lambda: bench.told.up == 1)
     assert bench.link.is_up
-    assert bench.link.publish(Up.HELLO, b"x")
+    assert bench.link.publish(Up.HELLO, b"xyz")
+    await until(lambda: bench.told.acknowledged == [3])
     bench.network_goes()
     await until(lambda: bench.told.down == 1)
     assert not bench.link.publish(Up.HELLO, b"x")
@@ -119,3 +130,13 @@ async def test_what_the_hub_says_after_it_is_up_is_heard(bench: Bench) -> None:
     await until(lambda: bench.told.up == 1)
     bench.hub_says(Down.SIGNAL, b"hello")
     await until(lambda: bench.told.messages == [(Down.SIGNAL, b"hello")])
+
+
+async def test_what_was_under_way_when_the_connection_ended_is_lost(bench: Bench) -> None:
+    bench.network_comes()
+    await until(lambda: bench.told.up == 1)
+    bench.network_stalls()
+    assert bench.link.publish(Up.HELLO, b"xyz")
+    bench.network_goes()
+    await until(lambda: bench.told.down == 1)
+    assert (bench.told.acknowledged, bench.told.lost) == ([], [3])

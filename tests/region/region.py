@@ -338,6 +338,7 @@ folder = "{clinic.node}-buffer"
 broker_port = {self.ports["broker"]}
 secret_file = "{clinic.node}-secret"
 longest_retry_s = 1
+wave_block_s = 2
 [hl7]
 port = {self.ports[f"{clinic.node}.hl7"]}
 [bedside]

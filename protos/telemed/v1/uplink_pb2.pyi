@@ -335,6 +335,34 @@ class HubPresence(_message.Message):
 Global___HubPresence: _TypeAlias = HubPresence  # noqa: Y015
 
 @_typing.final
+class Watch(_message.Message):
+    """Hub to edge, on every change and every 10 s while the list is not empty: whose waves somebody looks at now.
+    They are sent live; all other waves go as blocks of a minute.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    FOR_S_FIELD_NUMBER: _builtins.int
+    for_s: _builtins.int
+    """How long this holds unless it is said again."""
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[_builtins.str] | None = ...,
+        for_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "for_s", b"for_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Watch: _TypeAlias = Watch  # noqa: Y015
+
+@_typing.final
 class Signal(_message.Message):
     """One step of consult signalling.  Peers: "hub" (physician's browser), "camera" (edge), "bedside" (browser there)."""
 

@@ -1,6 +1,7 @@
 """The pure halves of the intake: when a receipt is due, and who is a clone."""
 
 from cloud_hub.ingest.clones import CloneWatch
+from cloud_hub.ingest.credit import window
 from cloud_hub.ingest.receipts import ReceiptBook, receipt
 from cloud_hub.store.watermarks import Watermark
 from tests.fakes.containers import CLINIC, HOME, S_NS
@@ -22,6 +23,25 @@ def test_a_stream_is_receipted_at_once_then_at_most_once_a_second_then_every_ten
     assert contigs(book, 110.9) == []
     assert contigs(book, 111.0) == [2]
     assert contigs(book, 400.0) == []
+
+
+def test_an_edge_that_catches_up_is_told_ten_times_a_second() -> None:
+    book = ReceiptBook()
+    book.note(CLINIC, NAME, Watermark(1, 1), 100.0, urgent=False)
+    book.due(CLINIC, 100.0)
+    assert not book.note(CLINIC, NAME, Watermark(32, 32), 100.2, urgent=False)
+    assert book.note(CLINIC, NAME, Watermark(33, 33), 100.2, urgent=False)
+    assert contigs(book, 100.2) == [33]
+    # A gap that is filled from its end moves neither contig nor max.
+    book.note(CLINIC, NAME, Watermark(33, 500, ((34, 450),)), 100.3, urgent=False)
+    book.due(CLINIC, 100.3)
+    assert book.note(CLINIC, NAME, Watermark(33, 500, ((34, 400),)), 100.4, urgent=False)
+
+
+def test_the_credit_shrinks_while_the_store_is_behind_and_never_to_nothing() -> None:
+    assert [window(256, waited_s, 0) for waited_s in (0, 0.5, 5.25, 10, 99)] == [256, 256, 128, 1, 1]
+    assert [window(64, 0, share) for share in (0.1, 0.45, 0.8, 1)] == [64, 32, 1, 1]
+    assert window(64, 5.25, 0.45) == 32
 
 
 def test_an_urgent_receipt_does_not_wait() -> None:

@@ -264,6 +264,25 @@ async def test_waves_go_only_to_pages_that_watch_a_bed_they_may_see(live: Live, 
 
 
 @pytest.mark.anyio
+async def test_nodes_are_told_whose_waves_somebody_looks_at_who_may(live: Live) -> None:
+    told: list[dict[NodeAddress, frozenset[str]]] = []
+    live.on_watched = lambda watched: told.append(dict(watched))
+    physician, stranger = _joined(live, PHYSICIAN), _joined(live, OTHER_CLINIC)
+
+    live.watch(stranger, [KEY])
+    live.watch(physician, [KEY, "no-such:bed"])
+    live.leave(physician)
+    live.watch(stranger, [])
+
+    assert [{node.node: set(devices) for node, devices in each.items()} for each in told] == [
+        {},
+        {ADDRESS.node: {"mon-1"}},
+        {},
+        {},
+    ]
+
+
+@pytest.mark.anyio
 async def test_a_link_is_live_weak_then_lost_by_the_hubs_own_clock(live: Live, clock: Clock) -> None:
     site = live.picture.sites[SITE]
     seen = [site.link]

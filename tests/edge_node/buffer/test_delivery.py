@@ -3,7 +3,16 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.buffer.delivery import GAP_LIMIT, WINDOW, Delivery, Receipt, runs
+from edge_node.buffer.delivery import (
+    BLOCK_RECORDS,
+    BLOCK_S,
+    GAP_LIMIT,
+    LARGEST_WINDOW,
+    WINDOW,
+    Delivery,
+    Receipt,
+    runs,
+)
 
 RESEND_S = 5.0
 
@@ -19,10 +28,20 @@ def receipt(held: set[int], hub_ns: int) -> Receipt:
     return Receipt(*gaps_of(held), hub_ns)
 
 
-def send(delivery: Delivery, now_s: float) -> list[int]:
-    chosen = delivery.plan(now_s, RESEND_S)
+def send_live(delivery: Delivery, now_s: float) -> list[int]:
+    chosen = delivery.plan_live(now_s, RESEND_S)
     delivery.sent(chosen, now_s)
     return chosen
+
+
+def send_backlog(delivery: Delivery, now_s: float) -> list[int]:
+    chosen = delivery.plan_backlog(now_s, RESEND_S)
+    delivery.sent(chosen, now_s)
+    return chosen
+
+
+def send(delivery: Delivery, now_s: float) -> list[int]:
+    return send_live(delivery, now_s) + send_backlog(delivery, now_s)
 
 
 def test_no_more_than_the_window_is_under_way() -> None:
@@ -101,10 +120,68 @@ def test_after_a_reconnection_all_that_waits_is_backlog() -> None:
 def test_records_no_longer_in_the_store_do_not_hold_up_the_rest() -> None:
     delivery = Delivery(acked=0, next_seq=200)
     for _ in range(10):
-        chosen = delivery.plan(0, RESEND_S)
+        chosen = delivery.plan_backlog(0, RESEND_S)
         delivery.gone(seq for seq in chosen if seq <= 150)
         delivery.sent((seq for seq in chosen if seq > 150), 0)
     assert min(delivery.flying) == 151
+
+
+def test_the_newest_hour_of_the_backlog_goes_first_then_the_rest_from_its_beginning() -> None:
+    delivery = Delivery(acked=10, next_seq=1001, window=20)
+    delivery.restart(newest_hour_from=995)
+    assert send_backlog(delivery, 0) == [995, 996, 997, 998, 999, 1000, 11, 12, 13, 14]
+    delivery.take(receipt({*range(1, 15), *range(995, 1001)}, 1))
+    assert send_backlog(delivery, 0)[:2] == [15, 16]
+
+
+def test_a_newest_hour_that_is_all_there_is_splits_nothing() -> None:
+    for hour_from in (0, 3, 11, 99):
+        delivery = Delivery(acked=2, next_seq=6)
+        delivery.restart(newest_hour_from=hour_from)
+        assert send_backlog(delivery, 0) == [3, 4, 5], hour_from
+
+
+def blocks(next_seq: int = 1) -> Delivery:
+    delivery = Delivery(acked=0, next_seq=next_seq, window=LARGEST_WINDOW)
+    delivery.look(is_live=False)
+    return delivery
+
+
+def test_what_nobody_looks_at_waits_until_it_makes_a_block() -> None:
+    delivery = blocks()
+    delivery.next_seq += BLOCK_RECORDS - 1
+    assert send(delivery, 0) == []
+    assert delivery.ripe_in_s(20) == BLOCK_S - 20
+    delivery.next_seq += 1
+    assert send(delivery, 1) == list(range(1, BLOCK_RECORDS + 1))
+
+
+def test_a_block_that_does_not_fill_goes_after_a_minute() -> None:
+    delivery = blocks()
+    delivery.next_seq = 4
+    assert send(delivery, 100) == []
+    assert send(delivery, 100 + BLOCK_S) == [1, 2, 3]
+    assert delivery.ripe_in_s(200) is None
+
+
+def test_when_somebody_looks_new_records_go_at_once_and_what_was_gathered_behind_them() -> None:
+    delivery = blocks()
+    delivery.next_seq = 4
+    send(delivery, 0)
+    delivery.look(is_live=True)
+    delivery.next_seq = 6
+    assert send_live(delivery, 1) == [4, 5]
+    assert send_backlog(delivery, 1) == [1, 2, 3]
+
+
+def test_when_nobody_looks_any_more_what_was_not_sent_is_not_forgotten() -> None:
+    delivery = Delivery(acked=0, next_seq=1)
+    delivery.next_seq = 4
+    assert send_live(delivery, 0) == [1, 2, 3]
+    delivery.next_seq = 6
+    delivery.look(is_live=False)
+    assert send(delivery, 0) == [4, 5]
+    assert send(delivery, RESEND_S) == [1, 2, 3, 4, 5]
 
 
 steps = st.lists(
@@ -112,8 +189,9 @@ steps = st.lists(
         st.tuples(st.just("store"), st.integers(1, 40)),
         st.tuples(st.just("round"), st.integers(0, 2**32 - 1)),
         st.tuples(st.just("receipt"), st.just(0)),
-        st.tuples(st.just("reconnect"), st.just(0)),
+        st.tuples(st.just("reconnect"), st.integers(0, 60)),
         st.tuples(st.just("restore"), st.integers(0, 50)),
+        st.tuples(st.just("look"), st.integers(0, 1)),
     ),
     max_size=30,
 )
@@ -134,7 +212,9 @@ def test_whatever_is_lost_on_the_way_the_hub_ends_with_everything_and_acked_neve
         elif what == "receipt":
             delivery.take(receipt(held, hub_ns))
         elif what == "reconnect":
-            delivery.restart()
+            delivery.restart(number)
+        elif what == "look":
+            delivery.look(bool(number))
         else:
             held = {seq for seq in held if seq <= number}
             delivery.take(receipt(held, hub_ns))
@@ -143,7 +223,7 @@ def test_whatever_is_lost_on_the_way_the_hub_ends_with_everything_and_acked_neve
     for _ in range(2000):
         if delivery.acked == delivery.next_seq - 1:
             break
-        now_s, hub_ns = now_s + RESEND_S, hub_ns + 1
+        now_s, hub_ns = now_s + BLOCK_S, hub_ns + 1
         held |= set(send(delivery, now_s))
         delivery.take(receipt(held, hub_ns))
     assert held == set(range(1, delivery.next_seq))

@@ -90,8 +90,11 @@ def one_life(folder: Path, sender: Sender, step: str) -> bool:
 
 async def stored_numbers(folder: Path) -> dict[Up, list[int]]:
     buffer = Buffer.open(folder)
-    vitals = await buffer.read_run(Up.VITALS, "monitor-1/numeric", 1, 10**9)
-    waves = await buffer.read_run(Up.WAVES, "monitor-1/wave", 1, 10**9)
+    found = {}
+    for up, stream in ((Up.VITALS, "monitor-1/numeric"), (Up.WAVES, "monitor-1/wave")):
+        keys = [key for key in buffer.streams(up) if key[0] == stream]
+        found[up] = [record for key in keys for record in await buffer.read_run(up, key, 1, 10**9)]
+    vitals, waves = found[Up.VITALS], found[Up.WAVES]
     buffer.close()
     for records in (vitals, waves):
         assert [record.seq for record in records] == list(range(1, len(records) + 1))

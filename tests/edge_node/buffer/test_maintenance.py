@@ -9,6 +9,7 @@ from telemed.topics import Up
 from edge_node.buffer import maintenance
 from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Value
+from tests.fakes.outbox import key_of
 
 
 @pytest.mark.anyio
@@ -16,7 +17,7 @@ async def test_a_buffer_in_use_can_be_inspected(buffer: Buffer, tmp_path: Path) 
     now_ns = time.time_ns()
     values = (Value("hr", "71.5", "/min"),)
     await buffer.store_intake(Intake(sets=(NumericSet("monitor-1", now_ns, now_ns, values),)))
-    await buffer.acknowledge(Up.VITALS, {"monitor-1/numeric": 1})
+    await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 1})
 
     reports = maintenance.inspect(tmp_path / "edge-test")
     text = "\n".join(maintenance.lines(reports))

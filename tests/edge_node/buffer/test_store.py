@@ -26,6 +26,7 @@ from edge_node.samples.measurement import (
     Value,
     WaveformSet,
 )
+from tests.fakes.outbox import key_of
 
 MINUTE_NS = 60 * 10**9
 pytestmark = pytest.mark.anyio
@@ -45,12 +46,12 @@ async def test_numbers_of_a_stream_are_without_gap_and_survive_a_restart(tmp_pat
     first = Buffer.open(tmp_path)
     for _ in range(3):
         await first.store_intake(Intake(sets=(numerics(hr="70"),)))
-    epoch = first.streams(Up.VITALS)["monitor-1/numeric"].epoch
+    epoch = key_of(first, Up.VITALS, "monitor-1/numeric")[1]
     first.close()
 
     again = Buffer.open(tmp_path)
     await again.store_intake(Intake(sets=(numerics(hr="71"),)))
-    records = await again.read_run(Up.VITALS, "monitor-1/numeric", 1, 99)
+    records = await again.read_run(Up.VITALS, key_of(again, Up.VITALS, "monitor-1/numeric"), 1, 99)
     again.close()
 
     assert [record.seq for record in records] == [1, 2, 3, 4]
@@ -126,24 +127,24 @@ async def test_waiting_counts_what_the_hub_has_not_acknowledged(buffer: Buffer) 
     await buffer.store_intake(Intake(sets=(first, second)))
     assert buffer.waiting()[Up.VITALS] == Waiting(2, first.arrived_at_ns)
 
-    await buffer.acknowledge(Up.VITALS, {"monitor-1/numeric": 1})
+    await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 1})
     assert buffer.waiting()[Up.VITALS] == Waiting(1, second.arrived_at_ns)
 
-    await buffer.acknowledge(Up.VITALS, {"monitor-1/numeric": 2})
+    await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 2})
     assert buffer.waiting()[Up.VITALS] == Waiting(0, 0)
 
 
 async def test_a_hub_that_lost_records_makes_them_wait_again(buffer: Buffer) -> None:
     await buffer.store_intake(Intake(sets=(numerics(hr="1"), numerics(hr="2"))))
-    await buffer.acknowledge(Up.VITALS, {"monitor-1/numeric": 2})
-    await buffer.acknowledge(Up.VITALS, {"monitor-1/numeric": 0})
+    await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 2})
+    await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 0})
 
     assert buffer.waiting()[Up.VITALS].records == 2
 
 
 async def test_a_number_never_given_out_is_not_acknowledged(buffer: Buffer) -> None:
     await buffer.store_intake(Intake(sets=(numerics(hr="1"),)))
-    await buffer.acknowledge(Up.VITALS, {"monitor-1/numeric": 7})
+    await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 7})
 
     assert buffer.waiting()[Up.VITALS].records == 1
 
@@ -193,11 +194,11 @@ async def test_retention_deletes_acknowledged_rows_alone(tmp_path: Path) -> None
     old_ns = time.time_ns()
     for _ in range(3):
         await buffer.store_intake(Intake(sets=(numerics(at_ns=old_ns, hr="70"),)))
-    await buffer.acknowledge(Up.VITALS, {"monitor-1/numeric": 2})
+    await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 2})
     buffer._keep_sent_hours = -1
     await buffer.sweep()
 
-    left = await buffer.read_run(Up.VITALS, "monitor-1/numeric", 1, 9)
+    left = await buffer.read_run(Up.VITALS, key_of(buffer, Up.VITALS, "monitor-1/numeric"), 1, 9)
     buffer.close()
     assert [record.seq for record in left] == [3]
 
@@ -221,7 +222,7 @@ async def test_a_full_disk_is_told_and_the_buffer_goes_on_when_there_is_room(buf
 
     await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 100000").fetchone())
     assert await buffer.store_intake(Intake(sets=big, dedup_key="k")) is Stored.NEW
-    records = await buffer.read_run(Up.VITALS, "monitor-1/numeric", 1, 999)
+    records = await buffer.read_run(Up.VITALS, key_of(buffer, Up.VITALS, "monitor-1/numeric"), 1, 999)
     assert [record.seq for record in records] == list(range(1, 201))
 
 

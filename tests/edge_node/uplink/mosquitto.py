@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -40,6 +41,11 @@ class Broker:
                 return
             time.sleep(0.05)
         raise RuntimeError("mosquitto did not start")
+
+    def stall(self) -> None:
+        """Stand still with all connections open."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         if self.process is not None:

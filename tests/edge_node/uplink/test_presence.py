@@ -61,11 +61,19 @@ def test_the_state_of_the_link(heard_ago_s: float | None, round_trip_ms: float, 
 
 def test_records_on_their_way_do_not_count_as_waiting() -> None:
     second = 10**9
-    waiting = {Up.VITALS: Waiting(4, 100 * second), Up.WAVES: Waiting(9, 90 * second), Up.ALARM: Waiting(0, 0)}
+    waiting = {
+        Up.VITALS: Waiting(4, 100 * second),
+        Up.WAVES: Waiting(9, 30 * second),
+        Up.ALARM: Waiting(1, 90 * second),
+    }
     told = presence.held_up(waiting, 101 * second)
-    assert {up: each.records for up, each in told.items()} == {Up.VITALS: 0, Up.WAVES: 9, Up.ALARM: 0}
+    assert {up: each.records for up, each in told.items()} == {Up.VITALS: 0, Up.WAVES: 0, Up.ALARM: 1}
+    assert presence.held_up(waiting, 106 * second)[Up.WAVES].records == 9
 
 
 def test_caught_up_is_just_before_the_oldest_that_waits() -> None:
-    assert presence.caught_up_to_ns({Up.VITALS: Waiting(3, 500), Up.WAVES: Waiting(1, 400)}, 1000) == 399
+    assert presence.caught_up_to_ns({Up.VITALS: Waiting(3, 500), Up.ALARM: Waiting(1, 400)}, 1000) == 399
+    # Waves that wait for their block do not count, waves that wait for longer do.
+    assert presence.caught_up_to_ns({Up.VITALS: Waiting(3, 500), Up.WAVES: Waiting(1, 400)}, 1000) == 499
+    assert presence.caught_up_to_ns({Up.WAVES: Waiting(1, 400)}, 400 + 76 * 10**9) == 399
     assert presence.caught_up_to_ns({Up.VITALS: Waiting(0, 0)}, 1000) == 1000

@@ -8,7 +8,9 @@ from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 from telemed.wire import Record
 
+from edge_node.buffer.outbox import StreamKey
 from edge_node.uplink.pump import Pump
+from edge_node.uplink.schedule import Ask, Traffic
 from tests.fakes.outbox import EPOCH, MemoryOutbox
 
 pytestmark = pytest.mark.anyio
@@ -22,11 +24,21 @@ class Bench:
     containers: list[bytes] = field(default_factory=list)
     now_s: float = 0
     is_up: bool = True
+    granted_bytes: int = 64 * 1024
+    asked: list[Traffic] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
     pump: Pump = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pump = Pump(self.up, self.outbox, self.publish, resend_after_s=5, now_s=lambda: self.now_s)
-        self.pump.open()
+        self.pump = Pump(self.up, self.outbox, self.publish, self, resend_after_s=5, now_s=lambda: self.now_s)
+        self.pump.is_open = True
+
+    async def turn(self, traffic: Traffic, most_bytes: int) -> Ask:
+        self.asked.append(traffic)
+        return Ask(traffic, most_bytes, self.granted_bytes)
+
+    def settle(self, asked: Ask, sent_bytes: int) -> None:
+        self.settled.append(sent_bytes)
 
     def publish(self, what: Up, container: bytes) -> bool:
         if self.is_up:
@@ -35,8 +47,10 @@ class Bench:
         return self.is_up
 
     async def round(self) -> list[tuple[str, int]]:
+        """Send once in each lane."""
         self.sent.clear()
-        await self.pump.round()
+        await self.pump.round(live=True)
+        await self.pump.round(live=False)
         return list(self.sent)
 
     async def hear(self, stream: str, contig: int, hub_ns: int = 1, epoch: int = EPOCH, window: int = 0) -> None:
@@ -80,11 +94,61 @@ async def test_a_refused_publish_leaves_the_records_to_be_sent() -> None:
     assert await bench.round() == [("a/numeric", 1)]
 
 
-async def test_large_records_go_in_several_containers() -> None:
-    bench = Bench()
+async def test_a_turn_sends_what_fits_into_it_but_one_record_at_least() -> None:
+    bench = Bench(granted_bytes=50_000)
     bench.outbox.store("a/numeric", 10, payload=b"x" * 20_000)
-    assert len(await bench.round()) == 10
-    assert len(bench.containers) == 4
+    assert await bench.round() == [("a/numeric", 1), ("a/numeric", 2)]
+    bench.granted_bytes = 1
+    assert await bench.round() == [("a/numeric", 3)]
+    assert bench.settled == [len(container) for container in bench.containers]
+
+
+async def test_a_turn_that_sends_nothing_is_given_back() -> None:
+    bench = Bench(is_up=False)
+    bench.outbox.store("a/numeric")
+    await bench.round()
+    assert bench.settled == [0]
+
+
+async def test_live_records_and_backlog_wait_for_turns_of_their_own_class() -> None:
+    for up, live, backlog in (
+        (Up.ALARM, Traffic.ALARM, Traffic.VITALS),
+        (Up.VITALS, Traffic.VITALS, Traffic.BACKLOG),
+        (Up.WAVES, Traffic.WATCHED, Traffic.BACKLOG),
+    ):
+        bench = Bench(up)
+        bench.outbox.store("a/numeric", 2)
+        await bench.round()
+        bench.outbox.store("a/numeric")
+        await bench.round()
+        assert bench.asked == [backlog, live], up
+
+
+async def test_streams_take_turns_where_a_turn_is_small() -> None:
+    bench = Bench(granted_bytes=1)
+    for stream in ("a/numeric", "b/numeric", "c/numeric"):
+        bench.outbox.store(stream, 2)
+    sent = []
+    for bench.now_s in range(1, 5):
+        sent += await bench.round()
+    assert sent == [("a/numeric", 1), ("b/numeric", 1), ("c/numeric", 1), ("a/numeric", 2)]
+
+
+async def test_backlog_waits_while_something_more_wanted_waits_elsewhere() -> None:
+    bench = Bench(Up.WAVES)
+    bench.outbox.store("a/wave", 2)
+    bench.pump.may_send_backlog = lambda: False
+    assert await bench.round() == []
+    bench.outbox.store("a/wave")
+    assert await bench.round() == [("a/wave", 3)]
+
+
+async def test_when_the_way_opens_the_newest_hour_goes_first() -> None:
+    bench = Bench()
+    bench.outbox.store("a/numeric", 5)
+    bench.outbox.hour_from = 4
+    await bench.pump.open()
+    assert [seq for _, seq in await bench.round()] == [4, 5, 1, 2, 3]
 
 
 async def test_the_hub_can_set_the_window_but_not_that_of_alarms() -> None:
@@ -102,9 +166,9 @@ async def test_a_restart_in_the_middle_of_a_round_leaves_out_nothing() -> None:
     await bench.round()
     bench.outbox.store("a/numeric")
 
-    async def reading(up: Up, stream: str, first: int, last: int) -> list[Record]:
-        bench.pump.open()
-        return bench.outbox.rows[stream][first - 1 : last]
+    async def reading(up: Up, key: StreamKey, first: int, last: int) -> list[Record]:
+        await bench.pump.open()
+        return bench.outbox.rows[key[0]][first - 1 : last]
 
     bench.outbox.read_run, whole = reading, bench.outbox.read_run  # type: ignore[method-assign]
     await bench.round()

@@ -16,6 +16,7 @@ from edge_node.samples.measurement import Intake, NumericSet, Value
 from edge_node.uplink.presence import LinkView
 from edge_node.uplink.uplink import Callbacks, Uplink
 from tests.edge_node.uplink.mosquitto import Broker, TinyHub, running_broker
+from tests.fakes.outbox import key_of
 
 ADDRESS = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 STREAM = "monitor-1/numeric"
@@ -74,7 +75,7 @@ async def test_what_is_stored_reaches_the_hub_and_is_acknowledged_by_its_receipt
         assert uplink.link.state == "live"
     assert hub.seqs(STREAM) == list(range(1, 151))
     assert hub.seqs("node/alarm") == hub.seqs("node/care") == [1]
-    stored = await buffer.read_run(Up.VITALS, STREAM, 1, 150)
+    stored = await buffer.read_run(Up.VITALS, key_of(buffer, Up.VITALS, STREAM), 1, 150)
     assert [hub.records[STREAM, stored[0].epoch][record.seq] for record in stored] == stored
 
 

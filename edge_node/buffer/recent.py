@@ -1,0 +1,34 @@
+"""The newest records of each stream, kept at hand: what was just stored is sent next, without reading it back."""
+
+from collections.abc import Iterable
+
+from telemed.wire import Record
+
+from edge_node.buffer.outbox import StreamKey
+
+KEPT = 128
+"""Records of a stream; more than a hub's usual credit."""
+
+
+class Recent:
+    """Written by the thread that commits, read on the event loop; each step is one operation of a dictionary."""
+
+    def __init__(self) -> None:
+        self._streams: dict[StreamKey, dict[int, Record]] = {}
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Keep records that are committed."""
+        for record in records:
+            kept = self._streams.setdefault((record.stream, record.epoch), {})
+            kept[record.seq] = record
+            if len(kept) > KEPT:
+                del kept[next(iter(kept))]
+
+    def run(self, key: StreamKey, first: int, last: int) -> list[Record] | None:
+        """Return the records first to last in order; None where not all of them are at hand."""
+        kept = self._streams.get(key)
+        if kept is None or first not in kept or last - first >= KEPT:
+            return None
+        found = [kept.get(seq) for seq in range(first, last + 1)]
+        whole = [record for record in found if record is not None]
+        return whole if len(whole) == len(found) else None
