@@ -51,7 +51,7 @@ def measure(patients: int, *, mosquitto: bool, seconds: float) -> Row:
     with (
         tempfile.TemporaryDirectory() as folder,
         running(Region(Path(folder), clinics, external_broker=mosquitto)) as region,
-        _monitors(region),
+        monitors(region),
     ):
         client = region.signed_in(region.hub_url, "physician")
         _watch(region, client, WARM_UP_S)
@@ -107,7 +107,8 @@ def _clinics(patients: int) -> Iterator[Clinic]:
 
 
 @contextmanager
-def _monitors(region: Region) -> Iterator[None]:
+def monitors(region: Region) -> Iterator[None]:
+    """Simulated monitors for all beds of the region, a process of their own."""
     ward = region.folder / "ward.toml"
     lines = []
     for clinic in region.clinics:

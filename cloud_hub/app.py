@@ -27,6 +27,8 @@ from cloud_hub.desk.intake import EventTaken, Intake, Taken
 from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.errors import HubError
+from cloud_hub.ingest import datagram
+from cloud_hub.ingest.datagram_proof import SecretProver
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.reload import Reload
 from cloud_hub.store import events
@@ -84,6 +86,7 @@ class Hub:
         )
         self.ingest.note = self.notices.note
         self.consults = self._make_consults()
+        self._datagrams = self._make_datagrams() if config.ingest.datagram_enabled else None
         self.live.on_signal = self.consults.from_edge
         self.live.on_watched = self.ingest.downlink.watch
         pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
@@ -98,12 +101,17 @@ class Hub:
             StoreFailure: a database cannot be opened.
         """
         listener = server.listen(self.config.web)
+        alarms = None
         try:
+            if self._datagrams is not None:
+                alarms = datagram.listen(self.config.ingest.datagram_host, self.config.ingest.datagram_port)
             await self._open()
             web = server.make(face.build(self._parts(), self._access(), self.registry, VERSION))
             async with asyncio.TaskGroup() as group:
                 if self.broker is not None:
                     group.create_task(self.broker.run())
+                if self._datagrams is not None and alarms is not None:
+                    group.create_task(self._datagrams.run(alarms))
                 for part in (
                     self._take_in(),
                     self.live.run(),
@@ -121,7 +129,9 @@ class Hub:
         except* _Stopped:
             log.info("stopped")
         finally:
-            listener.close()
+            for each in (listener, alarms):
+                if each is not None:
+                    each.close()
             await asyncio.to_thread(self._close)
 
     async def _open(self) -> None:
@@ -182,6 +192,17 @@ class Hub:
     def _make_broker(self) -> EmbeddedBroker:
         judged = BrokerNotices(load_users(self.config.broker.secrets_file), self.notices.note)
         return EmbeddedBroker(self.config.broker, self._note_broker, judged.take)
+
+    def _make_datagrams(self) -> datagram.DatagramServer:
+        ingest = self.ingest
+        server = datagram.DatagramServer(
+            SecretProver(self.config.broker.secrets_file),
+            lambda address, up, container: ingest.take(address.up(up), container),
+            registry=self.registry,
+            note=self.notices.note,
+        )
+        ingest.downlink.on_receipts = server.publish
+        return server
 
     def _make_consults(self) -> Consults:
         return Consults(

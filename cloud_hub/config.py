@@ -74,6 +74,11 @@ class IngestConfig(Section):
     window: Annotated[int, Field(ge=1, le=256)] = Field(
         default=256, description="Credit per stream given to edges while the store keeps up; less while it is behind."
     )
+    datagram_enabled: bool = Field(
+        default=True, description="Whether alarms may also come by encrypted datagram (UDP)."
+    )
+    datagram_host: str = Field(default=LOOPBACK, description="Address to listen on for them.")
+    datagram_port: Port = Field(default=8443, description="UDP port for them.")
 
 
 class RpcConfig(Section):

@@ -10,6 +10,13 @@ Tree::
         NotFound             no such thing, or not within this person's scope (never says which)
         NotPermitted         known, but this person may not do this
         BadRequest           cannot be understood; carries the fields
+      TransferFault          a node's call breaks the rules of the transfer of files; the call ends
+        CallerUnknown        who calls could not be shown
+        CallerElsewhere      names another site or node than the caller's own
+        PieceMisplaced       a piece that fits no chunk
+        CallWasteful         far too many tiny messages, or too many calls at once
+        ReaderStalled        the node does not read what it is told
+        BlobDamaged          a file in the hub's own folder no longer matches its hash
       SignInRefused          name or secret wrong; never says which half
         TooManyAttempts      must wait; carries how long
       NotSignedIn            no session or token, or one that is worth nothing any more
@@ -103,3 +110,45 @@ class RequestForged(HubError):
     """A request that changes something came with a cookie but without CSRF token, or from another origin."""
 
     code = "refused-origin"
+
+
+class TransferFault(HubError):
+    """A call of a node that cannot go on; what was told durable before it stays so."""
+
+    code = "transfer-fault"
+
+
+class CallerUnknown(TransferFault):
+    """The call does not show who calls, or shows it wrongly; never says which."""
+
+    code = "caller-unknown"
+
+
+class CallerElsewhere(TransferFault):
+    """The message names another site or node than the one that calls."""
+
+    code = "caller-elsewhere"
+
+
+class PieceMisplaced(TransferFault):
+    """A piece crosses the border of a chunk, leaves a gap, or lies outside its file."""
+
+    code = "piece-misplaced"
+
+
+class CallWasteful(TransferFault):
+    """Messages far too small for what they cost, or more calls at once than a node may have."""
+
+    code = "call-wasteful"
+
+
+class ReaderStalled(TransferFault):
+    """The node has not read what it was told for longer than the limit."""
+
+    code = "reader-stalled"
+
+
+class BlobDamaged(TransferFault):
+    """A file in the hub's own folder no longer matches its hash."""
+
+    code = "blob-damaged"

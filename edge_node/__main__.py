@@ -1,4 +1,4 @@
-"""Command line of the edge node: serve, check-config, inspect, admit."""
+"""Command line of the edge node: serve, check-config, inspect, admit, send, transfers."""
 
 import argparse
 import asyncio
@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from edge_node import admit, app, config
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
-from edge_node.errors import BufferFailure, ConfigRefused
+from edge_node.errors import BufferFailure, ConfigRefused, FileUnusable
+from edge_node.uplink.transfer import command as transfer_command
 
 REFUSED, FAILED = 2, 1
 
@@ -28,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
             count = asyncio.run(admit.admit(settings, asked.people))
             print(f"edge-node admit: {count} events proposed")
             return 0
+        if asked.command in transfer_command.NAMES:
+            print("\n".join(transfer_command.run(settings, asked)))
+            return 0
         if asked.command == "inspect":
             print("\n".join(maintenance.lines(maintenance.inspect(settings.buffer.folder))))
             return 0
@@ -42,12 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
         for error in _leaves(failed):
             print(f"edge-node: store: {error}", file=sys.stderr)
         return_code = FAILED
+    except* FileUnusable as unusable:
+        for error in _leaves(unusable):
+            print(f"edge-node: {error}", file=sys.stderr)
+        return_code = FAILED
     return return_code
 
 
 def _serve(settings: EdgeConfig, file: Path) -> int:
     app.check(settings)
-    asyncio.run(
+    uvloop.run(
         app.serve(settings, lambda address: print(f"edge-node ready: {address}", flush=True), lambda: _checked(file))
     )
     return 0
@@ -74,9 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         ("check-config", "check the configuration file and what it names"),
         ("inspect", "show what the store holds and what waits for the hub; also beside a running node"),
         ("admit", "put people into beds, while the node is stopped"),
+        ("send", "queue a file for the hub; also beside a running node"),
+        ("transfers", "list the files that go to the hub and come from it; also beside a running node"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
+        if name in transfer_command.NAMES:
+            transfer_command.add_arguments(name, command)
         if name == "admit":
             command.add_argument("--from", dest="people", type=Path, required=True, metavar="FILE")
     return parser

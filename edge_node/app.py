@@ -36,7 +36,7 @@ from edge_node.devices.recorded.driver import Recorded
 from edge_node.errors import CareError, ConfigRefused, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
-from edge_node.health.state import Health, LoopLag
+from edge_node.health.state import Health, LoopLag, PathFigures
 from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
@@ -150,10 +150,17 @@ class Node:
             alarms=lambda: Counter(row.finding.priority.name.lower() for row in self.ward.alarms() if row.stands),
             link=lambda: self.uplink.link.state,
             hl7=self._hl7_figures,
+            alarm_paths=self._path_figures,
             lag=self.lag,
             pages=lambda: len(self.station.live.pages),
         )
         return application.build(self.station, [health_routes.router(health, _metrics_token(self.config))])
+
+    def _path_figures(self) -> list[PathFigures]:
+        return [
+            PathFigures(path.way, path.is_up, path.round_trip_s, path.repeats.waiting, path.counts)
+            for path in self.uplink.alarm_paths.paths
+        ]
 
     def not_ready(self) -> list[str]:
         """Return the parts that cannot serve yet."""

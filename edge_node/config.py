@@ -52,6 +52,19 @@ class BufferConfig(Section):
     limit_mib: Annotated[int, Field(ge=64)] = Field(default=2048, description="Disk for the store in MiB.")
 
 
+class PathConfig(Section):
+    """One way out for the alarms' datagrams."""
+
+    interface: str = Field(default="", max_length=15, description="Interface to send through, e.g. wwan0.")
+    local_address: str = Field(default="", description="Address of this node to send from.")
+
+    @model_validator(mode="after")
+    def _is_bound(self) -> "PathConfig":
+        if not (self.interface or self.local_address):
+            raise ValueError("interface or local_address must be given")
+        return self
+
+
 class UplinkConfig(Section):
     """How the node reaches the hub's broker."""
 
@@ -65,6 +78,12 @@ class UplinkConfig(Section):
         default=60, description="Waves that nobody looks at are gathered so long; what somebody looks at goes at once."
     )
     presence_every_s: Seconds = Field(default=5, description="Heartbeat to the hub.")
+    datagram_enabled: bool = Field(default=True, description="Whether alarms also go by encrypted datagram (UDP).")
+    datagram_host: str = Field(default="", description="Host that takes them; the broker's when empty.")
+    datagram_port: Port = Field(default=8443, description="UDP port of the hub that takes them.")
+    paths: list[PathConfig] = Field(
+        default_factory=list, description="Ways out for alarms, each sent by all of them; one by the routes when none."
+    )
     silence_after_s: Seconds = Field(default=15, description="Silence of the hub that raises the technical alarm.")
 
     @model_validator(mode="after")

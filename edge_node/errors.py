@@ -13,6 +13,10 @@ Tree::
         BufferDamaged        a file of the store fails its check
       UplinkError            broker or hub
         LinkDown             no connection; what was to be sent stays in the buffer
+        ModemUnreachable     the program that drives the modem, or its bus, does not answer
+        SimRefused           the modem cannot use that SIM slot; carries the slot
+        HubRefuses           the hub does not take this node's calls now; carries the code of why
+        FileUnusable         a file that is to be sent is not there, empty, too large or cannot be read
       CareError              a step that people asked for
         StepRefused          illegal in this state; carries what is allowed
         NotFound             no such alarm, bed or referral here
@@ -103,6 +107,42 @@ class LinkDown(UplinkError):
 
     code = "link-down"
     retry = Retry.SAFE
+
+
+class ModemUnreachable(UplinkError):
+    """The program that drives the modem cannot be asked: its bus is gone, or it does not answer."""
+
+    code = "modem-unreachable"
+    retry = Retry.SAFE
+
+
+class SimRefused(UplinkError):
+    """The modem stays on the SIM it has: it has no such slot, no card in it, or cannot switch."""
+
+    code = "sim-refused"
+    retry = Retry.USELESS
+
+    def __init__(self, slot: int, reason: str) -> None:
+        super().__init__(f"SIM slot {slot}: {reason}")
+        self.slot = slot
+
+
+class HubRefuses(UplinkError):
+    """The hub answers, but does not take what this node asks: its secret is wrong, or it asks too much."""
+
+    code = "hub-refuses"
+    retry = Retry.SAFE
+
+    def __init__(self, reason_code: str, text: str) -> None:
+        super().__init__(text)
+        self.reason_code = reason_code
+
+
+class FileUnusable(UplinkError):
+    """A file that is to be sent is not there, empty, over the limit, or cannot be read."""
+
+    code = "file-unusable"
+    retry = Retry.USELESS
 
 
 class CareError(EdgeError):

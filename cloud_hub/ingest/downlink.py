@@ -71,6 +71,8 @@ class Downlink:
         self._heads: dict[str, int] = {}
         self._watched: dict[NodeAddress, frozenset[str]] = {}
         self._pages_wanted = asyncio.Event()
+        self.on_receipts: Callable[[NodeAddress, uplink_pb2.Receipts], None] = lambda _address, _receipts: None
+        """Told of each message of receipts, for the nodes' other ways down."""
 
     def signal(self, address: NodeAddress, signal: uplink_pb2.Signal) -> None:
         """Send one step of consult signalling to a node."""
@@ -99,10 +101,15 @@ class Downlink:
         else:
             node.heard_s = time.monotonic()
 
-    def committed(self, address: NodeAddress, name: tuple[str, int], mark: Watermark, *, urgent: bool) -> None:
-        """Tell a node what is stored of a stream: at once if urgent, else at most once a second."""
+    def committed(self, marks: Mapping[tuple[NodeAddress, str, int], Watermark], *, urgent: bool) -> None:
+        """Tell the nodes what is stored of their streams, in one message each: at once if urgent, else now and then."""
         now_s = time.monotonic()
-        if self._book.note(address, name, mark, now_s, urgent=urgent):
+        due = {
+            address
+            for (address, stream, epoch), mark in marks.items()
+            if self._book.note(address, (stream, epoch), mark, now_s, urgent=urgent)
+        }
+        for address in due:
             self._send_receipts(address, now_s)
 
     def greeted(self, address: NodeAddress, marks: dict[tuple[str, int], Watermark], cursor: int) -> None:
@@ -161,6 +168,7 @@ class Downlink:
         if receipts:
             message = uplink_pb2.Receipts(receipts=receipts, hub_unix_ns=time.time_ns(), window_hint=self._window())
             self._publish(address.down(Down.RECEIPT), message.SerializeToString(), 0)
+            self.on_receipts(address, message)
 
     def _send_presence(self, address: NodeAddress, node: _Node, now_s: float) -> None:
         node.presence_s = now_s

@@ -224,8 +224,7 @@ class Ingest:
 
     def _samples_committed(self, taken: Taken, batch: Batch) -> None:
         self._count("samples", taken)
-        for (address, stream, epoch), mark in taken.marks.items():
-            self.downlink.committed(address, (stream, epoch), mark, urgent=False)
+        self.downlink.committed(taken.marks, urgent=False)
         for item in taken.fresh:
             device = item.record.stream.partition("/")[0]
             if isinstance(item.message, sample_pb2.NumericSet):
@@ -237,8 +236,7 @@ class Ingest:
 
     def _care_committed(self, taken: Taken, _batch: Batch) -> None:
         self._count("care", taken)
-        for (address, stream, epoch), mark in taken.marks.items():
-            self.downlink.committed(address, (stream, epoch), mark, urgent=True)
+        self.downlink.committed(taken.marks, urgent=True)
         if taken.fresh or taken.buried:
             self._intake.committed()
         for site in {item.address.site for item in taken.fresh if item.record.stream.endswith("/care")}:

@@ -32,6 +32,11 @@ class _Slot:
     is_due: bool = True
     told: Watermark = field(default_factory=Watermark)
 
+    def may_go(self, now_s: float) -> bool:
+        """Whether a receipt is due now."""
+        is_active = self.is_due or now_s - self.changed_s < ACTIVE_S
+        return is_active and now_s - self.sent_s >= self.spacing_s()
+
     def spacing_s(self) -> float:
         """How long after the last receipt the next one may go."""
         if not self.is_due:
@@ -60,13 +65,18 @@ class ReceiptBook:
         return now_s - slot.sent_s >= slot.spacing_s()
 
     def due(self, address: NodeAddress, now_s: float) -> list[uplink_pb2.Receipt]:
-        """Return the receipts to send to a node now, and take them as sent."""
+        """Return the receipts to send to a node now, and take them as sent.
+
+        Where one is due, all streams with news are told with it: a message more costs both sides more than a line more.
+        """
+        slots = self._slots.get(address, {})
+        due = [name for name, slot in slots.items() if slot.may_go(now_s)]
+        news = [name for name, slot in slots.items() if slot.is_due and name not in due] if due else []
         out = []
-        for (stream, epoch), slot in self._slots.get(address, {}).items():
-            is_active = slot.is_due or now_s - slot.changed_s < ACTIVE_S
-            if is_active and now_s - slot.sent_s >= slot.spacing_s():
-                slot.sent_s, slot.is_due, slot.told = now_s, False, slot.mark
-                out.append(receipt(stream, epoch, slot.mark))
+        for name in (*due, *news):
+            slot = slots[name]
+            slot.sent_s, slot.is_due, slot.told = now_s, False, slot.mark
+            out.append(receipt(*name, slot.mark))
         return out
 
     def nodes(self) -> Iterable[NodeAddress]:

@@ -341,3 +341,60 @@ audit = Table(
     Column("region", String(40), nullable=False, default=""),
     Column("site", String(40), nullable=False, default=""),
 )
+
+transfer = Table(
+    "transfer",
+    CARE,
+    Column("transfer_id", String(36), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("manifest_sha256", String(64), nullable=False, comment="of all chunk hashes put together"),
+    Column("kind", String(10), nullable=False),
+    Column("name", String(200), nullable=False, comment="for people; never a path"),
+    Column("group_id", String(64), nullable=False, default=""),
+    Column("is_preview", Boolean, nullable=False, default=False),
+    Column("state", String(10), nullable=False, comment="receiving, complete, refused or withdrawn"),
+    Column("code", String(40), nullable=False, default="", comment="why it was refused"),
+    Column(
+        "chunk_hashes", LargeBinary, nullable=False, comment="32 bytes a chunk; empty until sent, and once complete"
+    ),
+    Column(
+        "have", LargeBinary, nullable=False, comment="bitmap of chunks that are synced to disk; empty once complete"
+    ),
+    Column("corrupt", Text, nullable=False, default="{}", comment="JSON {chunk: how often it did not match its hash}"),
+    Column("offered_ns", BigInteger, nullable=False),
+    Column("updated_ns", BigInteger, nullable=False),
+    Column("completed_ns", BigInteger, nullable=False, default=0),
+    UniqueConstraint("region", "site", "node", "sha256", "group_id"),
+    Index(None, "region", "site", "sha256"),
+    Index(None, "region", "site", "group_id"),
+    Index(None, "state", "updated_ns"),
+)
+"""A file that a node sends or has sent; the same content in two groups is two rows and one blob."""
+
+blob = Table(
+    "blob",
+    CARE,
+    Column("sha256", String(64), primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("chunk_hashes", LargeBinary, nullable=False, comment="32 bytes a chunk"),
+    Column("stored_ns", BigInteger, nullable=False),
+)
+"""Content that lies whole and synced in the blob folder; who may see it is said by `transfer` and `release`."""
+
+release = Table(
+    "release",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("released_ns", BigInteger, nullable=False),
+    Column("held_ns", BigInteger, nullable=False, default=0, comment="when the node first said that it has it whole"),
+)
+"""A blob that a node may fetch."""

@@ -6,7 +6,10 @@ wanted=()
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || wanted+=(mosquitto)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted+=(postgresql)
 command -v strace >/dev/null || wanted+=(strace)
+command -v dbus-daemon >/dev/null || wanted+=(dbus)
+[ -x /usr/sbin/ModemManager ] || wanted+=(modemmanager)
 [ -x /usr/bin/chromium ] || wanted+=(chromium)
+command -v ip >/dev/null || [ -x /sbin/ip ] || wanted+=(iproute2)
 fc-list 2>/dev/null | grep -qi "noto.*cjk" || wanted+=(fonts-noto-cjk)
 [ ${#wanted[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then

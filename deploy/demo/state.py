@@ -31,7 +31,7 @@ WORDS = [
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """TCP ports of the demo; `offset` lets a second demo run beside the first."""
+    """Ports of the demo; `offset` lets a second demo run beside the first."""
 
     offset: int
 
@@ -44,6 +44,11 @@ class Ports:
     def broker(self) -> int:
         """MQTT on loopback."""
         return 1883 + self.offset
+
+    @property
+    def datagram(self) -> int:
+        """UDP for alarms, on loopback."""
+        return 8443 + self.offset
 
     def page(self, site: Site) -> int:
         """The bedside page of a site."""
@@ -135,6 +140,9 @@ totp_required = false
 # People who try the demo with programs of their own ask more often than a ward does.
 requests_per_minute = 6000
 
+[ingest]
+datagram_port = {ports.datagram}
+
 [accounts]
 seed_file = "hub/accounts-seed.json"
 """
@@ -158,6 +166,7 @@ def edge_config(site: Site, ports: Ports, record: str) -> str:
         f'folder = "{site.node}/buffer"',
         "[uplink]",
         f"broker_port = {ports.broker}",
+        f"datagram_port = {ports.datagram}",
         f'secret_file = "{site.node}/broker-secret"',
         "longest_retry_s = 2",
         "[hl7]",

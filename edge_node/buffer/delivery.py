@@ -103,11 +103,13 @@ class Delivery:
         split = newest_hour_from if first < newest_hour_from <= last else first
         self._todo = [run for run in ((split, last), (first, split - 1)) if run[0] <= run[1]]
 
-    def look(self, is_live: bool) -> None:
-        """Say whether somebody looks at this stream now; what came before goes in blocks, as backlog."""
-        if is_live != self.is_live:
-            self._shelve()
-            self.is_live = is_live
+    def look(self, is_live: bool) -> bool:
+        """Say whether somebody looks at this stream now; what came before goes as backlog.  True where that changed."""
+        if is_live == self.is_live:
+            return False
+        self._shelve()
+        self.is_live = is_live
+        return True
 
     def plan_live(self, now_s: float, resend_after_s: float) -> list[int]:
         """Return the live numbers to send now: overdue ones, then new ones."""
@@ -119,18 +121,34 @@ class Delivery:
 
     def plan_backlog(self, now_s: float, resend_after_s: float) -> list[int]:
         """Return the backlog to send now: overdue numbers, then new ones in at most half of the window."""
-        if not self.is_live:
-            self._shelve_whole_blocks(now_s)
         overdue = self._overdue(now_s, resend_after_s, live=False)
         old_flying = sum(seq < self.live_from for seq in self.flying)
         room = min(self.window - len(self.flying), max(1, self.window // 2) - old_flying)
         return overdue + list(self._unsent(room))
 
-    def ripe_in_s(self, now_s: float) -> float | None:
-        """Return in how many seconds a block will be due; None where none is being gathered."""
-        if self._block_began_s is None or self.is_live:
-            return None
-        return max(0.0, self._block_began_s + self.block_s - now_s)
+    @property
+    def has_more(self) -> bool:
+        """Whether something was not sent yet, so that room in the window is of use."""
+        return bool(self._todo) or (self.is_live and self.live_at < self.next_seq)
+
+    def gather(self, now_s: float) -> bool:
+        """Make backlog of what nobody looks at once it is a block; return whether it became one.
+
+        To be asked when records came in, and now and then.
+        """
+        count = self.next_seq - self.live_at
+        if self.is_live or not count:
+            return False
+        if self._block_began_s is None:
+            self._block_began_s = now_s
+        is_block = count >= BLOCK_RECORDS or now_s - self._block_began_s >= self.block_s
+        if is_block:
+            self._shelve()
+        return is_block
+
+    def has_overdue(self, now_s: float, resend_after_s: float) -> bool:
+        """Whether something was sent so long ago that it must be sent again."""
+        return any(now_s - sent_s >= resend_after_s for sent_s in self.flying.values())
 
     def sent(self, seqs: Iterable[int], now_s: float) -> None:
         """Note that these numbers were handed to the network."""
@@ -203,16 +221,6 @@ class Delivery:
             self._todo.append((self.live_at, self.next_seq - 1))
         self.live_from = self.live_at = self.next_seq
         self._block_began_s = None
-
-    def _shelve_whole_blocks(self, now_s: float) -> None:
-        """Make backlog of what has become a block."""
-        count = self.next_seq - self.live_at
-        if not count:
-            return
-        if self._block_began_s is None:
-            self._block_began_s = now_s
-        if count >= BLOCK_RECORDS or now_s - self._block_began_s >= self.block_s:
-            self._shelve()
 
 
 def runs(seqs: Iterable[int]) -> list[Run]:

@@ -6,13 +6,13 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from telemed.topics import Up
 from telemed.wire import Record
 
 from edge_node.buffer import failpoint, outbox, schema
@@ -28,27 +28,27 @@ GROUP_LIMIT = 64
 BUSY_TIMEOUT_MS = 5000
 READERS = 2
 """Reading connections a file: one is never behind the other's long query."""
+MEASURE_EVERY_S = 1.0
 
 
 @dataclass(slots=True)
 class _Job:
     work: Callable[[Batch], Any]
     urgent: bool
-    done: "Future[Any]"
-    staged: dict[StreamKey, StreamState] = field(default_factory=dict)
-    appended: list[Record] = field(default_factory=list)
+    done: "asyncio.Future[Any]"
+    batch: Batch | None = None
     result: Any = None
+    failure: Exception | None = None
 
 
 class LogFile:
     """A file of the buffer, opened, checked and brought to the present version."""
 
-    def __init__(self, path: Path, up: Up, *, group_commit_ms: float, synchronous: Synchronous = "FULL") -> None:
+    def __init__(self, path: Path, *, group_commit_ms: float, synchronous: Synchronous = "FULL") -> None:
         """Open or make the file; blocking.
 
         Args:
-            path: The database file; its folder exists.
-            up: Class of the records in it.
+            path: The database file, one of `schema.NAMES`; its folder exists.
             group_commit_ms: Longest wait for others to share a commit; only while there are others.
             synchronous: FULL; anything else is for the test that shows what it would lose.
 
@@ -57,17 +57,24 @@ class LogFile:
         """
         self.path = path
         self.recent = Recent()
-        self.streams: dict[StreamKey, StreamState] = {}
-        """State of every stream as of the last commit; replaced whole, so any thread may read it."""
         self.used_bytes = 0
         self.grown_bytes = 0
         """How much was added since the file was opened; what retention frees is not taken off."""
+        self.on_stored: Callable[[Mapping[str, Collection[StreamKey]]], None] = lambda _keys: None
+        """Told on the event loop which streams of each kind got records, after the commit, before who waits for it."""
         self._group_commit_s = group_commit_ms / 1000
         self._last_group = 1
+        self._measured_s = 0.0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writer = _open(path, up, synchronous)
+        self._writer = _open(path, synchronous)
         self.epoch = schema.epoch_of(self._writer)
-        self.streams.update(outbox.load_states(self._writer))
+        states = outbox.load_states(self._writer)
+        self.streams: defaultdict[str, dict[StreamKey, StreamState]] = defaultdict(dict)
+        """How far every stream of each kind has come, as of the last commit; used on the event loop alone."""
+        for key, state in states.items():
+            self.streams[key.kind][key] = state
+        self._numbers = outbox.numbers_of(self.epoch, states)
+        self._unsaved: set[StreamKey] = set()
         self._measure()
         self.grown_bytes = 0
         self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -87,11 +94,11 @@ class LogFile:
             BufferDamaged: the file is damaged.
             Whatever `work` raises; then nothing of it is stored.
         """
-        done: Future[T] = Future()
         if not self._thread.is_alive():
             raise BufferFailure(f"{self.path.name}: is closed")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, urgent, done))
-        return await asyncio.wrap_future(done)
+        return await done
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a reading connection and return its result.
@@ -100,6 +107,30 @@ class LogFile:
             BufferDamaged: the file is damaged.
         """
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def state(self, key: StreamKey) -> StreamState:
+        """Return how far a stream has come; a new one where there is no such stream."""
+        return self.streams[key.kind].get(key) or StreamState(*key)
+
+    async def acknowledge(self, contigs: Mapping[StreamKey, int]) -> None:
+        """Note how far the hub has each stream; written down by the next `save_states`.
+
+        Lower than before where the hub was restored from a backup.  A number that was never given out is not
+        acknowledged: it can only be of another node's making.
+        """
+        for key, contig in contigs.items():
+            state = self.state(key)
+            if contig >= state.next_seq or contig == state.acked:
+                continue
+            oldest_ns = await self._arrived_ns(key, contig + 1) if contig < state.next_seq - 1 else 0
+            self.streams[key.kind][key] = self.state(key)._replace(acked=contig, oldest_ns=oldest_ns)
+            self._unsaved.add(key)
+
+    async def save_states(self) -> None:
+        """Write down how far the streams have come; losing the last of it costs a sending once more, no record."""
+        states = self._to_save()
+        if states:
+            await self.write(lambda batch: outbox.save(batch, states))
 
     def close(self) -> None:
         """Commit what was asked for, then close; idempotent, blocking."""
@@ -110,8 +141,20 @@ class LogFile:
         self._readers.shutdown(wait=True)
         while not self._idle_readers.empty():
             self._idle_readers.get().close()
+        with contextlib.suppress(sqlite3.Error), self._writer:
+            outbox.save(Batch(self._writer, self._numbers), self._to_save())
         # The writer goes last: the last connection to close writes the WAL back into the file.
         self._writer.close()
+
+    async def _arrived_ns(self, key: StreamKey, seq: int) -> int:
+        at_hand = self.recent.run(key, seq, seq)
+        if at_hand:
+            return at_hand[0].stamp.wall_ns
+        return await self.read(lambda connection: outbox.arrived_ns(connection, key, seq))
+
+    def _to_save(self) -> list[StreamState]:
+        keys, self._unsaved = self._unsaved, set()
+        return [self.state(key) for key in keys]
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._idle_readers.get()
@@ -126,9 +169,9 @@ class LogFile:
         running = True
         while running:
             jobs, running = self._gather()
-            jobs = [job for job in jobs if job.done.set_running_or_notify_cancel()]
             if jobs:
                 self._commit(jobs)
+                self._tell(jobs)
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Wait for a job and those that come soon after it; False beside them: the file is being closed."""
@@ -150,45 +193,49 @@ class LogFile:
         return jobs, job is not None
 
     def _commit(self, jobs: list[_Job]) -> None:
+        """Do the jobs in one transaction; each learns whether it is committed."""
+        taken: dict[str, int] = {}
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            states = dict(self.streams)
-            done = [job for job in jobs if self._attempt(job, states)]
+            for job in jobs:
+                self._attempt(job, taken, is_alone=len(jobs) == 1)
             failpoint.reach("before-commit")
-            self._writer.execute("COMMIT")
+            if self._writer.in_transaction:
+                self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
             failure = translated(error, self.path.name)
             for job in jobs:
-                if not job.done.done():
-                    job.done.set_exception(failure)
+                job.failure = job.failure or failure
             return
+        self._numbers.given.update(taken)
         failpoint.reach("after-commit")
-        self.streams = states
-        for job in done:
-            self.recent.add(job.appended)
+        for job in jobs:
+            for call in job.batch.after_commit if job.batch and not job.failure else ():
+                call()
         # What is committed is told whatever else fails: the writer must not end with somebody waiting for it.
         with contextlib.suppress(sqlite3.Error):
-            self._measure()
-        for job in done:
-            job.done.set_result(job.result)
+            if time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
+                self._measure()
 
-    def _attempt(self, job: _Job, states: dict[StreamKey, StreamState]) -> bool:
-        """Do one job in a savepoint, so that its failure takes back its own rows alone; `states` learn what it did."""
-        self._writer.execute("SAVEPOINT job")
+    def _attempt(self, job: _Job, taken: dict[str, int], *, is_alone: bool) -> None:
+        """Do one job, in a savepoint if there are others, so that its failure takes back its own rows alone."""
+        batch = Batch(self._writer, self._numbers, dict(taken))
+        if not is_alone:
+            self._writer.execute("SAVEPOINT job")
         try:
-            job.result = job.work(Batch(self._writer, self.epoch, states, job.staged, job.appended))
+            job.result = job.work(batch)
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
                 raise  # a full disk or a damaged file concerns the whole group
             # Border of a thread: passed on to whoever waits for this job.
-            self._writer.execute("ROLLBACK TO job")
+            job.failure = error
+            self._writer.execute("ROLLBACK" if is_alone else "ROLLBACK TO job")
+            batch = Batch(self._writer, self._numbers, dict(taken))
+        if not is_alone:
             self._writer.execute("RELEASE job")
-            job.done.set_exception(error)
-            return False
-        self._writer.execute("RELEASE job")
-        states.update(job.staged)
-        return True
+        taken.update(batch.taken)
+        job.batch = batch
 
     def _roll_back(self) -> None:
         # SQLite has rolled back by itself after some failures, a full disk among them.
@@ -197,7 +244,36 @@ class LogFile:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
 
+    def _tell(self, jobs: list[_Job]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody is left to tell
+            jobs[0].done.get_loop().call_soon_threadsafe(self._publish, jobs)
+
+    def _publish(self, jobs: list[_Job]) -> None:
+        """Let the event loop know what was committed, first what is new, then whoever waits."""
+        stored: defaultdict[str, set[StreamKey]] = defaultdict(set)
+        for job in jobs:
+            for record in job.batch.appended if job.batch and not job.failure else ():
+                key = self._note(record)
+                stored[key.kind].add(key)
+        if stored:
+            self.on_stored(stored)
+        for job in jobs:
+            if job.done.done():
+                continue
+            if job.failure is not None:
+                job.done.set_exception(job.failure)
+            else:
+                job.done.set_result(job.result)
+
+    def _note(self, record: Record) -> StreamKey:
+        key = StreamKey(record.stream, record.epoch)
+        self.streams[key.kind][key] = self.state(key).with_record(record)
+        self._unsaved.add(key)
+        self.recent.add(key, record)
+        return key
+
     def _measure(self) -> None:
+        self._measured_s = time.monotonic()
         (pages,) = self._writer.execute("PRAGMA page_count").fetchone()
         (free,) = self._writer.execute("PRAGMA freelist_count").fetchone()
         (size,) = self._writer.execute("PRAGMA page_size").fetchone()
@@ -223,13 +299,13 @@ def _connect(path: Path, *pragmas: str) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: Path, up: Up, synchronous: Synchronous) -> sqlite3.Connection:
+def _open(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     try:
         connection = _connect(path, f"synchronous = {synchronous}", "journal_mode = WAL")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise BufferDamaged(f"{path.name}: {verdict}")
-        schema.prepare(connection, up)
+        schema.prepare(connection, path.name)
     except sqlite3.Error as error:
         raise translated(error, path.name) from error
     return connection

@@ -1,5 +1,6 @@
-"""What an intake becomes in vitals.db and in bulk.db: records, trends, keys already seen, messages kept."""
+"""What an intake becomes in vitals.db: its records, and the message itself where it must be kept."""
 
+import hashlib
 import time
 
 from telemed.wire import Kind
@@ -8,52 +9,33 @@ from edge_node.buffer import outbox
 from edge_node.buffer.clock import NodeClock
 from edge_node.buffer.outbox import Batch
 from edge_node.buffer.payload import numeric_body, wave_body
-from edge_node.buffer.trend import MINUTE_NS, points
-from edge_node.samples.measurement import Intake, NumericSet, Stored
+from edge_node.buffer.trend import Trends
+from edge_node.samples.measurement import Intake, Stored
 
-INSERT_SEEN = "INSERT INTO seen (key, at_ns) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
-INSERT_KEPT = "INSERT INTO kept (at_ns, reason, raw) VALUES (?, ?, ?)"
-UPSERT_TREND = (
-    "INSERT INTO trend (device, measure, minute, n, low, high, last, last_ns) VALUES (?, ?, ?, 1, ?, ?, ?, ?) "
-    "ON CONFLICT (device, minute, measure) DO UPDATE SET n = n + 1, low = min(low, excluded.low), "
-    "high = max(high, excluded.high), "
-    "last = CASE WHEN excluded.last_ns >= last_ns THEN excluded.last ELSE last END, "
-    "last_ns = max(last_ns, excluded.last_ns)"
-)
+SELECT_KEY = "SELECT 1 FROM log WHERE key = ? UNION ALL SELECT 1 FROM kept WHERE key = ? LIMIT 1"
+INSERT_KEPT = "INSERT INTO kept (at_ns, reason, key, raw) VALUES (?, ?, ?, ?)"
 
 
-def store_vitals(batch: Batch, clock: NodeClock, intake: Intake) -> Stored:
-    """Store the numeric sets and the raw message of an intake, unless its key was seen before."""
-    if _seen(batch, intake.dedup_key):
+def store(batch: Batch, clock: NodeClock, trends: Trends, intake: Intake) -> Stored:
+    """Store the sets, the waves and the raw message of an intake, unless its key was seen before."""
+    key = key_of(intake)
+    if key and batch.connection.execute(SELECT_KEY, (key, key)).fetchone():
         return Stored.DUPLICATE
+    if intake.raw or not (intake.sets or intake.waves):
+        batch.connection.execute(INSERT_KEPT, (time.time_ns(), intake.raw_reason, key, intake.raw))
+        key = None
     for sample in intake.sets:
         stamp = clock.stamp(sample.arrived_at_ns)
-        outbox.append(batch, f"{sample.device}/numeric", Kind.NUMERIC_SET, stamp, numeric_body(sample))
-        _roll_up(batch, sample)
-    if intake.raw:
-        batch.connection.execute(INSERT_KEPT, (time.time_ns(), intake.raw_reason, intake.raw))
+        outbox.append(batch, f"{sample.device}/numeric", Kind.NUMERIC_SET, stamp, numeric_body(sample), key)
+        key = None
+    for wave in intake.waves:
+        stamp = clock.stamp(wave.arrived_at_ns)
+        outbox.append(batch, f"{wave.device}/wave", Kind.WAVEFORM_SET, stamp, wave_body(wave), key)
+        key = None
+    batch.after_commit.append(lambda: trends.take(intake.sets))
     return Stored.NEW
 
 
-def store_waves(batch: Batch, clock: NodeClock, intake: Intake) -> Stored:
-    """Store the waveform sets of an intake, unless its key was seen before."""
-    if _seen(batch, intake.dedup_key):
-        return Stored.DUPLICATE
-    for sample in intake.waves:
-        stamp = clock.stamp(sample.arrived_at_ns)
-        outbox.append(batch, f"{sample.device}/wave", Kind.WAVEFORM_SET, stamp, wave_body(sample))
-    return Stored.NEW
-
-
-def _seen(batch: Batch, key: str) -> bool:
-    return bool(key) and batch.connection.execute(INSERT_SEEN, (key, time.time_ns())).rowcount == 0
-
-
-def _roll_up(batch: Batch, sample: NumericSet) -> None:
-    batch.connection.executemany(
-        UPSERT_TREND,
-        [
-            (point.device, point.measure, point.at_ns // MINUTE_NS, point.value, point.value, point.value, point.at_ns)
-            for point in points(sample)
-        ],
-    )
+def key_of(intake: Intake) -> bytes | None:
+    """Return the 128 bits by which a message is known again; None where it names itself by nothing."""
+    return hashlib.blake2b(intake.dedup_key.encode(), digest_size=16).digest() if intake.dedup_key else None

@@ -8,23 +8,33 @@ from pathlib import Path
 from sqlite_utils import Database
 from telemed.topics import Up
 
-from edge_node.buffer.outbox import Batch
-from edge_node.buffer.schema import FILES
+from edge_node.buffer import outbox
+from edge_node.buffer.outbox import Batch, StreamState
+from edge_node.buffer.schema import FILES, NAMES
 
 CHUNK_ROWS = 500
 """Rows deleted in one go, so that no measurement waits long behind a clean-up."""
-SEEN_KEEP_HOURS = 72
 
-DELETE_ACKED = (
-    "DELETE FROM log WHERE id IN (SELECT log.id FROM log JOIN state USING (stream, epoch) "
-    "WHERE log.wall_ns < ? AND log.seq <= state.acked ORDER BY log.wall_ns LIMIT ?)"
-)
-DELETE_SEEN = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at_ns < ? LIMIT ?)"
+DELETE_RUN = "DELETE FROM log WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ?"
 DELETE_KEPT = "DELETE FROM kept WHERE id IN (SELECT id FROM kept WHERE at_ns < ? LIMIT ?)"
 DELETE_TREND = (
     "DELETE FROM trend WHERE (device, minute, measure) IN "
     "(SELECT device, minute, measure FROM trend WHERE minute < ? LIMIT ?)"
 )
+
+
+def delete_run(batch: Batch, state: StreamState, last: int) -> int:
+    """Delete at most CHUNK_ROWS of the oldest records of a stream, none after `last`; return how many went.
+
+    How far the stream has come is written down with it: the log alone would not say so any more.
+    """
+    epoch = f"{state.epoch:016x}"
+    first, _ = batch.connection.execute(outbox.SELECT_ENDS, (state.stream, epoch, 0)).fetchone()
+    if first is None or first > last:
+        return 0
+    outbox.save(batch, [state])
+    run = (state.stream, epoch, first, min(last, first + CHUNK_ROWS - 1))
+    return batch.connection.execute(DELETE_RUN, run).rowcount
 
 
 def deletion(statement: str, before: int) -> Callable[[Batch], int]:
@@ -64,7 +74,7 @@ def inspect(folder: Path) -> list[FileReport]:
 
     Safe beside a running node.
     """
-    return [_report(folder / name, up) for up, name in FILES.items() if (folder / name).exists()]
+    return [_report(folder / name) for name in NAMES if (folder / name).exists()]
 
 
 def lines(reports: list[FileReport]) -> list[str]:
@@ -95,19 +105,21 @@ def set_aside(folder: Path, up: Up, label: str) -> list[Path]:
     return moved
 
 
-def _report(path: Path, up: Up) -> FileReport:
+def _report(path: Path) -> FileReport:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         database = Database(connection)
         names = [name for name in database.table_names() if not name.startswith("sqlite_")]
-        states = connection.execute("SELECT stream, epoch, next_seq, acked FROM state ORDER BY stream, epoch")
+        states = sorted(outbox.load_states(connection).values())
         return FileReport(
-            name=FILES[up],
+            name=path.name,
             version=connection.execute("PRAGMA user_version").fetchone()[0],
             check=connection.execute("PRAGMA quick_check(1)").fetchone()[0],
             bytes_on_disk=path.stat().st_size,
             rows={name: database.table(name).count for name in names},
-            streams=tuple(StreamReport(*row) for row in states),
+            streams=tuple(
+                StreamReport(state.stream, f"{state.epoch:016x}", state.next_seq, state.acked) for state in states
+            ),
         )
     finally:
         connection.close()

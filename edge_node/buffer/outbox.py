@@ -4,8 +4,9 @@ A record's number is given inside the transaction that stores it (decision 1).
 """
 
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from telemed.wire import Codec, Kind, Record, Stamp, pack, seal
 
@@ -14,23 +15,30 @@ from edge_node.buffer import failpoint
 COLUMNS = "stream, epoch, seq, kind, schema, codec, wall_ns, mono_ns, boot, offset_ms, offset_error_ms, crc, payload"
 
 SELECT_RUN = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
-SELECT_STATE = "SELECT next_seq, acked FROM state WHERE stream = ? AND epoch = ?"
-SELECT_WALL = "SELECT wall_ns FROM log WHERE stream = ? AND epoch = ? AND seq = ?"
+SELECT_WALL = "SELECT wall_ns FROM log WHERE stream = ? AND epoch = ? AND seq >= ? ORDER BY seq LIMIT 1"
 SELECT_ENDS = "SELECT min(seq), max(seq) FROM log WHERE stream = ? AND epoch = ? AND seq > ?"
-SELECT_NEXT_WALL = "SELECT wall_ns FROM log WHERE stream = ? AND epoch = ? AND seq >= ? ORDER BY seq LIMIT 1"
+SELECT_NEXT_STREAM = "SELECT stream, epoch FROM log WHERE (stream, epoch) > (?, ?) ORDER BY stream, epoch LIMIT 1"
 INSERT_RECORD = f"INSERT INTO log ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+INSERT_KEYED = f"INSERT INTO log ({COLUMNS}, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 UPSERT_STATE = (
     "INSERT INTO state (stream, epoch, next_seq, acked) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (stream, epoch) DO UPDATE SET next_seq = excluded.next_seq, acked = excluded.acked"
 )
 
 
-StreamKey = tuple[str, int]
-"""Name of a stream and epoch of the file that gave out its numbers."""
+class StreamKey(NamedTuple):
+    """Name of a stream and epoch of the file that gave out its numbers."""
+
+    stream: str
+    epoch: int
+
+    @property
+    def kind(self) -> str:
+        """Last part of the name: what the stream carries."""
+        return self.stream.rpartition("/")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamState:
+class StreamState(NamedTuple):
     """How far a stream has come."""
 
     stream: str
@@ -43,55 +51,89 @@ class StreamState:
     """When the oldest record that is not acked came in, wall clock; 0 = none waits."""
 
     @property
+    def key(self) -> StreamKey:
+        """Name and epoch."""
+        return StreamKey(self.stream, self.epoch)
+
+    @property
     def waiting(self) -> int:
         """Number of records that the hub has not acknowledged."""
         return self.next_seq - 1 - self.acked
 
+    def with_record(self, record: Record) -> "StreamState":
+        """Return the state after this record was stored."""
+        oldest_ns = self.oldest_ns if self.waiting else record.stamp.wall_ns
+        return StreamState(self.stream, self.epoch, record.seq + 1, self.acked, oldest_ns)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
+class Numbers:
+    """The next number of each stream of a file, as the writer gives them out."""
+
+    epoch: int
+    given: dict[str, int] = field(default_factory=dict)
+    """Stream of this epoch -> next number, as of the last commit."""
+
+
+@dataclass(slots=True)
 class Batch:
     """The writer's open transaction, as a piece of work sees it."""
 
     connection: sqlite3.Connection
-    epoch: int
-    known: Mapping[StreamKey, StreamState]
-    """States as of the work before this one."""
-    staged: dict[StreamKey, StreamState]
-    """States that this work changes; published after the commit."""
-    appended: list[Record]
-    """Records that this work stores; kept at hand after the commit, because they are sent next."""
+    numbers: Numbers
+    taken: dict[str, int] = field(default_factory=dict)
+    """Next numbers as this transaction changes them."""
+    appended: list[Record] = field(default_factory=list)
+    """Records that this work stores; published after the commit."""
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    """Called in the writer's thread, once what this work did is committed."""
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the file."""
+        return self.numbers.epoch
 
 
-def append(batch: Batch, stream: str, kind: Kind, stamp: Stamp, body: bytes) -> Record:
-    """Store one record with the next number of its stream and return it."""
-    state = _state(batch, (stream, batch.epoch))
+def append(batch: Batch, stream: str, kind: Kind, stamp: Stamp, body: bytes, key: bytes | None = None) -> Record:
+    """Store one record with the next number of its stream and return it.
+
+    Args:
+        batch: the open transaction.
+        stream: name of the stream.
+        kind: what the body is.
+        stamp: when it came in.
+        body: the payload, not packed.
+        key: what the message is known by that brought it, for its first record.
+    """
+    seq = batch.taken.get(stream) or batch.numbers.given.get(stream, 1)
     codec, payload = pack(body)
-    record = seal(
-        stream=stream, kind=kind, epoch=batch.epoch, seq=state.next_seq, stamp=stamp, codec=codec, payload=payload
-    )
-    batch.connection.execute(INSERT_RECORD, _row(record))
+    record = seal(stream=stream, kind=kind, epoch=batch.epoch, seq=seq, stamp=stamp, codec=codec, payload=payload)
+    if key is None:
+        batch.connection.execute(INSERT_RECORD, _row(record))
+    else:
+        batch.connection.execute(INSERT_KEYED, (*_row(record), key))
+    batch.taken[stream] = seq + 1
     batch.appended.append(record)
     failpoint.reach("after-insert")
-    oldest_ns = stamp.wall_ns if state.waiting == 0 else state.oldest_ns
-    _put(batch, replace(state, next_seq=state.next_seq + 1, oldest_ns=oldest_ns))
     return record
 
 
-def acknowledge(batch: Batch, key: StreamKey, contig: int) -> None:
-    """Set how far the hub has a stream; lower than before where the hub was restored from a backup.
-
-    A number that was never given out is not acknowledged: it can only be of another node's making.
-    """
-    state = _state(batch, key)
-    if contig >= state.next_seq or contig == state.acked:
-        return
-    _put(batch, replace(state, acked=contig, oldest_ns=_wall_ns(batch.connection, key, contig + 1)))
+def save(batch: Batch, states: Iterable[StreamState]) -> None:
+    """Write down how far streams have come."""
+    rows = [(state.stream, _hex(state.epoch), state.next_seq, state.acked) for state in states]
+    batch.connection.executemany(UPSERT_STATE, rows)
 
 
 def read_run(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Record]:
     """Return the records first to last, both included, that are still there, in order."""
-    rows = connection.execute(SELECT_RUN, (key[0], _hex(key[1]), first, last))
+    rows = connection.execute(SELECT_RUN, (key.stream, _hex(key.epoch), first, last))
     return [record_of(row) for row in rows]
+
+
+def arrived_ns(connection: sqlite3.Connection, key: StreamKey, seq: int) -> int:
+    """Return when the first record from this number on came in; 0 where there is none."""
+    row = connection.execute(SELECT_WALL, (key.stream, _hex(key.epoch), seq)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def first_since(connection: sqlite3.Connection, key: StreamKey, after: int, since_ns: int) -> int:
@@ -99,15 +141,12 @@ def first_since(connection: sqlite3.Connection, key: StreamKey, after: int, sinc
 
     Numbers rise with the time of arrival but for the odd clock that was set, so a few looks are enough.
     """
-    row = connection.execute(SELECT_ENDS, (key[0], _hex(key[1]), after)).fetchone()
-    if row[0] is None:
-        return 0
-    low, high = row
-    if _next_wall_ns(connection, key, high) < since_ns:
+    low, high = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), after)).fetchone()
+    if low is None or arrived_ns(connection, key, high) < since_ns:
         return 0
     while low < high:
         middle = (low + high) // 2
-        if _next_wall_ns(connection, key, middle) < since_ns:
+        if arrived_ns(connection, key, middle) < since_ns:
             low = middle + 1
         else:
             high = middle
@@ -115,12 +154,19 @@ def first_since(connection: sqlite3.Connection, key: StreamKey, after: int, sinc
 
 
 def load_states(connection: sqlite3.Connection) -> dict[StreamKey, StreamState]:
-    """Return the state of every stream, those with an epoch of an earlier file too."""
-    found = connection.execute("SELECT stream, epoch, next_seq, acked FROM state").fetchall()
+    """Return the state of every stream, those with an epoch of an earlier file too.
+
+    What was written down last may be some seconds old: the log itself says which number was the last.
+    """
+    saved = {
+        StreamKey(stream, int(epoch, 16)): (next_seq, acked)
+        for stream, epoch, next_seq, acked in connection.execute("SELECT stream, epoch, next_seq, acked FROM state")
+    }
     states = {}
-    for stream, epoch, next_seq, acked in found:
-        key = (stream, int(epoch, 16))
-        states[key] = StreamState(*key, next_seq, acked, _wall_ns(connection, key, acked + 1))
+    for key in saved.keys() | set(_logged(connection)):
+        next_seq, acked = saved.get(key, (1, 0))
+        (_, last) = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), 0)).fetchone()
+        states[key] = StreamState(*key, max(next_seq, (last or 0) + 1), acked, arrived_ns(connection, key, acked + 1))
     return states
 
 
@@ -131,36 +177,20 @@ def record_of(row: tuple[str, str, int, int, int, int, int, int, int, int, int, 
     return Record(stream, kind, schema, Codec(codec), int(epoch, 16), seq, stamp, payload, crc)
 
 
-def _state(batch: Batch, key: StreamKey) -> StreamState:
-    known = batch.staged.get(key) or batch.known.get(key)
-    if known is not None:
-        return known
-    row = batch.connection.execute(SELECT_STATE, (key[0], _hex(key[1]))).fetchone()
-    if row is None:
-        return StreamState(*key)
-    next_seq, acked = row
-    return StreamState(*key, next_seq, acked, _wall_ns(batch.connection, key, acked + 1))
+def numbers_of(epoch: int, states: Mapping[StreamKey, StreamState]) -> Numbers:
+    """Return the numbers that a file of this epoch gives out next."""
+    return Numbers(epoch, {key.stream: state.next_seq for key, state in states.items() if key.epoch == epoch})
 
 
-def _put(batch: Batch, state: StreamState) -> None:
-    batch.connection.execute(UPSERT_STATE, (state.stream, _hex(state.epoch), state.next_seq, state.acked))
-    batch.staged[state.stream, state.epoch] = state
-
-
-def _wall_ns(connection: sqlite3.Connection, key: StreamKey, seq: int) -> int:
-    """When a record came in; 0 where it is not there."""
-    row = connection.execute(SELECT_WALL, (key[0], _hex(key[1]), seq)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _next_wall_ns(connection: sqlite3.Connection, key: StreamKey, seq: int) -> int:
-    """When the first record from this number on came in."""
-    row = connection.execute(SELECT_NEXT_WALL, (key[0], _hex(key[1]), seq)).fetchone()
-    return int(row[0]) if row else 0
+def _logged(connection: sqlite3.Connection) -> Iterable[StreamKey]:
+    """Yield the streams that the log has records of, by a look for each, not by reading it all."""
+    found = ("", "")
+    while row := connection.execute(SELECT_NEXT_STREAM, found).fetchone():
+        found = (row[0], row[1])
+        yield StreamKey(row[0], int(row[1], 16))
 
 
 def _row(record: Record) -> tuple[str | int | bytes, ...]:
-    stamp = record.stamp
     return (
         record.stream,
         _hex(record.epoch),
@@ -168,11 +198,7 @@ def _row(record: Record) -> tuple[str | int | bytes, ...]:
         record.kind,
         record.schema,
         record.codec,
-        stamp.wall_ns,
-        stamp.mono_ns,
-        stamp.boot,
-        stamp.offset_ms,
-        stamp.offset_error_ms,
+        *record.stamp,
         record.crc,
         record.payload,
     )

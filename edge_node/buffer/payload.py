@@ -143,7 +143,9 @@ def _value(message: sample_pb2.NumericValue) -> Value:
 
 
 def _channel_message(channel: Channel) -> sample_pb2.Channel:
-    deltas = np.diff(channel.digits.astype(np.int32, copy=False), prepend=np.zeros(1, np.int32))
+    digits = channel.digits.astype(np.int32, copy=False)
+    deltas = digits.copy()
+    deltas[1:] -= digits[:-1]
     return sample_pb2.Channel(
         measure=channel.measure,
         rate_mhz=round(channel.rate_hz * 1000),

@@ -1,7 +1,5 @@
 """The newest records of each stream, kept at hand: what was just stored is sent next, without reading it back."""
 
-from collections.abc import Iterable
-
 from telemed.wire import Record
 
 from edge_node.buffer.outbox import StreamKey
@@ -11,18 +9,17 @@ KEPT = 128
 
 
 class Recent:
-    """Written by the thread that commits, read on the event loop; each step is one operation of a dictionary."""
+    """Used on the event loop alone."""
 
     def __init__(self) -> None:
         self._streams: dict[StreamKey, dict[int, Record]] = {}
 
-    def add(self, records: Iterable[Record]) -> None:
-        """Keep records that are committed."""
-        for record in records:
-            kept = self._streams.setdefault((record.stream, record.epoch), {})
-            kept[record.seq] = record
-            if len(kept) > KEPT:
-                del kept[next(iter(kept))]
+    def add(self, key: StreamKey, record: Record) -> None:
+        """Keep a record that is committed."""
+        kept = self._streams.setdefault(key, {})
+        kept[record.seq] = record
+        if len(kept) > KEPT:
+            del kept[next(iter(kept))]
 
     def run(self, key: StreamKey, first: int, last: int) -> list[Record] | None:
         """Return the records first to last in order; None where not all of them are at hand."""

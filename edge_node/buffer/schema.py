@@ -1,12 +1,13 @@
-"""Tables of the four files, made with sqlite-utils; forward-only versions in `PRAGMA user_version`.
+"""Tables of the files, made with sqlite-utils; forward-only versions in `PRAGMA user_version`.
 
 The log has a rowid and a unique index rather than a primary key over its identity: five times the insert
-rate with payloads of this size (reliability, finding 6).
+rate with payloads of this size (reliability, finding 6).  Each index more costs two writes of every commit.
 """
 
 import secrets
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 from sqlite_utils import Database
 from sqlite_utils.db import Table
@@ -14,12 +15,17 @@ from telemed.topics import Up
 
 from edge_node.errors import BufferDamaged
 
-FILES = {Up.ALARM: "alarm.db", Up.VITALS: "vitals.db", Up.WAVES: "bulk.db", Up.CARE: "care.db"}
-"""One file a class, so that trouble in one never touches another."""
-VERSION = 1
+ALARM, VITALS, CARE = "alarm.db", "vitals.db", "care.db"
+FILES = {Up.ALARM: ALARM, Up.VITALS: VITALS, Up.WAVES: VITALS, Up.CARE: CARE}
+"""Which file a class is in: trouble in one never touches another.  What a monitor sends in one message, numerics and
+waves, is in one file, so that one synced commit holds all of it."""
+NAMES = (ALARM, VITALS, CARE)
+_WAVES_1 = "bulk.db"
+"""Where version 1 had the waves."""
+VERSION = 2
 
 
-def prepare(connection: sqlite3.Connection, up: Up) -> None:
+def prepare(connection: sqlite3.Connection, name: str) -> None:
     """Bring a file to the present version; a new file gets its tables and its epoch, in one transaction.
 
     Raises:
@@ -27,21 +33,26 @@ def prepare(connection: sqlite3.Connection, up: Up) -> None:
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
-        raise BufferDamaged(f"{FILES[up]}: version {version} is newer than this software ({VERSION})")
+        raise BufferDamaged(f"{name}: version {version} is newer than this software ({VERSION})")
     if version == VERSION:
         return
+    brings_waves = name == VITALS and version == 1 and _attach_waves(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        database = Database(connection)
-        _make_log(database)
-        for make in _OWN_TABLES[up]:
-            make(database)
+        if version == 0:
+            _make(Database(connection), name)
+        else:
+            _from_1(connection, name)
+        if brings_waves:
+            _bring_waves(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    if brings_waves:  # the old file stays where it is, read by nobody: an older version finds it if it must return
+        connection.execute("DETACH DATABASE waves")
 
 
 def epoch_of(connection: sqlite3.Connection) -> int:
@@ -54,9 +65,20 @@ def _table(database: Database, name: str) -> Table:
     return Table(database, name)
 
 
-def _make_log(database: Database) -> None:
+def _make(database: Database, name: str) -> None:
     meta = _table(database, "meta").create({"key": str, "value": str}, pk="key")
     meta.insert({"key": "epoch", "value": f"{secrets.randbits(64):016x}"})
+    _make_log(database)
+    _table(database, "state").create(
+        {"stream": str, "epoch": str, "next_seq": int, "acked": int},
+        pk=("stream", "epoch"),
+        not_null={"next_seq", "acked"},
+    )
+    for make in _OWN_TABLES[name]:
+        make(database)
+
+
+def _make_log(database: Database) -> None:
     log = _table(database, "log").create(
         {
             "id": int,
@@ -78,24 +100,26 @@ def _make_log(database: Database) -> None:
         not_null={"stream", "epoch", "seq", "kind", "wall_ns", "crc", "payload"},
     )
     log.create_index(["stream", "epoch", "seq"], unique=True)
-    log.create_index(["wall_ns"])
-    _table(database, "state").create(
-        {"stream": str, "epoch": str, "next_seq": int, "acked": int},
-        pk=("stream", "epoch"),
-        not_null={"next_seq", "acked"},
-    )
 
 
-def _make_seen(database: Database) -> None:
-    seen = _table(database, "seen").create({"key": str, "at_ns": int}, pk="key", not_null={"at_ns"})
-    seen.create_index(["at_ns"])
+def _add_key(database: Database) -> None:
+    """Let the first record of a message carry what the message is known by when it is sent again."""
+    database.execute("ALTER TABLE log ADD COLUMN key BLOB")
+    database.execute("CREATE INDEX log_key ON log (key) WHERE key IS NOT NULL")
+
+
+def _index_arrival(database: Database) -> None:
+    _table(database, "log").create_index(["wall_ns"])
 
 
 def _make_kept(database: Database) -> None:
     kept = _table(database, "kept").create(
-        {"id": int, "at_ns": int, "reason": str, "raw": bytes}, pk="id", not_null={"at_ns", "reason", "raw"}
+        {"id": int, "at_ns": int, "reason": str, "key": bytes, "raw": bytes},
+        pk="id",
+        not_null={"at_ns", "reason", "raw"},
     )
     kept.create_index(["at_ns"])
+    kept.create_index(["key"])
 
 
 def _make_trend(database: Database) -> None:
@@ -133,9 +157,42 @@ def _make_events(database: Database) -> None:
     pending.create_index(["event_id"], unique=True)
 
 
-_OWN_TABLES: dict[Up, tuple[Callable[[Database], None], ...]] = {
-    Up.ALARM: (_make_evaluated,),
-    Up.VITALS: (_make_seen, _make_kept, _make_trend),
-    Up.WAVES: (_make_seen,),
-    Up.CARE: (_make_events,),
+def _from_1(connection: sqlite3.Connection, name: str) -> None:
+    """Version 1 had an index of measurements by arrival, and a table of keys."""
+    if name != VITALS:
+        return
+    database = Database(connection)
+    database.execute("DROP INDEX idx_log_wall_ns")
+    _add_key(database)
+    database.execute("ALTER TABLE kept ADD COLUMN key BLOB")
+    _table(database, "kept").create_index(["key"])
+    # Who sends a message again after the change of versions is not recognized by a key of before.
+    database.execute("DROP TABLE seen")
+    connection.execute("INSERT INTO meta (key, value) SELECT 'folded', coalesce(max(id), 0) FROM log")
+
+
+def _bring_waves(connection: sqlite3.Connection) -> None:
+    """Take the waves of version 1 into this file, under the epoch that numbered them."""
+    columns = ", ".join(column for column in _names_of(connection, "waves", "log") if column != "id")
+    connection.execute(f"INSERT INTO log ({columns}) SELECT {columns} FROM waves.log ORDER BY id")  # noqa: S608
+    connection.execute("INSERT INTO state SELECT * FROM waves.state")
+    connection.execute("UPDATE meta SET value = (SELECT coalesce(max(id), 0) FROM log) WHERE key = 'folded'")
+
+
+def _names_of(connection: sqlite3.Connection, database: str, table: str) -> list[str]:
+    return [row[1] for row in connection.execute(f"PRAGMA {database}.table_info({table})")]
+
+
+def _attach_waves(connection: sqlite3.Connection) -> bool:
+    """Attach the file that version 1 had beside this one, outside of any transaction; False where there is none."""
+    path = Path(connection.execute("PRAGMA database_list").fetchone()[2]).with_name(_WAVES_1)
+    if path.exists():
+        connection.execute("ATTACH DATABASE ? AS waves", (str(path),))
+    return path.exists()
+
+
+_OWN_TABLES: dict[str, tuple[Callable[[Database], None], ...]] = {
+    ALARM: (_index_arrival, _make_evaluated),
+    VITALS: (_add_key, _make_kept, _make_trend),
+    CARE: (_index_arrival, _make_events),
 }

@@ -1,4 +1,4 @@
-"""The buffer as the rest of the edge sees it: four files behind one object.
+"""The buffer as the rest of the edge sees it: three files behind one object.
 
 Every method that stores returns only after the commit that holds the data is synced to disk.  Called on the
 event loop; the files' own threads do the work.
@@ -9,7 +9,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,22 +18,24 @@ from telemed.topics import STORED, Up
 from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import Kind, Record
 
-from edge_node.buffer import eventlog, failpoint, history, maintenance, outbox, retention
+from edge_node.buffer import eventlog, history, intake, maintenance, outbox, retention, trend
 from edge_node.buffer.clock import NodeClock, boot_number
 from edge_node.buffer.file import LogFile, Synchronous
-from edge_node.buffer.intake import store_vitals, store_waves
 from edge_node.buffer.outbox import Batch, StreamKey, StreamState
-from edge_node.buffer.retention import HOUR_NS
-from edge_node.buffer.schema import FILES
+from edge_node.buffer.schema import FILES, NAMES, VITALS
 from edge_node.buffer.trend import MINUTE_NS, TrendRow
 from edge_node.errors import BufferFailure, BufferFull
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 
 ALARM_STREAM = "node/alarm"
-SWEEP_EVERY_S = 300
+SWEEP_EVERY_S, SAVE_EVERY_S = 300, 5.0
 RATE_WINDOW_S = 600
 RATE_SAMPLE_S = 5
 MIB = 1024 * 1024
+KINDS = {Up.ALARM: "alarm", Up.CARE: "care", Up.VITALS: "numeric", Up.WAVES: "wave"}
+"""Last part of the names of a class's streams."""
+CLASS_OF = {kind: up for up, kind in KINDS.items()}
+"""The class of a stream, by the last part of its name."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,16 +52,19 @@ class Waiting:
 class Buffer:
     """Outbox, history and event log of one node; made by `open`, ended by `close`."""
 
-    def __init__(self, folder: Path, files: Mapping[Up, LogFile], limit_mib: int, keep_sent_hours: float) -> None:
+    def __init__(self, folder: Path, files: Mapping[str, LogFile], limit_mib: int, keep_sent_hours: float) -> None:
         self.clock = NodeClock(boot_number())
         """Stamps what comes in; the uplink sets its offset to the hub."""
-        self.on_stored: list[Callable[[Up], None]] = []
-        """Called on the event loop after each commit that added records of a class."""
+        self.on_stored: list[Callable[[Up, Collection[StreamKey]], None]] = []
+        """Called on the event loop after each commit that added records of a class, with the streams they are of."""
         self._folder = folder
         self._files = files
         self._limit_bytes = limit_mib * MIB
         self._keep_sent_hours = keep_sent_hours
         self._growth: deque[tuple[float, int]] = deque()
+        self._trends = trend.Trends()
+        for file in files.values():
+            file.on_stored = self._tell
 
     @classmethod
     def open(
@@ -79,11 +84,11 @@ class Buffer:
             BufferDamaged: a file fails its check; `maintenance.set_aside` makes room for a new one.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        files: dict[Up, LogFile] = {}
+        files: dict[str, LogFile] = {}
         with contextlib.ExitStack() as undo:
-            for up in STORED:
-                files[up] = LogFile(folder / FILES[up], up, group_commit_ms=group_commit_ms, synchronous=synchronous)
-                undo.callback(files[up].close)
+            for name in NAMES:
+                files[name] = LogFile(folder / name, group_commit_ms=group_commit_ms, synchronous=synchronous)
+                undo.callback(files[name].close)
             undo.pop_all()
         return cls(folder, files, limit_mib, keep_sent_hours)
 
@@ -92,28 +97,16 @@ class Buffer:
         for file in self._files.values():
             file.close()
 
-    async def store_intake(self, intake: Intake) -> Stored:
-        """Store what a device brought; after this returns its sender may be acknowledged.
-
-        Waves and numerics lie in two files, waves first; each file knows for itself whether it has seen the
-        key, so that a resend after a crash between the two fills in what is missing.
+    async def store_intake(self, brought: Intake) -> Stored:
+        """Store what a device brought, all of it or nothing; after this returns its sender may be acknowledged.
 
         Raises:
-            BufferFull: not (wholly) stored; the sender must try again later.
-            BufferDamaged: a file is damaged.
+            BufferFull: not stored; the sender must try again later.
+            BufferDamaged: the file is damaged.
         """
         if not retention.takes_measurements(self.used_share()):
             raise BufferFull("the limit of the buffer is reached")
-        outcome = Stored.DUPLICATE
-        if intake.waves:
-            outcome = await self._files[Up.WAVES].write(lambda batch: store_waves(batch, self.clock, intake))
-            self._tell(Up.WAVES, outcome)
-            failpoint.reach("between-files")
-        if intake.sets or intake.raw or not intake.waves:
-            vitals = await self._files[Up.VITALS].write(lambda batch: store_vitals(batch, self.clock, intake))
-            self._tell(Up.VITALS, vitals)
-            outcome = Stored.NEW if Stored.NEW in (outcome, vitals) else Stored.DUPLICATE
-        return outcome
+        return await self._files[VITALS].write(lambda batch: intake.store(batch, self.clock, self._trends, brought))
 
     async def append_alarms(
         self, events: Sequence[alarm_pb2.AlarmEvent], evaluated: Mapping[str, int] | None = None
@@ -126,51 +119,54 @@ class Buffer:
                 outbox.append(batch, ALARM_STREAM, Kind.ALARM_EVENT, self.clock.stamp(), body)
             batch.connection.executemany(history.UPSERT_EVALUATED, list((evaluated or {}).items()))
 
-        await self._files[Up.ALARM].write(work, urgent=True)
-        self._tell(Up.ALARM)
+        await self._file(Up.ALARM).write(work, urgent=True)
 
     async def propose(self, event: event_pb2.Event) -> None:
         """Store an event for the hub to order; harmless when done twice with the same event_id."""
-        await self._files[Up.CARE].write(lambda batch: eventlog.propose(batch, self.clock.stamp(), event), urgent=True)
-        self._tell(Up.CARE)
+        await self._file(Up.CARE).write(lambda batch: eventlog.propose(batch, self.clock.stamp(), event), urgent=True)
 
     async def apply_page(self, page: event_pb2.EventPage) -> list[event_pb2.OrderedEvent]:
         """Store what of a page comes next and return it in order; strictly by site_seq, twice is harmless."""
-        return await self._files[Up.CARE].write(lambda batch: eventlog.apply_page(batch, page), urgent=True)
+        return await self._file(Up.CARE).write(lambda batch: eventlog.apply_page(batch, page), urgent=True)
 
     async def ordered_events(self, aggregate_type: str = "") -> list[event_pb2.OrderedEvent]:
         """Return the site's log as far as it is known here, in order; "" = of every type."""
-        return await self._files[Up.CARE].read(lambda connection: eventlog.ordered_events(connection, aggregate_type))
+        return await self._file(Up.CARE).read(lambda connection: eventlog.ordered_events(connection, aggregate_type))
 
     async def pending_events(self) -> list[event_pb2.Event]:
         """Return what this node proposed and the hub has not ordered yet."""
-        return await self._files[Up.CARE].read(eventlog.pending_events)
+        return await self._file(Up.CARE).read(eventlog.pending_events)
 
     async def event_cursor(self) -> int:
         """Return the last site_seq stored here."""
-        return await self._files[Up.CARE].read(eventlog.cursor)
+        return await self._file(Up.CARE).read(eventlog.cursor)
 
     async def alarm_events(self, since_ns: int) -> list[alarm_pb2.AlarmEvent]:
         """Return alarm events stored after `since_ns` (wall clock), oldest first."""
-        return await self._files[Up.ALARM].read(lambda connection: history.alarms_since(connection, since_ns))
+        return await self._file(Up.ALARM).read(lambda connection: history.alarms_since(connection, since_ns))
 
     async def sets_since(self, since_ns: int) -> list[NumericSet]:
         """Return numeric sets of all devices that arrived after `since_ns`, oldest first."""
-        return await self._files[Up.VITALS].read(lambda connection: history.sets_since(connection, since_ns))
+        keys = list(self.streams(Up.VITALS))
+        return await self._files[VITALS].read(lambda connection: history.sets_since(connection, keys, since_ns))
 
     async def last_known(self, devices: Sequence[str], since_ns: int) -> list[NumericSet]:
         """Return sets that hold the newest value of each measure of some devices since then, oldest first."""
-        return await self._files[Up.VITALS].read(lambda connection: history.last_known(connection, devices, since_ns))
+        await self._fold()
+        keys = [key for key in self.streams(Up.VITALS) if key.stream.partition("/")[0] in devices]
+        return await self._files[VITALS].read(
+            lambda connection: history.last_known(connection, keys, devices, since_ns)
+        )
 
     async def trends(self, devices: Sequence[str], from_ns: int, to_ns: int, step_s: int) -> list[TrendRow]:
         """Return low, high and last of the valid values of some devices together, in steps of whole minutes."""
-        return await self._files[Up.VITALS].read(
-            lambda connection: history.trends(connection, devices, from_ns, to_ns, step_s)
-        )
+        await self._fold()
+        minutes = await self._files[VITALS].read(lambda connection: history.trends(connection, devices, from_ns, to_ns))
+        return trend.steps(minutes, step_s)
 
     async def evaluated_up_to(self, device: str) -> int:
         """Return the arrival time up to which a device's sets were judged for alarms; 0 = none were."""
-        row = await self._files[Up.ALARM].read(
+        row = await self._file(Up.ALARM).read(
             lambda connection: connection.execute(history.SELECT_EVALUATED, (device,)).fetchone()
         )
         return int(row[0]) if row else 0
@@ -181,11 +177,11 @@ class Buffer:
 
     def streams(self, up: Up) -> Mapping[StreamKey, StreamState]:
         """Return how far each stream of a class has come, as of the last commit."""
-        return self._files[up].streams
+        return self._file(up).streams[KINDS[up]]
 
     async def read_run(self, up: Up, key: StreamKey, first: int, last: int) -> list[Record]:
         """Return the records first to last of a stream that are still there, in order."""
-        file = self._files[up]
+        file = self._file(up)
         at_hand = file.recent.run(key, first, last)
         if at_hand is not None:
             return at_hand
@@ -193,25 +189,20 @@ class Buffer:
 
     async def newest_hour_from(self, up: Up, key: StreamKey) -> int:
         """Return the first unacknowledged number of the newest hour, 0 where all of them are of it."""
-        file = self._files[up]
-        state = file.streams[key]
-        since_ns = time.time_ns() - HOUR_NS
+        file = self._file(up)
+        state = file.state(key)
+        since_ns = time.time_ns() - retention.HOUR_NS
         if state.waiting == 0 or state.oldest_ns >= since_ns:
             return 0
         return await file.read(lambda connection: outbox.first_since(connection, key, state.acked, since_ns))
 
     async def acknowledge(self, up: Up, contigs: Mapping[StreamKey, int]) -> None:
         """Note how far the hub has each stream; lower than before where the hub lost what it had."""
-
-        def work(batch: Batch) -> None:
-            for key, contig in contigs.items():
-                outbox.acknowledge(batch, key, contig)
-
-        await self._files[up].write(work)
+        await self._file(up).acknowledge(contigs)
 
     def waiting(self) -> dict[Up, Waiting]:
         """Return what waits for the hub, by class; cheap."""
-        return {up: _waiting(file.streams.values()) for up, file in self._files.items()}
+        return {up: _waiting(self.streams(up).values()) for up in STORED}
 
     def hours_left(self) -> float | None:
         """Return how long the room lasts at the rate of the last ten minutes; None until it is known."""
@@ -229,13 +220,23 @@ class Buffer:
         return self._used_bytes() / self._limit_bytes
 
     async def run(self) -> None:
-        """Delete what may go, now and then, until cancelled."""
+        """Write down what is known in memory, and delete what may go, now and then, until cancelled."""
+        swept_s = 0.0
         while True:
             try:
-                await self.sweep()
+                await self.save()
+                if time.monotonic() - swept_s >= SWEEP_EVERY_S:
+                    swept_s = time.monotonic()
+                    await self.sweep()
             except BufferFailure as failure:
-                log.warning("buffer.sweep-failed", code=failure.code)
-            await asyncio.sleep(SWEEP_EVERY_S)
+                log.warning("buffer.upkeep-failed", code=failure.code)
+            await asyncio.sleep(SAVE_EVERY_S)
+
+    async def save(self) -> None:
+        """Write down how far the streams have come, and the trends."""
+        for file in self._files.values():
+            await file.save_states()
+        await self._fold()
 
     async def sweep(self) -> int:
         """Delete acknowledged rows past their keeping, in chunks; return how many rows went."""
@@ -244,28 +245,45 @@ class Buffer:
         gone = 0
         for up in STORED:
             hours = retention.keep_hours(up, share, self._keep_sent_hours)
-            gone += await self._delete(up, maintenance.DELETE_ACKED, retention.cutoff_ns(now_ns, hours))
+            before_ns = retention.cutoff_ns(now_ns, hours)
+            for state in list(self.streams(up).values()):
+                gone += await self._delete_sent(up, state, before_ns)
         old_ns = retention.cutoff_ns(now_ns, self._keep_sent_hours)
-        for up in (Up.VITALS, Up.WAVES):
-            seen_ns = retention.cutoff_ns(now_ns, maintenance.SEEN_KEEP_HOURS)
-            gone += await self._delete(up, maintenance.DELETE_SEEN, seen_ns)
-        gone += await self._delete(Up.VITALS, maintenance.DELETE_KEPT, old_ns)
-        gone += await self._delete(Up.VITALS, maintenance.DELETE_TREND, old_ns // MINUTE_NS)
+        gone += await self._delete(maintenance.DELETE_KEPT, old_ns)
+        gone += await self._delete(maintenance.DELETE_TREND, old_ns // MINUTE_NS)
         return gone
 
-    async def _delete(self, up: Up, statement: str, before: int) -> int:
+    async def _delete_sent(self, up: Up, state: StreamState, before_ns: int) -> int:
+        """Delete what the hub has of a stream and what came in before that time."""
+        file = self._file(up)
+        first_kept = await file.read(lambda connection: outbox.first_since(connection, state.key, 0, before_ns))
+        last = min(state.acked, first_kept - 1) if first_kept else state.acked
         total = 0
-        while gone := await self._files[up].write(maintenance.deletion(statement, before)):
+        while gone := await file.write(lambda batch: maintenance.delete_run(batch, state, last)):
             total += gone
         return total
+
+    async def _delete(self, statement: str, before: int) -> int:
+        total = 0
+        while gone := await self._files[VITALS].write(maintenance.deletion(statement, before)):
+            total += gone
+        return total
+
+    async def _fold(self) -> None:
+        """Write the trends that are folded in memory."""
+        if self._trends.is_behind or self._trends.folds:
+            await self._files[VITALS].write(lambda batch: history.write_trends(batch, self._trends))
+
+    def _file(self, up: Up) -> LogFile:
+        return self._files[FILES[up]]
 
     def _used_bytes(self) -> int:
         return sum(file.used_bytes for file in self._files.values())
 
-    def _tell(self, up: Up, outcome: Stored = Stored.NEW) -> None:
-        if outcome is Stored.NEW:
+    def _tell(self, stored: Mapping[str, Collection[StreamKey]]) -> None:
+        for kind, keys in stored.items():
             for told in self.on_stored:
-                told(up)
+                told(CLASS_OF[kind], keys)
 
 
 def _waiting(states: Iterable[StreamState]) -> Waiting:

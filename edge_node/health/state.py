@@ -29,6 +29,20 @@ class LoopLag:
 
 
 @dataclass(frozen=True, slots=True)
+class PathFigures:
+    """How one way of the alarms' datagrams stands."""
+
+    way: str
+    """Interface or address that it is bound to; "route" where the routes decide."""
+    is_up: bool
+    round_trip_s: float | None
+    waiting: int
+    """Alarms that are repeated on it."""
+    counts: Mapping[str, int]
+    """What became of its datagrams, by a word each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Where the figures come from; every function is cheap."""
 
@@ -42,6 +56,7 @@ class Health:
     link: Callable[[], str]
     hl7: Callable[[], Mapping[str, int | Mapping[str, int]]]
     """Counters of the HL7 receiver; a mapping is one counter with a label."""
+    alarm_paths: Callable[[], list["PathFigures"]]
     lag: LoopLag
     pages: Callable[[], int]
 
@@ -63,7 +78,22 @@ class _Figures(Collector):
         yield _labelled("edge_link_state", "State of the link to the hub", "state", links)
         yield GaugeMetricFamily("edge_loop_lag_seconds", "Worst lateness of the loop in a minute", health.lag.worst_s)
         yield GaugeMetricFamily("edge_pages", "Bedside pages that are open", health.pages())
+        yield from _path_figures(health.alarm_paths())
         yield from _counters(health.hl7())
+
+
+def _path_figures(paths: list[PathFigures]) -> Iterator[Metric]:
+    yield _labelled("edge_alarm_path_up", "Datagram path: heard lately", "way", {p.way: int(p.is_up) for p in paths})
+    waiting = {path.way: path.waiting for path in paths}
+    yield _labelled("edge_alarm_path_waiting", "Alarms repeated on a datagram path", "way", waiting)
+    trips = GaugeMetricFamily("edge_alarm_path_round_trip_seconds", "Latest round trip", labels=["way"])
+    counts = CounterMetricFamily("edge_alarm_path", "Datagrams and sessions of a path", labels=["way", "what"])
+    for path in paths:
+        if path.round_trip_s is not None:
+            trips.add_metric([path.way], path.round_trip_s)
+        for what, count in path.counts.items():
+            counts.add_metric([path.way, what], count)
+    yield from (trips, counts)
 
 
 def _labelled(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:

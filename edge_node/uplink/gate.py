@@ -1,7 +1,6 @@
 """Lets everything of the node that sends wait for its turn: the scheduler's clockwork on the event loop."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -28,6 +27,7 @@ class Gate:
         self._grant()
         if not asked.granted_bytes:
             waits = self._waiting[id(asked)] = asyncio.get_running_loop().create_future()
+            self._changed.set()
             try:
                 await waits
             except asyncio.CancelledError:
@@ -50,6 +50,13 @@ class Gate:
         """Count a message that was sent at once: heartbeats, greetings, an alarm's datagram."""
         self.scheduler.spend(traffic, sent_bytes + HEADER_BYTES, self._now_s())
 
+    def may_repeat(self, size_bytes: int, now_s: float) -> bool:
+        """Take a datagram of an alarm, headers included, off the alarms' budget; False where nothing is left of it.
+
+        The link's estimate takes no notice: a datagram has no acknowledgement of its own.
+        """
+        return self.scheduler.may_repeat(size_bytes, now_s)
+
     def acknowledged(self, sent_bytes: int, trip_s: float) -> None:
         """A message of this size, without headers, was acknowledged so long after it was sent."""
         self.capacity.acknowledged(sent_bytes + HEADER_BYTES, trip_s, self._now_s())
@@ -68,17 +75,21 @@ class Gate:
     async def run(self) -> None:
         """Judge the link and give out turns, until cancelled."""
         ticked_s = self._now_s()
+        loop = asyncio.get_running_loop()
         while True:
             now_s = self._now_s()
             if now_s - ticked_s >= TICK_S:
                 self.capacity.tick(now_s)
                 ticked_s = now_s
             self._grant()
-            due_s = min(ticked_s + TICK_S, self.scheduler.next_s(now_s) or float("inf"))
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, due_s - self._now_s())):
-                    await self._changed.wait()
+            alarm = None
+            if self.capacity.under_way_bytes or self._waiting:
+                due_s = min(ticked_s + TICK_S, self.scheduler.next_s(now_s) or float("inf"))
+                alarm = loop.call_later(max(0.0, due_s - now_s), self._changed.set)
+            await self._changed.wait()
+            if alarm is not None:
+                alarm.cancel()
 
     def _grant(self) -> None:
         for asked in self.scheduler.grant(self._now_s()):

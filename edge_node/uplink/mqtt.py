@@ -1,4 +1,7 @@
-"""The link over MQTT with paho: one client a connection, clean sessions, QoS 1 for flow control alone."""
+"""The link over MQTT with paho: one client a connection, clean sessions, QoS 1 for flow control alone.
+
+paho runs on the event loop, without a thread of its own: a node sends little, and a thread costs more than that.
+"""
 
 import asyncio
 import random
@@ -21,6 +24,8 @@ from edge_node.uplink import backoff
 from edge_node.uplink.link import Connect, Link, LinkEvents
 
 KEEPALIVE_S = 10
+MISC_EVERY_S = 2.0
+"""How often paho looks whether it is time for a ping."""
 CONNECT_LIMIT_S = 5.0
 INFLIGHT_LIMIT = 200
 """Above the windows of the pump, which alone hold back."""
@@ -55,7 +60,7 @@ class Identity:
 
 
 class MqttLink:
-    """One connection `<node>.<name>`; its network loop is a thread of paho's, bridged to the event loop."""
+    """One connection `<node>.<name>`, kept up."""
 
     def __init__(self, config: UplinkConfig, identity: Identity, listens: bool, events: LinkEvents) -> None:
         self._config = config
@@ -74,7 +79,7 @@ class MqttLink:
         return self._client is not None
 
     def publish(self, what: Up, payload: bytes) -> bool:
-        """Hand a message to paho's thread; False if there is no connection."""
+        """Hand a message to paho; False if there is no connection."""
         if self._client is None:
             return False
         info = self._client.publish(self._address.up(what), payload, qos=1)
@@ -112,8 +117,10 @@ class MqttLink:
             if was_down:
                 log.info("uplink.up", connection=self._name)
             self._events.on_up()
-            reason = await conversation.lost
-            log.warning("uplink.lost", connection=self._name, reason=reason)
+            while not conversation.lost.done():
+                await asyncio.wait([conversation.lost], timeout=MISC_EVERY_S)
+                client.loop_misc()
+            log.warning("uplink.lost", connection=self._name, reason=conversation.lost.result())
         finally:
             if self._client is not None:
                 self._client = None
@@ -122,14 +129,13 @@ class MqttLink:
                 self._under_way.clear()
                 self._events.on_down()
             client.disconnect()
-            await asyncio.to_thread(client.loop_stop)
+            conversation.hang_up(client)
 
     async def _open(self, client: paho.Client, conversation: "_Conversation") -> None:
         config = self._config
         try:
             async with asyncio.timeout(CONNECT_LIMIT_S * 2):
                 await asyncio.to_thread(client.connect, config.broker_host, config.broker_port, KEEPALIVE_S)
-                client.loop_start()
                 await conversation.accepted
                 if self._filters:
                     client.subscribe(self._filters)
@@ -154,7 +160,9 @@ class MqttLink:
         client.username_pw_set(node, self._identity.secret)
         client.connect_timeout = CONNECT_LIMIT_S
         client.max_inflight_messages_set(INFLIGHT_LIMIT)
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = conversation.on_socket_open
+        client.on_socket_close = conversation.on_socket_close
+        client.on_socket_register_write = conversation.on_wants_to_write
         client.on_connect = conversation.on_connect
         client.on_subscribe = conversation.on_subscribe
         client.on_disconnect = conversation.on_disconnect
@@ -164,7 +172,10 @@ class MqttLink:
 
 
 class _Conversation:
-    """Carries paho's callbacks, made on its thread, over to the event loop."""
+    """Carries paho's callbacks over to the event loop, and paho's socket with it.
+
+    The connection is made in a thread, because that blocks; from then on everything happens on the loop.
+    """
 
     def __init__(
         self, tell: Callable[[Down, bytes], None], acknowledged: Callable[[int], None], prefix_length: int
@@ -173,31 +184,80 @@ class _Conversation:
         self._tell = tell
         self._acknowledged = acknowledged
         self._prefix_length = prefix_length
+        self._socket: socket.socket | None = None
+        self._is_over = False
         self.accepted: asyncio.Future[None] = self._loop.create_future()
         self.subscribed: asyncio.Future[None] = self._loop.create_future()
         self.lost: asyncio.Future[str] = self._loop.create_future()
 
+    def on_socket_open(self, client: paho.Client, _data: Any, opened: Any) -> None:
+        # Small packets one after the other would else wait for the acknowledgement of the first.
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.call_soon_threadsafe(self._watch, client, opened)
+
+    def on_wants_to_write(self, client: paho.Client, _data: Any, _opened: Any) -> None:
+        self._loop.call_soon_threadsafe(self._write, client)
+
+    def hang_up(self, client: paho.Client) -> None:
+        """Let go of the socket; what paho still had to say is said, if that can be done at once."""
+        self._is_over = True
+        opened = self._socket
+        if opened is not None:
+            client.loop_write()
+            self._let_go()
+            opened.close()
+
+    def on_socket_close(self, _client: paho.Client, _data: Any, _opened: Any) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket = None
+
+    def _watch(self, client: paho.Client, opened: socket.socket) -> None:
+        if self._is_over:
+            opened.close()
+            return
+        self._socket = opened
+        self._loop.add_reader(opened, self._read, client)
+        self._write(client)
+
+    def _read(self, client: paho.Client) -> None:
+        client.loop_read()
+
+    def _write(self, client: paho.Client) -> None:
+        """Write what there is; what the socket does not take now goes when it does."""
+        if self._socket is None:
+            return
+        client.loop_write()
+        if self._socket is not None and client.want_write():
+            self._loop.add_writer(self._socket, self._write, client)
+        elif self._socket is not None:
+            self._loop.remove_writer(self._socket)
+
     def on_connect(
         self, _client: paho.Client, _data: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _: Properties | None
     ) -> None:
-        self._loop.call_soon_threadsafe(_settle, self.accepted, reason.is_failure, str(reason))
+        _settle(self.accepted, reason.is_failure, str(reason))
 
     def on_subscribe(
         self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _: Properties | None
     ) -> None:
         refused = any(reason.is_failure for reason in reasons)
-        self._loop.call_soon_threadsafe(_settle, self.subscribed, refused, "subscription refused")
+        _settle(self.subscribed, refused, "subscription refused")
 
     def on_disconnect(
         self, _client: paho.Client, _data: Any, _flags: paho.DisconnectFlags, reason: ReasonCode, _: Properties | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._end, str(reason))
+        self._end(str(reason))
 
     def on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        self._loop.call_soon_threadsafe(self._hear, message.topic, bytes(message.payload))
+        self._hear(message.topic, bytes(message.payload))
 
     def on_publish(self, _client: paho.Client, _data: Any, mid: int, _reason: ReasonCode, _: Properties | None) -> None:
-        self._loop.call_soon_threadsafe(self._acknowledged, mid)
+        self._acknowledged(mid)
 
     def _hear(self, topic: str, payload: bytes) -> None:
         try:
@@ -221,9 +281,3 @@ def _settle(future: "asyncio.Future[None]", refused: bool, reason: str) -> None:
         future.exception()  # marked as seen: nobody need be waiting for it
     else:
         future.set_result(None)
-
-
-def _send_at_once(_client: paho.Client, _data: Any, opened: Any) -> None:
-    if isinstance(opened, socket.socket):
-        # Small packets one after the other would else wait for the acknowledgement of the first.
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -19,10 +19,10 @@ from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.errors import BufferFailure
 from edge_node.uplink.schedule import WIDE_SEGMENT_BYTES, Ask, Traffic
 
-LOOK_AGAIN_S = 1.0
-"""How often overdue records are looked for while some are under way."""
-GATHER_S, PRESSED_GATHER_S = 0.02, 5.0
-"""How long measurements wait for others to share a container; longer where headers cost too much of the link."""
+GATHER_S, WATCHED_GATHER_S, PRESSED_GATHER_S = 0.5, 0.02, 5.0
+"""How long measurements wait for others to share a container; hardly at all while somebody looks at this node's beds,
+longest where headers cost too much of the link."""
+RETRY_S = 1.0
 LIVE = {Up.ALARM: Traffic.ALARM, Up.CARE: Traffic.VITALS, Up.VITALS: Traffic.VITALS, Up.WAVES: Traffic.WATCHED}
 BACKLOG = {Up.ALARM: Traffic.VITALS, Up.CARE: Traffic.VITALS, Up.VITALS: Traffic.BACKLOG, Up.WAVES: Traffic.BACKLOG}
 GUESSED_RECORD_BYTES = 300
@@ -69,7 +69,14 @@ class _Lane:
 
     traffic: Traffic
     is_live: bool
+    keys: dict[StreamKey, None] = field(default_factory=dict)
+    """Streams that may have something to send this way, in the order in which they came."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, key: StreamKey) -> None:
+        """Look at a stream, now."""
+        self.keys[key] = None
+        self.woken.set()
 
 
 class Pump:
@@ -93,7 +100,7 @@ class Pump:
         self._now_s = now_s
         self._window = ALARM_WINDOW if up is Up.ALARM else WINDOW
         self._deliveries: dict[StreamKey, Delivery] = {}
-        self._lanes = (_Lane(LIVE[up], is_live=True), _Lane(BACKLOG[up], is_live=False))
+        self._live, self._backlog = _Lane(LIVE[up], is_live=True), _Lane(BACKLOG[up], is_live=False)
         self._record_bytes = float(GUESSED_RECORD_BYTES)
         self.is_open = False
         """Whether there is a way to the hub."""
@@ -104,22 +111,41 @@ class Pump:
         self.block_s = BLOCK_S
         """How long what nobody looks at is gathered."""
         self.may_send_backlog: Callable[[], bool] = lambda: True
-        """Whether nothing more wanted waits elsewhere."""
+        """Whether nothing more wanted waits elsewhere; asked again with `look_again`."""
         self.ahead: set[str] = set()
         """Streams of which the hub has numbers that were never given out here: a copied or set-back disk."""
 
-    def wake(self) -> None:
-        """Look for something to send."""
-        for lane in self._lanes:
-            lane.woken.set()
+    def stored(self, keys: Iterable[StreamKey]) -> None:
+        """Records of these streams were committed."""
+        states, now_s = self._outbox.streams(self._up), self._now_s()
+        for key in keys:
+            delivery = self._delivery(key, states[key])
+            if delivery.is_live:
+                self._live.add(key)
+            elif delivery.gather(now_s):
+                self._backlog.add(key)
+
+    def look_again(self) -> None:
+        """Look for what is overdue, what has become a block, and who looks at what; called every second."""
+        now_s = self._now_s()
+        for key, state in self._outbox.streams(self._up).items():
+            delivery = self._delivery(key, state)
+            if delivery.has_overdue(now_s, self._resend_after_s):
+                self._live.add(key)
+                self._backlog.add(key)
+            elif delivery.gather(now_s):
+                self._backlog.add(key)
+        if self._backlog.keys:
+            # Perhaps it was held back by what was more wanted elsewhere.
+            self._backlog.woken.set()
 
     async def open(self) -> None:
         """Begin to send, with all that is not acknowledged; called when the way to the hub is there (again)."""
         for key, state in self._outbox.streams(self._up).items():
             newest_hour_from = await self._outbox.newest_hour_from(self._up, key)
             self._delivery(key, state).restart(newest_hour_from)
+            self._backlog.add(key)
         self.is_open = True
-        self.wake()
 
     def close(self) -> None:
         """Stop sending: there is no way to the hub."""
@@ -127,21 +153,18 @@ class Pump:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether something that is not under way yet waits behind the live records."""
-        now_s = self._now_s()
-        return self.is_open and any(
-            delivery.plan_backlog(now_s, self._resend_after_s) for delivery in self._deliveries.values()
-        )
+        """Whether something that may be sent waits behind the live records."""
+        return self.is_open and self._wants(self._backlog)
 
     async def run(self) -> None:
         """Send what is to be sent, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for lane in self._lanes:
+            for lane in (self._live, self._backlog):
                 group.create_task(self._keep(lane))
 
     async def round(self, *, live: bool) -> int:
         """Send once what one turn of a lane allows; return how many records went."""
-        lane = self._lanes[0] if live else self._lanes[1]
+        lane = self._live if live else self._backlog
         if not self._wants(lane):
             return 0
         asked = await self._turns.turn(lane.traffic, WIDE_SEGMENT_BYTES)
@@ -160,17 +183,20 @@ class Pump:
             self._window = min(LARGEST_WINDOW, window_hint)
         changed = {}
         for receipt in receipts:
-            key = (receipt.stream, receipt.epoch)
+            key = StreamKey(receipt.stream, receipt.epoch)
             state = streams.get(key)
             if state is None:
                 continue
             delivery = self._delivery(key, state)
             self._watch(state, receipt.contig)
+            turn = delivery.turn
             if delivery.take(receipt_of(receipt, hub_ns)):
                 changed[key] = delivery.acked
+            if delivery.turn != turn or delivery.has_more:
+                self._live.add(key)
+                self._backlog.add(key)
         if changed:
             await self._outbox.acknowledge(self._up, changed)
-        self.wake()
 
     async def _keep(self, lane: _Lane) -> None:
         failing = False
@@ -183,8 +209,11 @@ class Pump:
                 if not failing:
                     log.warning("pump.buffer-failed", stream_class=self._up.value, code=failure.code)
                 failing, sent = True, 0
+                asyncio.get_running_loop().call_later(RETRY_S, lane.woken.set)
             if sent == 0:
-                await self._rest(lane)
+                await lane.woken.wait()
+                if lane.is_live and self._up in (Up.VITALS, Up.WAVES):
+                    await asyncio.sleep(self.gather_s())
 
     def _watch(self, state: StreamState, contig: int) -> None:
         if contig >= state.next_seq and state.stream not in self.ahead:
@@ -194,10 +223,15 @@ class Pump:
     def _delivery(self, key: StreamKey, state: StreamState) -> Delivery:
         delivery = self._deliveries.get(key)
         if delivery is None:
-            delivery = self._deliveries[key] = Delivery(state.acked, state.next_seq, block_s=self.block_s)
+            # A stream that begins while the way is open is live from its first record on.
+            next_seq = state.acked + 1 if self.is_open else state.next_seq
+            is_live = self.is_watched(state.stream)
+            delivery = self._deliveries[key] = Delivery(state.acked, next_seq, is_live=is_live, block_s=self.block_s)
         delivery.next_seq = state.next_seq
         delivery.window = self._window
-        delivery.look(self.is_watched(state.stream))
+        if delivery.look(self.is_watched(state.stream)):
+            self._live.add(key)
+            self._backlog.add(key)
         return delivery
 
     def _plan(self, lane: _Lane, delivery: Delivery) -> list[int]:
@@ -205,20 +239,27 @@ class Pump:
         return plan(self._now_s(), self._resend_after_s)
 
     def _wants(self, lane: _Lane) -> bool:
+        """Whether a lane has something to send; streams that have not are forgotten until something happens to them."""
         if not lane.is_live and not self.may_send_backlog():
             return False
-        streams = self._outbox.streams(self._up)
-        return any(self._plan(lane, self._delivery(key, state)) for key, state in streams.items())
+        states = self._outbox.streams(self._up)
+        for key in list(lane.keys):
+            if key in states and self._plan(lane, self._delivery(key, states[key])):
+                return True
+            lane.keys.pop(key, None)
+        return False
 
     async def _choose(self, lane: _Lane, room_bytes: int) -> list[_Chosen]:
         """Read what fits into a turn, one record at least, the streams taking turns at being first."""
         chosen: list[_Chosen] = []
         left_bytes = float(room_bytes)
-        streams = sorted(self._outbox.streams(self._up).items(), key=lambda one: self._last_s(one[0]))
-        for key, state in streams:
+        states = self._outbox.streams(self._up)
+        for key in sorted(lane.keys, key=self._last_s):
             if chosen and left_bytes < self._record_bytes:
                 break
-            delivery = self._delivery(key, state)
+            if key not in states:
+                continue
+            delivery = self._delivery(key, states[key])
             wanted = self._plan(lane, delivery)[: max(1, int(left_bytes / self._record_bytes))]
             for one in await self._read(key, delivery, wanted):
                 size_bytes = len(one.record.payload) + wire.HEAD_BYTES
@@ -255,15 +296,6 @@ class Pump:
             if each.delivery.turn == each.turn:
                 each.delivery.sent([each.record.seq], now_s)
         return len(container)
-
-    async def _rest(self, lane: _Lane) -> None:
-        try:
-            async with asyncio.timeout(LOOK_AGAIN_S):
-                await lane.woken.wait()
-        except TimeoutError:
-            return
-        if lane.is_live and self._up in (Up.VITALS, Up.WAVES):
-            await asyncio.sleep(self.gather_s())
 
 
 def receipt_of(message: uplink_pb2.Receipt, hub_ns: int) -> Receipt:

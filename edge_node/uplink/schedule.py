@@ -41,6 +41,8 @@ WIDE_BPS = 1_000_000
 """From here on segments are wide."""
 SEGMENT_S = 0.032
 """How long a segment may take on the wire of a thin link."""
+PRESSED_S = 1.0
+"""Measurements that are so far ahead of their share are gathered for longer."""
 THIN_BPS = 48_000
 """Below this estimate, that of a link of about 60 kbit/s, only alarms and measurements are sent."""
 BULK_FROM_BPS = 1_000_000
@@ -126,7 +128,9 @@ class Scheduler:
     @property
     def is_pressed(self) -> bool:
         """Whether measurements should be gathered for longer, so that fewer headers are sent."""
-        return self.capacity.rate_bps < THIN_BPS or self._vitals.tokens < 0
+        # The bucket is empty after any large message; a second's debt is more than that.
+        debt_bytes = VITALS_SHARE * self.capacity.rate_bps / 8 * PRESSED_S
+        return self.capacity.rate_bps < THIN_BPS or self._vitals.tokens < -debt_bytes
 
     def ask(self, traffic: Traffic, most_bytes: int) -> Ask:
         """Ask for a turn; answered by a later `grant`, the classes' own order kept."""
@@ -156,9 +160,12 @@ class Scheduler:
         self.capacity.sent(size_bytes, now_s)
 
     def may_repeat(self, size_bytes: int, now_s: float) -> bool:
-        """Whether an alarm may be sent once more without leaving the alarms' own bucket."""
+        """Take an alarm's datagram out of the alarms' own bucket; False where that has too little."""
         self._fill(now_s)
-        return self._alarms.tokens >= size_bytes
+        if self._alarms.tokens < size_bytes:
+            return False
+        self._charge(Traffic.ALARM, size_bytes)
+        return True
 
     def grant(self, now_s: float) -> list[Ask]:
         """Answer as many wishes as may be sent now, and return them."""

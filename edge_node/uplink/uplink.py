@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import structlog
@@ -13,14 +13,18 @@ from telemed.topics import CONNECTIONS, STORED, Down, NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
 from telemed.wire import WIRE_VERSION
 
-from edge_node.buffer.store import Buffer
-from edge_node.config import UplinkConfig
+from edge_node.buffer.outbox import StreamKey
+from edge_node.buffer.store import CLASS_OF, Buffer
+from edge_node.config import PathConfig, UplinkConfig
 from edge_node.errors import BufferFailure
 from edge_node.uplink import mqtt, presence
+from edge_node.uplink.alarm_paths import AlarmPaths
+from edge_node.uplink.datagram import AlarmPath, PathEvents, credentials_of
+from edge_node.uplink.datagram_socket import PathSettings
 from edge_node.uplink.gate import Gate
 from edge_node.uplink.link import Connect, LinkEvents
 from edge_node.uplink.presence import LinkView, OffsetEstimate
-from edge_node.uplink.pump import GATHER_S, PRESSED_GATHER_S, Pump
+from edge_node.uplink.pump import GATHER_S, PRESSED_GATHER_S, WATCHED_GATHER_S, Pump
 from edge_node.uplink.schedule import Traffic
 
 WATCH_EVERY_S = 1.0
@@ -96,6 +100,7 @@ class Uplink:
         self._pumps[Up.WAVES].is_watched = self._is_watched
         self._pumps[Up.WAVES].block_s = config.wave_block_s
         self._pumps[Up.WAVES].may_send_backlog = lambda: not self._pumps[Up.VITALS].has_backlog
+        self.alarm_paths = AlarmPaths(buffer, self._make_paths() if config.datagram_enabled else ())
         self._ways = asyncio.Event()
         """Set when a pump may have to be opened."""
         self._watched: dict[str, float] = {}
@@ -126,6 +131,7 @@ class Uplink:
                 for up in STORED:
                     group.create_task(self._links[up].run(), name=f"link-{up}")
                     group.create_task(self._pumps[up].run(), name=f"pump-{up}")
+                group.create_task(self.alarm_paths.run(), name="alarm-paths")
                 group.create_task(self.gate.run(), name="uplink-gate")
                 group.create_task(self._open_ways(), name="uplink-ways")
                 group.create_task(self._listen(), name="uplink-listen")
@@ -142,6 +148,21 @@ class Uplink:
             on_acknowledged=self.gate.acknowledged,
             on_lost=self.gate.lost,
         )
+
+    def _make_paths(self) -> list[AlarmPath]:
+        config = self._config
+        credentials = credentials_of(self._address.node, config.secret_file)
+        events = PathEvents(self._take_from_path, self.gate.may_repeat)
+        ways: Sequence[PathConfig | None] = config.paths or (None,)
+        settings = PathSettings(config.datagram_host or config.broker_host, config.datagram_port)
+        bound = [
+            replace(settings, interface=way.interface, local_address=way.local_address) if way else settings
+            for way in ways
+        ]
+        return [AlarmPath(each, credentials, events) for each in bound]
+
+    def _take_from_path(self, receipts: uplink_pb2.Receipts) -> None:
+        self._messages.put_nowait((Down.RECEIPT, receipts.SerializeToString()))
 
     def _link_up(self, up: Up) -> None:
         if not any(link.is_up for other, link in self._links.items() if other is not up):
@@ -172,13 +193,20 @@ class Uplink:
             asyncio.get_running_loop().call_later(WATCH_EVERY_S, self._ways.set)
 
     def _gather_s(self) -> float:
-        return PRESSED_GATHER_S if self.gate.scheduler.is_pressed else GATHER_S
+        if self.gate.scheduler.is_pressed:
+            return PRESSED_GATHER_S
+        return WATCHED_GATHER_S if self._is_anybody_looking() else GATHER_S
+
+    def _is_anybody_looking(self) -> bool:
+        return any(until_s > time.monotonic() for until_s in self._watched.values())
 
     def _is_watched(self, stream: str) -> bool:
         return self._watched.get(stream.partition("/")[0], 0.0) > time.monotonic()
 
-    def _stored(self, up: Up) -> None:
-        self._pumps[up].wake()
+    def _stored(self, up: Up, keys: Collection[StreamKey]) -> None:
+        self._pumps[up].stored(keys)
+        if up is Up.ALARM:
+            self.alarm_paths.stored()
 
     async def _listen(self) -> None:
         failing = False
@@ -200,13 +228,12 @@ class Uplink:
         if not self._greeted:
             self._greeted = True
             self._ways.set()
-        self._judge()
+        if self._state in ("lost", "never"):
+            self._judge()
 
     async def _take(self, down: Down, payload: bytes) -> None:
         if down is Down.RECEIPT:
-            message = uplink_pb2.Receipts.FromString(payload)
-            for pump in self._pumps.values():
-                await pump.take(message.receipts, message.hub_unix_ns, message.window_hint)
+            await self._take_receipts(uplink_pb2.Receipts.FromString(payload))
         elif down is Down.EVENTS:
             await self._take_events(event_pb2.EventPage.FromString(payload))
         elif down is Down.PRESENCE:
@@ -215,6 +242,17 @@ class Uplink:
             self._take_watch(uplink_pb2.Watch.FromString(payload))
         else:
             self._callbacks.on_signal(uplink_pb2.Signal.FromString(payload))
+
+    async def _take_receipts(self, message: uplink_pb2.Receipts) -> None:
+        by_class: dict[Up, list[uplink_pb2.Receipt]] = {}
+        for receipt in message.receipts:
+            up = CLASS_OF.get(receipt.stream.rpartition("/")[2])
+            if up is not None:
+                by_class.setdefault(up, []).append(receipt)
+        for up, receipts in by_class.items():
+            await self._pumps[up].take(receipts, message.hub_unix_ns, message.window_hint)
+        if Up.ALARM in by_class:
+            self.alarm_paths.take(by_class[Up.ALARM])
 
     async def _take_events(self, page: event_pb2.EventPage) -> None:
         applied = await self._buffer.apply_page(page)
@@ -229,7 +267,7 @@ class Uplink:
     def _take_watch(self, message: uplink_pb2.Watch) -> None:
         until_s = time.monotonic() + message.for_s
         self._watched = dict.fromkeys(message.devices, until_s)
-        self._pumps[Up.WAVES].wake()
+        self._pumps[Up.WAVES].look_again()
 
     def _take_presence(self, message: uplink_pb2.HubPresence) -> None:
         self._offset.take(message, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())
@@ -251,6 +289,8 @@ class Uplink:
         while True:
             self._judge()
             self._tell_what_is_worse()
+            for pump in self._pumps.values():
+                pump.look_again()
             await asyncio.sleep(WATCH_EVERY_S)
 
     def _judge(self) -> None:

@@ -44,6 +44,16 @@ class Code(StrEnum):
     FIELD_ERROR = "field-error"
     NOTHING_MEASURED = "nothing-measured"
     MEASURE_UNKNOWN = "measure-unknown"
+    TOO_MANY_OPEN = "too-many-open"
+    CHUNK_CORRUPT = "chunk-corrupt"
+    FILE_MISMATCH = "file-mismatch"
+    FILE_CHANGED = "file-changed"
+    OFFER_REFUSED = "offer-refused"
+    TRANSFER_UNKNOWN = "transfer-unknown"
+    LINK_DOWN = "link-down"
+    BUDGET_USED = "budget-used"
+    OUTSIDE_HOURS = "outside-hours"
+    IDENTITY_REFUSED = "identity-refused"
 
 
 class WireError(Exception):

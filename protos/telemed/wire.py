@@ -115,9 +115,16 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     return found
 
 
+def _compressor() -> zstandard.ZstdCompressor:
+    found: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if found is None:
+        found = _local.compressor = zstandard.ZstdCompressor(level=3)
+    return found
+
+
 def pack(body: bytes) -> tuple[Codec, bytes]:
     """Return the codec and bytes to store for a payload: zstd where that is smaller, else as it is."""
-    packed = zstandard.ZstdCompressor(level=3).compress(body)
+    packed = _compressor().compress(body)
     return (Codec.ZSTD, packed) if len(packed) < len(body) else (Codec.PLAIN, body)
 
 

@@ -54,6 +54,7 @@ folder = "buffer"
 [uplink]
 broker_port = {broker}
 secret_file = "secret"
+datagram_enabled = false
 [hl7]
 port = {hl7}
 [bedside]

@@ -37,7 +37,7 @@ class MemoryOutbox:
 
     def streams(self, up: Up) -> Mapping[StreamKey, StreamState]:
         return {
-            (stream, EPOCH): StreamState(stream, EPOCH, len(rows) + 1, self.acked.get(stream, 0))
+            StreamKey(stream, EPOCH): StreamState(stream, EPOCH, len(rows) + 1, self.acked.get(stream, 0))
             for stream, rows in self.rows.items()
         }
 

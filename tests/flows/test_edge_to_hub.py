@@ -157,6 +157,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             wave_block_s=0.5,
             presence_every_s=0.5,
             silence_after_s=2,
+            datagram_enabled=False,
         )
         with contextlib.closing(buffer):
             yield World(hub, broker, buffer, Uplink(config, buffer, ADDRESS, Callbacks()))

@@ -89,16 +89,29 @@ def rows(database: Path, query: str) -> list[tuple[object, ...]]:
     return found
 
 
+def stored_at_edge(region: Region) -> set[str]:
+    """Return MSH-10 of every message whose numerics the edge has stored."""
+    found = rows(
+        region.folder / "edge-clinic-buffer" / "vitals.db",
+        f"SELECT codec, payload FROM log WHERE kind = {wire.Kind.NUMERIC_SET}",
+    )
+    return {_source(codec, payload) for codec, payload in found}
+
+
+def _source(codec: object, payload: object) -> str:
+    assert isinstance(payload, bytes)
+    assert isinstance(codec, int)
+    record = wire.Record("", wire.Kind.NUMERIC_SET, 1, codec, 0, 0, wire.Stamp(0, 0, 0), payload, 0)
+    return sample_pb2.NumericSet.FromString(record.body()).source_ref
+
+
 def stored_sources(region: Region) -> Counter[str]:
     """Count, per message (MSH-10), the numeric records at the hub."""
     found: Counter[str] = Counter()
     for codec, payload in rows(
         region.folder / "hub" / "samples.db", f"SELECT codec, payload FROM record WHERE kind = {wire.Kind.NUMERIC_SET}"
     ):
-        assert isinstance(payload, bytes)
-        assert isinstance(codec, int)
-        record = wire.Record("", wire.Kind.NUMERIC_SET, 1, codec, 0, 0, wire.Stamp(0, 0, 0), payload, 0)
-        found[sample_pb2.NumericSet.FromString(record.body()).source_ref] += 1
+        found[_source(codec, payload)] += 1
     return found
 
 
@@ -132,8 +145,8 @@ def hit_edge(region: Region, monitors: Monitors) -> str:
     if not pending:
         step = "idle"
     else:
-        kept = {str(key) for (key,) in rows(region.folder / "edge-clinic-buffer" / "vitals.db", "SELECT key FROM seen")}
-        committed = any(control_id in key for control_id in pending for key in kept)
+        kept = stored_at_edge(region)
+        committed = any(control_id in kept for control_id in pending)
         step = "after commit, before ack" if committed else "before commit"
     region.start_edge()
     region.until_ready(region.page_url())

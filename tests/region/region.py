@@ -111,7 +111,7 @@ class Region:
     def prepare(self) -> None:
         """Write configurations, secrets and admissions."""
         (self.folder / "hub").mkdir(parents=True, exist_ok=True)
-        names = ["web", "broker"]
+        names = ["web", "broker", "datagram"]
         for clinic in self.clinics:
             names += [f"{clinic.node}.page", f"{clinic.node}.hl7"]
         self.ports = {name: free_port() for name in names}
@@ -303,6 +303,8 @@ secrets_file = "hub/broker-secrets.json"
 port = {self.ports["web"]}
 totp_required = false
 requests_per_minute = 100000
+[ingest]
+datagram_port = {self.ports["datagram"]}
 [accounts]
 seed_file = "hub/accounts-seed.json"
 """
@@ -339,6 +341,7 @@ broker_port = {self.ports["broker"]}
 secret_file = "{clinic.node}-secret"
 longest_retry_s = 1
 wave_block_s = 2
+datagram_port = {self.ports["datagram"]}
 [hl7]
 port = {self.ports[f"{clinic.node}.hl7"]}
 [bedside]

@@ -20,7 +20,7 @@ from edge_node.buffer.trend import TrendRow
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFull
 from edge_node.health import routes as health_routes
-from edge_node.health.state import Health, LoopLag
+from edge_node.health.state import Health, LoopLag, PathFigures
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 from edge_node.samples.roster import Roster, build
 
@@ -214,6 +214,7 @@ class House:
             alarms=lambda: {"high": 1},
             link=lambda: self.link.state,
             hl7=lambda: {"frames": 7, "answers": {"AA": 6}},
+            alarm_paths=lambda: [PathFigures("wwan0", True, 0.05, 1, {"sent": 3})],
             lag=LoopLag(),
             pages=lambda: len(self.station.live.pages),
         )

@@ -28,7 +28,7 @@ from edge_node.buffer.store import Buffer
 PROGRAM = Path(__file__).with_name("intake_program.py")
 ROOT = Path(__file__).resolve().parents[3]
 KILLS = int(os.environ.get("YUANZHEN_KILLS", "3"))
-STEPS = ("after-insert", "between-files", "before-commit", "after-commit", "any-time")
+STEPS = ("after-insert", "before-commit", "after-commit", "any-time")
 MESSAGES_A_ROUND = 12
 CHANCE = random.Random(20261121)
 pytestmark = [pytest.mark.slow, pytest.mark.anyio]

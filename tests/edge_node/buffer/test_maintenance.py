@@ -18,12 +18,13 @@ async def test_a_buffer_in_use_can_be_inspected(buffer: Buffer, tmp_path: Path) 
     values = (Value("hr", "71.5", "/min"),)
     await buffer.store_intake(Intake(sets=(NumericSet("monitor-1", now_ns, now_ns, values),)))
     await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 1})
+    await buffer.save()
 
     reports = maintenance.inspect(tmp_path / "edge-test")
     text = "\n".join(maintenance.lines(reports))
 
-    assert [report.name for report in reports] == ["alarm.db", "vitals.db", "bulk.db", "care.db"]
-    assert "vitals.db: check ok, version 1" in text
+    assert [report.name for report in reports] == ["alarm.db", "vitals.db", "care.db"]
+    assert "vitals.db: check ok, version 2" in text
     assert "1 stored, 1 at the hub" in text
     assert "71.5" not in text
 

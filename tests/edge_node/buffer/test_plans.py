@@ -4,27 +4,28 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from telemed.topics import Up
 
 from edge_node.buffer import eventlog, history, intake, maintenance, outbox, schema
+from edge_node.buffer.schema import ALARM, CARE, VITALS
 
 HOT = {
-    Up.VITALS: [
+    VITALS: [
         outbox.SELECT_RUN,
-        outbox.SELECT_STATE,
         outbox.SELECT_WALL,
+        outbox.SELECT_ENDS,
+        outbox.SELECT_NEXT_STREAM,
         outbox.UPSERT_STATE,
-        history.SELECT_SINCE,
         history.SELECT_TREND,
-        intake.INSERT_SEEN,
-        intake.UPSERT_TREND,
-        maintenance.DELETE_ACKED,
-        maintenance.DELETE_SEEN,
+        history.SELECT_NEWEST,
+        history.SELECT_LAST,
+        history.UPSERT_TREND,
+        intake.SELECT_KEY,
+        maintenance.DELETE_RUN,
         maintenance.DELETE_KEPT,
         maintenance.DELETE_TREND,
     ],
-    Up.ALARM: [history.SELECT_SINCE, history.SELECT_EVALUATED, history.UPSERT_EVALUATED],
-    Up.CARE: [
+    ALARM: [history.SELECT_SINCE, history.SELECT_EVALUATED, history.UPSERT_EVALUATED],
+    CARE: [
         eventlog.SELECT_CURSOR,
         eventlog.SELECT_KNOWN,
         eventlog.DELETE_PENDING,
@@ -43,22 +44,22 @@ def scans(steps: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def connections() -> Iterator[dict[Up, sqlite3.Connection]]:
+def connections() -> Iterator[dict[str, sqlite3.Connection]]:
     opened = {}
-    for up in HOT:
-        opened[up] = sqlite3.connect(":memory:", isolation_level=None)
-        schema.prepare(opened[up], up)
+    for name in HOT:
+        opened[name] = sqlite3.connect(":memory:", isolation_level=None)
+        schema.prepare(opened[name], name)
     yield opened
     for connection in opened.values():
         connection.close()
 
 
-@pytest.mark.parametrize(("up", "statement"), [(up, each) for up, found in HOT.items() for each in found])
-def test_a_hot_query_uses_an_index(connections: dict[Up, sqlite3.Connection], up: Up, statement: str) -> None:
-    steps = plan(connections[up], statement)
+@pytest.mark.parametrize(("name", "statement"), [(name, each) for name, found in HOT.items() for each in found])
+def test_a_hot_query_uses_an_index(connections: dict[str, sqlite3.Connection], name: str, statement: str) -> None:
+    steps = plan(connections[name], statement)
     assert scans(steps) == [], steps
     assert not any("TEMP B-TREE FOR ORDER BY" in step and "LAST TERM" not in step for step in steps), steps
 
 
-def test_the_check_sees_a_scan(connections: dict[Up, sqlite3.Connection]) -> None:
-    assert scans(plan(connections[Up.VITALS], "SELECT seq FROM log WHERE crc = ?"))
+def test_the_check_sees_a_scan(connections: dict[str, sqlite3.Connection]) -> None:
+    assert scans(plan(connections[VITALS], "SELECT seq FROM log WHERE crc = ?"))

@@ -12,7 +12,7 @@ from telemed.wire import Kind
 
 from edge_node.buffer import maintenance
 from edge_node.buffer.file import LogFile
-from edge_node.buffer.schema import FILES
+from edge_node.buffer.schema import CARE, FILES, VITALS
 from edge_node.buffer.store import Buffer, Waiting
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
 from edge_node.samples.measurement import (
@@ -68,13 +68,20 @@ async def test_a_message_seen_before_is_not_stored_twice(buffer: Buffer) -> None
     assert buffer.waiting()[Up.WAVES].records == 1
 
 
-async def test_a_resend_fills_in_the_file_that_missed_the_first_sending(buffer: Buffer) -> None:
-    whole = Intake(sets=(numerics(hr="70"),), waves=(waves(),), dedup_key="monitor^1^abc")
-    await buffer.store_intake(Intake(waves=whole.waves, dedup_key=whole.dedup_key))
-
-    assert await buffer.store_intake(whole) is Stored.NEW
-    assert buffer.waiting()[Up.VITALS].records == 1
-    assert buffer.waiting()[Up.WAVES].records == 1
+async def test_a_message_is_known_again_after_a_restart_whatever_it_brought(tmp_path: Path) -> None:
+    brought = [
+        Intake(sets=(numerics(hr="70"),), dedup_key="numerics"),
+        Intake(waves=(waves(),), dedup_key="waves"),
+        Intake(raw=b"MSH|...", raw_reason="device-unknown", dedup_key="refused"),
+        Intake(dedup_key="empty"),
+    ]
+    first = Buffer.open(tmp_path)
+    assert [await first.store_intake(each) for each in brought] == [Stored.NEW] * 4
+    first.close()
+    again = Buffer.open(tmp_path)
+    assert [await again.store_intake(each) for each in brought] == [Stored.DUPLICATE] * 4
+    assert await again.store_intake(Intake(sets=(numerics(hr="71"),))) is Stored.NEW
+    again.close()
 
 
 async def test_what_comes_in_is_read_back_as_it_was(buffer: Buffer) -> None:
@@ -105,6 +112,49 @@ async def test_trends_hold_low_high_and_last_of_a_step_and_leave_gaps(buffer: Bu
         (0, 60, 90, 60),
         (10 * MINUTE_NS, 75, 75, 75),
     ]
+
+
+async def test_trends_that_a_killed_node_did_not_write_are_there_after_its_restart_and_none_twice(
+    tmp_path: Path,
+) -> None:
+    start = 1_700_000_040 * 10**9 // MINUTE_NS * MINUTE_NS
+    first = Buffer.open(tmp_path)
+    await first.store_intake(Intake(sets=(numerics(at_ns=start, hr="70"),)))
+    await first.save()
+    await first.store_intake(Intake(sets=(numerics(at_ns=start + 10**9, hr="90"),)))
+    first.close()
+    for _ in range(2):
+        again = Buffer.open(tmp_path)
+        rows = await again.trends(["monitor-1"], start, start + MINUTE_NS, 60)
+        assert [(row.low, row.high, row.last) for row in rows] == [(70, 90, 90)]
+        again.close()
+    connection = sqlite3.connect(tmp_path / VITALS)
+    assert connection.execute("SELECT n FROM trend").fetchall() == [(2,)]
+    connection.close()
+
+
+async def test_a_failed_commit_leaves_no_trend(buffer: Buffer) -> None:
+    file = buffer._files[VITALS]
+    await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 1").fetchone())
+    now_ns = time.time_ns()
+    big = tuple(numerics(hr="70", x="9" * 5000) for _ in range(50))
+    with pytest.raises(BufferFull):
+        await buffer.store_intake(Intake(sets=big))
+    await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 100000").fetchone())
+    assert await buffer.trends(["monitor-1"], now_ns - MINUTE_NS, now_ns + MINUTE_NS, 60) == []
+
+
+async def test_how_far_the_hub_is_survives_a_restart_once_it_is_written_down(tmp_path: Path) -> None:
+    first = Buffer.open(tmp_path)
+    await first.store_intake(Intake(sets=(numerics(hr="1"), numerics(hr="2"))))
+    key = key_of(first, Up.VITALS, "monitor-1/numeric")
+    await first.acknowledge(Up.VITALS, {key: 1})
+    await first.save()
+    first.close()
+    again = Buffer.open(tmp_path)
+    assert again.streams(Up.VITALS)[key].acked == 1
+    assert again.waiting()[Up.VITALS].records == 1
+    again.close()
 
 
 async def test_doubtful_values_enter_no_trend(buffer: Buffer) -> None:
@@ -213,7 +263,7 @@ async def test_at_the_limit_measurements_are_refused_and_alarms_are_not(tmp_path
 
 
 async def test_a_full_disk_is_told_and_the_buffer_goes_on_when_there_is_room(buffer: Buffer) -> None:
-    file = buffer._files[Up.VITALS]
+    file = buffer._files[VITALS]
     await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 1").fetchone())
     big = tuple(numerics(hr=str(number) * 500) for number in range(200))
     with pytest.raises(BufferFull):
@@ -228,7 +278,7 @@ async def test_a_full_disk_is_told_and_the_buffer_goes_on_when_there_is_room(buf
 
 async def test_a_failing_piece_of_work_takes_back_its_own_rows_alone(buffer: Buffer) -> None:
     with pytest.raises(ZeroDivisionError):
-        await buffer._files[Up.VITALS].write(lambda batch: 1 // 0)
+        await buffer._files[VITALS].write(lambda batch: 1 // 0)
     assert await buffer.store_intake(Intake(sets=(numerics(hr="70"),))) is Stored.NEW
 
 
@@ -246,7 +296,7 @@ async def test_a_damaged_file_is_refused_by_name_and_can_be_set_aside(tmp_path: 
 
 async def test_a_file_of_newer_software_is_refused(tmp_path: Path) -> None:
     buffer = Buffer.open(tmp_path)
-    await buffer._files[Up.CARE].read(lambda connection: connection.execute("SELECT 1").fetchone())
+    await buffer._files[CARE].read(lambda connection: connection.execute("SELECT 1").fetchone())
     buffer.close()
     connection = sqlite3.connect(tmp_path / FILES[Up.CARE])
     connection.execute("PRAGMA user_version = 99")
@@ -264,13 +314,18 @@ async def test_storing_after_close_is_refused(tmp_path: Path) -> None:
 
 
 async def test_the_pump_is_woken_after_the_commit(buffer: Buffer) -> None:
-    told: list[Up] = []
-    buffer.on_stored.append(told.append)
+    told: list[tuple[Up, list[str]]] = []
+    buffer.on_stored.append(lambda up, keys: told.append((up, [key.stream for key in keys])))
     await buffer.store_intake(Intake(sets=(numerics(hr="1"),), waves=(waves(),)))
     await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id="a")])
     await buffer.propose(event_pb2.Event(event_id="e"))
 
-    assert told == [Up.WAVES, Up.VITALS, Up.ALARM, Up.CARE]
+    assert told == [
+        (Up.VITALS, ["monitor-1/numeric"]),
+        (Up.WAVES, ["monitor-1/wave"]),
+        (Up.ALARM, ["node/alarm"]),
+        (Up.CARE, ["node/care"]),
+    ]
 
 
 async def test_a_row_that_the_disk_damaged_does_not_keep_the_others_from_being_read(

@@ -27,4 +27,5 @@ def config(tmp_path: Path) -> UplinkConfig:
         resend_after_s=0.3,
         presence_every_s=0.2,
         silence_after_s=1,
+        datagram_enabled=False,
     )

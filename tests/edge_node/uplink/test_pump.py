@@ -49,6 +49,8 @@ class Bench:
     async def round(self) -> list[tuple[str, int]]:
         """Send once in each lane."""
         self.sent.clear()
+        self.pump.stored(self.outbox.streams(self.up))
+        self.pump.look_again()
         await self.pump.round(live=True)
         await self.pump.round(live=False)
         return list(self.sent)
@@ -118,6 +120,7 @@ async def test_live_records_and_backlog_wait_for_turns_of_their_own_class() -> N
     ):
         bench = Bench(up)
         bench.outbox.store("a/numeric", 2)
+        await bench.pump.open()
         await bench.round()
         bench.outbox.store("a/numeric")
         await bench.round()
@@ -137,6 +140,7 @@ async def test_streams_take_turns_where_a_turn_is_small() -> None:
 async def test_backlog_waits_while_something_more_wanted_waits_elsewhere() -> None:
     bench = Bench(Up.WAVES)
     bench.outbox.store("a/wave", 2)
+    await bench.pump.open()
     bench.pump.may_send_backlog = lambda: False
     assert await bench.round() == []
     bench.outbox.store("a/wave")
@@ -156,6 +160,7 @@ async def test_the_hub_can_set_the_window_but_not_that_of_alarms() -> None:
     for up, credit, most in ((Up.VITALS, 4, 2), (Up.VITALS, 1000, 128), (Up.ALARM, 4, 16)):
         bench = Bench(up)
         bench.outbox.store("a/numeric", 200)
+        await bench.pump.open()
         await bench.hear("a/numeric", 0, window=credit)
         assert len(await bench.round()) == most, up
 
@@ -182,3 +187,33 @@ async def test_a_hub_that_has_more_than_was_ever_sent_is_reported() -> None:
     await bench.hear("a/numeric", 9)
     assert bench.outbox.acked == {}
     assert bench.pump.ahead == {"a/numeric"}
+
+
+async def test_a_stream_that_begins_while_the_way_is_open_is_live_from_its_first_record() -> None:
+    bench = Bench()
+    bench.outbox.store("a/numeric")
+    assert await bench.round() == [("a/numeric", 1)]
+    assert bench.asked == [Traffic.VITALS]
+
+
+async def test_what_nobody_looks_at_is_sent_when_somebody_begins_to() -> None:
+    bench, looks = Bench(Up.WAVES), False
+    bench.pump.is_watched = lambda _stream: looks
+    bench.outbox.store("a/wave", 2)
+    assert await bench.round() == []
+    looks = True
+    assert await bench.round() == [("a/wave", 1), ("a/wave", 2)]
+    bench.outbox.store("a/wave")
+    assert await bench.round() == [("a/wave", 3)]
+    assert bench.asked == [Traffic.BACKLOG, Traffic.WATCHED]
+
+
+async def test_what_nobody_looks_at_goes_as_one_block() -> None:
+    bench = Bench(Up.WAVES)
+    bench.pump.is_watched = lambda _stream: False
+    bench.outbox.store("a/wave", 59)
+    assert await bench.round() == []
+    bench.outbox.store("a/wave")
+    # Half of the window at first.
+    assert len(await bench.round()) == 32
+    assert len(bench.containers) == 1

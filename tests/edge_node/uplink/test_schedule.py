@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_node.uplink.capacity import Capacity
+from edge_node.uplink.capacity import START_BPS, Capacity
 from edge_node.uplink.schedule import (
     AUDIO_BPS,
     LEAST_SEGMENT_BYTES,
@@ -141,7 +141,6 @@ def test_an_alarm_is_repeated_only_within_the_alarms_own_bucket() -> None:
     made = scheduler(64_000)
     sent = 0
     while made.may_repeat(400, 0):
-        made.spend(Traffic.ALARM, 400, 0)
         sent += 1
     assert sent == 10
     assert made.may_repeat(400, 1)
@@ -170,3 +169,9 @@ def test_measurements_gather_for_longer_where_they_are_held_up() -> None:
     made = scheduler(128_000)
     made.spend(Traffic.VITALS, 8_000, 0)
     assert made.is_pressed
+
+
+def test_one_message_at_the_start_is_no_pressure() -> None:
+    made = scheduler(START_BPS)
+    made.spend(Traffic.VITALS, 4_000, 0)
+    assert not made.is_pressed

@@ -1,0 +1,180 @@
+"""The node's end of one session of the datagram path: handshake, proof, heartbeat (no I/O; the caller has the clock).
+
+The node alone repeats: whatever of the handshake is not answered is said again, at first every 100 ms.  Waiting for
+OpenSSL's own second would make a cold start at half the packets lost take a minute.
+"""
+
+import hmac
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from OpenSSL import SSL
+from telemed import datagram as wire_format
+from telemed.datagram import QUESTION_BYTES, SESSION_BYTES, Message
+from telemed.dtls import Channel, ChannelBroken
+
+REPEAT_FIRST_S = 0.1
+REPEAT_STEADY_TIMES = 20
+REPEAT_GROWTH = 1.5
+REPEAT_LONGEST_S = 1.0
+"""While nothing was heard: the hub may be down for days."""
+REPEAT_LONGEST_HEARD_S = 0.25
+"""Once something was: it is there, and packets are being lost."""
+PING_AGAIN_S = 0.25
+PING_AGAIN_TIMES = 10
+_TOKEN = struct.Struct(">d")
+
+
+class Stage(Enum):
+    """How far a session has come."""
+
+    HANDSHAKE = "handshake"
+    PROVING = "proving"
+    UP = "up"
+    REFUSED = "refused"
+    """The hub does not take the node's secret, or cannot prove that it has it."""
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who the node is and how it proves it."""
+
+    node: str
+    secret: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Repeat:
+    """Something that is said again until it is answered."""
+
+    at_s: float
+    longest_s: float = REPEAT_LONGEST_HEARD_S
+    times: int = 0
+
+    def next(self, now_s: float) -> None:
+        grown = max(0, self.times - REPEAT_STEADY_TIMES)
+        self.times += 1
+        self.at_s = now_s + min(self.longest_s, REPEAT_FIRST_S * REPEAT_GROWTH ** min(grown, 20))
+
+
+class NodeSession:
+    """One attempt at a session, and the session if it succeeds."""
+
+    def __init__(
+        self,
+        context: SSL.Context,
+        credentials: Credentials,
+        now_s: float,
+        *,
+        heartbeat_every_s: float = 2.0,
+        draw: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Prepare the first flight.
+
+        Args:
+            context: `telemed.dtls.node_context()`, shared by all sessions of a node.
+            credentials: who the node is.
+            now_s: the caller's steady clock, as in all methods.
+            heartbeat_every_s: how often the hub is asked for a sign of life.
+            draw: returns so many random bytes.
+        """
+        self.name = draw(SESSION_BYTES)
+        self.stage = Stage.HANDSHAKE
+        self.began_s = self.heard_s = now_s
+        self.round_trip_s: float | None = None
+        """The latest measured by heartbeat; None while none is."""
+        self._credentials = credentials
+        self._heartbeat_every_s = heartbeat_every_s
+        self._channel = Channel(context, is_hub=False)
+        self._flight = self._channel.begin()
+        self._is_first_flight = True
+        self._repeat = _Repeat(now_s, REPEAT_LONGEST_S)
+        self._unanswered = 0
+
+    def take(self, datagram: bytes, now_s: float) -> list[bytes]:
+        """Take a datagram that names this session; return the receipts in it (telemed.v1.Receipts, serialized)."""
+        records = wire_format.records_of(datagram)
+        if records is None or self.stage in (Stage.REFUSED, Stage.BROKEN):
+            return []
+        try:
+            messages, flight = self._channel.take(records)
+        except ChannelBroken:
+            self.stage = Stage.BROKEN
+            return []
+        if flight:
+            self._flight, self._is_first_flight, self._repeat = flight, False, _Repeat(now_s)
+        if self.stage is Stage.HANDSHAKE and self._channel.is_established:
+            self.stage, self._repeat = Stage.PROVING, _Repeat(now_s)
+        if messages:
+            self.heard_s = now_s
+        taken = [self._take_message(message, now_s) for message in messages]
+        return [receipts for receipts in taken if receipts]
+
+    def due(self, now_s: float) -> list[bytes]:
+        """Return the datagrams of the session itself that are to be sent now, and take them as sent."""
+        if now_s < self._repeat.at_s or self.stage in (Stage.REFUSED, Stage.BROKEN):
+            return []
+        if self.stage is Stage.UP:
+            return [self._heartbeat(now_s)]
+        self._repeat.next(now_s)
+        if self.stage is Stage.PROVING:
+            proof = wire_format.node_proof(self._credentials.secret, self._credentials.node, self._channel.binding())
+            return [self.seal(Message.PROOF, proof + self._credentials.node.encode())]
+        is_long_question = wire_format.asks_for_session(self._flight) and not self._is_first_flight
+        question_bytes = QUESTION_BYTES if is_long_question else 0
+        return [wire_format.envelope(self.name, self._flight, question_bytes)]
+
+    def next_s(self) -> float | None:
+        """Return when `due` has something, None if never again."""
+        return None if self.stage in (Stage.REFUSED, Stage.BROKEN) else self._repeat.at_s
+
+    def hurry(self, now_s: float) -> None:
+        """Say at once what would be said next: the way to the hub has changed."""
+        self._repeat.at_s = now_s
+
+    def seal(self, kind: Message, body: bytes) -> bytes:
+        """Return the datagram that carries a message.
+
+        Raises:
+            ValueError: the body does not fit a datagram.
+            ChannelBroken: the session has ended.
+        """
+        try:
+            record = self._channel.seal(bytes((kind,)) + body)
+        except ChannelBroken:
+            self.stage = Stage.BROKEN
+            raise
+        return wire_format.envelope(self.name, record)
+
+    def _heartbeat(self, now_s: float) -> bytes:
+        # A lost ping is asked again soon, so that one lost packet is no silence; a hub that is gone is asked rarely.
+        again_s = max(PING_AGAIN_S, 2 * (self.round_trip_s or 0.0))
+        wait_s = min(self._heartbeat_every_s, again_s if self._unanswered < PING_AGAIN_TIMES else REPEAT_LONGEST_S)
+        self._unanswered += 1
+        self._repeat = _Repeat(now_s + wait_s)
+        return self.seal(Message.PING, _TOKEN.pack(now_s))
+
+    def _take_message(self, message: bytes, now_s: float) -> bytes:
+        kind, body = message[0], message[1:]
+        if self.stage is Stage.PROVING:
+            self._take_answer(kind, body, now_s)
+        elif kind == Message.RECEIPTS and self.stage is Stage.UP:
+            return body
+        elif kind == Message.PONG and len(body) == _TOKEN.size:
+            self.round_trip_s = max(0.0, now_s - _TOKEN.unpack(body)[0])
+            self._unanswered = 0
+            self._repeat.at_s = now_s + self._heartbeat_every_s
+        return b""
+
+    def _take_answer(self, kind: int, body: bytes, now_s: float) -> None:
+        # Receipts may overtake a lost welcome; nothing counts before the hub has proved itself.
+        if kind == Message.REFUSED:
+            self.stage = Stage.REFUSED
+        elif kind == Message.WELCOME:
+            expected = wire_format.hub_proof(self._credentials.secret, self._credentials.node, self._channel.binding())
+            is_right = hmac.compare_digest(body, expected)
+            self.stage, self._repeat = (Stage.UP if is_right else Stage.REFUSED), _Repeat(now_s)

@@ -1,0 +1,99 @@
+"""The way to the hub's gRPC face: one channel a direction, and what its failures mean here."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+from telemed.errors import Code
+from telemed.topics import NodeAddress
+from telemed.transfer import MESSAGE_LIMIT_BYTES, NODE_KEY, SECRET_KEY
+from telemed.v1 import transfer_pb2_grpc
+
+from edge_node.errors import HubRefuses, LinkDown, UplinkError
+
+DSCP_FILES, DSCP_BUNDLES = 10, 1
+"""AF11 for studies and exams, LE for bundles (reliability 3.1)."""
+HEARD_LIMIT_S = 60.0
+"""The hub says something at least every ten seconds while a call is open."""
+KEEPALIVE = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+_REASONS = {
+    grpc.StatusCode.UNAUTHENTICATED: Code.IDENTITY_REFUSED,
+    grpc.StatusCode.PERMISSION_DENIED: Code.IDENTITY_REFUSED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Code.TOO_MANY_OPEN,
+    grpc.StatusCode.NOT_FOUND: Code.TRANSFER_UNKNOWN,
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Where the hub is, and who this node is there."""
+
+    host: str
+    port: int
+    address: NodeAddress
+    secret: str = field(repr=False)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What every call shows of who makes it."""
+        return ((NODE_KEY, self.address.node), (SECRET_KEY, self.secret))
+
+    def channel(self, dscp: int) -> grpc.aio.Channel:
+        """Return a channel with a connection of its own; nothing is connected yet."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        options = [
+            ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
+            ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
+            ("grpc.dscp", dscp),
+            # The hub is reached directly, whatever the environment of the process says of proxies.
+            ("grpc.enable_http_proxy", 0),
+            # The waits between tries are ours.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 1_000),
+            *KEEPALIVE,
+        ]
+        return grpc.aio.insecure_channel(f"{host}:{self.port}", options=options)
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The hub as seen from one channel."""
+
+    login: Login
+    stub: "transfer_pb2_grpc.TransferAsyncStub"
+
+
+def failure_of(error: grpc.aio.AioRpcError) -> UplinkError:
+    """Return the node's own failure for one of gRPC's."""
+    reason = _REASONS.get(error.code())
+    text = f"{error.code().name}: {error.details()}"
+    return HubRefuses(reason, text) if reason else LinkDown(text)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Give gRPC's failures the node's own names.
+
+    Raises:
+        LinkDown: there is no connection, or it ended.
+        HubRefuses: the hub answers, but not with what was asked for.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise failure_of(error) from error
+    except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+        # Writing to a call that the other side has ended; why, its reader is told.
+        raise LinkDown("the hub ended the call") from error
+    except TimeoutError as error:
+        raise LinkDown(f"nothing heard for {HEARD_LIMIT_S:g} s") from error
