@@ -4,6 +4,7 @@ Nothing here is remembered on disk: an edge that missed something says so with i
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class Downlink:
         self._nodes: dict[NodeAddress, _Node] = {}
         self._heads: dict[str, int] = {}
         self._watched: dict[NodeAddress, frozenset[str]] = {}
+        self._run = secrets.randbits(63) + 1
         self._pages_wanted = asyncio.Event()
         self.on_receipts: Callable[[NodeAddress, uplink_pb2.Receipts], None] = lambda _address, _receipts: None
         """Told of each message of receipts, for the nodes' other ways down."""
@@ -115,7 +117,8 @@ class Downlink:
     def greeted(self, address: NodeAddress, marks: dict[tuple[str, int], Watermark], cursor: int) -> None:
         """Answer a hello: a receipt for each stream that it named, and an event page from its cursor."""
         self.heard(address)
-        self._send([receipt(stream, epoch, mark) for (stream, epoch), mark in marks.items()], address)
+        receipts = [receipt(stream, epoch, mark) for (stream, epoch), mark in marks.items()]
+        self._send(uplink_pb2.Receipts(receipts=receipts, hub_run=self._run), address)
         node = self._nodes[address]
         node.cursor, node.sent, node.wants_page = cursor, cursor, True
         self._pages_wanted.set()
@@ -162,13 +165,14 @@ class Downlink:
         self._publish(address.down(Down.WATCH), message.SerializeToString(), 1)
 
     def _send_receipts(self, address: NodeAddress, now_s: float) -> None:
-        self._send(self._book.due(address, now_s), address)
-
-    def _send(self, receipts: list[uplink_pb2.Receipt], address: NodeAddress) -> None:
+        receipts = self._book.due(address, now_s)
         if receipts:
-            message = uplink_pb2.Receipts(receipts=receipts, hub_unix_ns=time.time_ns(), window_hint=self._window())
-            self._publish(address.down(Down.RECEIPT), message.SerializeToString(), 0)
-            self.on_receipts(address, message)
+            self._send(uplink_pb2.Receipts(receipts=receipts), address)
+
+    def _send(self, message: uplink_pb2.Receipts, address: NodeAddress) -> None:
+        message.hub_unix_ns, message.window_hint = time.time_ns(), self._window()
+        self._publish(address.down(Down.RECEIPT), message.SerializeToString(), 0)
+        self.on_receipts(address, message)
 
     def _send_presence(self, address: NodeAddress, node: _Node, now_s: float) -> None:
         node.presence_s = now_s
@@ -177,6 +181,7 @@ class Downlink:
             echo_boottime_ns=node.boottime_ns,
             held_ns=time.monotonic_ns() - node.boottime_at_ns if node.boottime_at_ns else 0,
             event_head=self._heads.get(address.site, 0),
+            hub_run=self._run,
         )
         self._publish(address.down(Down.PRESENCE), message.SerializeToString(), 0)
 

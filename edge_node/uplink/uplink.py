@@ -83,7 +83,8 @@ class Uplink:
         self._offset = OffsetEstimate()
         self._heard_s: float | None = None
         self._heard_ns = 0
-        self._greeted = False
+        self._hub_run = 0
+        """The run of the hub that answered our hello; 0: none has since we are connected."""
         self._event_cursor = 0
         self._stuck_before: set[str] = set()
         self._state: presence.LinkState = "never"
@@ -168,7 +169,7 @@ class Uplink:
         if not any(link.is_up for other, link in self._links.items() if other is not up):
             self.gate.restart()
         if up is Up.CARE:
-            self._greeted = False
+            self._hub_run = 0
             self._say_hello()
         self._ways.set()
 
@@ -176,12 +177,12 @@ class Uplink:
         self._pumps[up].close()
 
     async def _open_ways(self) -> None:
-        """Open the pumps that may send: alarms as soon as there is a link, the rest once the hub was heard."""
+        """Open the pumps that may send: alarms as soon as there is a link, the rest once the hub answered our hello."""
         while True:
             await self._ways.wait()
             self._ways.clear()
             for up, pump in self._pumps.items():
-                may_send = self._links[up].is_up and (self._greeted or up is Up.ALARM)
+                may_send = self._links[up].is_up and (self._hub_run or up is Up.ALARM)
                 if may_send and not pump.is_open:
                     await self._open(pump)
 
@@ -225,9 +226,6 @@ class Uplink:
 
     def _hear(self) -> None:
         self._heard_s, self._heard_ns = time.monotonic(), time.time_ns()
-        if not self._greeted:
-            self._greeted = True
-            self._ways.set()
         if self._state in ("lost", "never"):
             self._judge()
 
@@ -251,6 +249,9 @@ class Uplink:
                 by_class.setdefault(up, []).append(receipt)
         for up, receipts in by_class.items():
             await self._pumps[up].take(receipts, message.hub_unix_ns, message.window_hint)
+        if message.hub_run:
+            self._hub_run = message.hub_run
+            self._ways.set()
         if Up.ALARM in by_class:
             self.alarm_paths.take(by_class[Up.ALARM])
 
@@ -275,12 +276,13 @@ class Uplink:
         if best:
             clock = self._buffer.clock
             clock.offset_ms, clock.offset_error_ms = round(best.offset_ms), round(best.round_trip_ms / 2) + 1
-        if message.event_head > self._event_cursor:
+        # Another run has not told what it still has of ours: it may have been restored from a backup.
+        if message.hub_run != self._hub_run or message.event_head > self._event_cursor:
             self._say_hello()
 
     async def _beat(self) -> None:
         while True:
-            if not self._greeted:
+            if not self._hub_run:
                 self._say_hello()
             self._say_presence()
             await asyncio.sleep(self._config.presence_every_s)
@@ -302,9 +304,9 @@ class Uplink:
         state = presence.link_state(
             heard_ago_s, self._config.silence_after_s, self._offset.last_round_trip_ms(), lag_ns
         )
-        if state == "lost" and self._greeted:
+        if state == "lost" and self._hub_run:
             # Whoever comes back is greeted again: it may be another hub, or one without its last hour.
-            self._greeted = False
+            self._hub_run = 0
             for up, pump in self._pumps.items():
                 if up is not Up.ALARM:
                     pump.close()

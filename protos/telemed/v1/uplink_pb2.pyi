@@ -153,9 +153,12 @@ class Receipts(_message.Message):
     RECEIPTS_FIELD_NUMBER: _builtins.int
     HUB_UNIX_NS_FIELD_NUMBER: _builtins.int
     WINDOW_HINT_FIELD_NUMBER: _builtins.int
+    HUB_RUN_FIELD_NUMBER: _builtins.int
     hub_unix_ns: _builtins.int
     window_hint: _builtins.int
     """Records the edge may have under way per stream, 0..256; alarms have their own credit of 32."""
+    hub_run: _builtins.int
+    """Only in the answer to a hello: the run of the hub that answers, see HubPresence."""
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
     def __init__(
@@ -164,10 +167,11 @@ class Receipts(_message.Message):
         receipts: _abc.Iterable[Global___Receipt] | None = ...,
         hub_unix_ns: _builtins.int = ...,
         window_hint: _builtins.int = ...,
+        hub_run: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_unix_ns", b"hub_unix_ns", "receipts", b"receipts", "window_hint", b"window_hint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns", "receipts", b"receipts", "window_hint", b"window_hint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,12 +316,15 @@ class HubPresence(_message.Message):
     ECHO_BOOTTIME_NS_FIELD_NUMBER: _builtins.int
     HELD_NS_FIELD_NUMBER: _builtins.int
     EVENT_HEAD_FIELD_NUMBER: _builtins.int
+    HUB_RUN_FIELD_NUMBER: _builtins.int
     hub_unix_ns: _builtins.int
     echo_boottime_ns: _builtins.int
     """boottime_ns of the last Presence received, for the round trip."""
     held_ns: _builtins.int
     """How long the hub held it before answering, ns."""
     event_head: _builtins.int
+    hub_run: _builtins.int
+    """Random number of this run of the hub.  A node that greeted another run greets again."""
     def __init__(
         self,
         *,
@@ -325,10 +332,11 @@ class HubPresence(_message.Message):
         echo_boottime_ns: _builtins.int = ...,
         held_ns: _builtins.int = ...,
         event_head: _builtins.int = ...,
+        hub_run: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo_boottime_ns", b"echo_boottime_ns", "event_head", b"event_head", "held_ns", b"held_ns", "hub_unix_ns", b"hub_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo_boottime_ns", b"echo_boottime_ns", "event_head", b"event_head", "held_ns", b"held_ns", "hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,6 +76,10 @@ class TinyHub:
         self.signals: list[uplink_pb2.Signal] = []
         self.events: list[event_pb2.OrderedEvent] = []
         self.is_deaf = False
+        self.run = 1
+        """Another number: it began anew while the node stayed connected."""
+        self.misses_hellos = 0
+        """So many more are lost, as where the hub is not connected yet."""
         self.drop_every = 0
         self._heard = 0
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="hub", clean_session=True)
@@ -106,16 +110,20 @@ class TinyHub:
         payload = bytes(message.payload)
         if what in STORED:
             self._commit(address, wire.decode(payload))
+        elif what is Up.HELLO and self.misses_hellos:
+            self.misses_hellos -= 1
         elif what is Up.HELLO:
             hello = uplink_pb2.Hello.FromString(payload)
             self.hellos.append(hello)
-            self._receipt(address, {(state.stream, state.epoch) for state in hello.streams})
+            self._receipt(address, {(state.stream, state.epoch) for state in hello.streams}, self.run)
             page = [event for event in self.events if event.site_seq > hello.event_cursor]
             self.say(address, Down.EVENTS, event_pb2.EventPage(events=page[:2], head=len(self.events)))
         elif what is Up.PRESENCE:
             self.presences.append(uplink_pb2.Presence.FromString(payload))
             echo = self.presences[-1].boottime_ns
-            answer = uplink_pb2.HubPresence(hub_unix_ns=time.time_ns() + 5 * 10**9, echo_boottime_ns=echo)
+            answer = uplink_pb2.HubPresence(
+                hub_unix_ns=time.time_ns() + 5 * 10**9, echo_boottime_ns=echo, hub_run=self.run
+            )
             self.say(address, Down.PRESENCE, answer)
         else:
             self.signals.append(uplink_pb2.Signal.FromString(payload))
@@ -128,9 +136,10 @@ class TinyHub:
             found.setdefault(record.seq, record)
         self._receipt(address, {(record.stream, record.epoch) for record in records})
 
-    def _receipt(self, address: Any, streams: set[tuple[str, int]]) -> None:
+    def _receipt(self, address: Any, streams: set[tuple[str, int]], run: int = 0) -> None:
         receipts = [self._state(*key) for key in sorted(streams)]
-        self.say(address, Down.RECEIPT, uplink_pb2.Receipts(receipts=receipts, hub_unix_ns=time.time_ns()))
+        message = uplink_pb2.Receipts(receipts=receipts, hub_unix_ns=time.time_ns(), hub_run=run)
+        self.say(address, Down.RECEIPT, message)
 
     def _state(self, stream: str, epoch: int) -> uplink_pb2.Receipt:
         found = self.records.get((stream, epoch), {})

@@ -142,6 +142,31 @@ async def test_a_hub_that_lost_its_last_hour_gets_it_again(
         await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
 
 
+async def test_a_hub_that_was_restored_while_the_node_stayed_connected_gets_it_again(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    uplink = Uplink(at(config, broker), buffer, ADDRESS)
+    async with running(uplink):
+        for _ in range(20):
+            await buffer.store_intake(intake())
+        await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
+        for found in hub.records.values():
+            for seq in [seq for seq in found if seq > 5]:
+                del found[seq]
+        hub.run += 1
+        await until(lambda: hub.seqs(STREAM) == list(range(1, 21)))
+
+
+async def test_a_greeting_that_the_hub_missed_is_said_again(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    hub.misses_hellos = 2
+    async with running(Uplink(at(config, broker), buffer, ADDRESS)):
+        await buffer.store_intake(intake())
+        await until(lambda: hub.seqs(STREAM) == [1])
+    assert hub.misses_hellos == 0
+
+
 async def test_events_come_down_in_order_and_the_cursor_goes_up(
     buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
 ) -> None:
