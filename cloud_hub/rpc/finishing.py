@@ -63,8 +63,7 @@ async def _commit(parts: Parts, row: Transfer) -> None:
         for found in done:
             tell_complete(parts, loop, found)
 
-    await parts.care.write(work)
-    kept()
+    await parts.care.write(work, kept)
     parts.metrics.files.labels(row.facts.kind, "complete").inc()
 
 
