@@ -42,6 +42,7 @@ from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
 from edge_node.sitelog import SiteLog
 from edge_node.uplink.presence import LinkView, held_up
+from edge_node.uplink.radios import Radios
 from edge_node.uplink.uplink import Callbacks, Uplink
 
 NS = 1_000_000_000
@@ -69,12 +70,20 @@ class Node:
         self.log = SiteLog(buffer)
         self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer, steady=_boottime_ns)
         address = NodeAddress(config.node.region, config.node.site, config.node.node)
+        self.radios = Radios(config.modems, lambda: self.uplink.hub_silent_s)
         self.uplink = Uplink(
             config.uplink,
             buffer,
             address,
-            Callbacks(on_events=self._events, on_signal=self._signal, devices=self._device_states, stuck=self._stuck),
+            Callbacks(
+                on_events=self._events,
+                on_signal=self._signal,
+                devices=self._device_states,
+                radios=self.radios.messages,
+                stuck=self._stuck,
+            ),
         )
+        self.radios.on_new_way(self.uplink.gate.restart)
         self.monitor = Hl7Monitor(
             config.hl7, config.devices, Site(occupant=self._occupant, timezone=config.node.timezone)
         )
@@ -151,6 +160,7 @@ class Node:
             link=lambda: self.uplink.link.state,
             hl7=self._hl7_figures,
             alarm_paths=self._path_figures,
+            radios=lambda: [(radio.message(), radio.changed) for radio in self.radios.each],
             lag=self.lag,
             pages=lambda: len(self.station.live.pages),
         )
@@ -203,6 +213,7 @@ class Node:
             ("lag", self.lag.run, None),
             ("consult", self.host.run, None),
         ]
+        stages += [(f"radio-{radio.path}", radio.run, supervise.Budget()) for radio in self.radios.each]
         if self.config.alarms.sound_command:
             stages.append(("sounder", self.sounder.run, None))
         if self.config.hl7.enabled:
@@ -329,6 +340,7 @@ class Node:
             waiting=self._held_up,
             stuck=lambda: [(each.code, each.what) for each in self.uplink.stuck()],
             link_gaps=self.ward.hub_gaps,
+            radios=self.radios.messages,
             hours_left=lambda: self._hours_left,
             trends=self.buffer.trends,
             deliver=self.take,

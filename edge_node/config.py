@@ -119,6 +119,35 @@ class TransferConfig(Section):
     other: TransferBudget = Field(default_factory=TransferBudget, description="Budget of all other files.")
 
 
+class SimConfig(Section):
+    """When to change to the other SIM."""
+
+    preferred: Annotated[int, Field(ge=1, le=4)] = Field(default=1, description="Slot of the SIM to use first.")
+    other: Annotated[int, Field(ge=1, le=4)] = Field(default=2, description="Slot of the other SIM.")
+    no_service_s: Seconds = Field(default=120, description="Without service this long: change.")
+    no_hub_s: Seconds = Field(default=300, description="Poor signal and no hub this long: change.")
+    stay_s: Seconds = Field(default=600, description="At least so long on a SIM that was changed to.")
+    return_s: Seconds = Field(default=3600, description="Good service on the other this long: try the preferred one.")
+
+
+class ModemConfig(Section):
+    """A modem that the node watches; connecting it is the work of the system."""
+
+    path: Name = Field(description="Name of this way, for page and log.")
+    kind: Literal["modem-manager", "recorded"] = Field(default="modem-manager", description="How the modem is reached.")
+    device: str = Field(default="", description="Device or IMEI as ModemManager tells it; the first if empty.")
+    signal_every_s: Annotated[int, Field(ge=1, le=60)] = Field(default=5, description="How often to ask its signal.")
+    recordings: list[Path] = Field(default_factory=list, description="For kind recorded: a drive test for each SIM.")
+    speed: Annotated[float, Field(gt=0, le=100)] = Field(default=1, description="For kind recorded: how fast to play.")
+    sim: SimConfig | None = Field(default=None, description="Whether and when to use a second SIM.")
+
+    @model_validator(mode="after")
+    def _kind_has_its_keys(self) -> "ModemConfig":
+        if self.kind == "recorded" and not self.recordings:
+            raise ValueError(f"modem {self.path}: kind recorded needs recordings")
+        return self
+
+
 class Hl7Config(Section):
     """The HL7 v2 receiver for bedside monitors."""
 
@@ -217,12 +246,14 @@ class EdgeConfig(Section):
     alarms: AlarmsConfig = Field(default_factory=AlarmsConfig, description="Alarm rules.")
     beds: list[BedConfig] = Field(min_length=1, description="Beds of the site, in the order of the wall.")
     devices: list[DeviceConfig] = Field(default_factory=list, description="Enrolled devices.")
+    modems: list[ModemConfig] = Field(default_factory=list, description="Modems that the node watches.")
 
     @model_validator(mode="after")
     def _references_exist(self) -> "EdgeConfig":
         beds = [bed.bed for bed in self.beds]
         codes = [device.device for device in self.devices]
-        for kind, names in (("bed", beds), ("device", codes)):
+        paths = [modem.path for modem in self.modems]
+        for kind, names in (("bed", beds), ("device", codes), ("modem", paths)):
             doubled = {name for name in names if names.count(name) > 1}
             if doubled:
                 raise ValueError(f"{kind} listed twice: {', '.join(sorted(doubled))}")
@@ -294,6 +325,10 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
             "buffer": config.buffer.model_copy(update={"folder": base / config.buffer.folder}),
             "uplink": config.uplink.model_copy(update={"secret_file": base / config.uplink.secret_file}),
             "devices": devices,
+            "modems": [
+                modem.model_copy(update={"recordings": [base / each for each in modem.recordings]})
+                for modem in config.modems
+            ],
             "consult": config.consult.model_copy(update={"microphone": _media_source(base, config.consult.microphone)}),
         }
     )

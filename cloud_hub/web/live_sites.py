@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from telemed import screen
+from telemed.radio import radio_views
 from telemed.stuck import stuck_views
 from telemed.v1 import uplink_pb2
 
@@ -95,6 +96,7 @@ class SiteState:
             last_arrival_ms=ms_or_none(self.heard_ns),
             delay_ms=max(delays, default=None),
             phone=described.phone if described else "",
+            radios=radio_views(radio for presence in presences for radio in presence.radios),
         )
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from telemed.screen import Consult, SignalView
 from telemed.topics import Up
-from telemed.v1 import event_pb2
+from telemed.v1 import event_pb2, uplink_pb2
 
 from edge_node.config import EdgeConfig
 from edge_node.samples.alarm import Alarm, Ask, Who
@@ -132,6 +132,8 @@ class Surroundings:
     waiting: Callable[[], dict[Up, int]]
     stuck: Callable[[], Sequence[tuple[str, str]]]
     """Code and detail of what cannot go on."""
+    radios: Callable[[], Sequence[uplink_pb2.Radio]]
+    """What the modems see."""
     hours_left: Callable[[], float | None]
     trends: Callable[[Sequence[str], int, int, int], Awaitable[Iterable[TrendStep]]]
     link_gaps: Callable[[int, int], Awaitable[list[tuple[int, int]]]]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from telemed import screen
+from telemed.radio import radio_views
 from telemed.stuck import stuck_views
 from telemed.topics import Up
 from telemed.v1 import event_pb2
@@ -109,6 +110,7 @@ class Station:
             last_arrival_ms=self._last_arrival_ns // MS or None,
             delay_ms=None,
             phone=node.phone,
+            radios=radio_views(self.around.radios()),
         )
 
     def for_strangers(self) -> dict[str, object]:

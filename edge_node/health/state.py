@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from telemed.v1 import uplink_pb2
 
 LAG_EVERY_S = 0.5
 
@@ -57,6 +58,8 @@ class Health:
     hl7: Callable[[], Mapping[str, int | Mapping[str, int]]]
     """Counters of the HL7 receiver; a mapping is one counter with a label."""
     alarm_paths: Callable[[], list["PathFigures"]]
+    radios: Callable[[], list[tuple[uplink_pb2.Radio, Mapping[str, int]]]]
+    """What each modem sees, and how often what changed."""
     lag: LoopLag
     pages: Callable[[], int]
 
@@ -79,6 +82,7 @@ class _Figures(Collector):
         yield GaugeMetricFamily("edge_loop_lag_seconds", "Worst lateness of the loop in a minute", health.lag.worst_s)
         yield GaugeMetricFamily("edge_pages", "Bedside pages that are open", health.pages())
         yield from _path_figures(health.alarm_paths())
+        yield from _radio_figures(health.radios())
         yield from _counters(health.hl7())
 
 
@@ -94,6 +98,25 @@ def _path_figures(paths: list[PathFigures]) -> Iterator[Metric]:
         for what, count in path.counts.items():
             counts.add_metric([path.way, what], count)
     yield from (trips, counts)
+
+
+def _radio_figures(radios: list[tuple[uplink_pb2.Radio, Mapping[str, int]]]) -> Iterator[Metric]:
+    state = GaugeMetricFamily("edge_modem_state", "What the modem is doing", labels=["path", "state", "technology"])
+    bars = GaugeMetricFamily("edge_modem_bars", "Bars as a phone shows them, 0 to 4", labels=["path"])
+    power = GaugeMetricFamily("edge_modem_rsrp_dbm", "Reference signal of the serving cell", labels=["path"])
+    slot = GaugeMetricFamily("edge_modem_sim_slot", "SIM slot in use", labels=["path"])
+    changed = CounterMetricFamily("edge_modem_changes", "Changes of cell, technology, SIM", labels=["path", "what"])
+    for radio, counts in radios:
+        state.add_metric([radio.path, radio.state, radio.technology], 1)
+        if radio.bars >= 0:
+            bars.add_metric([radio.path], radio.bars)
+        if radio.rsrp_dbm:
+            power.add_metric([radio.path], radio.rsrp_dbm)
+        if radio.sim_slot:
+            slot.add_metric([radio.path], radio.sim_slot)
+        for what, count in counts.items():
+            changed.add_metric([radio.path, str(what)], count)
+    yield from (state, bars, power, slot, changed)
 
 
 def _labelled(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:

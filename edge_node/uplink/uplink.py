@@ -40,6 +40,10 @@ def _none() -> Sequence[uplink_pb2.DeviceState]:
     return ()
 
 
+def _no_radios() -> Sequence[uplink_pb2.Radio]:
+    return ()
+
+
 def _no_stuck() -> Sequence[uplink_pb2.Stuck]:
     return ()
 
@@ -55,6 +59,8 @@ class Callbacks:
     """The state of the link changed."""
     devices: Callable[[], Sequence[uplink_pb2.DeviceState]] = _none
     """State of every device, for the presence message."""
+    radios: Callable[[], Sequence[uplink_pb2.Radio]] = _no_radios
+    """What the modems see, for the presence message."""
     stuck: Callable[[], Sequence[uplink_pb2.Stuck]] = _no_stuck
     """What cannot go on and why, for the presence message."""
 
@@ -81,6 +87,7 @@ class Uplink:
         self._address = address
         self._callbacks = callbacks or Callbacks()
         self._offset = OffsetEstimate()
+        self._began_s = time.monotonic()
         self._heard_s: float | None = None
         self._heard_ns = 0
         self._hub_run = 0
@@ -118,6 +125,11 @@ class Uplink:
             caught_up_to_ns=presence.caught_up_to_ns(self._buffer.waiting(), time.time_ns()),
             hub_offset_ms=round(best.offset_ms) if best else None,
         )
+
+    @property
+    def hub_silent_s(self) -> float:
+        """How long the hub has not been heard; since the start where it never was."""
+        return time.monotonic() - (self._began_s if self._heard_s is None else self._heard_s)
 
     def send_signal(self, signal: uplink_pb2.Signal) -> bool:
         """Send a step of consult signalling; False if there is no connection: signals are not kept."""
@@ -357,6 +369,7 @@ class Uplink:
             event_cursor=self._event_cursor,
             caught_up_to_unix_ns=presence.caught_up_to_ns(waiting, now_ns),
             devices=self._callbacks.devices(),
+            radios=self._callbacks.radios(),
         )
         self._say(Up.PRESENCE, message.SerializeToString())
 

@@ -1,37 +1,60 @@
-"""What people are told of the modem, Chinese and English."""
+"""What people are told of a node's mobile link, Chinese and English; the same words at the bedside and at the hub."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from edge_node.uplink.modem.sight import ModemState, Technology
-from edge_node.uplink.modem.sim_choice import Reason
+from telemed.screen import RadioView, Text2
+from telemed.v1 import uplink_pb2
 
-Words = tuple[str, str]
-"""Chinese, English."""
-
-STATES: Mapping[ModemState, Words] = {
-    ModemState.ABSENT: ("未找到通信模块", "No modem found"),
-    ModemState.FAILED: ("通信模块故障", "The modem has failed"),
-    ModemState.NO_SIM: ("没有 SIM 卡", "No SIM card"),
-    ModemState.LOCKED: ("SIM 卡已锁，需输入 PIN", "The SIM card wants its PIN"),
-    ModemState.OFF: ("通信模块已关闭", "The modem is switched off"),
-    ModemState.STARTING: ("通信模块正在启动", "The modem is starting"),
-    ModemState.SEARCHING: ("正在搜索网络", "Searching for a network"),
-    ModemState.DENIED: ("网络拒绝此 SIM 卡，请查话费和套餐", "The network refuses this SIM: check the contract"),
-    ModemState.REGISTERED: ("已注册网络，未连接数据", "In the network, no data connection"),
-    ModemState.CONNECTING: ("正在连接数据", "Connecting"),
-    ModemState.CONNECTED: ("数据已连接", "Connected"),
+STATES: Mapping[str, Text2] = {
+    "absent": Text2(zh="未找到通信模块", en="No modem found"),
+    "failed": Text2(zh="通信模块故障", en="The modem has failed"),
+    "no-sim": Text2(zh="没有 SIM 卡", en="No SIM card"),
+    "locked": Text2(zh="SIM 卡已锁，需输入 PIN", en="The SIM card wants its PIN"),
+    "off": Text2(zh="通信模块已关闭", en="The modem is switched off"),
+    "starting": Text2(zh="通信模块正在启动", en="The modem is starting"),
+    "searching": Text2(zh="正在搜索网络", en="Searching for a network"),
+    "denied": Text2(zh="网络拒绝此 SIM 卡，请查话费和套餐", en="The network refuses this SIM: check the contract"),
+    "registered": Text2(zh="已注册网络，未连接数据", en="In the network, no data connection"),
+    "connecting": Text2(zh="正在连接数据", en="Connecting"),
+    "connected": Text2(zh="数据已连接", en="Connected"),
 }
-TECHNOLOGIES: Mapping[Technology, Words] = {
-    Technology.GSM: ("2G", "2G"),
-    Technology.UMTS: ("3G", "3G"),
-    Technology.LTE: ("4G", "4G"),
-    Technology.NR_NSA: ("5G（非独立组网）", "5G beside 4G"),
-    Technology.NR_SA: ("5G", "5G"),
+"""By the value of `ModemState`."""
+TECHNOLOGIES: Mapping[str, Text2] = {
+    "gsm": Text2(zh="2G", en="2G"),
+    "umts": Text2(zh="3G", en="3G"),
+    "lte": Text2(zh="4G", en="4G"),
+    "5gnr-nsa": Text2(zh="5G（非独立组网）", en="5G beside 4G"),
+    "5gnr-sa": Text2(zh="5G", en="5G"),
 }
-SIM_REASONS: Mapping[Reason, Words] = {
-    Reason.START: ("开机时使用的卡", "In use since the start"),
-    Reason.FOUND: ("手动选择", "Chosen by hand, or kept by the modem"),
-    Reason.NO_SERVICE: ("另一张卡长时间无服务，已换卡", "The other SIM had no service for long"),
-    Reason.NO_HUB: ("另一张卡信号弱且连不上中心，已换卡", "The other SIM had a poor signal and did not reach the hub"),
-    Reason.RETURN: ("信号已稳定，换回首选卡", "Back on the preferred SIM after a good while"),
+"""By the value of `Technology`."""
+SIM_REASONS: Mapping[str, Text2] = {
+    "start": Text2(zh="开机时使用的卡", en="in use since the start"),
+    "found": Text2(zh="手动选择", en="chosen by hand, or kept by the modem"),
+    "no-service": Text2(zh="另一张卡长时间无服务，已换卡", en="the other SIM had no service for long"),
+    "no-hub": Text2(
+        zh="另一张卡信号弱且连不上中心，已换卡", en="the other SIM had a poor signal and did not reach the hub"
+    ),
+    "return": Text2(zh="信号已稳定，换回首选卡", en="back on the preferred SIM after a good while"),
 }
+"""By the value of the `Reason` of a choice."""
+
+
+def radio_views(radios: Iterable[uplink_pb2.Radio]) -> list[RadioView]:
+    """Return the mobile links of a node as a screen shows them; codes of newer software are left without words."""
+    return [_view(radio) for radio in radios]
+
+
+def _view(radio: uplink_pb2.Radio) -> RadioView:
+    return RadioView(
+        path=radio.path,
+        state=radio.state,
+        state_text=STATES.get(radio.state, Text2(zh=radio.state, en=radio.state)),
+        technology=TECHNOLOGIES.get(radio.technology),
+        bars=radio.bars if radio.bars >= 0 else None,
+        rsrp_dbm=round(radio.rsrp_dbm) if radio.rsrp_dbm else None,
+        operator=radio.operator,
+        roaming=radio.is_roaming,
+        sim_slot=radio.sim_slot or None,
+        sim_text=SIM_REASONS.get(radio.sim_reason),
+        seen_ms=radio.seen_unix_ns // 1_000_000,
+    )

@@ -157,6 +157,22 @@ class StuckView(View):
     text: Text2
 
 
+class RadioView(View):
+    """A mobile link of a site, as its modem sees it."""
+
+    path: str
+    state: str
+    state_text: Text2
+    technology: Text2 | None
+    bars: int | None = Field(description="0 to 4, as a phone shows them.")
+    rsrp_dbm: int | None
+    operator: str
+    roaming: bool
+    sim_slot: int | None
+    sim_text: Text2 | None = Field(description="Why this SIM, where the node chooses.")
+    seen_ms: int = Field(description="When the modem last told anything.")
+
+
 class Site(View):
     """A site's link and sync state."""
 
@@ -173,6 +189,7 @@ class Site(View):
     last_arrival_ms: int | None
     delay_ms: int | None
     phone: str = ""
+    radios: list[RadioView] = []
 
 
 class ReferralMove(View):

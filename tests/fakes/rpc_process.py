@@ -49,8 +49,10 @@ async def _main(folder: Path, port: int) -> None:
     write_limit_s = 0.5 if "impatient" in sys.argv else 30
     config = RpcConfig(port=port, folder=folder / "blobs", write_limit_s=write_limit_s)
     server = RpcServer(config, REGION, care, SecretIdentity(users()), CollectorRegistry())
-    serving = asyncio.create_task(server.run())
-    await server.listening.wait()
+    serving, listening = asyncio.create_task(server.run()), asyncio.create_task(server.listening.wait())
+    await asyncio.wait([serving, listening], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        await serving
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await serving

@@ -191,6 +191,7 @@ class Presence(_message.Message):
     EVENT_CURSOR_FIELD_NUMBER: _builtins.int
     CAUGHT_UP_TO_UNIX_NS_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    RADIOS_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     boottime_ns: _builtins.int
     """CLOCK_BOOTTIME of the edge, echoed back for the round trip."""
@@ -205,6 +206,8 @@ class Presence(_message.Message):
     def stuck(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stuck]: ...
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceState]: ...
+    @_builtins.property
+    def radios(self) -> _containers.RepeatedCompositeFieldContainer[Global___Radio]: ...
     def __init__(
         self,
         *,
@@ -216,14 +219,70 @@ class Presence(_message.Message):
         event_cursor: _builtins.int = ...,
         caught_up_to_unix_ns: _builtins.int = ...,
         devices: _abc.Iterable[Global___DeviceState] | None = ...,
+        radios: _abc.Iterable[Global___Radio] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "stuck", b"stuck", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "radios", b"radios", "stuck", b"stuck", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Presence: _TypeAlias = Presence  # noqa: Y015
+
+@_typing.final
+class Radio(_message.Message):
+    """A mobile link as its modem sees it; the codes are those of telemed.radio."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TECHNOLOGY_FIELD_NUMBER: _builtins.int
+    BARS_FIELD_NUMBER: _builtins.int
+    RSRP_DBM_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    IS_ROAMING_FIELD_NUMBER: _builtins.int
+    SIM_SLOT_FIELD_NUMBER: _builtins.int
+    SIM_REASON_FIELD_NUMBER: _builtins.int
+    SEEN_UNIX_NS_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Name of this way in the node's configuration."""
+    state: _builtins.str
+    technology: _builtins.str
+    """Empty = unknown."""
+    bars: _builtins.int
+    """0..4; negative = unknown."""
+    rsrp_dbm: _builtins.float
+    """Of the cell that holds the connection; 0 = unknown."""
+    operator: _builtins.str
+    is_roaming: _builtins.bool
+    sim_slot: _builtins.int
+    """1, 2, ...; 0 = there is no choice."""
+    sim_reason: _builtins.str
+    """Why this SIM; empty = nobody chooses."""
+    seen_unix_ns: _builtins.int
+    """When the modem last told anything, on the node's clock."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        state: _builtins.str = ...,
+        technology: _builtins.str = ...,
+        bars: _builtins.int = ...,
+        rsrp_dbm: _builtins.float = ...,
+        operator: _builtins.str = ...,
+        is_roaming: _builtins.bool = ...,
+        sim_slot: _builtins.int = ...,
+        sim_reason: _builtins.str = ...,
+        seen_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars", "is_roaming", b"is_roaming", "operator", b"operator", "path", b"path", "rsrp_dbm", b"rsrp_dbm", "seen_unix_ns", b"seen_unix_ns", "sim_reason", b"sim_reason", "sim_slot", b"sim_slot", "state", b"state", "technology", b"technology"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Radio: _TypeAlias = Radio  # noqa: Y015
 
 @_typing.final
 class Waiting(_message.Message):

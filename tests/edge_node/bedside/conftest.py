@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from telemed.screen import Consult, SignalView
 from telemed.topics import Up
-from telemed.v1 import alarm_pb2, event_pb2
+from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
 
 from edge_node.alarms import ruleset
 from edge_node.alarms.ward import Layout, Place, Ward
@@ -165,6 +165,7 @@ class House:
         self.link = Link()
         self.log = Log()
         self.is_full = False
+        self.radios: list[uplink_pb2.Radio] = []
         config = EdgeConfig.model_validate(CONFIG)
         devices = {"m1": Place("B01"), "manual-b01": Place("B01", is_watched=False, is_manual=True)}
         layout = Layout(("B01", "B02"), devices)
@@ -199,6 +200,7 @@ class House:
             link=lambda: self.link,
             waiting=lambda: {Up.CARE: 2},
             stuck=lambda: self.stuck,
+            radios=lambda: self.radios,
             hours_left=lambda: 71.0,
             trends=self.trends,
             link_gaps=self.ward.hub_gaps,
@@ -214,6 +216,7 @@ class House:
             alarms=lambda: {"high": 1},
             link=lambda: self.link.state,
             hl7=lambda: {"frames": 7, "answers": {"AA": 6}},
+            radios=lambda: [(uplink_pb2.Radio(path="sim", state="connected", technology="lte", bars=3), {"cell": 2})],
             alarm_paths=lambda: [PathFigures("wwan0", True, 0.05, 1, {"sent": 3})],
             lag=LoopLag(),
             pages=lambda: len(self.station.live.pages),

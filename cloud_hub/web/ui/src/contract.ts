@@ -142,6 +142,24 @@ export interface StuckView {
   text: Text2;
 }
 
+/** A mobile link of a site, as its modem sees it. */
+export interface RadioView {
+  path: string;
+  state: string;
+  state_text: Text2;
+  technology: Text2 | null;
+  /** 0 to 4, as a phone shows them. */
+  bars: number | null;
+  rsrp_dbm: number | null;
+  operator: string;
+  roaming: boolean;
+  sim_slot: number | null;
+  /** Why this SIM, where the node chooses. */
+  sim_text: Text2 | null;
+  /** When the modem last told anything. */
+  seen_ms: number;
+}
+
 /** A site's link and sync state. */
 export interface Site {
   site: string;
@@ -157,6 +175,7 @@ export interface Site {
   last_arrival_ms: number | null;
   delay_ms: number | null;
   phone: string;
+  radios: RadioView[];
 }
 
 /** One step of a referral. */

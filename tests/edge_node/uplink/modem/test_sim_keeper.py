@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
+from telemed.radio import SIM_REASONS, STATES, TECHNOLOGIES
 
 from edge_node.errors import EdgeError, ModemUnreachable, SimRefused
 from edge_node.uplink.modem.port import Tell
 from edge_node.uplink.modem.sight import ModemState, RadioSight, Technology
 from edge_node.uplink.modem.sim_choice import SWITCH_LIMIT_S, Reason, SimPolicy
 from edge_node.uplink.modem.sim_keeper import SimKeeper
-from edge_node.uplink.modem.words import SIM_REASONS, STATES, TECHNOLOGIES
 
 pytestmark = pytest.mark.anyio
 
@@ -82,5 +82,5 @@ async def test_a_change_without_an_answer_is_judged_by_what_is_seen() -> None:
 
 def test_everything_has_words_in_both_languages() -> None:
     for kinds, words in ((ModemState, STATES), (Technology, TECHNOLOGIES), (Reason, SIM_REASONS)):
-        assert set(kinds) == set(words)
-        assert all(zh and en for zh, en in words.values())
+        assert {kind.value for kind in kinds} == set(words)
+        assert all(text.zh and text.en for text in words.values())

@@ -1,5 +1,5 @@
 /** Link and sync state of a site, in the same place and words on every screen. */
-import type { Site, WaitingView } from "../contract";
+import type { RadioView, Site, WaitingView } from "../contract";
 import { useLive, useNow } from "../app/live";
 import type { Key } from "../i18n";
 import { useWords } from "../i18n";
@@ -67,6 +67,51 @@ export function SyncState({ site }: { site: Site }) {
           {t("sync.stuck", { n: site.stuck.length })}: {both(item.text)}
         </span>
       ))}
+    </span>
+  );
+}
+
+const SIGHT_OLD_MS = 60_000;
+const BAR_HEIGHTS = [3, 6, 9, 12];
+
+/** Four bars; a dash where the modem tells no strength. */
+function BarsGlyph({ bars }: { bars: number | null }) {
+  return (
+    <svg className="bars-glyph" viewBox="0 0 22 12" aria-hidden="true">
+      {BAR_HEIGHTS.map((height, index) => (
+        <rect
+          key={height}
+          x={index * 6 + 0.5}
+          y={12 - height}
+          width="4"
+          height={height}
+          className={bars !== null && index < bars ? "on" : ""}
+        />
+      ))}
+    </svg>
+  );
+}
+
+/** "4G ▂▄▆ China Mobile", and in words what is wrong or old about it. */
+export function RadioState({ radio }: { radio: RadioView }) {
+  const { t, both } = useWords();
+  const isOld = useNow() - radio.seen_ms > SIGHT_OLD_MS;
+  const parts = [
+    radio.technology && both(radio.technology),
+    radio.operator,
+    radio.roaming && t("radio.roaming"),
+    radio.sim_slot !== null && t("radio.sim", { n: radio.sim_slot }),
+    radio.state !== "connected" && both(radio.state_text),
+    isOld && t("radio.old"),
+  ].filter(Boolean);
+  const bars = radio.bars === null ? t("radio.unknown") : t("radio.bars", { n: radio.bars });
+  const dbm = radio.rsrp_dbm === null ? "" : ` · ${radio.rsrp_dbm} dBm`;
+  const why = radio.sim_text ? ` · ${both(radio.sim_text)}` : "";
+  return (
+    <span className={`radio-state ${isOld ? "t3" : ""}`} data-radio={radio.path} data-old={isOld} title={`${bars}${dbm}${why}`}>
+      <BarsGlyph bars={radio.bars} />
+      <span className="sr">{bars}</span>
+      {parts.join(" · ")}
     </span>
   );
 }

@@ -5,7 +5,7 @@ import type { Site } from "../../contract";
 import { useWords } from "../../i18n";
 import { digits } from "../../live/clock";
 import { Icon } from "../../state/Icon";
-import { LinkGlyph, SyncState, waitingTotal } from "../../state/LinkState";
+import { LinkGlyph, RadioState, SyncState, waitingTotal } from "../../state/LinkState";
 
 const LOW_HOURS = 12;
 const FULL_HOURS = 72;
@@ -61,6 +61,11 @@ export function LinkBand({ site }: { site: Site | undefined }) {
         </span>
         {site && !online && <span className="small t2">{t("band.works")}</span>}
         {site && <SyncState site={site} />}
+        {site?.radios.map((radio) => (
+          <span key={radio.path} className="small">
+            <RadioState radio={radio} />
+          </span>
+        ))}
       </div>
       {site && <Room site={site} />}
       <div className="band-right">

@@ -3,7 +3,7 @@ import { Page } from "../../app/Chrome";
 import { useLive } from "../../app/live";
 import { useWords } from "../../i18n";
 import { Empty } from "../../state/Small";
-import { LinkState, SyncState, waitingTotal } from "../../state/LinkState";
+import { LinkState, RadioState, SyncState, waitingTotal } from "../../state/LinkState";
 import { PaperTop } from "../PaperTop";
 import "./sites.css";
 
@@ -36,6 +36,11 @@ export function Sites() {
                   </th>
                   <td>
                     <LinkState site={site} />
+                    {site.radios.map((radio) => (
+                      <div key={radio.path} className="dense t2">
+                        <RadioState radio={radio} />
+                      </div>
+                    ))}
                   </td>
                   <td>
                     <SyncState site={{ ...site, stuck: [] }} />
