@@ -12,13 +12,12 @@ from typing import Any
 import structlog
 
 from edge_node.uplink import backoff
+from edge_node.uplink.dscp import Dscp, mark
 
 LOOK_S = 1.0
 """How often it is looked whether we would send from another address now."""
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
-EXPEDITED = 46 << 2
-"""DSCP EF in the upper six bits of the traffic class."""
 IP_MTU_DISCOVER = 10
 IP_PMTUDISC_DO = 2
 """Of Linux (ip(7)): the socket module does not name them."""
@@ -162,10 +161,8 @@ def open_socket(family: int, remote: Remote, settings: PathSettings) -> socket.s
     opened = socket.socket(family, socket.SOCK_DGRAM)
     try:
         opened.setblocking(False)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, EXPEDITED)
-        else:
-            opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, EXPEDITED)
+        mark(opened, Dscp.EF)
+        if family == socket.AF_INET:
             opened.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
         if settings.interface:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, settings.interface.encode() + b"\0")

@@ -16,12 +16,14 @@ import structlog
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from telemed.topics import Down, NodeAddress, Up
+from telemed.topics import CONNECTIONS, Down, NodeAddress, Up
 
 from edge_node.config import UplinkConfig
 from edge_node.errors import ConfigRefused, LinkDown
 from edge_node.uplink import backoff
+from edge_node.uplink.dscp import DSCP_OF_CLASS, Dscp, mark
 from edge_node.uplink.link import Connect, Link, LinkEvents
+from edge_node.uplink.schedule import Traffic
 
 KEEPALIVE_S = 10
 MISC_EVERY_S = 2.0
@@ -29,6 +31,16 @@ MISC_EVERY_S = 2.0
 CONNECT_LIMIT_S = 5.0
 INFLIGHT_LIMIT = 200
 """Above the windows of the pump, which alone hold back."""
+
+DSCP_OF_CONNECTION = {
+    CONNECTIONS[up]: DSCP_OF_CLASS[traffic]
+    for up, traffic in (
+        (Up.ALARM, Traffic.ALARM),
+        (Up.CARE, Traffic.VITALS),
+        (Up.VITALS, Traffic.VITALS),
+        (Up.WAVES, Traffic.WATCHED),
+    )
+}
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +122,7 @@ class MqttLink:
             LinkDown: it could not be made.
         """
         conversation = _Conversation(self._events.on_message, self._acknowledged, len(self._address.down_prefix))
+        conversation.dscp = DSCP_OF_CONNECTION.get(self._name, Dscp.DF)
         client = self._new_client(conversation)
         try:
             await self._open(client, conversation)
@@ -184,6 +197,8 @@ class _Conversation:
         self._tell = tell
         self._acknowledged = acknowledged
         self._prefix_length = prefix_length
+        self.dscp = Dscp.DF
+        """Mark on the packets."""
         self._socket: socket.socket | None = None
         self._is_over = False
         self.accepted: asyncio.Future[None] = self._loop.create_future()
@@ -193,6 +208,7 @@ class _Conversation:
     def on_socket_open(self, client: paho.Client, _data: Any, opened: Any) -> None:
         # Small packets one after the other would else wait for the acknowledgement of the first.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        mark(opened, self.dscp)
         self._loop.call_soon_threadsafe(self._watch, client, opened)
 
     def on_wants_to_write(self, client: paho.Client, _data: Any, _opened: Any) -> None:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
@@ -12,6 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from telemed.topics import Down, NodeAddress, Up
 
 from edge_node.config import UplinkConfig
+from edge_node.uplink import mqtt
+from edge_node.uplink.dscp import Dscp, marked
 from edge_node.uplink.link import Link, LinkEvents
 from edge_node.uplink.mqtt import Identity, MqttLink
 from tests.edge_node.uplink.mosquitto import running_broker
@@ -97,6 +100,24 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
+
+
+async def test_a_connection_bears_the_mark_of_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    right = mqtt._Conversation.on_socket_open
+
+    def seen(self: mqtt._Conversation, client: paho.Client, data: object, sock: Any) -> None:
+        right(self, client, data, sock)
+        opened.append(sock)
+
+    monkeypatch.setattr(mqtt._Conversation, "on_socket_open", seen)
+    async with mqtt_bench(tmp_path) as bench:
+        bench.network_comes()
+        task = asyncio.create_task(bench.link.run())
+        await until(lambda: bench.link.is_up)
+        assert marked(opened[0]) == Dscp.AF31
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def until(claim: Callable[[], bool]) -> None:
