@@ -31,6 +31,8 @@ from cloud_hub.ingest import datagram
 from cloud_hub.ingest.datagram_proof import SecretProver
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.reload import Reload
+from cloud_hub.rpc.identity import SecretIdentity
+from cloud_hub.rpc.server import RpcServer
 from cloud_hub.store import events
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
@@ -86,6 +88,7 @@ class Hub:
         )
         self.ingest.note = self.notices.note
         self.consults = self._make_consults()
+        self._files = self._make_files() if config.rpc.enabled else None
         self._datagrams = self._make_datagrams() if config.ingest.datagram_enabled else None
         self.live.on_signal = self.consults.from_edge
         self.live.on_watched = self.ingest.downlink.watch
@@ -110,6 +113,8 @@ class Hub:
             async with asyncio.TaskGroup() as group:
                 if self.broker is not None:
                     group.create_task(self.broker.run())
+                if self._files is not None:
+                    group.create_task(self._files.run())
                 if self._datagrams is not None and alarms is not None:
                     group.create_task(self._datagrams.run(alarms))
                 for part in (
@@ -192,6 +197,10 @@ class Hub:
     def _make_broker(self) -> EmbeddedBroker:
         judged = BrokerNotices(load_users(self.config.broker.secrets_file), self.notices.note)
         return EmbeddedBroker(self.config.broker, self._note_broker, judged.take)
+
+    def _make_files(self) -> RpcServer:
+        identity = SecretIdentity(load_users(self.config.broker.secrets_file))
+        return RpcServer(self.config.rpc, self.config.region, self.stores.care, identity, self.registry)
 
     def _make_datagrams(self) -> datagram.DatagramServer:
         ingest = self.ingest

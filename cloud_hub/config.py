@@ -84,6 +84,7 @@ class IngestConfig(Section):
 class RpcConfig(Section):
     """Transfer of files over gRPC: studies and recorded exams from the nodes, bundles to them."""
 
+    enabled: bool = Field(default=True, description="False: the port is not opened.")
     host: str = Field(default=LOOPBACK, description="Address to listen on; loopback until nodes have certificates.")
     port: Port = Field(default=8443, description="Port.")
     folder: Path = Field(default=Path("blobs"), description="Folder of received and released files.")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from telemed.measures import MEASURES
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
@@ -41,8 +42,10 @@ from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
 from edge_node.sitelog import SiteLog
+from edge_node.uplink.file_paces import FilesDown, FilesUp
 from edge_node.uplink.presence import LinkView, held_up
 from edge_node.uplink.radios import Radios
+from edge_node.uplink.transfer.client import Paces, TransferClient
 from edge_node.uplink.uplink import Callbacks, Uplink
 
 NS = 1_000_000_000
@@ -101,6 +104,9 @@ class Node:
         self.station = Station(self._surroundings(), self._follow)
         self.sounder = Sounder(config.alarms.sound_command, self.ward.alarms)
         self.lag = LoopLag()
+        self._figures = CollectorRegistry()
+        paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate))
+        self.files = TransferClient(config, paces, self._figures) if config.transfer.enabled else None
         self._hours_left: float | None = None
         self._actions: asyncio.Queue[event_pb2.OrderedEvent] = asyncio.Queue()
         self._is_serving = False
@@ -150,6 +156,11 @@ class Node:
                 self._unjudged.add(intake.dedup_key)
         return stored
 
+    def close(self) -> None:
+        """Close what was opened beside the buffer; idempotent, blocking."""
+        if self.files is not None:
+            self.files.close()
+
     def page(self) -> FastAPI:
         """Return the bedside page's application."""
         health = Health(
@@ -164,7 +175,9 @@ class Node:
             lag=self.lag,
             pages=lambda: len(self.station.live.pages),
         )
-        return application.build(self.station, [health_routes.router(health, _metrics_token(self.config))])
+        return application.build(
+            self.station, [health_routes.router(health, self._figures, _metrics_token(self.config))]
+        )
 
     def _path_figures(self) -> list[PathFigures]:
         return [
@@ -213,6 +226,8 @@ class Node:
             ("lag", self.lag.run, None),
             ("consult", self.host.run, None),
         ]
+        if self.files is not None:
+            stages.append(("files", self.files.run, None))
         stages += [(f"radio-{radio.path}", radio.run, supervise.Budget()) for radio in self.radios.each]
         if self.config.alarms.sound_command:
             stages.append(("sounder", self.sounder.run, None))
@@ -377,8 +392,11 @@ async def _run(reload: Reload, stop: asyncio.Event, ready: Callable[[str], None]
         reload.began()
         ready(address)
 
-    with only_one(config.buffer.folder), contextlib.closing(_open(config)) as buffer:
-        node = Node(config, buffer, lambda: reload.refused)
+    with (
+        only_one(config.buffer.folder),
+        contextlib.closing(_open(config)) as buffer,
+        contextlib.closing(Node(config, buffer, lambda: reload.refused)) as node,
+    ):
         await node.restore()
         await node.run(stop, began)
 

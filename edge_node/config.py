@@ -107,6 +107,7 @@ class TransferBudget(Section):
 class TransferConfig(Section):
     """Transfer of files: studies and recorded exams to the hub, bundles from it."""
 
+    enabled: bool = Field(default=True, description="False: nothing is sent or fetched; what is queued waits.")
     hub_host: str = Field(default=LOOPBACK, min_length=1, description="Host name of the hub's gRPC server.")
     hub_port: Port = Field(default=8443, description="Port of the hub's gRPC server.")
     keep_sent_hours: Annotated[float, Field(ge=0, le=24 * 30)] = Field(

@@ -50,6 +50,11 @@ class Ports:
         """UDP for alarms, on loopback."""
         return 8443 + self.offset
 
+    @property
+    def files(self) -> int:
+        """GRPC on loopback."""
+        return 8443 + self.offset
+
     def page(self, site: Site) -> int:
         """The bedside page of a site."""
         return site.http_port + self.offset
@@ -143,6 +148,10 @@ requests_per_minute = 6000
 [ingest]
 datagram_port = {ports.datagram}
 
+[rpc]
+port = {ports.files}
+folder = "hub/blobs"
+
 [accounts]
 seed_file = "hub/accounts-seed.json"
 """
@@ -167,6 +176,8 @@ def edge_config(site: Site, ports: Ports, record: str) -> str:
         "[uplink]",
         f"broker_port = {ports.broker}",
         f"datagram_port = {ports.datagram}",
+        "[transfer]",
+        f"hub_port = {ports.files}",
         f'secret_file = "{site.node}/broker-secret"',
         "longest_retry_s = 2",
         "[hl7]",

@@ -4,17 +4,17 @@ import hmac
 
 from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from edge_node.health.state import Health, registry
+from edge_node.health.state import Health, register
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
-def router(health: Health, metrics_token: str = "") -> APIRouter:
-    """Return the routes; `metrics_token` lets a scraper in that is not on this machine."""
+def router(health: Health, figures: CollectorRegistry, metrics_token: str = "") -> APIRouter:
+    """Return the routes; `figures` gets the node's, `metrics_token` lets a scraper in that is not on this machine."""
     routes = APIRouter()
-    figures = registry(health)
+    register(health, figures)
 
     @routes.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:

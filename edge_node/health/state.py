@@ -137,8 +137,6 @@ def _counters(values: Mapping[str, int | Mapping[str, int]]) -> Iterator[Metric]
         yield family
 
 
-def registry(health: Health) -> CollectorRegistry:
-    """Return a registry of its own with the node's figures."""
-    found = CollectorRegistry()
-    found.register(_Figures(health))
-    return found
+def register(health: Health, registry: CollectorRegistry) -> None:
+    """Add the node's figures to a registry."""
+    registry.register(_Figures(health))

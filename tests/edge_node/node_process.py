@@ -55,6 +55,8 @@ folder = "buffer"
 broker_port = {broker}
 secret_file = "secret"
 datagram_enabled = false
+[transfer]
+enabled = false
 [hl7]
 port = {hl7}
 [bedside]

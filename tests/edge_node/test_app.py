@@ -44,6 +44,7 @@ async def test_a_set_whose_judging_failed_is_judged_when_it_is_sent_again_and_ne
 
     with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
         node = Node(config_in(tmp_path), buffer)
+        node.close()
         monkeypatch.setattr(node.ward, "take", judge)
         with pytest.raises(RuntimeError):
             await node.take(intake)
@@ -62,6 +63,7 @@ async def test_the_heartbeat_carries_the_clock_of_each_device_and_what_is_stuck(
 ) -> None:
     with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
         node = Node(config_in(tmp_path), buffer)
+        node.close()
         clocks = {"m1": ClockState(10_800_000, is_known=True, is_suspect=False)}
         monkeypatch.setattr(node.monitor, "clocks", lambda: clocks)
         states = {row.device: (row.state, row.clock_offset_ms, row.clock_known) for row in node._device_states()}

@@ -111,7 +111,7 @@ class Region:
     def prepare(self) -> None:
         """Write configurations, secrets and admissions."""
         (self.folder / "hub").mkdir(parents=True, exist_ok=True)
-        names = ["web", "broker", "datagram"]
+        names = ["web", "broker", "datagram", "files"]
         for clinic in self.clinics:
             names += [f"{clinic.node}.page", f"{clinic.node}.hl7"]
         self.ports = {name: free_port() for name in names}
@@ -305,6 +305,9 @@ totp_required = false
 requests_per_minute = 100000
 [ingest]
 datagram_port = {self.ports["datagram"]}
+[rpc]
+port = {self.ports["files"]}
+folder = "hub/blobs"
 [accounts]
 seed_file = "hub/accounts-seed.json"
 """
@@ -342,6 +345,8 @@ secret_file = "{clinic.node}-secret"
 longest_retry_s = 1
 wave_block_s = 2
 datagram_port = {self.ports["datagram"]}
+[transfer]
+hub_port = {self.ports["files"]}
 [hl7]
 port = {self.ports[f"{clinic.node}.hl7"]}
 [bedside]

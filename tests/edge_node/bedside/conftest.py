@@ -7,6 +7,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from telemed.screen import Consult, SignalView
 from telemed.topics import Up
 from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
@@ -221,7 +222,7 @@ class House:
             lag=LoopLag(),
             pages=lambda: len(self.station.live.pages),
         )
-        return application.build(self.station, [health_routes.router(health, "scrape-me")])
+        return application.build(self.station, [health_routes.router(health, CollectorRegistry(), "scrape-me")])
 
     async def trends(self, devices: Sequence[str], from_ns: int, to_ns: int, step_s: int) -> list[TrendRow]:
         return self.trend_rows

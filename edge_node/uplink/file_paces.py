@@ -1,0 +1,58 @@
+"""How the transfer of files asks the node's one scheduler: files up by turns, bundles down when nothing is pressed."""
+
+import asyncio
+
+from edge_node.uplink.gate import HEADER_BYTES, Gate
+from edge_node.uplink.schedule import Traffic
+
+SEGMENT_BYTES = 64 * 1024
+LOOK_S = 1.0
+
+
+class FilesUp:
+    """Turns of the class of images, a message each."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def turn(self, most_bytes: int) -> int:
+        """Wait until a message may go; return its bytes, 1 to `most_bytes`."""
+        asked = await self._gate.turn(Traffic.IMAGE, most_bytes)
+        granted_bytes = max(1, min(most_bytes, asked.granted_bytes - HEADER_BYTES))
+        self._gate.settle(asked, granted_bytes)
+        return granted_bytes
+
+    def acked(self, sent_bytes: int, delay_s: float) -> None:
+        """A message was acknowledged, so long after it was sent."""
+        self._gate.acknowledged(sent_bytes, delay_s)
+
+    def lost(self, sent_bytes: int) -> None:
+        """A message will not be acknowledged: its connection ended."""
+        self._gate.lost(sent_bytes)
+
+    def window(self) -> int:
+        """Return how many bytes may be under way; the gate holds back by itself."""
+        return self._gate.capacity.window_bytes
+
+
+class FilesDown:
+    """What comes down takes no turns: it waits while the link is needed for people."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def turn(self, most_bytes: int) -> int:
+        """Wait while a call goes on or the measurements are pressed; return how many bytes may be asked for."""
+        while self._gate.scheduler.is_call or self._gate.scheduler.is_pressed:  # noqa: ASYNC110 - no event for either
+            await asyncio.sleep(LOOK_S)
+        return min(most_bytes, SEGMENT_BYTES)
+
+    def acked(self, sent_bytes: int, delay_s: float) -> None:
+        """Take no notice: the estimate is of the way up."""
+
+    def lost(self, sent_bytes: int) -> None:
+        """Take no notice."""
+
+    def window(self) -> int:
+        """Return how many bytes may be asked for at once."""
+        return SEGMENT_BYTES
