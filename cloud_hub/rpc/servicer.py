@@ -133,6 +133,10 @@ class TransferServicer(transfer_pb2_grpc.TransferServicer):
                 yield _Call(address, telling)
         except* (HubError, OSError) as failed:
             failure = _first(failed)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # The call is gone; a group of tasks drops that where one of them failed while it was cancelled.
+            raise asyncio.CancelledError
         if failure is not None:
             await self._end(context, telling, failure)
 

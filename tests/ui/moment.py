@@ -4,6 +4,7 @@ import math
 import random
 from dataclasses import dataclass
 
+from telemed.radio import SIM_REASONS, STATES, TECHNOLOGIES
 from telemed.screen import (
     Alarm,
     AlarmStep,
@@ -12,6 +13,7 @@ from telemed.screen import (
     News2,
     News2Part,
     Patient,
+    RadioView,
     Reading,
     Referral,
     ReferralMove,
@@ -237,6 +239,23 @@ def site(code: str, now: int, link: str = "") -> Site:
         last_arrival_ms=now - (133_000 if lost else 800),
         delay_ms=None if lost else 800,
         phone="028-0000-1111",
+        radios=[] if link == "never" else [radio(now - (133_000 if lost else 2_000), weak=link != "live")],
+    )
+
+
+def radio(seen_ms: int, *, weak: bool) -> RadioView:
+    return RadioView(
+        path="cellular",
+        state="searching" if weak else "connected",
+        state_text=STATES["searching" if weak else "connected"],
+        technology=TECHNOLOGIES["lte" if weak else "5gnr-sa"],
+        bars=1 if weak else 3,
+        rsrp_dbm=-117 if weak else -84,
+        operator="中国移动",
+        roaming=False,
+        sim_slot=2 if weak else 1,
+        sim_text=SIM_REASONS["no-service" if weak else "start"],
+        seen_ms=seen_ms,
     )
 
 

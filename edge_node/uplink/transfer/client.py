@@ -278,6 +278,7 @@ class TransferClient:
             await work()
         except* (UplinkError, BufferFailure, OSError) as failed:
             failure = _first(failed)
+        _pass_on_cancellation()
         if failure is None:
             return ""
         if isinstance(failure, HubRefuses):
@@ -332,6 +333,13 @@ def rules(config: TransferConfig) -> dict[FileKind, Rule]:
         )
         for kind, each in found.items()
     }
+
+
+def _pass_on_cancellation() -> None:
+    """Raise the cancellation that a group of tasks has dropped because one of them failed while it was cancelled."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import grpc
-from telemed.transfer import HASH_BYTES, chunk_bytes, chunk_count, indexes, kind_number, manifest_hash
+from telemed.transfer import chunk_bytes, chunk_count, indexes, kind_number, manifest_hash
 from telemed.v1 import transfer_pb2
 
 from edge_node.errors import LinkDown
@@ -116,11 +116,10 @@ async def _send_hashes(call: OfferCall, lane: Lane, hashes: bytes) -> None:
     with contextlib.suppress(LinkDown):
         while at < len(hashes):
             granted = await lane.flow.grant(len(hashes) - at)
-            part = hashes[at : at + max(HASH_BYTES, granted - granted % HASH_BYTES)]
+            lane.sent(granted)
             with translated():
-                await call.write(transfer_pb2.OfferPart(hashes=part))
-            lane.sent(len(part))
-            at += len(part)
+                await call.write(transfer_pb2.OfferPart(hashes=hashes[at : at + granted]))
+            at += granted
 
 
 def _outcome(parcel: Parcel, hashes: bytes, answer: transfer_pb2.OfferAnswer) -> Offered:

@@ -157,9 +157,10 @@ class Session:
     async def _send(self, call: SendCall, lane: Lane, outgoing: Outgoing, offset: int, data: bytes) -> None:
         hub_id = "" if outgoing.hub_id == self._last_hub_id else outgoing.hub_id
         self._last_hub_id = outgoing.hub_id
+        # Before the write: what was granted is under way from here on, and lost where the write fails.
+        lane.sent(len(data))
         with translated():
             await call.write(transfer_pb2.Piece(transfer_id=hub_id, offset=offset, data=data))
-        lane.sent(len(data))
         reach("piece-sent")
         kind = outgoing.parcel.labels.kind
         self._agenda.spend(kind, len(data))

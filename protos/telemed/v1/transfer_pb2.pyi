@@ -153,7 +153,7 @@ class OfferPart(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     HASHES_FIELD_NUMBER: _builtins.int
     hashes: _builtins.bytes
-    """SHA-256 of the chunks in their order, 32 bytes each, any number of them a part."""
+    """SHA-256 of the chunks in their order, 32 bytes each, put together and cut anywhere into parts."""
     @_builtins.property
     def head(self) -> Global___FileHead: ...
     def __init__(

@@ -6,10 +6,11 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from telemed.errors import Code
@@ -22,9 +23,12 @@ from cloud_hub.store.blobs import Blobs, Incoming, Room
 from cloud_hub.store.engine import Database
 from edge_node import __main__ as command_line
 from edge_node.config import TransferBudget, TransferConfig
-from edge_node.uplink.transfer import offering
+from edge_node.errors import LinkDown
+from edge_node.uplink.transfer import offering, session
+from edge_node.uplink.transfer.channel import Hub
+from edge_node.uplink.transfer.flow import Lane
 from edge_node.uplink.transfer.pace import Unlimited
-from edge_node.uplink.transfer.parcel import Labels
+from edge_node.uplink.transfer.parcel import Labels, Parcel
 from edge_node.uplink.transfer.releases import Fetched, Release
 from edge_node.uplink.transfer.spool import Spool
 from edge_node.uplink.transfer.states import State
@@ -115,6 +119,36 @@ async def test_hashes_are_paced_too_whether_they_were_asked_for_or_not(
         await node.done(parcel_id)
     assert pace.turned_bytes == 8 * CHUNK_BYTES + 8 * 32
     assert pace.most_under_way_bytes <= 12_000
+    assert pace.acked_bytes == pace.turned_bytes
+
+
+async def test_hashes_may_be_cut_anywhere_and_every_grant_is_accounted_for(
+    hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offering, "AT_ONCE_BYTES", 0)
+    pace = Slow(segment_bytes=701, window_bytes=1400)
+    async with running_node(node_config(tmp_path, hub.port), pace) as node:
+        await node.done(await node.client.offer(write_file(tmp_path / "ct", 30 * CHUNK_BYTES + 1), STUDY))
+    assert pace.turned_bytes == pace.acked_bytes == 30 * CHUNK_BYTES + 1 + 31 * 32
+
+
+class Ended:
+    """A call that the other side has ended."""
+
+    async def write(self, _piece: object) -> None:
+        raise asyncio.InvalidStateError
+
+
+async def test_a_grant_whose_write_fails_is_lost_not_forgotten(node: RunningNode) -> None:
+    client = node.client
+    means = session.Means(client._agenda, client._spool, client._flow, client._metrics)
+    sending, lane = session.Session(Hub(client._login, cast("Any", None)), means), Lane(client._flow)
+    outgoing = offering.Outgoing(Parcel("p", "ab" * 32, 100, STUDY, 1), b"", "hub-id", deque([0]))
+    data = bytes(await lane.flow.grant(100))
+    with pytest.raises(LinkDown):
+        await sending._send(cast("session.SendCall", Ended()), lane, outgoing, 0, data)
+    lane.ended()
+    assert (node.pace.lost_bytes, client._flow.under_way_bytes) == (len(data), 0)
 
 
 async def test_after_the_hub_was_gone_only_what_is_missing_crosses_again(tmp_path: Path, care: Database) -> None:
@@ -564,3 +598,24 @@ async def test_a_client_that_is_stopped_ends_at_once_and_leaves_the_queue_sound(
         await node.until(parcel_id, lambda parcel: parcel.durable_bytes > 0)
     async with running_node(node_config(tmp_path, hub.port)) as node:
         await node.done(parcel_id)
+
+
+async def test_a_cancellation_passes_on_although_something_failed_on_the_way(node: RunningNode) -> None:
+    begun = asyncio.Event()
+
+    async def fails_when_cancelled() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LinkDown("the call was cancelled")
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails_when_cancelled())
+
+    task = asyncio.create_task(node.client._attempt(work))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
