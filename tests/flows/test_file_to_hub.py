@@ -16,6 +16,10 @@ def blob(region: Region, sha256: str) -> Path | None:
     return next((region.folder / "hub" / "blobs").rglob(sha256), None)
 
 
+def transfers_of(region: Region) -> str:
+    return region.run("edge_node", "transfers", "--config", "edge-clinic.toml")
+
+
 def received_bytes(region: Region) -> int:
     return sum(path.stat().st_blocks * 512 for path in (region.folder / "hub" / "blobs" / "incoming").rglob("*"))
 
@@ -41,6 +45,6 @@ def test_a_file_arrives_whole_although_node_and_hub_are_killed_on_the_way(
         region.kill("hub")
         region.start_hub()
         found = until(lambda: blob(region, sha256), 60, "the whole file is at the hub")
+        assert found is not None
         assert hashlib.sha256(found.read_bytes()).hexdigest() == sha256
-        listed = lambda: region.run("edge_node", "transfers", "--config", "edge-clinic.toml")  # noqa: E731
-        until(lambda: "safe at the hub" in listed(), 10, "the node knows that it is there")
+        until(lambda: "safe at the hub" in transfers_of(region), 10, "the node knows that it is there")
