@@ -200,7 +200,10 @@ class Hub:
 
     def _make_files(self) -> RpcServer:
         identity = SecretIdentity(load_users(self.config.broker.secrets_file))
-        return RpcServer(self.config.rpc, self.config.region, self.stores.care, identity, self.registry)
+        served = RpcServer(self.config.rpc, self.config.region, self.stores.care, identity, self.registry)
+        served.talks.take = self.ingest.take
+        self.ingest.downlink.outlets.append(served.talks.publish)
+        return served
 
     def _make_datagrams(self) -> datagram.DatagramServer:
         ingest = self.ingest

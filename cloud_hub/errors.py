@@ -136,6 +136,12 @@ class PieceMisplaced(TransferFault):
     code = "piece-misplaced"
 
 
+class TalkUnreadable(TransferFault):
+    """What a node says over a call is nothing that goes up."""
+
+    code = "talk-unreadable"
+
+
 class CallWasteful(TransferFault):
     """Messages far too small for what they cost, or more calls at once than a node may have."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from telemed.measures import MEASURES
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
@@ -45,7 +45,8 @@ from edge_node.sitelog import SiteLog
 from edge_node.uplink.file_paces import FilesDown, FilesUp
 from edge_node.uplink.presence import LinkView, held_up
 from edge_node.uplink.radios import Radios
-from edge_node.uplink.transfer.client import Paces, TransferClient
+from edge_node.uplink.second_way import SecondWay, Waits
+from edge_node.uplink.transfer.client import Paces, TransferClient, login
 from edge_node.uplink.uplink import Callbacks, Uplink
 
 NS = 1_000_000_000
@@ -73,6 +74,7 @@ class Node:
         self.log = SiteLog(buffer)
         self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer, steady=_boottime_ns)
         address = NodeAddress(config.node.region, config.node.site, config.node.node)
+        self._figures = CollectorRegistry()
         self.radios = Radios(config.modems, lambda: self.uplink.hub_silent_s)
         self.uplink = Uplink(
             config.uplink,
@@ -85,6 +87,7 @@ class Node:
                 radios=self.radios.messages,
                 stuck=self._stuck,
             ),
+            second_way=_second_way(config, self._figures) if config.uplink.second_way_enabled else None,
         )
         self.radios.on_new_way(self.uplink.gate.restart)
         self.monitor = Hl7Monitor(
@@ -104,7 +107,6 @@ class Node:
         self.station = Station(self._surroundings(), self._follow)
         self.sounder = Sounder(config.alarms.sound_command, self.ward.alarms)
         self.lag = LoopLag()
-        self._figures = CollectorRegistry()
         paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate))
         self.files = TransferClient(config, paces, self._figures) if config.transfer.enabled else None
         self._hours_left: float | None = None
@@ -449,6 +451,14 @@ def _layout(config: EdgeConfig) -> Layout:
     intervals = {row.device: row.usual_interval_s for row in config.devices}
     ages = Ages(config.hl7.late_after_s, config.hl7.late_silent_s, intervals)
     return Layout(tuple(row.bed for row in config.beds), devices, config.node.home, ages)
+
+
+def _second_way(config: EdgeConfig, registry: CollectorRegistry) -> SecondWay:
+    uplink = config.uplink
+    way = SecondWay(login(config), Waits(uplink.second_way_after_s, uplink.first_retry_s, uplink.longest_retry_s))
+    is_open = Gauge("edge_second_way_open", "Everything goes past the broker, straight to the hub", registry=registry)
+    is_open.set_function(lambda: way.is_open)
+    return way
 
 
 def _cameras(config: EdgeConfig) -> Configure:

@@ -85,6 +85,12 @@ class UplinkConfig(Section):
         default_factory=list, description="Ways out for alarms, each sent by all of them; one by the routes when none."
     )
     silence_after_s: Seconds = Field(default=15, description="Silence of the hub that raises the technical alarm.")
+    second_way_enabled: bool = Field(
+        default=True, description="Whether everything goes to the hub's gRPC server while the broker leads nowhere."
+    )
+    second_way_after_s: Seconds = Field(
+        default=12, description="Silence of the hub behind the broker after which the second way is taken."
+    )
 
     @model_validator(mode="after")
     def _waits_are_ordered(self) -> "UplinkConfig":

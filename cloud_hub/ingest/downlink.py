@@ -63,7 +63,8 @@ class Downlink:
             log_of_events: reads the event log.
             window: credit per stream that receipts give to the edges now.
         """
-        self._publish = publish
+        self.outlets = [publish]
+        """Where everything goes down; each is given all of it."""
         self._care = care
         self._events = log_of_events
         self._window = window
@@ -75,6 +76,10 @@ class Downlink:
         self._pages_wanted = asyncio.Event()
         self.on_receipts: Callable[[NodeAddress, uplink_pb2.Receipts], None] = lambda _address, _receipts: None
         """Told of each message of receipts, for the nodes' other ways down."""
+
+    def _publish(self, topic: str, payload: bytes, qos: int) -> None:
+        for publish in self.outlets:
+            publish(topic, payload, qos)
 
     def signal(self, address: NodeAddress, signal: uplink_pb2.Signal) -> None:
         """Send one step of consult signalling to a node."""

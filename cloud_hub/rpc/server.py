@@ -8,14 +8,16 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 from telemed.transfer import MESSAGE_LIMIT_BYTES
-from telemed.v1 import transfer_pb2_grpc
+from telemed.v1 import talk_pb2_grpc, transfer_pb2_grpc
 
 from cloud_hub.config import RpcConfig
 from cloud_hub.errors import ConfigRefused, StoreFailure
 from cloud_hub.rpc.identity import Identity
+from cloud_hub.rpc.judging import Judge
 from cloud_hub.rpc.metrics import TransferMetrics
 from cloud_hub.rpc.parts import Disk, Parts
 from cloud_hub.rpc.servicer import TransferServicer
+from cloud_hub.rpc.talks import Talks, TalkServicer
 from cloud_hub.store import transfers
 from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.engine import Database
@@ -42,7 +44,7 @@ def _nothing(_: Transfer) -> None:
 
 
 class RpcServer:
-    """Transfer of files with the nodes; `run` is called once, the care store is migrated by then."""
+    """What nodes say to the hub itself; `run` is called once, the care store is migrated by then."""
 
     def __init__(
         self,
@@ -74,6 +76,8 @@ class RpcServer:
         self.port = 0
         """The port that is listened on, once `listening` is set."""
         self.listening = asyncio.Event()
+        self.talks = Talks(registry)
+        """Nodes that cannot reach the broker; whoever joins the parts says where their messages go."""
         self._config = config
         self._parts = Parts(config, region, care, Disk(self.blobs), TransferMetrics(registry), time_ns, on_complete)
         self._identity = identity
@@ -105,7 +109,10 @@ class RpcServer:
             *KEEPALIVE,
         ]
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)
-        transfer_pb2_grpc.add_TransferServicer_to_server(TransferServicer(self._parts, self._identity), server)
+        judge = Judge(self._parts, self._identity)
+        transfer_pb2_grpc.add_TransferServicer_to_server(TransferServicer(self._parts, judge), server)
+        talk = TalkServicer(self.talks, judge, self._config.write_limit_s)
+        talk_pb2_grpc.add_TalkServicer_to_server(talk, server)
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         try:
             self.port = server.add_insecure_port(f"{host}:{self._config.port}")

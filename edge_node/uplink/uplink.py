@@ -26,6 +26,7 @@ from edge_node.uplink.link import Connect, LinkEvents
 from edge_node.uplink.presence import LinkView, OffsetEstimate
 from edge_node.uplink.pump import GATHER_S, PRESSED_GATHER_S, WATCHED_GATHER_S, Pump
 from edge_node.uplink.schedule import Traffic
+from edge_node.uplink.second_way import SecondWay
 
 WATCH_EVERY_S = 1.0
 
@@ -76,8 +77,11 @@ class Uplink:
         callbacks: Callbacks | None = None,
         *,
         connect: Connect | None = None,
+        second_way: SecondWay | None = None,
     ) -> None:
         """Prepare the connections without opening them.
+
+        `second_way` stands in for all of them while the hub is not heard through the broker.
 
         Raises:
             ConfigRefused: the file with the node's secret cannot be read.
@@ -99,6 +103,10 @@ class Uplink:
         self._messages: asyncio.Queue[tuple[Down, bytes]] = asyncio.Queue()
         connect = connect or mqtt.connector(config, address)
         self.gate = Gate()
+        self._second_way = second_way
+        if second_way is not None:
+            connect = second_way.beside(connect)
+            second_way.on_switch = self.gate.restart
         self._links = {up: connect(CONNECTIONS[up], up is Up.CARE, self._events_of(up)) for up in STORED}
         self._pumps = {
             up: Pump(up, buffer, self._links[up].publish, self.gate, resend_after_s=config.resend_after_s)
@@ -145,6 +153,8 @@ class Uplink:
                     group.create_task(self._links[up].run(), name=f"link-{up}")
                     group.create_task(self._pumps[up].run(), name=f"pump-{up}")
                 group.create_task(self.alarm_paths.run(), name="alarm-paths")
+                if self._second_way is not None:
+                    group.create_task(self._second_way.run(), name="second-way")
                 group.create_task(self.gate.run(), name="uplink-gate")
                 group.create_task(self._open_ways(), name="uplink-ways")
                 group.create_task(self._listen(), name="uplink-listen")
@@ -331,6 +341,8 @@ class Uplink:
         """Return what cannot go on and why: of the way to the hub, and of the node around it."""
         ahead = sorted(stream for pump in self._pumps.values() for stream in pump.ahead)
         own = [uplink_pb2.Stuck(code=Code.KEY_CONFLICT, what=stream) for stream in ahead]
+        if self._second_way is not None and self._second_way.is_open:
+            own.append(uplink_pb2.Stuck(code=Code.BROKER_SILENT))
         return [*own, *self._callbacks.stuck()]
 
     def _tell_what_is_worse(self) -> None:

@@ -39,6 +39,7 @@ class Code(StrEnum):
     NODE_TAKEN_OVER = "node-taken-over"
     NODE_CLONED = "node-cloned"
     CONFIG_REFUSED = "config-refused"
+    BROKER_SILENT = "broker-silent"
     MESSAGE_UNREADABLE = "message-unreadable"
     MESSAGE_REFUSED = "message-refused"
     FIELD_ERROR = "field-error"

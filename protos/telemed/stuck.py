@@ -63,6 +63,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "配置文件改过但不能使用，站点仍按原配置运行：请改正后重新加载",
         "The changed configuration cannot be used, the site goes on with the earlier one: correct it and load it again",
     ),
+    Code.BROKER_SILENT: (
+        "经消息服务器联系不上中心，数据改走备用通道直达中心：请检查消息服务器与 1883/8883 端口",
+        "The hub is not heard through its broker; data go straight to it by the second way: check broker and its port",
+    ),
     Code.NODE_CLONED: (
         "两台机器在用同一个站点名：请停用其中一台，并更换密钥",
         "Two machines use one node name: switch one of them off and change the secret",

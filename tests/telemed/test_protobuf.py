@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from grpc_tools import protoc
 from telemed import errors, screen
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, transfer_pb2, uplink_pb2
+from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, talk_pb2, transfer_pb2, uplink_pb2
 
 PROTOS = Path(__file__).resolve().parents[2] / "protos"
 FILES = sorted((PROTOS / "telemed/v1").glob("*.proto"))
@@ -23,13 +23,18 @@ def test_the_generated_code_is_that_of_the_proto_files(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_the_generated_calls_are_those_of_the_proto_files(tmp_path: Path) -> None:
-    assert protoc.main(["protoc", f"-I{PROTOS}", f"--grpc_python_out={tmp_path}", "telemed/v1/transfer.proto"]) == 0
-    made = PROTOS / "telemed/v1/transfer_pb2_grpc.py"
-    assert made.read_text() == (tmp_path / made.relative_to(PROTOS)).read_text(), "run `make protos`"
+    services = [file for file in FILES if "\nservice " in file.read_text()]
+    names = [str(file.relative_to(PROTOS)) for file in services]
+    assert protoc.main(["protoc", f"-I{PROTOS}", f"--grpc_python_out={tmp_path}", *names]) == 0
+    for file in services:
+        made = file.with_name(f"{file.stem}_pb2_grpc.py")
+        assert made.read_text() == (tmp_path / made.relative_to(PROTOS)).read_text(), f"run `make protos`: {made.name}"
 
 
 @pytest.mark.parametrize(
-    "module", [alarm_pb2, event_pb2, sample_pb2, transfer_pb2, uplink_pb2], ids=lambda one: one.DESCRIPTOR.name
+    "module",
+    [alarm_pb2, event_pb2, sample_pb2, talk_pb2, transfer_pb2, uplink_pb2],
+    ids=lambda one: one.DESCRIPTOR.name,
 )
 def test_numbers_and_enums_follow_the_rules(module: object) -> None:
     descriptor = module.DESCRIPTOR  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from cloud_hub import errors
 from cloud_hub.config import RpcConfig
 from cloud_hub.errors import ConfigRefused, StoreFailure
 from cloud_hub.rpc import finishing, limits
-from cloud_hub.rpc.servicer import STATUS
+from cloud_hub.rpc.judging import STATUS
 from cloud_hub.store import transfers
 from cloud_hub.store.blobs import Blobs, Incoming, Room
 from cloud_hub.store.engine import Database

@@ -1,0 +1,99 @@
+"""Who calls, and what becomes of a call's failure; the same for every service of the hub's gRPC face."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+from telemed.topics import NodeAddress
+
+from cloud_hub import errors
+from cloud_hub.errors import HubError
+from cloud_hub.rpc.hang_up import hang_up
+from cloud_hub.rpc.identity import Caller, Identity
+from cloud_hub.rpc.parts import Parts
+from cloud_hub.rpc.telling import Telling
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+STATUS: dict[type[Exception], grpc.StatusCode] = {
+    errors.CallerUnknown: grpc.StatusCode.UNAUTHENTICATED,
+    errors.CallerElsewhere: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.PieceMisplaced: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.TalkUnreadable: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.CallWasteful: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.BlobDamaged: grpc.StatusCode.DATA_LOSS,
+    errors.StoreFailure: grpc.StatusCode.UNAVAILABLE,
+    OSError: grpc.StatusCode.UNAVAILABLE,
+}
+"""What a node sees of a failure; the text that goes with it is the code alone."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a known node."""
+
+    address: NodeAddress
+    telling: Telling[Any]
+
+
+class Judge:
+    """Finds out who makes a call, and ends it with its status where it fails."""
+
+    def __init__(self, parts: Parts, identity: Identity) -> None:
+        self._parts = parts
+        self._identity = identity
+
+    @contextlib.asynccontextmanager
+    async def judged(self, context: Context) -> AsyncIterator[Call]:
+        """Hold a call of a known node; a failure of it ends with its status, whatever group of tasks it comes from."""
+        telling: Telling[Any] = Telling(context)
+        failure: BaseException | None = None
+        try:
+            address = self._address(context)
+            with self._parts.call_of(address):
+                yield Call(address, telling)
+        except* (HubError, OSError) as failed:
+            failure = _first(failed)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # The call is gone; a group of tasks drops that where one of them failed while it was cancelled.
+            raise asyncio.CancelledError
+        if failure is not None:
+            await self._end(context, telling, failure)
+
+    def _address(self, context: Context) -> NodeAddress:
+        """Return the node that calls.
+
+        Raises:
+            CallerUnknown: that is not shown, or it is of another region.
+        """
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        address = self._identity.node_of(Caller(metadata, context.auth_context()))
+        if address is None or address.region != self._parts.region:
+            raise errors.CallerUnknown("who calls is not shown")
+        return address
+
+    async def _end(self, context: Context, telling: Telling[Any], failure: BaseException) -> None:
+        """End a call with the status of its failure; the connection of a node that does not read is shut down."""
+        reason = getattr(failure, "code", "disk")
+        self._parts.metrics.faults.labels(reason).inc()
+        log.warning("call ended", reason=reason)
+        is_stalled = isinstance(failure, errors.ReaderStalled)
+        if is_stalled or not await telling.settled(self._parts.config.write_limit_s):
+            # No status can be sent: it would wait behind the message that is not read.
+            await asyncio.to_thread(hang_up, context.peer())
+            raise asyncio.CancelledError
+        status = next((status for kind, status in STATUS.items() if isinstance(failure, kind)), None)
+        await context.abort(status or grpc.StatusCode.INTERNAL, reason)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    failure = group.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
