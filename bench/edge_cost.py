@@ -1,7 +1,7 @@
-"""What the durable path costs at the edge: a node with ten patients, and the same node without buffer and uplink.
+"""What the durable path costs at the edge, beside the same node without buffer and uplink, and beside commits alone.
 
-`python -m bench.edge_cost`: both run at the same time, each with monitors of its own, so that whatever else the machine
-does falls on both.
+`python -m bench.edge_cost`: all run at the same time, the nodes each with monitors of their own, so that whatever else
+the machine does falls on all.
 """
 
 import sys
@@ -28,6 +28,8 @@ class Cost:
     whole_ms: float
     without_ms: float
     durable_path_ms: float
+    floor_ms: float
+    """One synced commit for each second of each patient, and nothing else (`bench.edge_floor`)."""
 
 
 def measure(seconds: float) -> Cost:
@@ -46,6 +48,7 @@ def measure(seconds: float) -> Cost:
             region.processes[without.node] = region.launch(without.node, command)
             for clinic in region.clinics:
                 region.until_ready(region.page_url(clinic.node))
+            region.processes["floor"] = region.launch("floor", [sys.executable, "-m", "bench.edge_floor", folder])
             with monitors(region):
                 time.sleep(WARM_UP_S)
                 return _spent(region, seconds)
@@ -54,15 +57,18 @@ def measure(seconds: float) -> Cost:
 
 
 def _spent(region: Region, seconds: float) -> Cost:
-    nodes = [psutil.Process(region.processes[clinic.node].popen.pid) for clinic in region.clinics]
+    names = [*(clinic.node for clinic in region.clinics), "floor"]
+    nodes = [psutil.Process(region.processes[name].popen.pid) for name in names]
     before, began = [sum(node.cpu_times()[:2]) for node in nodes], time.monotonic()
     time.sleep(seconds)
     span = time.monotonic() - began
-    until(lambda: all(node.is_running() for node in nodes), 1, "both nodes still run")
-    whole_ms, without_ms = (
+    until(lambda: all(node.is_running() for node in nodes), 1, "all still run")
+    whole_ms, without_ms, floor_ms = (
         1000 * (sum(node.cpu_times()[:2]) - spent) / span / PATIENTS for node, spent in zip(nodes, before, strict=True)
     )
-    return Cost(round(span, 1), round(whole_ms, 3), round(without_ms, 3), round(whole_ms - without_ms, 3))
+    return Cost(
+        round(span, 1), round(whole_ms, 3), round(without_ms, 3), round(whole_ms - without_ms, 3), round(floor_ms, 3)
+    )
 
 
 def table(cost: Cost) -> str:
