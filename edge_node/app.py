@@ -253,6 +253,7 @@ class Node:
         while True:
             self.ward.hub_heard(self.uplink.link.last_hub_ns)
             self.router.expire(time.monotonic())
+            self.host.press(self.uplink.gate.scheduler.is_pressed)
             if beats % BUFFER_FIGURES_EVERY_S == 0:
                 self._hours_left = self.buffer.hours_left()
             beats += 1

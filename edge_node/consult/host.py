@@ -10,7 +10,18 @@ from collections.abc import Callable
 
 import structlog
 
-from edge_node.consult.pipe import LINE_LIMIT_BYTES, Configure, Forget, Line, Permit, Step, Vitals, pack, unpack
+from edge_node.consult.pipe import (
+    LINE_LIMIT_BYTES,
+    Configure,
+    Forget,
+    Line,
+    Permit,
+    Pressed,
+    Step,
+    Vitals,
+    pack,
+    unpack,
+)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 1.0
 """Back-off of restarts; a consult must not wait longer (decision 14)."""
@@ -39,6 +50,7 @@ class ConsultHost:
         self._say = say
         self._permits: dict[str, Permit] = {}
         self._wanted = asyncio.Event()
+        self._is_pressed = False
         self._used_s = 0.0
         self._waiting: deque[Step] = deque(maxlen=WAITING_LIMIT)
         self._process: asyncio.subprocess.Process | None = None
@@ -99,6 +111,12 @@ class ConsultHost:
         if self.wants_vitals(bed):
             self._send(Vitals(bed, message))
 
+    def press(self, is_pressed: bool) -> None:
+        """Say whether the measurements find too little room on the link: then the pictures give way."""
+        if is_pressed != self._is_pressed:
+            self._is_pressed = is_pressed
+            self._send(Pressed(is_pressed))
+
     def _send(self, line: Line) -> None:
         stdin = self._process.stdin if self._process else None
         if stdin is None or stdin.is_closing():
@@ -119,6 +137,7 @@ class ConsultHost:
         self._process = process
         try:
             self._send(self._settings)
+            self._send(Pressed(self._is_pressed))
             for permit in self._permits.values():
                 self._send(permit)
             while self._waiting:

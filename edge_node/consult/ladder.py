@@ -48,6 +48,7 @@ class Cause(StrEnum):
     LOSS = "loss"
     DELAY = "delay"
     LOAD = "load"
+    PRESSED = "pressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class LinkSample:
     rtt_s: float
     sent_share: float = 1.0
     """Pictures sent of those wanted; less than 1 where this machine cannot keep up."""
+    is_pressed: bool = False
+    """The measurements of this node find too little room on the link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ def step(ladder: Ladder, sample: LinkSample) -> Ladder:
 
 
 def _trouble(sample: LinkSample) -> Cause:
+    if sample.is_pressed:
+        return Cause.PRESSED
     if sample.loss >= LOSS_BAD:
         return Cause.LOSS
     if sample.rtt_s >= RTT_BAD_S:
@@ -153,6 +158,10 @@ def _after_good(ladder: Ladder, sample: LinkSample) -> Ladder:
 WORDS = {
     Cause.LOSS: ("网络丢包，画面已降级，声音优先", "Packets are being lost: the picture gave way, the voice did not"),
     Cause.DELAY: ("网络延迟大，画面已降级，声音优先", "The link is slow: the picture gave way, the voice did not"),
+    Cause.PRESSED: (
+        "线路太窄，画面让给体征与报警，声音优先",
+        "The link is thin: the picture gave way to vital signs and alarms, the voice did not",
+    ),
     Cause.LOAD: ("本机繁忙，画面已降级", "This node is busy: the picture gave way"),
 }
 """What people are told, Chinese and English."""

@@ -70,6 +70,8 @@ class CameraPeer:
         self.fps = 0.0
         self.attempt = 0
         self.has_connected = False
+        self.is_pressed: Callable[[], bool] = lambda: False
+        """Whether the picture must leave the link to the measurements."""
         self._changed = changed
         servers = [RTCIceServer(urls=url) for url in ice_servers]
         # An empty list, never None: None means a public STUN server to aiortc.
@@ -207,7 +209,7 @@ class CameraPeer:
             return
         loss, rtt_s = await self._link()
         before = self.ladder
-        self.ladder = rungs.step(before, rungs.LinkSample(now_s, loss, rtt_s, share))
+        self.ladder = rungs.step(before, rungs.LinkSample(now_s, loss, rtt_s, share, self.is_pressed()))
         if self.ladder.index != before.index:
             track.rung = self.ladder.rung
         self._changed()

@@ -52,15 +52,22 @@ class Vitals:
 
 
 @dataclass(frozen=True, slots=True)
+class Pressed:
+    """To the child: whether the measurements of this node find too little room on the link."""
+
+    is_pressed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From the child: it is up."""
 
     pid: int
 
 
-Line = Configure | Permit | Forget | Step | Vitals | Ready
+Line = Configure | Permit | Forget | Step | Vitals | Pressed | Ready
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__.lower(): kind for kind in (Configure, Permit, Forget, Step, Vitals, Ready)
+    kind.__name__.lower(): kind for kind in (Configure, Permit, Forget, Step, Vitals, Pressed, Ready)
 }
 
 

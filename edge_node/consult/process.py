@@ -17,7 +17,7 @@ from edge_node.consult.ladder import WORDS
 from edge_node.consult.limits import read_body, read_candidate, read_description
 from edge_node.consult.microphone import open_microphone
 from edge_node.consult.peer import CameraPeer, Sources
-from edge_node.consult.pipe import Configure, Forget, Line, Permit, Ready, Step, Vitals
+from edge_node.consult.pipe import Configure, Forget, Line, Permit, Pressed, Ready, Step, Vitals
 from edge_node.errors import CameraUnavailable, SignalRefused
 
 FPS_STEP = 5
@@ -49,6 +49,7 @@ class Consults:
         self._say = say
         self._calls: dict[str, _Call] = {}
         self._camera: Camera | None = None
+        self._is_pressed = False
         self._opening = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -72,6 +73,8 @@ class Consults:
             self._forget(line.consult_id)
         elif isinstance(line, Vitals):
             self._send_vitals(line)
+        elif isinstance(line, Pressed):
+            self._is_pressed = line.is_pressed
         elif isinstance(line, Step):
             self._queue(line)
 
@@ -124,6 +127,7 @@ class Consults:
         sources = await self._open_sources(call)
         settings = self._settings
         peer = CameraPeer(sources, settings.ice_servers, settings.top_rung, lambda: self._report(consult_id, call))
+        peer.is_pressed = lambda: self._is_pressed
         try:
             answer = await peer.answer(sdp, attempt)
         except SignalRefused:

@@ -71,6 +71,13 @@ def test_a_busy_node_steps_down_too() -> None:
     assert (ladder.rung.name, ladder.cause) == ("480p", Cause.LOAD)
 
 
+def test_the_picture_gives_way_to_measurements_that_find_no_room_on_the_link() -> None:
+    ladder = ladder_from("720p")
+    for second in range(2):
+        ladder = step(ladder, LinkSample(second, 0, 0.05, is_pressed=True))
+    assert (ladder.rung.name, ladder.cause) == ("480p", Cause.PRESSED)
+
+
 def test_an_unknown_rung_is_refused() -> None:
     with pytest.raises(ValueError, match="no rung"):
         ladder_from("4k")

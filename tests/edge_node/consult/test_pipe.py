@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_node.consult.pipe import Configure, Forget, Line, Permit, Ready, Step, Vitals, pack, unpack
+from edge_node.consult.pipe import Configure, Forget, Line, Permit, Pressed, Ready, Step, Vitals, pack, unpack
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,7 @@ from edge_node.consult.pipe import Configure, Forget, Line, Permit, Ready, Step,
         Forget("c1"),
         Step("c1", "offer", '{"sdp": "v=0\\r\\n\\u4e2d"}'),
         Vitals("B01", "{}"),
+        Pressed(is_pressed=True),
         Ready(12),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCDtlsTransport, RTCPeerConnection, RTCSessionDescription
 
 from edge_node.consult import peer
-from edge_node.consult.pipe import Configure, Forget, Line, Permit, Step, Vitals
+from edge_node.consult.pipe import Configure, Forget, Line, Permit, Pressed, Step, Vitals
 from edge_node.consult.process import Consults
 
 Put = Callable[[Line], Awaitable[None]]
@@ -226,6 +226,17 @@ async def test_a_lossy_link_steps_the_picture_down_keeps_the_voice_and_says_why(
         heard = browser.frames["audio"]
         await running.next("state", rung="240p")
         assert browser.frames["audio"] > heard
+
+
+@pytest.mark.anyio
+async def test_the_picture_steps_down_while_measurements_are_pressed(clip: Path) -> None:
+    async with child(Configure({"": str(clip)}, "")) as running, far() as browser:
+        await running.put(Permit("c1", "B01"), Step("c1", "offer", await browser.offer()))
+        await browser.answered(json.dumps(await running.next("answer")))
+        await running.next("state", camera="open", rung="720p")
+        await running.put(Pressed(is_pressed=True))
+        lower = await running.next("state", rung="480p")
+        assert "vital signs" in lower["why"]["en"]
 
 
 @pytest.mark.anyio
