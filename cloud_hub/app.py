@@ -31,7 +31,9 @@ from cloud_hub.ingest import datagram
 from cloud_hub.ingest.datagram_proof import SecretProver
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.reload import Reload
+from cloud_hub.rpc.comparing import Reconciling
 from cloud_hub.rpc.identity import SecretIdentity
+from cloud_hub.rpc.metrics import ReconcileMetrics
 from cloud_hub.rpc.server import RpcServer
 from cloud_hub.store import events
 from cloud_hub.store.engine import Database
@@ -92,6 +94,8 @@ class Hub:
         self._datagrams = self._make_datagrams() if config.ingest.datagram_enabled else None
         self.live.on_signal = self.consults.from_edge
         self.live.on_watched = self.ingest.downlink.watch
+        if self._files is not None:
+            self._files.reconciling = self._make_reconciling()
         pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
         pages.set_function(lambda: len(self.live.feeds))
         self.broker = self._make_broker() if config.broker.kind == "embedded" else None
@@ -204,6 +208,17 @@ class Hub:
         served.talks.take = self.ingest.take
         self.ingest.downlink.outlets.append(served.talks.publish)
         return served
+
+    def _make_reconciling(self) -> Reconciling:
+        return Reconciling(
+            care=self.stores.care,
+            samples=self.stores.samples,
+            reopen=self.ingest.reopen,
+            note=self.notices.note,
+            told=self.live.reconciled,
+            metrics=ReconcileMetrics(self.registry),
+            clock=time.time_ns,
+        )
 
     def _make_datagrams(self) -> datagram.DatagramServer:
         ingest = self.ingest

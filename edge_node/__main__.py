@@ -1,4 +1,4 @@
-"""Command line of the edge node: serve, check-config, inspect, admit, send, transfers."""
+"""Command line of the edge node: serve, check-config, inspect, admit, send, transfers, reconcile."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from edge_node import admit, app, config
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFailure, ConfigRefused, FileUnusable
+from edge_node.uplink.reconcile import command as reconcile_command
 from edge_node.uplink.transfer import command as transfer_command
 
 REFUSED, FAILED = 2, 1
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if asked.command in transfer_command.NAMES:
             print("\n".join(transfer_command.run(settings, asked)))
+            return 0
+        if asked.command == reconcile_command.NAME:
+            print("\n".join(reconcile_command.run(settings, asked)))
             return 0
         if asked.command == "inspect":
             print("\n".join(maintenance.lines(maintenance.inspect(settings.buffer.folder))))
@@ -85,11 +89,14 @@ def _parser() -> argparse.ArgumentParser:
         ("admit", "put people into beds, while the node is stopped"),
         ("send", "queue a file for the hub; also beside a running node"),
         ("transfers", "list the files that go to the hub and come from it; also beside a running node"),
+        ("reconcile", "compare everything with the hub now, beside a running node, and show the report"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         if name in transfer_command.NAMES:
             transfer_command.add_arguments(name, command)
+        if name == reconcile_command.NAME:
+            reconcile_command.add_arguments(command)
         if name == "admit":
             command.add_argument("--from", dest="people", type=Path, required=True, metavar="FILE")
     return parser

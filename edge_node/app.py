@@ -45,6 +45,8 @@ from edge_node.sitelog import SiteLog
 from edge_node.uplink.file_paces import FilesDown, FilesUp
 from edge_node.uplink.presence import LinkView, held_up
 from edge_node.uplink.radios import Radios
+from edge_node.uplink.reconcile.nightly import Reconciler
+from edge_node.uplink.schedule import Traffic
 from edge_node.uplink.second_way import SecondWay, Waits
 from edge_node.uplink.transfer.client import Paces, TransferClient, login
 from edge_node.uplink.uplink import Callbacks, Uplink
@@ -109,6 +111,9 @@ class Node:
         self.lag = LoopLag()
         paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate))
         self.files = TransferClient(config, paces, self._figures) if config.transfer.enabled else None
+        # Not bulk, which stands still below 1 Mbit/s: a site on a thin link would never be compared.
+        behind = FilesUp(self.uplink.gate, Traffic.BACKLOG)
+        self.reconciler = Reconciler(config, buffer, behind) if config.transfer.enabled else None
         self._hours_left: float | None = None
         self._actions: asyncio.Queue[event_pb2.OrderedEvent] = asyncio.Queue()
         self._is_serving = False
@@ -230,6 +235,8 @@ class Node:
         ]
         if self.files is not None:
             stages.append(("files", self.files.run, None))
+        if self.reconciler is not None:
+            stages.append(("reconcile", self.reconciler.run, None))
         stages += [(f"radio-{radio.path}", radio.run, supervise.Budget()) for radio in self.radios.each]
         if self.config.alarms.sound_command:
             stages.append(("sounder", self.sounder.run, None))

@@ -126,6 +126,22 @@ class TransferConfig(Section):
     other: TransferBudget = Field(default_factory=TransferBudget, description="Budget of all other files.")
 
 
+class ReconcileConfig(Section):
+    """Nightly comparison of what the node holds with what the hub stores; uses the server of [transfer]."""
+
+    enabled: bool = Field(default=True, description="False: compared only when `edge-node reconcile` asks.")
+    hour: Annotated[int, Field(ge=0, le=23)] = Field(default=2, description="Hour of the night, in the site's zone.")
+    spread_minutes: Annotated[int, Field(ge=0, le=600)] = Field(
+        default=120, description="Nodes begin at different minutes of so long a stretch after the hour."
+    )
+    recent_hours: Annotated[int, Field(ge=1, le=24 * 90)] = Field(
+        default=72, description="What came in during so many hours is compared every night."
+    )
+    all_every_nights: Annotated[int, Field(ge=1, le=90)] = Field(
+        default=7, description="What is older is compared a part each night, all of it in so many nights."
+    )
+
+
 class SimConfig(Section):
     """When to change to the other SIM."""
 
@@ -247,6 +263,7 @@ class EdgeConfig(Section):
     buffer: BufferConfig = Field(description="The local store.")
     uplink: UplinkConfig = Field(description="The way to the hub.")
     transfer: TransferConfig = Field(default_factory=TransferConfig, description="Transfer of files.")
+    reconcile: ReconcileConfig = Field(default_factory=ReconcileConfig, description="Nightly comparison with the hub.")
     hl7: Hl7Config = Field(default_factory=Hl7Config, description="HL7 receiver.")
     bedside: BedsideConfig = Field(default_factory=BedsideConfig, description="Local page.")
     consult: ConsultConfig = Field(default_factory=ConsultConfig, description="Tele-consultation.")

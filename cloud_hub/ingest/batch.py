@@ -113,6 +113,10 @@ class Batcher:
         """How much of the queue is in use, 0 to 1."""
         return self._waiting_bytes / QUEUE_LIMIT_BYTES
 
+    def forget(self) -> None:
+        """Drop what is remembered of the database: somebody else wrote there; called in the writer thread."""
+        self._store.forget()
+
     async def run(self) -> None:
         """Commit batches until cancelled; what is then still queued was never receipted."""
         while True:

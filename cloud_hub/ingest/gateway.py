@@ -27,6 +27,7 @@ from cloud_hub.ingest.ports import CareIntake, EventLog, LiveSink
 from cloud_hub.ingest.stores import CareStore, SampleStore
 from cloud_hub.store import partitions
 from cloud_hub.store.engine import Database
+from cloud_hub.store.holdings import Name
 from cloud_hub.store.intake import Taken
 from cloud_hub.store.schema import care_stream, care_watermark, samples_stream, samples_watermark
 from cloud_hub.store.streams import watermark_of
@@ -119,6 +120,17 @@ class Ingest:
     def _credit(self) -> int:
         behind = self._sample_batches
         return credit.window(self._window, behind.waited_s, behind.queued_share)
+
+    async def reopen(self, name: Name, work: Callable[[Connection], tuple[Watermark, int]]) -> int:
+        """Do work that takes back what of a stream is stored, and tell its node at once; return what the work counted.
+
+        Raises:
+            StoreFailure: nothing is changed.
+        """
+        database, batches = (self._care, self._care_batches) if name.is_care else (self._samples, self._sample_batches)
+        mark, count = await database.write(work, batches.forget)
+        self.downlink.committed({(name.address, name.stream, name.epoch): mark}, urgent=True)
+        return count
 
     def take(self, topic: str, payload: bytes) -> None:
         """Take one message from the broker; called on the event loop."""

@@ -8,6 +8,7 @@ from telemed.topics import NodeAddress
 from telemed.transfer import NODE_KEY, SECRET_KEY
 
 from cloud_hub.broker_rights import Users
+from cloud_hub.errors import CallerUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,18 @@ class Identity(Protocol):
 
     def node_of(self, caller: Caller) -> NodeAddress | None:
         """Return the node that calls, None where that is not shown beyond doubt."""
+
+
+def node_of_region(identity: Identity, region: str, caller: Caller) -> NodeAddress:
+    """Return the node that calls.
+
+    Raises:
+        CallerUnknown: that is not shown, or it is of another region.
+    """
+    address = identity.node_of(caller)
+    if address is None or address.region != region:
+        raise CallerUnknown("who calls is not shown")
+    return address
 
 
 class SecretIdentity:

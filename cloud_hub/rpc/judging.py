@@ -13,7 +13,7 @@ from telemed.topics import NodeAddress
 from cloud_hub import errors
 from cloud_hub.errors import HubError
 from cloud_hub.rpc.hang_up import hang_up
-from cloud_hub.rpc.identity import Caller, Identity
+from cloud_hub.rpc.identity import Caller, Identity, node_of_region
 from cloud_hub.rpc.parts import Parts
 from cloud_hub.rpc.telling import Telling
 
@@ -75,10 +75,7 @@ class Judge:
             CallerUnknown: that is not shown, or it is of another region.
         """
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        address = self._identity.node_of(Caller(metadata, context.auth_context()))
-        if address is None or address.region != self._parts.region:
-            raise errors.CallerUnknown("who calls is not shown")
-        return address
+        return node_of_region(self._identity, self._parts.region, Caller(metadata, context.auth_context()))
 
     async def _end(self, context: Context, telling: Telling[Any], failure: BaseException) -> None:
         """End a call with the status of its failure; the connection of a node that does not read is shut down."""

@@ -8,14 +8,16 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 from telemed.transfer import MESSAGE_LIMIT_BYTES
-from telemed.v1 import talk_pb2_grpc, transfer_pb2_grpc
+from telemed.v1 import reconcile_pb2_grpc, talk_pb2_grpc, transfer_pb2_grpc
 
 from cloud_hub.config import RpcConfig
 from cloud_hub.errors import ConfigRefused, StoreFailure
+from cloud_hub.rpc.comparing import Reconciling
 from cloud_hub.rpc.identity import Identity
 from cloud_hub.rpc.judging import Judge
 from cloud_hub.rpc.metrics import TransferMetrics
 from cloud_hub.rpc.parts import Disk, Parts
+from cloud_hub.rpc.reconcile import ReconcileServicer
 from cloud_hub.rpc.servicer import TransferServicer
 from cloud_hub.rpc.talks import Talks, TalkServicer
 from cloud_hub.store import transfers
@@ -76,6 +78,8 @@ class RpcServer:
         self.port = 0
         """The port that is listened on, once `listening` is set."""
         self.listening = asyncio.Event()
+        self.reconciling: Reconciling | None = None
+        """Compares what nodes hold with what is stored; set by whoever joins the parts, before `run`."""
         self.talks = Talks(registry)
         """Nodes that cannot reach the broker; whoever joins the parts says where their messages go."""
         self._config = config
@@ -113,6 +117,8 @@ class RpcServer:
         transfer_pb2_grpc.add_TransferServicer_to_server(TransferServicer(self._parts, judge), server)
         talk = TalkServicer(self.talks, judge, self._config.write_limit_s)
         talk_pb2_grpc.add_TalkServicer_to_server(talk, server)
+        if self.reconciling is not None:
+            reconcile_pb2_grpc.add_ReconcileServicer_to_server(ReconcileServicer(self.reconciling, judge), server)
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         try:
             self.port = server.add_insecure_port(f"{host}:{self._config.port}")

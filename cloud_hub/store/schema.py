@@ -79,6 +79,29 @@ def _dead_letter_table(metadata: MetaData) -> Table:
     )
 
 
+def _reconciled_table(metadata: MetaData) -> Table:
+    return Table(
+        "reconciled",
+        metadata,
+        Column("stream_id", RowId, primary_key=True, autoincrement=False),
+        Column("epoch", String(16), primary_key=True),
+        Column("verified_to", BigInteger, nullable=False, comment="every number up to here was looked at once"),
+    )
+
+
+def _reopened_table(metadata: MetaData) -> Table:
+    return Table(
+        "reopened",
+        metadata,
+        Column("run_id", String(36), primary_key=True),
+        Column("stream_id", RowId, primary_key=True, autoincrement=False),
+        Column("epoch", String(16), primary_key=True),
+        Column("first", BigInteger, primary_key=True, autoincrement=False),
+        Column("last", BigInteger, nullable=False),
+    )
+
+
+samples_reconciled, samples_reopened = _reconciled_table(SAMPLES), _reopened_table(SAMPLES)
 samples_stream = _stream_table(SAMPLES)
 samples_watermark = _watermark_table(SAMPLES)
 samples_dead_letter = _dead_letter_table(SAMPLES)
@@ -398,3 +421,30 @@ release = Table(
     Column("held_ns", BigInteger, nullable=False, default=0, comment="when the node first said that it has it whole"),
 )
 """A blob that a node may fetch."""
+
+care_reconciled, care_reopened = _reconciled_table(CARE), _reopened_table(CARE)
+
+reconciliation = Table(
+    "reconciliation",
+    CARE,
+    Column("run_id", String(36), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("reason", String(10), nullable=False, comment="nightly or asked"),
+    Column("state", String(10), nullable=False, comment="running, finished or broken"),
+    Column("began_ns", BigInteger, nullable=False),
+    Column("ended_ns", BigInteger, nullable=False, default=0),
+    Column("streams", Integer, nullable=False, default=0),
+    Column("compared", BigInteger, nullable=False, default=0),
+    Column("healed", BigInteger, nullable=False, default=0),
+    Column("open", BigInteger, nullable=False, default=0),
+    Column("lost", BigInteger, nullable=False, default=0),
+    Column("conflicts", BigInteger, nullable=False, default=0),
+    Column("damaged", BigInteger, nullable=False, default=0),
+    Column(
+        "by_stream", Text, nullable=False, default="{}", comment="JSON {stream: {what: count}}, what is not well only"
+    ),
+    Index(None, "site", "node", "began_ns"),
+)
+"""A comparison of what a node still holds with what is stored here."""

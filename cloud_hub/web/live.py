@@ -22,9 +22,10 @@ from cloud_hub.desk.intake import AlarmTaken, EventTaken, Taken
 from cloud_hub.desk.silence import Silence
 from cloud_hub.errors import HubError
 from cloud_hub.store import alarms as stored_alarms
-from cloud_hub.store import persons
+from cloud_hub.store import persons, reconciliations
 from cloud_hub.store.engine import Database
 from cloud_hub.store.notices import Notice
+from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.web import live_load
 from cloud_hub.web.feeds import Feed, Kind, Message
 from cloud_hub.web.live_beds import BedState, wave_channel
@@ -78,6 +79,8 @@ class Live:
             self.picture.alarms[alarm.alarm_id] = alarm
             if alarm.first.condition == "site-silent" and alarm.is_active:
                 self._silent.add(alarm.site)
+        for run in await care.read(lambda c: reconciliations.newest(c, region)):
+            self.reconciled(run)
         self.picture.referrals = await care.read(lambda c: live_load.open_referrals(c, region, now_ns))
         await self._load_readings(list(self.picture.sites), now_ns)
 
@@ -132,11 +135,16 @@ class Live:
     def presence(self, address: NodeAddress, presence: uplink_pb2.Presence, received_ns: int) -> None:
         """A node tells how it is."""
         self.contact(address, received_ns)
-        self.picture.node(address).presence = presence
+        node = self.picture.node(address)
+        node.presence, node.presence_ns = presence, received_ns
 
     def noticed(self, site: str, notices: list[Notice]) -> None:
         """What the operator must look at changed; the pages hear of it with the site's next state."""
         self.picture.site(site).notices = notices
+
+    def reconciled(self, run: Reconciliation) -> None:
+        """A comparison with a node has ended; the pages hear of it with the site's next state."""
+        self.picture.site(run.address.site).reconciled[run.address.node] = run
 
     def signal(self, address: NodeAddress, signal: uplink_pb2.Signal) -> None:
         """A consult signal came up."""
@@ -301,7 +309,7 @@ class Live:
                     self._say_readings(bed, [])
 
     def _tell_site(self, site: str) -> None:
-        view = self.picture.sites[site].view()
+        view = self.picture.site_view(site)
         if self._told.get(site) != view:
             self._told[site] = view
             self._say_site(view)

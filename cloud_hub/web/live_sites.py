@@ -11,6 +11,8 @@ from telemed.v1 import uplink_pb2
 
 from cloud_hub.store.notices import Notice
 from cloud_hub.store.persons import Node
+from cloud_hub.store.reconciliations import Reconciliation
+from cloud_hub.web.live_sync import on_hub_clock_ns
 from cloud_hub.web.views import ms, ms_or_none
 
 Link = Literal["live", "weak", "lost", "never"]
@@ -28,6 +30,8 @@ class NodeState:
     heard_ns: int = 0
     """Arrival of the newest message, hub clock; 0 = never."""
     presence: uplink_pb2.Presence | None = None
+    presence_ns: int = 0
+    """Arrival of that presence, hub clock."""
     delay_ms: int | None = None
     """From measurement to the hub, of the newest live set."""
 
@@ -56,6 +60,8 @@ class SiteState:
     """Keys of the beds, in the order of the wall."""
     notices: list[Notice] = field(default_factory=list)
     """What the operator must look at."""
+    reconciled: dict[str, Reconciliation] = field(default_factory=dict)
+    """The last comparison with each node that ended."""
 
     @property
     def heard_ns(self) -> int:
@@ -89,19 +95,24 @@ class SiteState:
             beds=self.beds,
             link=self.link,
             link_since_ms=ms(self.link_since_ns),
-            caught_up_to_ms=_caught_up_to_ms(presences),
+            caught_up_to_ms=_caught_up_to_ms(self.nodes.values()),
             waiting=_waiting(presences),
             stuck=stuck_views([*_told(presences), *_noted(self.notices)]),
             buffer_hours=_buffer_hours(presences),
             last_arrival_ms=ms_or_none(self.heard_ns),
             delay_ms=max(delays, default=None),
             phone=described.phone if described else "",
+            reconciled=_reconciled(self.reconciled.values()),
             radios=radio_views(radio for presence in presences for radio in presence.radios),
         )
 
 
-def _caught_up_to_ms(presences: list[uplink_pb2.Presence]) -> int | None:
-    marks = [presence.caught_up_to_unix_ns for presence in presences]
+def _caught_up_to_ms(nodes: Iterable[NodeState]) -> int | None:
+    marks = [
+        on_hub_clock_ns(node.presence.caught_up_to_unix_ns, node.presence, node.presence_ns)
+        for node in nodes
+        if node.presence
+    ]
     return ms_or_none(min(marks)) if marks else None
 
 
@@ -125,3 +136,20 @@ def _waiting(presences: list[uplink_pb2.Presence]) -> screen.WaitingView:
 def _buffer_hours(presences: list[uplink_pb2.Presence]) -> float | None:
     known = [presence.buffer_hours for presence in presences if presence.buffer_hours >= 0]
     return round(min(known), 1) if known else None
+
+
+def _reconciled(runs: Iterable[Reconciliation]) -> screen.ReconcileView | None:
+    """What the last comparisons with the nodes of a site found together; as old as the oldest of them."""
+    found = list(runs)
+    if not found:
+        return None
+    return screen.ReconcileView(
+        at_ms=ms(min(run.ended_ns for run in found)),
+        broken=any(run.state == "broken" for run in found),
+        compared=sum(run.tally.compared for run in found),
+        healed=sum(run.healed for run in found),
+        open=sum(run.open for run in found),
+        lost=sum(run.tally.lost for run in found),
+        conflicts=sum(run.tally.conflicts for run in found),
+        damaged=sum(run.tally.damaged for run in found),
+    )

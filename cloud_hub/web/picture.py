@@ -16,6 +16,7 @@ from cloud_hub.web.feeds import sees_person
 from cloud_hub.web.live_beds import BedState
 from cloud_hub.web.live_load import KEEP_ALARMS_NS, SetUp
 from cloud_hub.web.live_sites import NodeState, SiteState
+from cloud_hub.web.live_sync import bed_sync
 from cloud_hub.web.views import alarm_view, bed_key, reduced_alarm, referral_view
 
 
@@ -123,11 +124,24 @@ class Picture:
 
     def sites_for(self, principal: Principal) -> list[screen.Site]:
         """The sites within scope; a caregiver's shows only their own person's bed."""
-        views = [state.view() for name, state in sorted(self.sites.items()) if principal.sees_site(name)]
+        views = [self.site_view(name) for name in sorted(self.sites) if principal.sees_site(name)]
         if principal.role is Role.CAREGIVER:
             own = {bed.key for bed in self.beds.values() if self.may_see(principal, bed)}
             return [reduced_site(view, own) for view in views]
         return views if principal.may(Right.SEE_LINKS) else []
+
+    def site_view(self, name: str) -> screen.Site:
+        """A site with how far each of its beds is."""
+        state = self.sites[name]
+        return state.view().model_copy(update={"bed_sync": list(self._bed_syncs(state))})
+
+    def _bed_syncs(self, state: SiteState) -> Iterable[screen.BedSync]:
+        for key in state.beds:
+            bed = self.beds[key]
+            address = self.node_at(state.site, bed.bed) if bed.devices else None
+            node = state.nodes.get(address.node) if address else None
+            if node is not None and node.presence is not None:
+                yield bed_sync(key, bed.devices, node.presence, node.presence_ns)
 
     def alarms_for(self, principal: Principal, now_ns: int) -> list[screen.Alarm]:
         """The alarms this principal may see, newest first; an operator's are the technical ones."""
@@ -188,7 +202,9 @@ def reduced_bed(view: screen.Bed) -> screen.Bed:
 
 def reduced_site(view: screen.Site, own_beds: set[str]) -> screen.Site:
     """A site as a caregiver sees it: its link, and no bed but their own."""
-    return view.model_copy(update={"beds": [key for key in view.beds if key in own_beds], "stuck": []})
+    beds = [key for key in view.beds if key in own_beds]
+    synced = [sync.model_copy(update={"stuck": []}) for sync in view.bed_sync if sync.bed_key in own_beds]
+    return view.model_copy(update={"beds": beds, "stuck": [], "bed_sync": synced})
 
 
 def _parts(address: NodeAddress) -> tuple[str, str, str]:

@@ -187,6 +187,14 @@ class Buffer:
             return at_hand
         return await file.read(lambda connection: outbox.read_run(connection, key, first, last))
 
+    async def first_since(self, up: Up, key: StreamKey, since_ns: int) -> int:
+        """Return the lowest number that is still there and came in since then, acknowledged or not; 0 = none."""
+        return await self._file(up).read(lambda connection: outbox.first_since(connection, key, 0, since_ns))
+
+    async def read_stored(self, up: Up, key: StreamKey, first: int, last: int) -> list[Record]:
+        """Return the records first to last that are in the file, whatever is at hand in memory."""
+        return await self._file(up).read(lambda connection: outbox.read_run(connection, key, first, last))
+
     async def newest_hour_from(self, up: Up, key: StreamKey) -> int:
         """Return the first unacknowledged number of the newest hour, 0 where all of them are of it."""
         file = self._file(up)

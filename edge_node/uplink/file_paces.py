@@ -10,14 +10,14 @@ LOOK_S = 1.0
 
 
 class FilesUp:
-    """Turns of the class of images, a message each."""
+    """Turns of the class of images, or of another, a message each."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, gate: Gate, traffic: Traffic = Traffic.IMAGE) -> None:
+        self._gate, self._traffic = gate, traffic
 
     async def turn(self, most_bytes: int) -> int:
         """Wait until a message may go; return its bytes, 1 to `most_bytes`."""
-        asked = await self._gate.turn(Traffic.IMAGE, most_bytes)
+        asked = await self._gate.turn(self._traffic, most_bytes)
         granted_bytes = max(1, min(most_bytes, asked.granted_bytes - HEADER_BYTES))
         self._gate.settle(asked, granted_bytes)
         return granted_bytes

@@ -21,6 +21,7 @@ from edge_node.uplink import mqtt, presence
 from edge_node.uplink.alarm_paths import AlarmPaths
 from edge_node.uplink.datagram import AlarmPath, PathEvents, credentials_of
 from edge_node.uplink.datagram_socket import PathSettings
+from edge_node.uplink.device_sync import behind
 from edge_node.uplink.gate import Gate
 from edge_node.uplink.link import Connect, LinkEvents
 from edge_node.uplink.presence import LinkView, OffsetEstimate
@@ -382,6 +383,8 @@ class Uplink:
             caught_up_to_unix_ns=presence.caught_up_to_ns(waiting, now_ns),
             devices=self._callbacks.devices(),
             radios=self._callbacks.radios(),
+            behind=behind({up: self._buffer.streams(up).values() for up in (Up.VITALS, Up.WAVES)}, now_ns),
+            tells_behind=True,
         )
         self._say(Up.PRESENCE, message.SerializeToString())
 

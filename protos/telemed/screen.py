@@ -173,6 +173,29 @@ class RadioView(View):
     seen_ms: int = Field(description="When the modem last told anything.")
 
 
+class ReconcileView(View):
+    """What the last comparison of what a site holds with what the hub stores found, in records."""
+
+    at_ms: int = Field(description="When it ended; of several nodes the oldest.")
+    broken: bool = Field(description="It did not come to its end.")
+    compared: int
+    healed: int = Field(description="Were missing at the hub and are stored again.")
+    open: int = Field(description="Asked for again and not back.")
+    lost: int = Field(description="Missing on both sides.")
+    conflicts: int
+    damaged: int = Field(description="Damaged in the site's own store.")
+
+
+class BedSync(View):
+    """How far the hub has what was measured at one bed; true as of `as_of_ms`, by the hub's clock."""
+
+    bed_key: str
+    caught_up_to_ms: int | None = Field(description="None: the node does not tell.")
+    waiting: WaitingView
+    stuck: list[StuckView]
+    as_of_ms: int = Field(description="When the node last told; what it did since is not known.")
+
+
 class Site(View):
     """A site's link and sync state."""
 
@@ -190,6 +213,8 @@ class Site(View):
     delay_ms: int | None
     phone: str = ""
     radios: list[RadioView] = []
+    reconciled: ReconcileView | None = None
+    bed_sync: list[BedSync] = []
 
 
 class ReferralMove(View):

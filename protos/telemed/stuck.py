@@ -43,6 +43,22 @@ TEXTS: dict[str, tuple[str, str]] = {
         "同一编号收到两份不同数据，先到的有效：请确认没有第二台机器使用该站点的磁盘副本",
         "Two different records under one number, the first counts: make sure no second machine runs on a copied disk",
     ),
+    Code.RECORDS_LOST: (
+        "夜间核对：有记录中心丢失、站点也不再保留，无法补回：请检查中心的数据库和存储盘，必要时从备份找回",
+        "Nightly check: records lost at the hub, no longer kept at the site: check the hub's disk, look in its backup",
+    ),
+    Code.RECORDS_DIFFER: (
+        "夜间核对：中心与站点的同一条记录内容不同，中心的保留，站点的已另存：请检查两边的存储盘",
+        "Nightly check: records differ, the hub's stand, the site's are kept aside: check the disks of both",
+    ),
+    Code.RECORDS_OPEN: (
+        "夜间核对：中心缺少的记录已请站点补传，尚未补齐：请看该站点的网络",
+        "Nightly check: records missing at the hub were asked for again and are not all back: look at the site's link",
+    ),
+    Code.STORE_DAMAGED: (
+        "夜间核对：站点存储中有损坏的记录：请检查该站点的存储盘",
+        "Nightly check: the site's store holds damaged records: check the site's disk",
+    ),
     Code.SCHEMA_UNKNOWN: (
         "站点软件比中心新，部分数据已保存但还不能显示：请升级中心",
         "The site runs newer software than the hub; some data are kept but cannot be shown yet: upgrade the hub",

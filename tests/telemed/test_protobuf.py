@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from grpc_tools import protoc
 from telemed import errors, screen
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, talk_pb2, transfer_pb2, uplink_pb2
+from telemed.v1 import alarm_pb2, event_pb2, reconcile_pb2, sample_pb2, talk_pb2, transfer_pb2, uplink_pb2
 
 PROTOS = Path(__file__).resolve().parents[2] / "protos"
 FILES = sorted((PROTOS / "telemed/v1").glob("*.proto"))
@@ -33,7 +33,7 @@ def test_the_generated_calls_are_those_of_the_proto_files(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "module",
-    [alarm_pb2, event_pb2, sample_pb2, talk_pb2, transfer_pb2, uplink_pb2],
+    [alarm_pb2, event_pb2, reconcile_pb2, sample_pb2, talk_pb2, transfer_pb2, uplink_pb2],
     ids=lambda one: one.DESCRIPTOR.name,
 )
 def test_numbers_and_enums_follow_the_rules(module: object) -> None:

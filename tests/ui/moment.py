@@ -9,12 +9,14 @@ from telemed.screen import (
     Alarm,
     AlarmStep,
     Bed,
+    BedSync,
     Me,
     News2,
     News2Part,
     Patient,
     RadioView,
     Reading,
+    ReconcileView,
     Referral,
     ReferralMove,
     Site,
@@ -240,6 +242,26 @@ def site(code: str, now: int, link: str = "") -> Site:
         delay_ms=None if lost else 800,
         phone="028-0000-1111",
         radios=[] if link == "never" else [radio(now - (133_000 if lost else 2_000), weak=link != "live")],
+        bed_sync=[bed_sync(one, now, link) for one in keys],
+        reconciled=None if link == "never" else compared(now - 43_200_000, healed=12 if link == "weak" else 0),
+    )
+
+
+def bed_sync(bed_key: str, now: int, link: str) -> BedSync:
+    waits = link == "lost" or bed_key.endswith(":02")
+    as_of = now - (133_000 if link == "lost" else 1_000)
+    return BedSync(
+        bed_key=bed_key,
+        caught_up_to_ms=as_of - (180_000 if waits else 0),
+        waiting=WaitingView(vitals=180 if waits else 0),
+        stuck=[],
+        as_of_ms=as_of,
+    )
+
+
+def compared(at_ms: int, *, healed: int) -> ReconcileView:
+    return ReconcileView(
+        at_ms=at_ms, broken=False, compared=1_036_800, healed=healed, open=0, lost=0, conflicts=0, damaged=0
     )
 
 
@@ -377,7 +399,8 @@ def snapshot(face: str, role: str, now: int, link: str = "") -> Snapshot:
     sites = [site(code, now) for code in SITE_NAMES]
     lying = list(LYING)
     if face == "bedside":
-        sites, lying = [site("qingshi", now, link)], [lie for lie in LYING if lie.site == "qingshi"]
+        here = site("qingshi", now, link).model_copy(update={"bed_sync": []})
+        sites, lying = [here], [lie for lie in LYING if lie.site == "qingshi"]
     if role == "caregiver":
         sites, lying = [site("qingshi", now)], [LYING[1]]
     beds = [bed(lie, now) for lie in lying]

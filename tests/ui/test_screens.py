@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -277,6 +278,28 @@ def test_every_page_fits_its_width(browser: Browser, size: tuple[int, int]) -> N
             page.wait_for_timeout(300)
             over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert over <= 0, route
+
+
+def test_the_sites_page_says_what_the_nightly_comparison_found(browser: Browser) -> None:
+    with serving("hub") as (address, _), page_of(browser) as page:
+        sign_in(page, address, "operator")
+        page.goto(f"{address}#/sites")
+        expect(page.get_by_test_id("compared")).to_have_count(3)
+        expect(page.get_by_test_id("compared").filter(has_text="无缺失")).to_have_count(2)
+        expect(page.get_by_test_id("compared").filter(has_text="已补回 12")).to_have_count(1)
+        page.keyboard.press("Alt+l")
+        expect(page.get_by_test_id("compared").filter(has_text="12 healed")).to_have_count(1)
+
+
+def test_a_patient_says_how_far_the_hub_is_and_of_a_silent_site_since_when_nothing_is_known(browser: Browser) -> None:
+    with serving("hub") as (address, _), page_of(browser) as page:
+        sign_in(page, address, "physician")
+        waits = page.locator('[data-testid="patient-card"][data-bed="qingshi:02"]')
+        expect(waits.get_by_test_id("tile-sync")).to_contain_text("已同步至")
+        expect(page.locator('[data-bed="qingshi:01"]').get_by_test_id("tile-sync")).to_have_count(0)
+        for bed, words in (("qingshi:01", "无待传"), ("qingshi:02", "待传 180（3 分）"), ("heming:家1", "之后未知")):
+            page.goto(f"{address}#/patient/{quote(bed)}")
+            expect(page.get_by_test_id("sync-state")).to_contain_text(words)
 
 
 def test_the_caregiver_reads_one_sentence_first_and_numbers_on_request(browser: Browser) -> None:

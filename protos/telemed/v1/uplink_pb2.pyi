@@ -192,6 +192,8 @@ class Presence(_message.Message):
     CAUGHT_UP_TO_UNIX_NS_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     RADIOS_FIELD_NUMBER: _builtins.int
+    BEHIND_FIELD_NUMBER: _builtins.int
+    TELLS_BEHIND_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     boottime_ns: _builtins.int
     """CLOCK_BOOTTIME of the edge, echoed back for the round trip."""
@@ -200,6 +202,8 @@ class Presence(_message.Message):
     event_cursor: _builtins.int
     caught_up_to_unix_ns: _builtins.int
     """Measurement time up to which everything of this node is at the hub, as the edge knows it."""
+    tells_behind: _builtins.bool
+    """This node tells `behind`; older software does not, and then nothing is known of single devices."""
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___Waiting]: ...
     @_builtins.property
@@ -208,6 +212,10 @@ class Presence(_message.Message):
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceState]: ...
     @_builtins.property
     def radios(self) -> _containers.RepeatedCompositeFieldContainer[Global___Radio]: ...
+    @_builtins.property
+    def behind(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceSync]:
+        """Devices of which something waits longer than it takes to travel; all others are caught up to `at_unix_ns`."""
+
     def __init__(
         self,
         *,
@@ -220,14 +228,47 @@ class Presence(_message.Message):
         caught_up_to_unix_ns: _builtins.int = ...,
         devices: _abc.Iterable[Global___DeviceState] | None = ...,
         radios: _abc.Iterable[Global___Radio] | None = ...,
+        behind: _abc.Iterable[Global___DeviceSync] | None = ...,
+        tells_behind: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "radios", b"radios", "stuck", b"stuck", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "behind", b"behind", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "radios", b"radios", "stuck", b"stuck", "tells_behind", b"tells_behind", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Presence: _TypeAlias = Presence  # noqa: Y015
+
+@_typing.final
+class DeviceSync(_message.Message):
+    """What of one device the hub has not acknowledged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    NUMERICS_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    OLDEST_UNIX_NS_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    numerics: _builtins.int
+    waves: _builtins.int
+    oldest_unix_ns: _builtins.int
+    """When the oldest of them came in, on the node's clock: everything before it is at the hub."""
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        numerics: _builtins.int = ...,
+        waves: _builtins.int = ...,
+        oldest_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "numerics", b"numerics", "oldest_unix_ns", b"oldest_unix_ns", "waves", b"waves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceSync: _TypeAlias = DeviceSync  # noqa: Y015
 
 @_typing.final
 class Radio(_message.Message):

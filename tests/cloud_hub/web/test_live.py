@@ -15,9 +15,11 @@ from telemed.wire import Codec, Kind, Stamp, seal
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.desk.intake import AlarmTaken, Intake
+from cloud_hub.store import reconciliations
 from cloud_hub.store.engine import Database
 from cloud_hub.store.intake import take
 from cloud_hub.store.notices import Notice
+from cloud_hub.store.reconciliations import Tally
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.store.streams import Incoming
@@ -446,6 +448,52 @@ async def test_children_get_no_adult_score(live: Live, clock: Clock) -> None:
 
     assert score is not None
     assert (score.refused, score.total) == ("under-16", 0)
+
+
+@pytest.mark.anyio
+async def test_each_bed_says_how_far_it_is_and_a_family_sees_its_own_alone(live: Live, clock: Clock) -> None:
+    presence = uplink_pb2.Presence(at_unix_ns=clock.at_ns, tells_behind=True)
+    presence.behind.add(device="mon-1", numerics=60, oldest_unix_ns=clock.at_ns - 60 * SECOND_NS)
+    presence.stuck.add(code=Code.CLOCK_SUSPECT, what="mon-1 +40 s")
+    live.presence(ADDRESS, presence, clock.at_ns)
+    heard_ms = clock.at_ns // 10**6
+    clock.at_ns += 3600 * SECOND_NS
+
+    (site,) = live.picture.sites_for(PHYSICIAN)
+    (sync,) = site.bed_sync
+    assert (sync.bed_key, sync.waiting.vitals, sync.as_of_ms) == (KEY, 60, heard_ms), "an hour of silence adds nothing"
+    assert sync.caught_up_to_ms == (heard_ms * 10**6 - 60 * SECOND_NS - 1) // 10**6
+    assert [one.code for one in sync.stuck] == [Code.CLOCK_SUSPECT]
+    (family,) = live.picture.sites_for(FAMILY)
+    assert [(one.bed_key, one.stuck) for one in family.bed_sync] == [(KEY, [])]
+    (others,) = live.picture.sites_for(OTHER_FAMILY)
+    assert others.bed_sync == []
+
+
+@pytest.mark.anyio
+async def test_a_node_whose_clock_is_ahead_does_not_make_the_site_caught_up_to_the_future(
+    live: Live, clock: Clock
+) -> None:
+    ahead_ns = clock.at_ns + 3600 * SECOND_NS
+    presence = uplink_pb2.Presence(at_unix_ns=ahead_ns, caught_up_to_unix_ns=ahead_ns - 5 * SECOND_NS)
+    live.presence(ADDRESS, presence, clock.at_ns)
+    assert live.picture.sites[SITE].view().caught_up_to_ms == (clock.at_ns - 5 * SECOND_NS) // 10**6
+
+
+@pytest.mark.anyio
+async def test_what_the_last_comparison_found_outlives_a_restart(stores: Stores, live: Live, clock: Clock) -> None:
+    assert live.picture.sites[SITE].view().reconciled is None
+    await stores.care.write(lambda c: reconciliations.begin(c, "r1", ADDRESS, "nightly", clock.at_ns))
+    run = await stores.care.read(lambda c: reconciliations.find(c, "r1", ADDRESS))
+    assert run is not None
+    await stores.care.write(lambda c: reconciliations.add(c, run, "mon-1/numeric", Tally(1, compared=9, lost=2)))
+    await stores.care.write(lambda c: reconciliations.end(c, run, "finished", (4, 0), clock.at_ns))
+
+    again = Live(stores, REGION, 15, clock)
+    await again.load()
+    view = again.picture.sites[SITE].view().reconciled
+    assert view is not None
+    assert (view.at_ms, view.compared, view.healed, view.lost) == (clock.at_ns // 10**6, 9, 4, 2)
 
 
 async def _jobs(live: Live) -> None:

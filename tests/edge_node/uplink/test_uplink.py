@@ -206,3 +206,4 @@ async def test_presence_tells_what_waits_and_the_hubs_clock_comes_back(
     assert abs(buffer.clock.offset_ms - 5000) < 200
     assert list(hub.presences[-1].devices) == [device]
     assert {each.stream_class for each in hub.presences[-1].waiting} == {"alarm", "care", "vitals", "waves"}
+    assert hub.presences[-1].tells_behind

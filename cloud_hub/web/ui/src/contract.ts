@@ -160,6 +160,35 @@ export interface RadioView {
   seen_ms: number;
 }
 
+/** What the last comparison of what a site holds with what the hub stores found, in records. */
+export interface ReconcileView {
+  /** When it ended; of several nodes the oldest. */
+  at_ms: number;
+  /** It did not come to its end. */
+  broken: boolean;
+  compared: number;
+  /** Were missing at the hub and are stored again. */
+  healed: number;
+  /** Asked for again and not back. */
+  open: number;
+  /** Missing on both sides. */
+  lost: number;
+  conflicts: number;
+  /** Damaged in the site's own store. */
+  damaged: number;
+}
+
+/** How far the hub has what was measured at one bed; true as of `as_of_ms`, by the hub's clock. */
+export interface BedSync {
+  bed_key: string;
+  /** None: the node does not tell. */
+  caught_up_to_ms: number | null;
+  waiting: WaitingView;
+  stuck: StuckView[];
+  /** When the node last told; what it did since is not known. */
+  as_of_ms: number;
+}
+
 /** A site's link and sync state. */
 export interface Site {
   site: string;
@@ -176,6 +205,8 @@ export interface Site {
   delay_ms: number | null;
   phone: string;
   radios: RadioView[];
+  reconciled: ReconcileView | null;
+  bed_sync: BedSync[];
 }
 
 /** One step of a referral. */

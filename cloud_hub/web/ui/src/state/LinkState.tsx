@@ -1,5 +1,5 @@
 /** Link and sync state of a site, in the same place and words on every screen. */
-import type { RadioView, Site, WaitingView } from "../contract";
+import type { Bed, BedSync, RadioView, Site, WaitingView } from "../contract";
 import { useLive, useNow } from "../app/live";
 import type { Key } from "../i18n";
 import { useWords } from "../i18n";
@@ -51,22 +51,57 @@ export function waitingTotal(waiting: WaitingView): number {
   return waiting.alarm + waiting.care + waiting.vitals + waiting.waves;
 }
 
-/** "Caught up to 14:32:05, 0 waiting", and what is stuck. */
-export function SyncState({ site }: { site: Site }) {
+/** The words of how far the hub has what was measured; of a silent site they say that they are as old as its last word. */
+function useSyncWords(site: Site, sync: BedSync | undefined): string {
+  const { t, ago } = useWords();
+  const face = useLive((state) => state.face);
+  const upTo = sync ? sync.caught_up_to_ms : site.caught_up_to_ms;
+  const n = waitingTotal(sync?.waiting ?? site.waiting);
+  // A bedside page knows what waits at its own site, however long the hub was not heard.
+  const isSilent = face === "hub" && (site.link === "lost" || site.link === "never");
+  if (upTo == null) return site.last_arrival_ms && isSilent ? t("sync.unheard") : t("sync.never");
+  const time = timeOfDay(upTo);
+  if (isSilent) return t("sync.silent", { time, n, heard: timeOfDay(sync?.as_of_ms ?? site.last_arrival_ms ?? upTo) });
+  if (n === 0) return t("sync.done", { time });
+  return sync ? t("sync.behind", { time, n, age: ago(sync.as_of_ms - upTo) }) : t("sync.waiting", { time, n });
+}
+
+/** "Caught up to 14:32:05, 0 waiting", and what is stuck: of a whole site, or of one bed. */
+export function SyncState({ site, bed }: { site: Site; bed?: Bed }) {
   const { t, both } = useWords();
-  const waiting = waitingTotal(site.waiting);
-  const upTo = site.caught_up_to_ms;
+  const sync = site.bed_sync.find((one) => one.bed_key === bed?.key);
+  const upTo = sync ? sync.caught_up_to_ms : site.caught_up_to_ms;
+  const stuck = sync?.stuck ?? site.stuck;
+  const words = useSyncWords(site, sync);
   return (
-    <span className="sync" data-testid="sync-state" data-waiting={waiting} title={upTo ? exact(upTo) : ""}>
-      {upTo == null
-        ? t("sync.never")
-        : t(waiting === 0 ? "sync.done" : "sync.waiting", { time: timeOfDay(upTo), n: waiting })}
-      {site.stuck.map((item) => (
+    <span
+      className="sync"
+      data-testid="sync-state"
+      data-waiting={waitingTotal(sync?.waiting ?? site.waiting)}
+      title={upTo ? exact(upTo) : ""}
+    >
+      {words}
+      {stuck.map((item) => (
         <span key={item.code} className="stuck">
           {" "}
-          {t("sync.stuck", { n: site.stuck.length })}: {both(item.text)}
+          {t("sync.stuck", { n: stuck.length })}: {both(item.text)}
         </span>
       ))}
+    </span>
+  );
+}
+
+/** On a tile only what is not well, "caught up to 14:32" or "stuck 1", in the place of other words. */
+export function TileSync({ bed, otherwise = "" }: { bed: Bed; otherwise?: string }) {
+  const { t, both } = useWords();
+  const sync = useLive((state) => state.sites[bed.site]?.bed_sync.find((one) => one.bed_key === bed.key));
+  const waits = sync !== undefined && waitingTotal(sync.waiting) > 0 && sync.caught_up_to_ms !== null;
+  if (!sync || (!waits && sync.stuck.length === 0)) return otherwise ? <span>{otherwise}</span> : null;
+  return (
+    <span data-testid="tile-sync" title={sync.stuck.map((item) => both(item.text)).join("; ")}>
+      {waits && t("sync.tile", { time: timeOfDay(sync.caught_up_to_ms ?? 0, false) })}
+      {waits && sync.stuck.length > 0 && " · "}
+      {sync.stuck.length > 0 && t("sync.stuck", { n: sync.stuck.length })}
     </span>
   );
 }

@@ -39,7 +39,7 @@ export function Banner({ bed }: { bed: Bed }) {
       {site && (
         <div className="banner-link">
           <LinkState site={site} />
-          <SyncState site={site} />
+          <SyncState site={site} bed={bed} />
         </div>
       )}
     </div>

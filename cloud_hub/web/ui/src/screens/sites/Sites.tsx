@@ -1,7 +1,9 @@
 /** Sites for the operator: link, sync, what waits and what is stuck; bed counts, never names. */
 import { Page } from "../../app/Chrome";
 import { useLive } from "../../app/live";
+import type { ReconcileView } from "../../contract";
 import { useWords } from "../../i18n";
+import { exact } from "../../live/clock";
 import { Empty } from "../../state/Small";
 import { LinkState, RadioState, SyncState, waitingTotal } from "../../state/LinkState";
 import { PaperTop } from "../PaperTop";
@@ -44,6 +46,7 @@ export function Sites() {
                   </td>
                   <td>
                     <SyncState site={{ ...site, stuck: [] }} />
+                    <Compared view={site.reconciled} />
                   </td>
                   <td>{waitingTotal(site.waiting)}</td>
                   <td>{site.buffer_hours === null ? "–" : t("sites.hours", { n: Math.floor(site.buffer_hours) })}</td>
@@ -55,5 +58,21 @@ export function Sites() {
         )}
       </main>
     </Page>
+  );
+}
+
+const NOT_WELL = ["healed", "open", "lost", "conflicts", "damaged"] as const;
+
+/** "Compared 26-11-26 02:41: 81,220 records, nothing missing", and by name what was. */
+function Compared({ view }: { view: ReconcileView | null }) {
+  const { t } = useWords();
+  if (view === null) return <div className="dense t3">{t("compared.never")}</div>;
+  const found = NOT_WELL.filter((what) => view[what] > 0).map((what) => t(`compared.${what}`, { n: view[what] }));
+  if (view.broken) found.unshift(t("compared.broken"));
+  return (
+    <div className="dense t2" data-testid="compared">
+      {t("compared.at", { time: exact(view.at_ms), n: view.compared })}
+      {found.length > 0 ? found.join(t("compared.and")) : t("compared.well")}
+    </div>
   );
 }

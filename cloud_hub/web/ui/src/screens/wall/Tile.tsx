@@ -7,6 +7,7 @@ import type { Alarm, Bed } from "../../contract";
 import { useWords } from "../../i18n";
 import { timeOfDay } from "../../live/clock";
 import { Icon } from "../../state/Icon";
+import { TileSync } from "../../state/LinkState";
 import type { Context } from "../../state/format";
 import { ageMs, hasValue, isStale, readingOf, trueAtMs } from "../../state/format";
 import { News2Glyph } from "../../state/News2Glyph";
@@ -74,13 +75,20 @@ function QuietRow({ bed, context, calm }: { bed: Bed; context: Context; calm?: s
     return (
       <div className="st" data-testid="stale">
         <Icon name="clock" /> {t("wall.notCurrent", { time: timeOfDay(newest, false) })}
+        <span className="end">
+          <TileSync bed={bed} />
+        </span>
       </div>
     );
   }
   const pressure = readingOf(bed, "nibp_sys");
   return (
     <div className="st">
-      <span>{bed.unassigned > 0 ? t("wall.unassigned", { n: bed.unassigned }) : (calm ?? limitsText(bed, t))}</span>
+      {bed.unassigned > 0 ? (
+        <span>{t("wall.unassigned", { n: bed.unassigned })}</span>
+      ) : (
+        <TileSync bed={bed} otherwise={calm ?? limitsText(bed, t)} />
+      )}
       {pressure && hasValue(pressure) && <span className="end">{t("wall.bpAge", { age: ago(ageMs(pressure, context)) })}</span>}
     </div>
   );
