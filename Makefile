@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PORT_OFFSET ?= 0
 export RECORD ?=
 
-.PHONY: demo test quick check bench protos ui fresh clean debian
+.PHONY: demo test quick check bench chaos protos ui fresh clean debian
 
 demo: $(VENV)/.demo $(UI)/dist/.built
 	@exec $(BIN)/python -m deploy.demo
@@ -35,6 +35,10 @@ check: $(VENV)/.dev $(UI)/dist/.built
 
 bench: $(VENV)/.dev debian $(UI)/dist/.built
 	@$(BIN)/python -m bench
+
+# Kills edge, hub and broker for so many minutes and adds to bench/chaos.md; needs root (namespaces).
+chaos: $(VENV)/.dev debian
+	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 protos: $(VENV)/.dev
 	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out protos --mypy_out protos protos/telemed/v1/*.proto

@@ -37,6 +37,10 @@ class Tunnel(Link):
         """Return the command that runs another one at an end, for a caller with its own way of starting it."""
         return namespaces.command_inside(self._names[end], command)
 
+    def name_of(self, end: End) -> str:
+        """Return the name of an end's namespace, for what is started there in another way."""
+        return self._names[end]
+
     def inside(self, end: End) -> AbstractContextManager[None]:
         """Let this thread live at one end for a while: a socket made meanwhile stays there."""
         return namespaces.inside(self._names[end])

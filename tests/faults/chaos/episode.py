@@ -1,0 +1,347 @@
+"""One episode: from the template through rounds of trouble to the end, when all must have arrived."""
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from tests.faults.chaos import files, invariants, mishaps, schedule
+from tests.faults.chaos.files import Files
+from tests.faults.chaos.invariants import Size
+from tests.faults.chaos.nursery import Unhealthy
+from tests.faults.chaos.place import EDGE_MIB, NODE, empty
+from tests.faults.chaos.schedule import KILLED, POWER, RESTORED, SLOW_HUB, STOPPED, Fate, Round, Weather
+from tests.faults.chaos.seen import Violation
+from tests.faults.chaos.steps import AT_RANDOM, BY_NAME, POWER_LOSS
+from tests.faults.chaos.tally import Counts
+from tests.faults.chaos.watch import Watch
+from tests.faults.chaos.world import ACTORS, SCALED, World, begin_anew
+from tests.faults.relay.carrier import DIRECTIONS
+from tests.faults.relay.settings import Settings
+
+ROUNDS, ROUND_S = 5, 8.0
+LIFE_WITHOUT_STEP_S, PATIENCE_S = 1.0, 0.05
+DRAIN_LIMIT_S, FILES_LIMIT_S, SAVE_LIMIT_S, PAUSED_S = 30.0, 30.0, 5.0, 65.0
+CALM_AFTER_S, CALM_S = 10.0, 1.5
+"""So long after the last fault the lag must be short again (I8), and so long that is watched."""
+QUEUE_FOR_S = 0.5
+SAVED_EVERY_S = SCALED["edge_node.buffer.store:SAVE_EVERY_S"]
+MIB = 1024 * 1024
+MEMORY_LIMIT_MIB = {"edge": 300, "hub": 300}
+
+
+@dataclass(slots=True)
+class Episode:
+    """Runs one; what it did is in `counts`, what was wrong in `found`."""
+
+    world: World
+    seed: str
+    rounds: list[Round]
+    mishaps: tuple[str, ...] = ()
+    """Names of `mishaps.KINDS` that happen too."""
+    counts: Counts = field(default_factory=Counts)
+    found: list[Violation] = field(default_factory=list)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _awaited: str = ""
+    """Actor that is to come to a step in peace."""
+    _broken: list[Exception] = field(default_factory=list)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        """Run to its end; stops early at the first violation, so that the stores stay as they were."""
+        began_s = time.monotonic()
+        begin_anew(self.world)
+        self.world.keep_sent(is_long=any(each.restores for each in self.rounds) or self._clock_jumps())
+        self.world.may_refuse = {name.rpartition(" ")[2] for name in self.mishaps if name.startswith(mishaps.DISK)}
+        self._calm()
+        watch = Watch(self.world)
+        backup = self.world.scratch / "backup"
+        shutil.rmtree(backup, ignore_errors=True)
+        fates = {actor: schedule.fates(self.seed, actor) for actor in ACTORS}
+        weathers = schedule.weathers(self.seed)
+        sending = Files(self.world, self.seed)
+        try:
+            self.world.start_all()
+            self.world.send_messages()
+            for each in self.rounds:
+                self._trouble(each, watch, fates, (weathers, sending))
+                self._lose_power(each, watch, (backup, sending))
+                if self.found:
+                    return
+            self._settle(watch, sending)
+        except Unhealthy as error:
+            self.found.append(Violation("running", str(error)))
+        finally:
+            self.counts.checks.update(watch.checks)
+            self.counts.totals.update(episodes=1, seconds=round(time.monotonic() - began_s))
+            self.counts.totals["messages"] += len(self.world.ledger.promises)
+            if watch.hub_before:
+                self.counts.totals["records"] += sum(len(page) for page in watch.hub_before.pages.values())
+            with suppress(Unhealthy):
+                self.world.stop_messages()
+
+    def _clock_jumps(self) -> bool:
+        return any(name.startswith(mishaps.CLOCK) for name in self.mishaps)
+
+    def _trouble(
+        self, each: Round, watch: Watch, fates: dict[str, Iterator[Fate]], rest: tuple[Iterator[Weather], Files]
+    ) -> None:
+        """Let every actor live and die, and the links be bad, each in a thread of its own."""
+        self._ended.clear()
+        until_s = time.monotonic() + each.seconds
+        looks = {"edge": watch.after_edge, "hub": watch.after_hub, "broker": list[Violation]}
+        work: list[tuple[str, tuple[object, ...]]] = [
+            (actor, (self._live, actor, fates[actor], looks[actor], until_s)) for actor in ACTORS
+        ]
+        weathers, sending = rest
+        bad_luck = mishaps.drawn(f"{self.seed}/{each.number}", self.mishaps)
+        work.append(("weather", (self._blow, weathers, until_s)))
+        work.append(("files", (self._send, sending, until_s)))
+        work.append(("mishaps", (self._befall, bad_luck, until_s)))
+        threads = [threading.Thread(target=self._guarded, args=told, name=name) for name, told in work]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._broken:
+            raise self._broken[0]
+        self._calm()
+
+    def _guarded(self, work: Callable[..., None], *arguments: object) -> None:
+        """Do a thread's work; what goes wrong ends the round and is told, a fault of this runner is raised later."""
+        try:
+            work(*arguments)
+        except Unhealthy as error:
+            self._tell([Violation("running", str(error))])
+        except Exception as error:
+            self._broken.append(error)
+            self._ended.set()
+
+    def _tell(self, found: list[Violation]) -> None:
+        if found:
+            with self._writing:
+                self.found.extend(found)
+            self._ended.set()
+
+    def _live(self, actor: str, fates: Iterator[Fate], look: Callable[[], list[Violation]], until_s: float) -> None:
+        """Let an actor live through one fate after the other; it may be alive already, and is dead or alive after."""
+        while time.monotonic() < until_s and not self._ended.is_set():
+            fate = next(fates)
+            if self.world.actors[fate.actor].is_alive or self._is_awaited(fate.actor):
+                # It lives without a step already, or another has to come to a step that needs all others alive.
+                fate = Fate(fate.actor, within_s=min(fate.within_s, LIFE_WITHOUT_STEP_S))
+            if not self.world.actors[fate.actor].is_alive:
+                self.world.start(fate.actor, step=fate.step, nth=fate.nth, commit_takes_s=fate.commit_takes_s)
+            if fate.step and BY_NAME[fate.step].needs_file:
+                self._awaited = fate.actor
+            died = self._came_to_its_end(fate, until_s)
+            if self._awaited == fate.actor:
+                self._awaited = ""
+            if died:
+                self._tell(look())
+        if actor == "broker" and not self.world.actors[actor].is_alive:
+            # The hub is not ready without one, and its thread may be waiting for that.
+            self.world.start(actor)
+            self.world.until_serving(actor)
+
+    def _is_awaited(self, actor: str) -> bool:
+        """Whether another actor than this one is to come to its step in peace."""
+        return self._awaited not in ("", actor)
+
+    def _came_to_its_end(self, fate: Fate, until_s: float) -> bool:
+        """Wait until an actor has died as its fate says, and count it; False: the round ended before."""
+        world, actor = self.world, fate.actor
+        began_s = time.monotonic()
+        if world.until_serving(actor):
+            with self._writing:
+                self.counts.took(f"{actor} serves again", time.monotonic() - began_s)
+        if fate.stopped_s and world.actors[actor].is_alive:
+            self._stop(fate)
+        left_s = max(0.0, min(began_s + fate.within_s, until_s) - time.monotonic())
+        at_step = world.until_dead(actor, left_s)
+        while not at_step and self._is_awaited(actor) and time.monotonic() < until_s:
+            at_step = world.until_dead(actor, PATIENCE_S)
+        if not at_step and time.monotonic() >= until_s:
+            return False
+        if not at_step:
+            world.kill(actor)
+        if not world.was_killed(actor):
+            return False
+        with self._writing:
+            self.counts.crashes[(at_step and fate.step) or AT_RANDOM[actor]] += 1
+            self.counts.faults[KILLED[actor]] += 1
+            self.counts.faults.update({SLOW_HUB: 1} if fate.commit_takes_s else {})
+        return True
+
+    def _stop(self, fate: Fate) -> None:
+        self.world.signal(fate.actor, signal.SIGSTOP)
+        self._ended.wait(fate.stopped_s)
+        self.world.signal(fate.actor, signal.SIGCONT)
+        with self._writing:
+            self.counts.faults[f"{STOPPED}: {fate.actor}"] += 1
+
+    def _blow(self, weathers: Iterator[Weather], until_s: float) -> None:
+        """Let the links be as they are drawn."""
+        while (left_s := until_s - time.monotonic()) > 0 and not self._ended.is_set():
+            weather = next(weathers)
+            link = self.world.place.bedside if weather.at_bedside else self.world.place.link
+            for direction in DIRECTIONS:
+                link.set(direction, weather.settings)
+            is_calm = weather.name == schedule.CALM.name
+            self._ended.wait(min(weather.seconds, left_s))
+            if weather.breaks:
+                link.reset()
+            for direction in DIRECTIONS:
+                link.set(direction, Settings())
+            if not is_calm:
+                with self._writing:
+                    self.counts.faults[weather.name] += 1
+
+    def _befall(self, bad_luck: Iterator[tuple[float, str, float]], until_s: float) -> None:
+        """Let the machine under the actors have its mishaps."""
+        for pause_s, name, factor in bad_luck:
+            self._ended.wait(pause_s)
+            if self._ended.is_set() or time.monotonic() >= until_s:
+                return
+            mishaps.KINDS[name](self.world, partial(self._hold, factor))
+            with self._writing:
+                self.counts.faults[name] += 1
+
+    def _hold(self, factor: float, seconds: float) -> None:
+        self._ended.wait(seconds * factor)
+
+    def _send(self, sending: Files, until_s: float) -> None:
+        """Queue files until the round ends."""
+        sending.send_until(lambda: self._ended.wait(0) or time.monotonic() >= until_s, self._ended.wait)
+
+    def _calm(self) -> None:
+        for link in (self.world.place.link, self.world.place.bedside):
+            for direction in DIRECTIONS:
+                link.set(direction, Settings())
+
+    def _lose_power(self, each: Round, watch: Watch, rest: tuple[Path, Files]) -> None:
+        """Kill all that live at once, look, and go on; the hub perhaps from what it was in an earlier round."""
+        if self.found:
+            return
+        alive = sum(actor.is_alive for actor in self.world.actors.values())
+        self.world.kill_all()
+        self.counts.crashes[POWER_LOSS] += alive
+        self.counts.faults[POWER] += 1
+        self.found.extend(watch.after_all(settled=False))
+        if self.found:
+            return
+        hub = self.world.place.hub_folder
+        backup, sending = rest
+        if each.restores and backup.exists():
+            empty(hub)
+            shutil.copytree(backup, hub, dirs_exist_ok=True)
+            watch.note_set_back()
+            sending.forget()
+            self.counts.faults[RESTORED] += 1
+        elif not backup.exists():
+            shutil.copytree(hub, backup)
+
+    def _settle(self, watch: Watch, sending: Files) -> None:
+        """Let all live in peace until everything has arrived, then look for the last time."""
+        calm_ns = self._live_in_calm() if schedule.ends_in_calm(self.seed) else None
+        if calm_ns is None:
+            self.world.start_all()
+        depth = self._count_depth(watch)
+        self.world.start_all()
+        took_s = self.world.until_drained(DRAIN_LIMIT_S)
+        self.counts.took("all arrived after the last fault", took_s)
+        # The edge writes down what is acknowledged now and then.
+        self._until_written_down()
+        self._until_files_are_there(sending)
+        sizes = self._sizes()
+        self.world.kill_all()
+        self.found.extend(watch.after_all(settled=True))
+        self.found.extend(watch.at_the_end(calm_ns, sizes, depth))
+        self._look_at_files(watch, sending)
+
+    def _live_in_calm(self) -> tuple[int, int]:
+        """Let everything work without a fault; return from when to when what arises must be quick, wall clock."""
+        self.world.start_all()
+        time.sleep(CALM_AFTER_S)
+        first_ns = time.time_ns()
+        time.sleep(CALM_S)
+        last_ns = time.time_ns()
+        # What arose at the very end must have its time too.
+        time.sleep(invariants.LAG_LIMIT_S)
+        return first_ns, last_ns
+
+    def _count_depth(self, watch: Watch) -> tuple[float, int]:
+        """Let some records wait behind a cut link; return how many the edge reports and how many lie in its files."""
+        self.world.place.link.cut()
+        time.sleep(QUEUE_FOR_S)
+        self.world.stop_messages()
+        self._until_saved()
+        reported = self.world.waiting()
+        self.world.kill("edge")
+        self.counts.crashes[AT_RANDOM["edge"]] += 1
+        self.counts.faults[KILLED["edge"]] += 1
+        with self.world.reading:
+            edge = self.world.reader.edge(self.world.place.edge_folder)
+        self.found.extend(watch.after_edge())
+        self.world.place.link.heal()
+        return reported, sum(stream.next_seq - 1 - stream.acked for stream in edge.streams.values())
+
+    def _until_saved(self) -> None:
+        """Wait until the edge has written down what it knows: the same twice, longer apart than it saves."""
+        before = None
+        until_s = time.monotonic() + SAVE_LIMIT_S
+        while time.monotonic() < until_s:
+            with self.world.reading:
+                now = self.world.reader.edge_acked(self.world.place.edge_folder).streams
+            if now == before:
+                return
+            before = now
+            time.sleep(2 * SAVED_EVERY_S)
+
+    def _sizes(self) -> list[Size]:
+        """Measure what may not grow without end."""
+        world = self.world
+        with world.reading:
+            seen = world.reader.edge(world.place.edge_folder)
+        memory = [
+            Size(f"memory of the {name} in MiB", world.memory_bytes(name) / MIB, MEMORY_LIMIT_MIB[name])
+            for name in ("edge", "hub")
+        ]
+        for each in memory:
+            self.counts.took(each.name, each.used)
+        return [*memory, Size("disk of the edge in MiB", seen.disk_bytes / MIB, EDGE_MIB)]
+
+    def _until_files_are_there(self, sending: Files) -> None:
+        """Wait for the last file; what does not come is found by the look that follows."""
+        began_s = time.monotonic()
+        # A hub whose disk was nearly full has asked for a pause of a minute.
+        limit_s = FILES_LIMIT_S + (PAUSED_S if "hub" in self.world.may_refuse else 0)
+        while time.monotonic() - began_s < limit_s:
+            with self.world.reading:
+                hub = self.world.reader.hub_whatever(self.world.place.hub_folder, NODE)
+            if sending.promised <= hub.files:
+                self.counts.took("all files arrived after that", time.monotonic() - began_s)
+                return
+            time.sleep(0.2)
+
+    def _look_at_files(self, watch: Watch, sending: Files) -> None:
+        hub = watch.hub_before
+        assert hub is not None
+        there = replace(hub, files=hub.files & files.whole(self.world.place.hub_folder / "blobs"))
+        self.found.extend(invariants.files_are_kept(sending.promised, there))
+        self.counts.crashes.update(sending.crashes)
+        self.counts.totals["files"] += len(sending.promised)
+
+    def _until_written_down(self) -> None:
+        until_s = time.monotonic() + 5
+        while time.monotonic() < until_s:
+            with self.world.reading:
+                edge = self.world.reader.edge_acked(self.world.place.edge_folder)
+            if all(stream.acked == stream.next_seq - 1 for stream in edge.streams.values()):
+                return
+            time.sleep(0.1)

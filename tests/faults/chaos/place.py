@@ -1,0 +1,171 @@
+"""Where a run happens: folders, configurations, the bad link, and what every episode begins with.
+
+The edge lives at one end of a packet tunnel, broker and hub at the other: every byte between them crosses the relay.
+The monitors live outside and reach the edge through a relay of byte streams alone.
+Folders of edge and hub are file systems of their own in memory, small, so that they can be filled up.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloud_hub.broker_mosquitto import write_settings
+from tests.faults.relay.link import Proxy
+from tests.faults.relay.settings import Settings
+from tests.faults.relay.tunnel import Tunnel, tunnel
+from tests.region.region import Clinic, Region
+
+NODE = "edge-clinic"
+BEDS = ("B01", "B02", "B03", "B04")
+RULESET = Path(__file__).with_name("ruleset.toml")
+EDGE_MIB, HUB_MIB = 96, 128
+PORTS = {"web": 8080, "broker": 1883, "datagram": 8443, "files": 8444, f"{NODE}.page": 8090, f"{NODE}.hl7": 2575}
+"""Both namespaces are empty: the ports of the documentation are free."""
+CLINIC = Clinic(node=NODE, beds=BEDS, extra='[alarms]\nruleset = "ruleset.toml"\n')
+
+
+@dataclass(slots=True)
+class FarRegion(Region):
+    """The files of a region whose edge reaches its hub at the other end of a tunnel."""
+
+    hub_address: str = field(default="", kw_only=True)
+    external_broker: bool = True
+
+    def write(self) -> None:
+        """Write everything that a region needs before its first start."""
+        (self.folder / "hub").mkdir(parents=True, exist_ok=True)
+        self.ports = dict(PORTS)
+        self._write_secrets()
+        (self.folder / "hub.toml").write_text(self._hub_config())
+        (self.folder / f"{NODE}.toml").write_text(self._edge_config(CLINIC))
+        (self.folder / "admissions.toml").write_text(self._admissions(CLINIC))
+        shutil.copy(RULESET, self.folder / "ruleset.toml")
+
+    def _hub_config(self) -> str:
+        text = Region._hub_config(self)
+        for head, key in (("broker", "host"), ("ingest", "datagram_host"), ("rpc", "host")):
+            text = _put(text, f"[{head}]\n", f'[{head}]\n{key} = "{self.hub_address}"\n')
+        return text
+
+    def _edge_config(self, clinic: Clinic) -> str:
+        text = Region._edge_config(self, clinic)
+        text = _put(text, "[uplink]\n", f'[uplink]\nbroker_host = "{self.hub_address}"\nfirst_retry_s = 0.1\n')
+        text = _put(text, "[transfer]\n", f'[transfer]\nhub_host = "{self.hub_address}"\nlook_every_s = 5\n')
+        folder = f'folder = "{NODE}-buffer"\n'
+        return _put(text, folder, f"{folder}keep_sent_hours = 24\nlimit_mib = {EDGE_MIB}\n")
+
+
+@dataclass(slots=True)
+class Place:
+    """A region's folder, mounted and filled, the tunnel, and the line between monitors and edge."""
+
+    folder: Path
+    link: Tunnel
+    bedside: Proxy
+    region: FarRegion
+
+    @property
+    def edge_folder(self) -> Path:
+        """The node's store."""
+        return self.folder / f"{NODE}-buffer"
+
+    @property
+    def hub_folder(self) -> Path:
+        """The hub's databases, blobs and secrets."""
+        return self.folder / "hub"
+
+    @property
+    def broker_folder(self) -> Path:
+        """Mosquitto's settings, made anew whenever it is wiped."""
+        return self.folder / "mosquitto"
+
+    def write_broker(self) -> list[str]:
+        """Wipe what the broker has and return the command that starts it."""
+        shutil.rmtree(self.broker_folder, ignore_errors=True)
+        secrets = self.hub_folder / "broker-secrets.json"
+        config = write_settings(secrets, self.broker_folder, self.link.hub_address, PORTS["broker"])
+        with config.open("a") as file:
+            # Its own user could not come into a temporary folder.
+            file.write("user root\n")
+        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+        assert program, "Mosquitto is not installed (Debian: mosquitto)"
+        return [program, "-c", str(config)]
+
+    def store_template(self, template: Path) -> None:
+        """Keep what edge and hub have now as what every episode begins with."""
+        for folder in (self.edge_folder, self.hub_folder):
+            shutil.copytree(folder, template / folder.name)
+
+    def begin_anew(self, template: Path) -> None:
+        """Put edge and hub back to the template; nobody may be running."""
+        for folder in (self.edge_folder, self.hub_folder):
+            empty(folder)
+            shutil.copytree(template / folder.name, folder, dirs_exist_ok=True)
+
+
+@contextmanager
+def made(folder: Path, seed: int) -> Iterator[Place]:
+    """Hold a place; raises relay.namespaces.Unavailable, with the reason, where this machine cannot."""
+    with ExitStack() as undo:
+        link = undo.enter_context(tunnel(seed=seed))
+        folder.mkdir(parents=True, exist_ok=True)
+        bedside = _bedside(link, seed)
+        undo.callback(bedside.close)
+        place = Place(folder, link, bedside, FarRegion(folder, (CLINIC,), hub_address=link.hub_address))
+        for each, mib in ((place.edge_folder, EDGE_MIB), (place.hub_folder, HUB_MIB)):
+            each.mkdir()
+            undo.enter_context(_in_memory(each, mib))
+        place.region.write()
+        yield place
+
+
+def _bedside(link: Tunnel, seed: int) -> Proxy:
+    """Return the relay through which the monitors reach the edge's HL7 port: listens outside, leads to the inside."""
+    perfect = Settings()
+    target = f"127.0.0.1:{PORTS[f'{NODE}.hl7']}"
+    return Proxy(perfect, perfect, seed, None, kind="stream", target=target, within=link.name_of("edge"))
+
+
+@contextmanager
+def _in_memory(folder: Path, mib: int) -> Iterator[None]:
+    mounted = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=755", "tmpfs", str(folder)]
+    subprocess.run(mounted, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        # Lazily: whoever still has a file open there is about to end.
+        subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
+
+
+def empty(folder: Path) -> None:
+    """Delete all that is in a folder, which may be a mount."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def sender_orders(bedside: tuple[str, int], ledger: Path, interval_s: float) -> Mapping[str, object]:
+    """Return what the sender is told: four beds, one with waves, one whose temperature goes up and down."""
+    beds = [
+        {
+            "device": f"mon-{bed.lower()}",
+            "eui64": CLINIC.eui64(bed),
+            "patient_id": CLINIC.patient_id(bed),
+            "has_waves": bed == BEDS[0],
+            "has_fever": bed == BEDS[-1],
+        }
+        for bed in BEDS
+    ]
+    host, port = bedside
+    return {"host": host, "port": port, "ledger": str(ledger), "interval_s": interval_s, "beds": beds}
+
+
+def _put(text: str, before: str, after: str) -> str:
+    """Replace one place of a configuration, which must be there."""
+    assert text.count(before) == 1, f"{before!r} stands {text.count(before)} times in the region's configuration"
+    return text.replace(before, after)

@@ -1,0 +1,91 @@
+"""Bugs that are put into a child on purpose: each invariant must be seen to fail once before it is trusted.
+
+They replace functions of the product in that child alone, in the way that a wrong change of the product would.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+COMMIT_EVERY_S = 0.3
+ROWS_LATER_S = 0.05
+
+
+def put_in(name: str) -> None:
+    """Put a bug in; raises KeyError for one that is not known."""
+    PLANTS[name]()
+
+
+def answer_before_commit() -> None:
+    """Edge: tell the source that it is stored, and commit now and then (I5)."""
+    from edge_node.buffer import file  # noqa: PLC0415 - the hub's child has no edge
+
+    committed_s = 0.0
+
+    def commit(self: Any, jobs: list[Any]) -> None:
+        nonlocal committed_s
+        taken: dict[str, int] = {}
+        if not self._writer.in_transaction:
+            self._writer.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            self._attempt(job, taken, is_alone=False)
+        self._numbers.given.update(taken)
+        if time.monotonic() - committed_s > COMMIT_EVERY_S:
+            self._writer.execute("COMMIT")
+            committed_s = time.monotonic()
+
+    file.LogFile._commit = commit  # type: ignore[method-assign]
+
+
+def number_used_again() -> None:
+    """Edge: begin a life with numbers that an earlier life has given out (I2)."""
+    from edge_node.buffer import outbox  # noqa: PLC0415
+
+    right = outbox.numbers_of
+
+    def numbers_of(epoch: int, states: Any) -> outbox.Numbers:
+        numbers = right(epoch, states)
+        numbers.given.update({stream: max(1, seq - 3) for stream, seq in numbers.given.items()})
+        return numbers
+
+    outbox.numbers_of = numbers_of
+    outbox.INSERT_RECORD = outbox.INSERT_RECORD.replace("INSERT INTO", "INSERT OR REPLACE INTO")
+    outbox.INSERT_KEYED = outbox.INSERT_KEYED.replace("INSERT INTO", "INSERT OR REPLACE INTO")
+
+
+def watermark_before_rows() -> None:
+    """Hub: commit the watermark first and its rows in a transaction of their own (I3, I1)."""
+    from cloud_hub.store.engine import Database  # noqa: PLC0415 - the edge's child has no hub
+
+    right: Any = Database._commit
+
+    def commit(self: Any, work: Callable[..., Any], kept: Callable[[], None] | None) -> Any:
+        if self.name != "samples":
+            return right(self, work, kept)
+        rows: list[Any] = []
+
+        def first(connection: Any) -> Any:
+            before = connection.exec_driver_sql("SELECT coalesce(max(rowid), 0) FROM record").scalar_one()
+            result = work(connection)
+            rows.extend(connection.exec_driver_sql("SELECT * FROM record WHERE rowid > ?", (before,)).fetchall())
+            connection.exec_driver_sql("DELETE FROM record WHERE rowid > ?", (before,))
+            return result
+
+        def second(connection: Any) -> None:
+            for row in rows:
+                marks = ", ".join("?" for _ in row)
+                connection.exec_driver_sql(f"INSERT INTO record VALUES ({marks})", tuple(row))
+
+        result = right(self, first, kept)
+        time.sleep(ROWS_LATER_S)
+        right(self, second, None)
+        return result
+
+    Database._commit = commit  # type: ignore[method-assign]
+
+
+PLANTS: dict[str, Callable[[], None]] = {
+    "answer-before-commit": answer_before_commit,
+    "number-used-again": number_used_again,
+    "watermark-before-rows": watermark_before_rows,
+}

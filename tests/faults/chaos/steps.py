@@ -1,0 +1,93 @@
+"""The steps of reliability 2.2 and 2.3 at which an actor is killed (pure).
+
+A place is one of the product's own failpoints, or a function of the product which the child wraps at its start, so
+that it can die just before or just after it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Actor = Literal["edge", "hub", "send"]
+"""`send` is the command that queues a file, a process beside the node."""
+When = Literal["at", "before", "after"]
+HIT_LIMIT = {"row": 25, "container": 5, "seldom": 2}
+"""How often a step may be passed before it is the fatal one, by how often it is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step between two of which an actor can die."""
+
+    name: str
+    actor: Actor
+    clause: str
+    """Where the specification has it."""
+    when: When
+    place: str
+    """Name of a failpoint (`at`), or `module:Class.function`."""
+    often: Literal["row", "container", "seldom"] = "container"
+    needs_file: bool = False
+    """It is only reached when a file is sent."""
+
+
+def _edge(clause: str, name: str, when: When, place: str, often: Literal["row", "container", "seldom"]) -> Step:
+    return Step(f"edge: {name}", "edge", clause, when, place, often)
+
+
+def _hub(clause: str, name: str, when: When, place: str) -> Step:
+    return Step(f"hub: {name}", "hub", clause, when, place)
+
+
+def _file(actor: Actor, name: str, place: str) -> Step:
+    return Step(f"{actor}: {name}", actor, "2.2.5", "at", place, "seldom", needs_file=True)
+
+
+STEPS = (
+    _edge("2.2.1", "message read, nothing stored", "before", "edge_node.buffer.store:Buffer.store_intake", "row"),
+    _edge("2.2.1", "row inserted", "at", "after-insert", "row"),
+    _edge("2.2.1", "all rows in, not committed", "at", "before-commit", "row"),
+    _edge("2.2.1", "committed, source not answered", "at", "after-commit", "row"),
+    _edge("2.2.1", "stored and judged, source not answered", "after", "edge_node.app:Node.take", "row"),
+    _edge("2.2.2", "states about to be written", "before", "edge_node.buffer.outbox:save", "seldom"),
+    _edge("2.2.2", "states written, not committed", "after", "edge_node.buffer.outbox:save", "seldom"),
+    _edge("2.2.3", "records chosen, not sent", "before", "edge_node.uplink.pump:Pump._send", "container"),
+    _edge("2.2.3", "container with the client", "after", "edge_node.uplink.mqtt:MqttLink.publish", "container"),
+    _edge("2.2.3", "records noted as sent", "after", "edge_node.uplink.pump:Pump._send", "container"),
+    _edge("2.2.3", "the broker has acknowledged", "before", "edge_node.uplink.gate:Gate.acknowledged", "container"),
+    _edge("2.2.4", "receipt came, not taken", "before", "edge_node.uplink.pump:Pump.take", "container"),
+    _edge("2.2.4", "acknowledged in memory", "after", "edge_node.buffer.file:LogFile.acknowledge", "seldom"),
+    _edge("2.2.4", "old rows about to go", "before", "edge_node.buffer.maintenance:delete_run", "seldom"),
+    _edge("2.2.4", "old rows gone, not committed", "after", "edge_node.buffer.maintenance:delete_run", "seldom"),
+    _file("send", "content in the spool, not queued", "spooled"),
+    _file("send", "file queued, nobody told", "queued"),
+    _file("edge", "offer of a file answered", "offer-answered"),
+    _file("edge", "piece of a file sent", "piece-sent"),
+    _file("edge", "progress of a file heard", "progress-heard"),
+    _file("edge", "durable pieces noted", "durable-noted"),
+    _file("edge", "file noted as done", "done-noted"),
+    _file("hub", "file offered", "offered"),
+    _file("hub", "hashes of a file committed", "hashes-committed"),
+    _file("hub", "piece of a file written", "chunk-written"),
+    _file("hub", "pieces synced", "data-synced"),
+    _file("hub", "durable pieces committed", "durable-committed"),
+    _file("hub", "whole file verified", "whole-verified"),
+    _file("hub", "file has its name", "blob-named"),
+    _file("hub", "file committed as complete", "complete-committed"),
+    _hub("2.3.1", "message arrived, not taken", "before", "cloud_hub.ingest.gateway:Ingest.take"),
+    _hub("2.3.1", "broker answered", "after", "cloud_hub.ingest.mqtt:_Client._answer"),
+    _hub("2.3.2", "batch begun", "before", "cloud_hub.ingest.stores:take"),
+    _hub("2.3.2", "rows in, watermark not", "before", "cloud_hub.store.streams:Streams.put"),
+    _hub("2.3.2", "watermark in, not committed", "after", "cloud_hub.store.streams:Streams.put"),
+    _hub("2.3.2", "batch done, not committed", "after", "cloud_hub.ingest.stores:take"),
+    _hub("2.3.3", "gaps about to be counted", "before", "cloud_hub.store.watermarks:Watermark.plus"),
+    _hub("2.3.4", "committed, nobody told", "at", "committed"),
+    _hub("2.3.4", "receipts made, not sent", "before", "cloud_hub.ingest.downlink:Downlink._send"),
+    _hub("2.3.4", "receipts sent", "after", "cloud_hub.ingest.downlink:Downlink._send"),
+    _hub("2.3.5", "hello came, not answered", "before", "cloud_hub.ingest.gateway:Ingest._answer"),
+    _hub("2.3.5", "hello answered", "after", "cloud_hub.ingest.downlink:Downlink.greeted"),
+    _hub("2.3.6", "credit about to be told", "before", "cloud_hub.ingest.gateway:Ingest._credit"),
+)
+BY_NAME = {step.name: step for step in STEPS}
+AT_RANDOM = {"edge": "edge: at any moment", "hub": "hub: at any moment", "broker": "broker: at any moment"}
+"""Kills that hit wherever the actor is."""
+POWER_LOSS = "all: power lost"

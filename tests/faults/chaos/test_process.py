@@ -1,0 +1,61 @@
+"""Real processes: a minute of faults violates nothing, and each planted bug is found."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.chaos import schedule
+from tests.faults.chaos.episode import Episode
+from tests.faults.chaos.tally import Counts
+from tests.faults.chaos.world import World, living
+from tests.faults.relay.namespaces import Unavailable
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+ROUND_S = 6.0
+PLANTS = (
+    ("edge", "answer-before-commit", {"I5"}),
+    ("edge", "number-used-again", {"I1", "I2", "I5"}),
+    ("hub", "watermark-before-rows", {"I3"}),
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Everything that is needed once for all tests; skipped by name where this machine cannot."""
+    if shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
+        pytest.skip("Mosquitto is not installed")
+    with ExitStack() as undo:
+        try:
+            yield undo.enter_context(living(Path(tmp_path_factory.mktemp("chaos")), 1, "mosquitto"))
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+
+
+def test_a_minute_of_kills_and_bad_links_violates_no_invariant(world: World) -> None:
+    counts = Counts()
+    for number in (3, 4):
+        episode = Episode(world, f"ci/{number}", schedule.rounds(f"ci/{number}", 3, ROUND_S))
+        episode.run()
+        assert episode.found == []
+        counts.add(episode.counts)
+
+    assert counts.crash_count > 20
+    assert counts.totals["messages"] > 200
+    assert set(counts.checks) >= {"I1", "I2", "I3", "I4", "I5", "I6", "I7"}
+
+
+@pytest.mark.parametrize(("actor", "plant", "expected"), PLANTS)
+def test_a_planted_bug_is_found(world: World, actor: str, plant: str, expected: set[str]) -> None:
+    as_shipped = world.actors[actor].wishes
+    world.actors[actor].wishes = replace(as_shipped, plant=plant)
+    try:
+        episode = Episode(world, f"plant/{plant}", schedule.rounds(f"plant/{plant}", 6, ROUND_S))
+        episode.run()
+    finally:
+        world.actors[actor].wishes = as_shipped
+
+    assert expected & {each.invariant for each in episode.found}, episode.found
