@@ -11,8 +11,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Set PORT_OFFSET to run a second demo beside the first; RECORD plays a WFDB or EDF record.
 export PORT_OFFSET ?= 0
 export RECORD ?=
+HOURS ?= 72
 
-.PHONY: demo test quick check bench chaos protos ui fresh clean debian
+.PHONY: demo test quick check bench chaos drain protos ui fresh clean debian
 
 demo: $(VENV)/.demo $(UI)/dist/.built
 	@exec $(BIN)/python -m deploy.demo
@@ -39,6 +40,10 @@ bench: $(VENV)/.dev debian $(UI)/dist/.built
 # Kills edge, hub and broker for so many minutes and adds to bench/chaos.md; needs root (namespaces).
 chaos: $(VENV)/.dev debian
 	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+# Three days of measurements written and drained; Linux, root; about an hour on two cores.
+drain: $(VENV)/.dev debian $(UI)/dist/.built
+	@$(BIN)/python -m bench.drain --hours $(HOURS)
 
 protos: $(VENV)/.dev
 	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out protos --mypy_out protos protos/telemed/v1/*.proto

@@ -85,6 +85,19 @@ def make_load() -> list[tuple[Up, wire.Record]]:
     return made
 
 
+Body = tuple[Up, wire.Kind, str, wire.Codec, bytes]
+"""Class, kind, stream of the device, codec, payload."""
+
+
+def make_bodies() -> list[Body]:
+    """Return what one patient brings in a second, packed."""
+    now_ns, generator = time.time_ns(), np.random.default_rng(1)
+    return [
+        (Up.VITALS, wire.Kind.NUMERIC_SET, "numeric", *wire.pack(_numerics(now_ns))),
+        (Up.WAVES, wire.Kind.WAVEFORM_SET, "wave", *wire.pack(_waves(now_ns, generator))),
+    ]
+
+
 def _numerics(now_ns: int) -> bytes:
     names = ("hr", "rr", "spo2", "pr_oxim", "nibp_sys", "nibp_dia", "nibp_map", "temp")
     units = ("/min", "/min", "%", "/min", "mm[Hg]", "mm[Hg]", "mm[Hg]", "Cel")

@@ -28,7 +28,7 @@ def publish(port: int, user: str, secret: str, load: Sequence[bytes]) -> None:
     """
     with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        line.sendall(_connect(f"{user}.bulk", user, secret))
+        line.sendall(sign_in(f"{user}.bulk", user, secret))
         if _exactly(line, 4) != b"\x20\x02\x00\x00":
             raise ConnectionError("the broker refused the load's sign-in")
         acknowledged = sent = 0
@@ -47,7 +47,8 @@ def publish(port: int, user: str, secret: str, load: Sequence[bytes]) -> None:
             acknowledged += len(answer) // 4
 
 
-def _connect(client: str, user: str, secret: str) -> bytes:
+def sign_in(client: str, user: str, secret: str) -> bytes:
+    """Return a CONNECT packet with a clean session (MQTT 3.1.1, 3.1)."""
     body = b"\x00\x04MQTT\x04" + bytes([0b11000010]) + struct.pack(">H", 60)
     for text in (client, user, secret):
         body += struct.pack(">H", len(text.encode())) + text.encode()

@@ -3,9 +3,10 @@
 What is sent faster than the link carries waits in the modem's queue, and there an alarm waits behind it.  So the
 estimate follows the delay of acknowledgements: it grows while they come as quickly as the quickest of the last half
 minute, stands still where a queue begins, and falls to a share of what is really acknowledged where one has grown;
-until that queue is gone only half is sent.  What may be under way is bounded as well: a link that collapses within a
-second then holds little of ours.  The constants were tried on constant rates from 32 kbit/s to 20 Mbit/s, on falls
-and steps, and on traces of mobile links.
+until that queue is gone only half is sent.  On a wide link a processor that was busy elsewhere for a moment looks
+like a queue; but a queue makes every message late, so there the least late one counts.  What may be under way is
+bounded as well: a link that collapses within a second then holds little of ours.  The constants were tried on
+constant rates from 32 kbit/s to 20 Mbit/s, on falls and steps, and on traces of mobile links.
 """
 
 from collections import deque
@@ -24,6 +25,8 @@ WINDOW_S = 0.08
 SAFETY = 0.85
 """Share of the rate acknowledged while a queue stood, which is what the link really carried."""
 DRAIN = 0.5
+WIDE_BPS = 300_000
+"""From here on a queue is told from a processor that was busy elsewhere by the least late acknowledgement."""
 RATE_WINDOW_S, LEAST_GAPS = 0.4, 2
 BASE_WINDOW_S = 30.0
 UNKNOWN_TRIP_S = 0.1
@@ -115,7 +118,7 @@ class Capacity:
             self._trips.popleft()
         while self._acks and now_s - self._acks[0].at_s > RATE_WINDOW_S:
             self._acks.popleft()
-        self.queue_s = self._queue_s(now_s)
+        self.queue_s = max(self._late_s(now_s), self._waits_s(now_s))
         is_busy = self._is_busy()
         self._sent_bytes = 0
         if self.queue_s > LONG_S:
@@ -128,13 +131,18 @@ class Capacity:
             if is_busy or self.estimate_bps < START_BPS:
                 self._grow(now_s)
 
-    def _queue_s(self, now_s: float) -> float:
+    def _late_s(self, now_s: float) -> float:
         """How much longer than the quickest trip the newest ones took, their own length on the wire taken off."""
         newest = [ack for ack in self._acks if now_s - ack.at_s <= TICK_S]
         late_s = [ack.trip_s - ack.size_bytes * 8 / self.estimate_bps - self.trip_s for ack in newest]
-        queue_s = max(0.0, sum(late_s) / len(late_s)) if late_s else 0.0
-        waits_s = now_s - self._flying[0] - self.trip_s if self._flying else 0.0
-        return max(queue_s, waits_s)
+        if not late_s:
+            return 0.0
+        # On a thin link few come in a tick, and waiting for the least late would let the queue grow.
+        return max(0.0, min(late_s) if self.estimate_bps >= WIDE_BPS else sum(late_s) / len(late_s))
+
+    def _waits_s(self, now_s: float) -> float:
+        """How much longer than the quickest trip the oldest message under way has waited."""
+        return now_s - self._flying[0] - self.trip_s if self._flying else 0.0
 
     def _is_busy(self) -> bool:
         paced = self._sent_bytes * 8 / TICK_S > BUSY_SHARE * self.rate_bps

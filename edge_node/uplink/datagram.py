@@ -26,6 +26,7 @@ from edge_node.uplink import backoff
 from edge_node.uplink.datagram_socket import FIRST_RETRY_S, HubSocket, PathSettings, SocketEvents
 from edge_node.uplink.repeat import PACKET_HEAD_BYTES, MaySend, Repeats
 from edge_node.uplink.session import Credentials, NodeSession, Stage
+from edge_node.uplink.spare import Spare
 
 ATTEMPT_S = 10.0
 """After this a handshake that came to nothing is begun anew, on a name looked up anew."""
@@ -73,6 +74,8 @@ class AlarmPath:
         self._context = node_context()
         self.repeats = Repeats()
         """What waits for its receipt on this path."""
+        self.spare = Spare()
+        """What the path may use beyond the budget of the alarm class."""
         self.counts: Counter[str] = Counter()
         """By a word each: "sent", "heard", "stray", "session", "socket", "unknown" (the hub forgot us)."""
         self._socket = HubSocket(settings, SocketEvents(self._heard, self._opened, self._too_large))
@@ -132,6 +135,7 @@ class AlarmPath:
 
     def _opened(self) -> None:
         self.counts["socket"] += 1
+        self.spare.restart()
         if self._current is not None:
             # The session goes on under its name; the hub learns the new address from the next message.
             self._current.hurry(self._now_s())
@@ -150,8 +154,12 @@ class AlarmPath:
             self._take_unknown(session)
         else:
             self.counts["heard"] += 1
+            pongs = session.pongs
             for body in session.take(data, self._now_s()):
                 self._take_receipts(body)
+            if session.pongs > pongs and session.round_trip_s is not None:
+                self.repeats.measured(session.round_trip_s)
+                self.spare.told(session.round_trip_s, self._now_s())
         self._woken.set()
 
     def _take_unknown(self, session: NodeSession) -> None:
@@ -174,7 +182,9 @@ class AlarmPath:
         except DecodeError:
             self.counts["stray"] += 1
             return
-        self.repeats.take(message.receipts, self._now_s())
+        now_s = self._now_s()
+        for trip_s in self.repeats.take(message.receipts, now_s):
+            self.spare.told(trip_s, now_s)
         self._events.on_receipts(message)
 
     def _keep_session(self, now_s: float) -> None:
@@ -232,11 +242,15 @@ class AlarmPath:
 
     def _send_of(self, session: NodeSession, now_s: float) -> None:
         for datagram in session.due(now_s):
-            if self._events.may_send(len(datagram) + PACKET_HEAD_BYTES, now_s):
+            if self._may_send(len(datagram) + PACKET_HEAD_BYTES, now_s):
                 self._send(datagram)
         if session is self._current and session.stage is Stage.UP:
-            for container in self.repeats.due(now_s, self._events.may_send):
+            self.repeats.is_queue_known_short = self.spare.is_open(now_s)
+            for container in self.repeats.due(now_s, self._may_send):
                 self._send(session.seal(Message.ALARMS, container))
+
+    def _may_send(self, size_bytes: int, now_s: float) -> bool:
+        return self._events.may_send(size_bytes, now_s) or self.spare.take(size_bytes, now_s)
 
     def _send(self, datagram: bytes) -> None:
         self.counts["sent"] += 1

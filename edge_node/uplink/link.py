@@ -34,6 +34,9 @@ class Link(Protocol):
     async def run(self) -> None:
         """Connect, and connect again with growing waits, until cancelled."""
 
+    def hurry(self) -> None:
+        """Another connection of this node has just been made: end the wait before the next attempt, if there is one."""
+
 
 Connect = Callable[[str, bool, LinkEvents], Link]
 """Make a connection of this name (`telemed.topics.CONNECTIONS`); True = it listens to what comes down."""

@@ -4,6 +4,7 @@ paho runs on the event loop, without a thread of its own: a node sends little, a
 """
 
 import asyncio
+import contextlib
 import random
 import socket
 import time
@@ -84,6 +85,7 @@ class MqttLink:
         self._client: paho.Client | None = None
         self._under_way: dict[int, tuple[int, float]] = {}
         """Message id -> its bytes, and when it was handed over."""
+        self._hurried = asyncio.Event()
 
     @property
     def is_up(self) -> bool:
@@ -111,9 +113,19 @@ class MqttLink:
                 failures += 1
                 if failures == 1:
                     log.warning("uplink.down", connection=self._name, reason=str(failure))
-            await asyncio.sleep(
+            await self._rest(
                 backoff.wait_s(failures, self._config.first_retry_s, self._config.longest_retry_s, random.random)
             )
+
+    def hurry(self) -> None:
+        """End the wait before the next attempt, if there is one."""
+        self._hurried.set()
+
+    async def _rest(self, wait_s: float) -> None:
+        self._hurried.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._hurried.wait()
 
     async def _session(self, *, was_down: bool) -> None:
         """Hold one connection until it is lost.

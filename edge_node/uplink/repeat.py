@@ -1,8 +1,9 @@
 """When which alarm goes out by datagram, again and again until its receipt (pure).
 
 At once, then every `wait` until a receipt covers it; `wait` is the smoothed round trip and a quarter, at least 50 ms.
-After eight goes it grows, up to a second: by then at half the packets lost an alarm has arrived 255 times in 256, and
-what is still missing is missing for another reason.
+Two goes without an answer may be chance, but mostly mean that much is lost: the next ones follow twice as fast,
+unless round trips show a queue.  After eight goes the wait grows, up to a second: by then at half the packets lost an
+alarm has arrived 255 times in 256, and what is still missing is missing for another reason.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,9 @@ GATHER_S = 0.01
 HELD_S = 0.02
 """How soon the budget is asked again after it refused."""
 
+SLOWER_WEIGHT, QUICKER_WEIGHT = 0.5, 0.125
+"""How much one measured round trip counts."""
+
 MaySend = Callable[[int, float], bool]
 """Ask the budget of the alarm class for so many bytes on the link, at a time; True takes them."""
 
@@ -32,6 +36,8 @@ class RepeatPolicy:
     shortest_s: float = 0.05
     longest_s: float = 1.0
     round_trips: float = 1.25
+    patient_times: int = 2
+    """So many goes wait for their answers; those after them half as long."""
     steady_times: int = 8
     growth: float = 1.5
     most_waiting: int = 256
@@ -58,6 +64,8 @@ class Repeats:
         self._items: dict[tuple[str, int, int], _Item] = {}
         self._round_trip_s: float | None = None
         self._held_until_s = 0.0
+        self.is_queue_known_short = True
+        """False where a queue on the way explains that answers are late: then nothing is repeated faster."""
         self.body_limit_bytes = BODY_LIMIT_BYTES
         """Largest container; made smaller where the path takes less."""
         self.too_large = 0
@@ -96,12 +104,13 @@ class Repeats:
         for seq in seqs:
             self._items.pop((stream, epoch, seq), None)
 
-    def take(self, receipts: Iterable[uplink_pb2.Receipt], now_s: float) -> None:
-        """Drop what receipts that came by this path cover; they also tell how long its round trip takes."""
-        for item in self._covered(receipts):
-            # Of one that went twice nobody knows which of them was answered (RFC 6298, 3).
-            if item.sends == 1:
-                self.measured(now_s - item.first_s)
+    def take(self, receipts: Iterable[uplink_pb2.Receipt], now_s: float) -> list[float]:
+        """Drop what receipts that came by this path cover; return the round trips that they tell, in seconds."""
+        # Of one that went twice nobody knows which of them was answered (RFC 6298, 3).
+        trips_s = [now_s - item.first_s for item in self._covered(receipts) if item.sends == 1]
+        for trip_s in trips_s:
+            self.measured(trip_s)
+        return trips_s
 
     def forget(self, receipts: Iterable[uplink_pb2.Receipt]) -> None:
         """Drop what receipts that came by another path cover."""
@@ -115,7 +124,12 @@ class Repeats:
     def measured(self, round_trip_s: float) -> None:
         """Take in one measured round trip."""
         before_s = self._round_trip_s
-        self._round_trip_s = round_trip_s if before_s is None else before_s + (round_trip_s - before_s) / 8
+        if before_s is None:
+            self._round_trip_s = round_trip_s
+        else:
+            # A way that has become slow is believed soon: repeats that come too early make its queue longer.
+            weight = SLOWER_WEIGHT if round_trip_s > before_s else QUICKER_WEIGHT
+            self._round_trip_s = before_s + (round_trip_s - before_s) * weight
 
     def restart(self, now_s: float) -> None:
         """Make everything due now: there is a new session, and what went into the old one may be lost."""
@@ -130,7 +144,8 @@ class Repeats:
     def due(self, now_s: float, may_send: MaySend) -> list[bytes]:
         """Return the containers to send now, each for one datagram, and take them as sent.
 
-        What was never sent goes before what is repeated; where the budget refuses, the rest stays due.
+        What was never sent goes before what is repeated; where the budget refuses, the first of a datagram is asked for
+        alone, and the rest stays due.
         """
         if not any(item.due_s <= now_s for item in self._items.values()):
             return []
@@ -138,13 +153,15 @@ class Repeats:
         ready.sort(key=lambda item: (item.sends > 0, item.due_s))
         out = []
         for group in self._grouped(ready):
-            container = encode([item.record for item in group])
-            if not may_send(len(container) + SEALED_BYTES + PACKET_HEAD_BYTES, now_s):
+            parts = (group, group[:1]) if len(group) > 1 else (group,)
+            sent = next((part for part in parts if may_send(_cost_bytes(part), now_s)), [])
+            for item in sent:
+                self._sent(item, now_s)
+            if sent:
+                out.append(encode([item.record for item in sent]))
+            if len(sent) < len(group):
                 self._held_until_s = now_s + HELD_S
                 break
-            for item in group:
-                self._sent(item, now_s)
-            out.append(container)
         return out
 
     def _grouped(self, items: Sequence[_Item]) -> list[list[_Item]]:
@@ -162,5 +179,16 @@ class Repeats:
         if item.sends == 0:
             item.first_s = now_s
         item.sends += 1
-        grown = max(0, item.sends - self._policy.steady_times)
-        item.due_s = now_s + min(self._policy.longest_s, self.wait_s * self._policy.growth ** min(grown, 20))
+        item.due_s = now_s + self._wait_after_s(item.sends)
+
+    def _wait_after_s(self, sends: int) -> float:
+        policy = self._policy
+        if self.is_queue_known_short and policy.patient_times < sends <= policy.steady_times:
+            return max(policy.shortest_s, self.wait_s / 2)
+        grown = max(0, sends - policy.steady_times)
+        return min(policy.longest_s, self.wait_s * policy.growth ** min(grown, 20))
+
+
+def _cost_bytes(items: Sequence[_Item]) -> int:
+    """What a datagram with these records costs the link."""
+    return len(encode([item.record for item in items])) + SEALED_BYTES + PACKET_HEAD_BYTES

@@ -160,11 +160,18 @@ class Scheduler:
         self.capacity.sent(size_bytes, now_s)
 
     def may_repeat(self, size_bytes: int, now_s: float) -> bool:
-        """Take an alarm's datagram out of the alarms' own bucket; False where that has too little."""
+        """Take an alarm's datagram out of the alarms' own bucket, else out of what nobody else wants; False: too much.
+
+        Where packets are lost in numbers the other connections stand still, and leave their part of the link to the
+        repeats that alone get through.
+        """
         self._fill(now_s)
-        if self._alarms.tokens < size_bytes:
+        if self._alarms.tokens >= size_bytes:
+            self._charge(Traffic.ALARM, size_bytes)
+            return True
+        if self._pace.tokens < size_bytes:
             return False
-        self._charge(Traffic.ALARM, size_bytes)
+        self._pace.tokens -= size_bytes
         return True
 
     def grant(self, now_s: float) -> list[Ask]:

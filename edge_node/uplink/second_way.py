@@ -229,6 +229,10 @@ class _StandIn:
         """Keep the connection to the broker up, until cancelled."""
         await self.broker.run()
 
+    def hurry(self) -> None:
+        """Another connection to the broker has just been made."""
+        self.broker.hurry()
+
     def events_of_broker(self) -> LinkEvents:
         """Return what the connection to the broker tells, and whom."""
         return LinkEvents(

@@ -87,6 +87,8 @@ class NodeSession:
         self.began_s = self.heard_s = now_s
         self.round_trip_s: float | None = None
         """The latest measured by heartbeat; None while none is."""
+        self.pongs = 0
+        """How often that was."""
         self._credentials = credentials
         self._heartbeat_every_s = heartbeat_every_s
         self._channel = Channel(context, is_hub=False)
@@ -166,6 +168,7 @@ class NodeSession:
             return body
         elif kind == Message.PONG and len(body) == _TOKEN.size:
             self.round_trip_s = max(0.0, now_s - _TOKEN.unpack(body)[0])
+            self.pongs += 1
             self._unanswered = 0
             self._repeat.at_s = now_s + self._heartbeat_every_s
         return b""

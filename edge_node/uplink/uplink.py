@@ -191,6 +191,9 @@ class Uplink:
     def _link_up(self, up: Up) -> None:
         if not any(link.is_up for other, link in self._links.items() if other is not up):
             self.gate.restart()
+            # One that is back shows that the broker is: the alarms' connection, and then the others, need not wait.
+            for other in STORED:
+                self._links[other].hurry()
         if up is Up.CARE:
             self._hub_run = 0
             self._say_hello()

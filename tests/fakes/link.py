@@ -16,6 +16,7 @@ class FakeLink:
     listens: bool
     events: LinkEvents
     network: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: int = 0
     published: list[tuple[Up, bytes]] = field(default_factory=list)
     _is_up: bool = False
     _stalls: bool = False
@@ -49,6 +50,10 @@ class FakeLink:
                 self._under_way.clear()
                 self.events.on_down()
             self._cut.clear()
+
+    def hurry(self) -> None:
+        """Take note: this one waits for its network alone."""
+        self.hurried += 1
 
     def cut(self) -> None:
         """End the connection; a new one comes when `network` is set again."""

@@ -71,13 +71,16 @@ async def fake_bench(_folder: Path) -> AsyncIterator[Bench]:
 
 
 @contextlib.asynccontextmanager
-async def mqtt_bench(folder: Path) -> AsyncIterator[Bench]:
+async def mqtt_bench(folder: Path, longest_retry_s: float = 0.1) -> AsyncIterator[Bench]:
     told = Told()
     with running_broker(folder) as broker:
         broker.kill()
         (folder / "secret").write_text("s3cret")
         config = UplinkConfig(
-            secret_file=folder / "secret", broker_port=broker.port, first_retry_s=0.02, longest_retry_s=0.1
+            secret_file=folder / "secret",
+            broker_port=broker.port,
+            first_retry_s=longest_retry_s / 5,
+            longest_retry_s=longest_retry_s,
         )
         link = MqttLink(config, Identity(ADDRESS, "control", "s3cret"), True, told.events())
 
@@ -116,6 +119,21 @@ async def test_a_connection_bears_the_mark_of_its_class(tmp_path: Path, monkeypa
         task = asyncio.create_task(bench.link.run())
         await until(lambda: bench.link.is_up)
         assert marked(opened[0]) == Dscp.AF31
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_long_wait_ends_when_another_connection_of_the_node_is_back(tmp_path: Path) -> None:
+    async with mqtt_bench(tmp_path, longest_retry_s=3_600) as bench:
+        task = asyncio.create_task(bench.link.run())
+        await asyncio.sleep(0.3)
+        bench.network_comes()
+
+        def is_up() -> bool:
+            bench.link.hurry()
+            return bench.link.is_up
+
+        await until(is_up)
         task.cancel()
         await asyncio.wait([task])
 

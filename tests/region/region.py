@@ -376,8 +376,11 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+R = TypeVar("R", bound=Region)
+
+
 @contextlib.contextmanager
-def running(region: Region) -> Iterator[Region]:
+def running(region: R) -> Iterator[R]:
     """Prepare and start a region, hand it over, and end it whatever happens; on failure its logs are printed."""
     region.prepare()
     try:

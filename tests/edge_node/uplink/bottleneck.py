@@ -20,6 +20,9 @@ class Bottleneck:
     one_way_s: float = 0.025
     capacity: Capacity = field(default_factory=Capacity)
     now_s: float = 0.0
+    stall_every_s: float = 0.0
+    """So often the other side stands still for `stall_s` and answers nothing; 0 = never."""
+    stall_s: float = 0.0
     alarms_s: list[tuple[float, float]] = field(default_factory=list)
     """When each alarm was sent, and how long it took to the other side."""
     carried_bytes: dict[Traffic, int] = field(default_factory=dict)
@@ -67,6 +70,11 @@ class Bottleneck:
         begin_s = max(self.now_s, self._free_s)
         self._free_s = begin_s + size_bytes * 8 / self.rate_bps(begin_s)
         there_s = self._free_s + self.one_way_s
-        heapq.heappush(self._acks, (there_s + self.one_way_s, size_bytes, self.now_s))
+        heapq.heappush(self._acks, (self._after_stall_s(there_s + self.one_way_s), size_bytes, self.now_s))
         self.carried_bytes[traffic] = self.carried_bytes.get(traffic, 0) + size_bytes
         return there_s - self.now_s
+
+    def _after_stall_s(self, at_s: float) -> float:
+        if not self.stall_every_s or at_s % self.stall_every_s > self.stall_s:
+            return at_s
+        return at_s - at_s % self.stall_every_s + self.stall_s

@@ -104,6 +104,17 @@ def test_a_saturating_upload_uses_the_link_and_alarms_hardly_notice(
     assert link.worst_alarm_s(5) < alarm_s
 
 
+@pytest.mark.parametrize("rate_bps", [2_000_000, 10_000_000])
+def test_a_hub_that_often_stands_still_for_a_moment_does_not_make_the_link_a_thin_one(rate_bps: float) -> None:
+    link = Bottleneck(lambda _: rate_bps)
+    link.run(20)
+    link.stall_every_s, link.stall_s = 1.07, 0.25
+    link.carried_bytes.clear()
+    link.run(60)
+    assert sum(link.carried_bps(traffic, 40) for traffic in link.carried_bytes) > 0.7 * rate_bps
+    assert link.worst_alarm_s(5) < 0.25
+
+
 def test_a_link_that_falls_fourfold_within_a_second_delays_no_alarm_by_half_a_second() -> None:
     link = Bottleneck(lambda now_s: 256_000 if now_s < 20 else max(64_000.0, 256_000 - 192_000 * (now_s - 20)))
     link.run(40)

@@ -27,6 +27,7 @@ from edge_node.uplink.datagram import AlarmPath, PathEvents, credentials_of
 from edge_node.uplink.datagram_socket import PathSettings, open_socket
 from edge_node.uplink.repeat import MaySend
 from edge_node.uplink.session import NodeSession, Stage
+from edge_node.uplink.spare import FIRST_BPS, Spare
 from tests.fakes.containers import EPOCH, alarm
 from tests.fakes.datagram_wire import NODE_CONTEXT, ManualWire, credentials, secrets_file
 from tests.fakes.lossy import Lossy
@@ -313,17 +314,37 @@ async def test_nothing_over_1200_bytes_leaves_even_when_many_alarms_are_due(tmp_
         assert 500 < max(sizes) <= DATAGRAM_LIMIT_BYTES
 
 
+class NothingToSpare(Spare):
+    """A link of which all is used."""
+
+    def take(self, size_bytes: int, now_s: float) -> bool:
+        """Refuse."""
+        return False
+
+
 @pytest.mark.anyio
 async def test_without_budget_no_alarm_is_sent_and_with_it_all_are(tmp_path: Path) -> None:
     has_budget = False
     async with region(tmp_path, may_send=lambda size, _now: has_budget or size < 200) as here:
         here.lossy.loss = 0.0
+        here.path.spare = NothingToSpare()
         here.path.send([alarm(1), alarm(2), alarm(3)])
         await asyncio.sleep(0.3)
         assert here.came == []
         has_budget = True
         await here.until(lambda: here.path.repeats.waiting == 0)
         assert here.came == [1, 2, 3]
+
+
+@pytest.mark.anyio
+async def test_where_the_budget_is_spent_an_open_link_carries_the_alarms(tmp_path: Path) -> None:
+    async with region(tmp_path, may_send=lambda _size, _now: False) as here:
+        here.lossy.loss = 0.0
+        here.path.send([alarm(seq) for seq in range(1, 101)])
+        await here.until(lambda: here.path.repeats.waiting == 0)
+        assert sorted(here.came) == list(range(1, 101))
+        # The heartbeats told that the link is open.
+        assert here.path.spare.rate_bps > FIRST_BPS
 
 
 @pytest.mark.anyio

@@ -185,6 +185,51 @@ def test_under_a_short_budget_a_new_alarm_goes_before_repeats() -> None:
     assert seqs(repeats.due(0.06, once)) == [[2]]
 
 
+def test_a_budget_that_is_too_short_for_a_full_datagram_still_carries_the_new_alarm() -> None:
+    repeats = Repeats()
+    repeats.add([of_size(300, 1), of_size(300, 2)], 0.0)
+    repeats.due(0.0, always)
+    repeats.add([of_size(300, 3)], 0.06)
+    assert seqs(repeats.due(0.06, lambda size_bytes, _now_s: size_bytes < 600)) == [[3]]
+    assert repeats.next_s() == pytest.approx(0.08)
+    assert seqs(repeats.due(0.08, always)) == [[1, 2]]
+
+
+def test_what_went_twice_in_vain_is_repeated_twice_as_fast() -> None:
+    repeats = Repeats()
+    repeats.measured(0.16)
+    repeats.add([alarm(1)], 0.0)
+    assert times(repeats, 8) == pytest.approx([0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+
+
+def test_where_a_queue_stands_nothing_is_repeated_faster() -> None:
+    repeats = Repeats()
+    repeats.measured(0.16)
+    repeats.is_queue_known_short = False
+    repeats.add([alarm(1)], 0.0)
+    assert times(repeats, 5) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+
+
+def test_a_way_that_has_become_slow_is_believed_sooner_than_one_that_has_become_quick() -> None:
+    slower, quicker = Repeats(), Repeats()
+    for repeats, trips_s in ((slower, (0.1, 0.5)), (quicker, (0.5, 0.1))):
+        for trip_s in trips_s:
+            repeats.measured(trip_s)
+    assert slower.wait_s == pytest.approx(1.25 * 0.3)
+    assert quicker.wait_s == pytest.approx(1.25 * 0.45)
+
+
+def times(repeats: Repeats, most: int) -> list[float]:
+    """Return when a record that is never answered goes."""
+    found: list[float] = []
+    while len(found) < most:
+        due_s = repeats.next_s()
+        assert due_s is not None
+        assert repeats.due(due_s, always)
+        found.append(due_s)
+    return found
+
+
 def test_a_new_session_makes_everything_due_at_once() -> None:
     repeats = Repeats()
     repeats.add([alarm(1)], 0.0)

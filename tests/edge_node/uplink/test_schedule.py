@@ -146,6 +146,22 @@ def test_an_alarm_is_repeated_only_within_the_alarms_own_bucket() -> None:
     assert made.may_repeat(400, 1)
 
 
+def test_what_nobody_else_wants_of_the_link_is_there_for_the_repeats_of_alarms() -> None:
+    made = scheduler(128_000)
+    sent = sum(made.may_repeat(400, step / 100) for step in range(1_000))
+    # 128 kbit/s for ten seconds; the bucket alone would carry a quarter of it.
+    assert 360 <= sent <= 415
+
+
+def test_repeats_take_nothing_from_the_pace_while_others_use_it_up() -> None:
+    made = exhausted(64_000)
+    sent = 0
+    for step in range(1_000):
+        made.spend(Traffic.IMAGE, 80, step / 100)
+        sent += made.may_repeat(400, step / 100)
+    assert 100 <= sent <= 115
+
+
 def test_a_call_has_its_sound_first_and_a_share_for_its_picture() -> None:
     made = scheduler(1_000_000)
     assert (made.call_bps, made.pace_bps) == (0, 1_000_000)

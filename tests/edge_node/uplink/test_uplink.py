@@ -13,9 +13,11 @@ from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
 from edge_node.buffer.store import Buffer
 from edge_node.config import UplinkConfig
 from edge_node.samples.measurement import Intake, NumericSet, Value
+from edge_node.uplink.link import LinkEvents
 from edge_node.uplink.presence import LinkView
 from edge_node.uplink.uplink import Callbacks, Uplink
 from tests.edge_node.uplink.mosquitto import Broker, TinyHub, running_broker
+from tests.fakes.link import FakeLink
 from tests.fakes.outbox import key_of
 
 ADDRESS = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
@@ -122,6 +124,18 @@ async def test_after_the_broker_dies_live_records_go_ahead_and_nothing_is_missin
         await until(lambda: buffer.waiting()[Up.VITALS].records == 0)
     assert hub.seqs(STREAM) == list(range(1, 302))
     assert [view.state for view in views][:2] == ["live", "lost"]
+
+
+async def test_the_first_connection_that_is_back_calls_the_others(buffer: Buffer, config: UplinkConfig) -> None:
+    links: dict[str, FakeLink] = {}
+
+    def connect(name: str, listens: bool, events: LinkEvents) -> FakeLink:
+        links[name] = FakeLink(name, listens, events)
+        return links[name]
+
+    async with running(Uplink(config, buffer, ADDRESS, connect=connect)):
+        links["vitals"].network.set()
+        await until(lambda: [links[name].hurried for name in ("alarm", "control", "bulk")] == [1, 1, 1])
 
 
 async def test_a_hub_that_lost_its_last_hour_gets_it_again(

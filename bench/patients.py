@@ -1,0 +1,178 @@
+"""What a number of patients costs the hub: from ten to five thousand, a batch a second each, on Mosquitto.
+
+`python -m bench.patients`: broker, hub and the load are processes of their own; the processor time of each is read
+apart.  The patients are not admitted, so the hub takes in and stores, and shows nobody on a screen.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from bench.__main__ import circumstances
+from bench.patients_load import A_NODE
+from tests.region.region import ROOT, Clinic, Region, free_port, until
+
+HERE = Path(__file__).resolve().parent
+PATIENTS = (10, 100, 500, 1_000, 2_000, 5_000)
+START_LIMIT_S = 60
+GRACE_S = 10
+"""How long the hub may take to store the rest after the load has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one number of patients cost; processor shares are of one core."""
+
+    patients: int
+    edges: int
+    seconds: float
+    records: int
+    stored: int
+    behind_s: float
+    """How long after the last was sent the hub had stored all."""
+    late_s: float
+    """Longest that the load was behind its own time."""
+    hub_core_pct: float
+    broker_core_pct: float
+    load_core_pct: float
+    hub_us_per_record: float
+    hub_resident_mib: float
+    machine_busy_pct: float
+
+
+class Fleet(Region):
+    """Broker and hub with secrets for many edges, of which no process runs."""
+
+    def prepare(self) -> None:
+        """Write configuration and secrets."""
+        (self.folder / "hub").mkdir(parents=True, exist_ok=True)
+        self.ports = {name: free_port() for name in ("web", "broker", "datagram", "files")}
+        self._write_secrets()
+        (self.folder / "hub.toml").write_text(self._hub_config())
+
+    def start(self) -> None:
+        """Start broker and hub."""
+        self.start_mosquitto()
+        self.start_hub()
+
+    def stored(self, store: str = "samples") -> int:
+        """Return how many records the hub has stored, of measurements or ("care") of alarms and events."""
+        text = httpx.get(f"{self.hub_url}/metrics", timeout=30).text
+        found = [row for row in text.splitlines() if row.startswith(f'hub_records_total{{store="{store}"}}')]
+        return round(float(found[0].rsplit(" ", 1)[1])) if found else 0
+
+
+def fleet(folder: Path, edges: int) -> Fleet:
+    """Return a region with so many edges, a site each."""
+    clinics = tuple(Clinic(site=f"e{number:04d}", node=f"e{number:04d}", beds=("B01",)) for number in range(edges))
+    return Fleet(folder, clinics, external_broker=True)
+
+
+def measure(patients: int, seconds: int) -> Row:
+    """Run so many patients for so long."""
+    edges = -(-patients // A_NODE)
+    with tempfile.TemporaryDirectory() as folder:
+        region = fleet(Path(folder), edges)
+        region.prepare()
+        try:
+            region.start()
+            return _measured(region, patients, seconds)
+        finally:
+            region.stop()
+
+
+def _measured(region: Fleet, patients: int, seconds: int) -> Row:
+    secrets = region.folder / "hub" / "broker-secrets.json"
+    command = [sys.executable, "-m", "bench.patients_load", str(region.ports["broker"]), str(secrets)]
+    load = subprocess.Popen(
+        [*command, str(patients), str(seconds)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert load.stdin is not None
+    assert load.stdout is not None
+    begun = json.loads(load.stdout.readline())
+    until(lambda: region.stored() >= begun["sent"], START_LIMIT_S, "the first second of all patients is stored")
+    hub = psutil.Process(region.processes["hub"].popen.pid)
+    broker = psutil.Process(region.broker_pid())
+    before, began_s = (_spent_s(hub), _spent_s(broker)), time.monotonic()
+    psutil.cpu_percent()
+    load.stdin.write("go\n")
+    load.stdin.flush()
+    told = json.loads(load.stdout.readline())
+    busy_pct, ended_s = psutil.cpu_percent(), time.monotonic()
+    while region.stored() < told["sent"] and time.monotonic() - ended_s < GRACE_S:
+        time.sleep(0.2)
+    span_s, behind_s = time.monotonic() - began_s, time.monotonic() - ended_s
+    hub_s, broker_s = _spent_s(hub) - before[0], _spent_s(broker) - before[1]
+    stored = region.stored()
+    return Row(
+        patients=patients,
+        edges=begun["connected"],
+        seconds=round(span_s, 1),
+        records=told["sent"] - begun["sent"],
+        stored=stored - begun["sent"],
+        behind_s=round(behind_s, 2),
+        late_s=round(told["latest_s"], 2),
+        hub_core_pct=round(100 * hub_s / seconds, 1),
+        broker_core_pct=round(100 * broker_s / seconds, 1),
+        load_core_pct=round(100 * told["cpu_s"] / seconds, 1),
+        hub_us_per_record=round(hub_s / max(1, stored - begun["sent"]) * 1e6, 1),
+        hub_resident_mib=round(hub.memory_info().rss / 2**20, 1),
+        machine_busy_pct=busy_pct,
+    )
+
+
+def _spent_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    heads = list(asdict(rows[0]))
+    lines = ["| " + " | ".join(head.replace("_", " ") for head in heads) + " |", "|" + " --- |" * len(heads)]
+    lines += ["| " + " | ".join(str(value) for value in asdict(row).values()) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the curve and write patients.json and patients.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patients", type=int, nargs="+", default=PATIENTS)
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--dry", action="store_true", help="write no files")
+    asked = parser.parse_args()
+    rows = []
+    for patients in asked.patients:
+        rows.append(measure(patients, asked.seconds))
+        print(table(rows).splitlines()[-1], flush=True)
+    if asked.dry:
+        return
+    facts = {**circumstances(), "command": " ".join(("python -m bench.patients", *sys.argv[1:]))}
+    (HERE / "patients.json").write_text(json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    heading = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    (HERE / "patients.md").write_text(f"""# Patients at one hub
+
+{heading}
+
+A batch a second for each patient, in two messages: eight numerics, and a second of three waves.  {A_NODE} patients an
+edge, a connection each.  Broker (Mosquitto), hub (SQLite, `synchronous=FULL`) and load are processes of their own on
+this one machine; `core pct` is of one core.  Real edges put their beds together in fewer messages.  The patients are
+not admitted: the hub takes in, stores and receipts, and no screen is open.
+
+Bar: the hub at or under one core with 5,000 patients, nothing behind.
+
+{table(rows)}
+""")
+
+
+if __name__ == "__main__":
+    main()
