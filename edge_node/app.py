@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import math
 import signal
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from edge_node.alarms.wire import who_of
 from edge_node.bedside import application
 from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.station import Station
+from edge_node.buffer.clock import boottime_ns
 from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig
 from edge_node.consult.host import ConsultHost
@@ -55,6 +57,8 @@ NS = 1_000_000_000
 PULSE_S = 1.0
 BUFFER_FIGURES_EVERY_S = 10
 STARTED_LIMIT_S = 20.0
+CLOCK_SET_TOLD_S = 600.0
+"""How long people are told that somebody set the machine's clock."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +78,8 @@ class Node:
         self._refused = refused
         self.buffer = buffer
         self.log = SiteLog(buffer)
-        self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer, steady=_boottime_ns)
+        clock_ns = buffer.clock.now_ns
+        self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer, clock_ns, boottime_ns)
         address = NodeAddress(config.node.region, config.node.site, config.node.node)
         self._figures = CollectorRegistry()
         self.radios = Radios(config.modems, lambda: self.uplink.hub_silent_s)
@@ -93,7 +98,10 @@ class Node:
         )
         self.radios.on_new_way(self.uplink.gate.restart)
         self.monitor = Hl7Monitor(
-            config.hl7, config.devices, Site(occupant=self._occupant, timezone=config.node.timezone)
+            config.hl7,
+            config.devices,
+            Site(occupant=self._occupant, timezone=config.node.timezone),
+            clock_ns=clock_ns,
         )
         self.host = ConsultHost(_cameras(config), self._from_camera)
         self.router = ConsultRouter(
@@ -109,12 +117,15 @@ class Node:
         self.station = Station(self._surroundings(), self._follow)
         self.sounder = Sounder(config.alarms.sound_command, self.ward.alarms)
         self.lag = LoopLag()
-        paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate))
+        paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate, buffer.room.holds_downloads))
         self.files = TransferClient(config, paces, self._figures) if config.transfer.enabled else None
         # Not bulk, which stands still below 1 Mbit/s: a site on a thin link would never be compared.
         behind = FilesUp(self.uplink.gate, Traffic.BACKLOG)
         self.reconciler = Reconciler(config, buffer, behind) if config.transfer.enabled else None
         self._hours_left: float | None = None
+        self._clock_moved_ns = 0
+        self._clock_set_s = -math.inf
+        """When the machine's clock was last seen to be set, monotonic seconds."""
         self._actions: asyncio.Queue[event_pb2.OrderedEvent] = asyncio.Queue()
         self._is_serving = False
         self._unjudged: set[str] = set()
@@ -128,10 +139,10 @@ class Node:
         self.ward.on_alarm += [self.station.alarm_moved, self.sounder.alarm_moved]
         self.ward.on_readings.append(self.station.readings_changed)
         self.ward.on_waves.append(self.station.waves_arrived)
-        for event in list(placement.changes(self.config, self.log.roster, time.time_ns(), self._limits())):
+        for event in list(placement.changes(self.config, self.log.roster, self._now_ns(), self._limits())):
             await self.log.propose(event)
         for row in self.log.ordered("alarm"):
-            if time.time_ns() - row.event.at_unix_ns < ALARM_HISTORY_S * NS:
+            if self._now_ns() - row.event.at_unix_ns < ALARM_HISTORY_S * NS:
                 self._actions.put_nowait(row)
 
     def _limits(self) -> list[event_pb2.MeasureLimit]:
@@ -258,6 +269,9 @@ class Node:
     async def _pulse(self) -> None:
         beats = 0
         while True:
+            for moved_ns in self.buffer.clock.take_moves():
+                log.warning("clock.moved", by_ms=moved_ns // 1_000_000)
+                self._clock_moved_ns, self._clock_set_s = moved_ns, time.monotonic()
             self.ward.hub_heard(self.uplink.link.last_hub_ns)
             self.router.expire(time.monotonic())
             self.host.press(self.uplink.gate.scheduler.is_pressed)
@@ -336,14 +350,21 @@ class Node:
             stuck.HeldBack(bed, self.ward.bed(bed).unassigned, roster.occupant(bed) is not None)
             for bed in self.ward.layout.beds
         ]
-        return list(stuck.found(self.buffer.used_share(), held_back, self.monitor.clocks(), self._refused()))
+        room = self.buffer.room
+        store = stuck.Store(room.held_share(), not room.may_take(), self.buffer.gives_up, self.buffer.damaged)
+        is_recent = time.monotonic() - self._clock_set_s < CLOCK_SET_TOLD_S
+        machine = stuck.MachineClock(self.buffer.clock.wrong_by_ns(), self._clock_moved_ns if is_recent else 0)
+        return list(stuck.found(store, held_back, self.monitor.clocks(), self._refused(), machine))
+
+    def _now_ns(self) -> int:
+        return self.buffer.clock.now_ns()
 
     def _waiting(self) -> dict[Up, int]:
         """Count the records without a receipt, by class; those on their way too."""
         return {up: waiting.records for up, waiting in self.buffer.waiting().items()}
 
     def _held_up(self) -> dict[Up, int]:
-        told = held_up(self.buffer.waiting(), time.time_ns())
+        told = held_up(self.buffer.waiting(), self._now_ns())
         return {up: waiting.records for up, waiting in told.items()}
 
     def _hl7_figures(self) -> Mapping[str, int | Mapping[str, int]]:
@@ -369,7 +390,7 @@ class Node:
             hours_left=lambda: self._hours_left,
             trends=self.buffer.trends,
             deliver=self.take,
-            clock=time.time_ns,
+            clock=self._now_ns,
         )
 
 
@@ -441,10 +462,6 @@ def _open(config: EdgeConfig) -> Buffer:
         limit_mib=settings.limit_mib,
         keep_sent_hours=settings.keep_sent_hours,
     )
-
-
-def _boottime_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _layout(config: EdgeConfig) -> Layout:

@@ -11,6 +11,7 @@ Tree::
       BufferFailure          the local store
         BufferFull           no room left even in the reserve: the sender must try again later
         BufferDamaged        a file of the store fails its check
+        BufferNewer          a file of the store is of newer software: start refused, the file is left as it is
       UplinkError            broker or hub
         LinkDown             no connection; what was to be sent stays in the buffer
         ModemUnreachable     the program that drives the modem, or its bus, does not answer
@@ -28,6 +29,9 @@ Tree::
 
 from enum import Enum
 from typing import ClassVar
+
+from telemed import stuck
+from telemed.errors import Code
 
 
 class Retry(Enum):
@@ -93,6 +97,17 @@ class BufferDamaged(BufferFailure):
 
     code = "buffer-damaged"
     retry = Retry.USELESS
+
+
+class BufferNewer(BufferFailure):
+    """A file of the store was made by newer software; it is not touched, and the node does not start on it."""
+
+    code = "store-newer"
+    retry = Retry.USELESS
+
+    def __init__(self, name: str, version: int, known_version: int) -> None:
+        zh, en = stuck.TEXTS[Code.STORE_NEWER]
+        super().__init__(f"{name}: {zh} / {en} (version {version}, this software {known_version})")
 
 
 class UplinkError(EdgeError):

@@ -1,12 +1,12 @@
 """What of this node cannot go on and who must do something, for the heartbeat and the bedside page: pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from telemed.errors import Code
 from telemed.v1 import uplink_pb2
 
-from edge_node.buffer.retention import NEARLY_FULL_SHARE, REFUSE_SHARE
+from edge_node.buffer.retention import WARN_SHARE
 from edge_node.devices.hl7_monitor.devclock import SKEW_LIMIT_NS, ClockState
 
 NS_PER_MS = 1_000_000
@@ -22,22 +22,62 @@ class HeldBack:
     is_occupied: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """How the room of the store stands."""
+
+    held_share: float
+    """How much of it is held by what cannot go without loss, 0 to 1."""
+    is_full: bool = False
+    """Whether measurements are refused."""
+    gives_up: bool = False
+    """Whether something was given up of which the hub does not know yet."""
+    damaged: Sequence[str] = ()
+    """Names of damaged files that were replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineClock:
+    """What is known of the wall clock of the node's machine."""
+
+    wrong_by_ns: int | None = None
+    """How far it is ahead of the hub's time, which is used in its place; None where it can be believed."""
+    moved_ns: int = 0
+    """By how much it was set a short while ago; 0 = it was not."""
+
+
+RIGHT = MachineClock()
+
+
 def found(
-    used_share: float, held_back: Iterable[HeldBack], clocks: Mapping[str, ClockState], refused: str = ""
+    store: Store,
+    held_back: Iterable[HeldBack],
+    clocks: Mapping[str, ClockState],
+    refused: str = "",
+    machine: MachineClock = RIGHT,
 ) -> Iterable[uplink_pb2.Stuck]:
     """Yield what is stuck; the details name beds and devices, never persons.
 
     Args:
-        used_share: how much of the store's limit is in use, 0 to 1.
+        store: how its room stands.
         held_back: beds with a device that names somebody else.
         clocks: what is known of the clocks of the devices.
         refused: why a changed configuration is not in force; empty where there is none.
+        machine: how the node's own clock stands.
     """
     if refused:
         yield uplink_pb2.Stuck(code=Code.CONFIG_REFUSED, what=refused.rpartition("/")[2][:_DETAIL_CHARS])
-    if used_share >= NEARLY_FULL_SHARE:
-        code = Code.STORE_FULL if used_share >= REFUSE_SHARE else Code.STORE_NEARLY_FULL
-        yield uplink_pb2.Stuck(code=code, what=f"{used_share:.0%}")
+    if store.is_full or store.held_share >= WARN_SHARE:
+        code = Code.STORE_FULL if store.is_full else Code.STORE_NEARLY_FULL
+        yield uplink_pb2.Stuck(code=code, what=f"{store.held_share:.0%}")
+    for name in store.damaged:
+        yield uplink_pb2.Stuck(code=Code.STORE_DAMAGED, what=name)
+    if store.gives_up:
+        yield uplink_pb2.Stuck(code=Code.DATA_SHED)
+    if machine.wrong_by_ns is not None:
+        yield uplink_pb2.Stuck(code=Code.NODE_CLOCK, what=_seconds(machine.wrong_by_ns))
+    if machine.moved_ns:
+        yield uplink_pb2.Stuck(code=Code.NODE_CLOCK_SET, what=_seconds(machine.moved_ns))
     for row in held_back:
         if row.sets:
             code = Code.IDENTITY_MISMATCH if row.is_occupied else Code.IDENTITY_UNKNOWN
@@ -46,3 +86,7 @@ def found(
         if clock.is_suspect or abs(clock.offset_ms) * NS_PER_MS > SKEW_LIMIT_NS:
             known = f" {-clock.offset_ms / 1000:+.0f} s" if clock.is_known else ""
             yield uplink_pb2.Stuck(code=Code.CLOCK_SUSPECT, what=f"{device}{known}")
+
+
+def _seconds(difference_ns: int) -> str:
+    return f"{difference_ns / 10**9:+.0f} s"

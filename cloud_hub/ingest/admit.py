@@ -12,9 +12,10 @@ from math import inf
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
+from telemed import shed
 from telemed.errors import Code, PayloadUnreadable, WireError
 from telemed.topics import NodeAddress, Up
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
+from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, shed_pb2
 from telemed.wire import PAYLOAD_LIMIT_BYTES, SCHEMA, Kind, Record, decode
 
 from cloud_hub.store.dead_letters import DeadLetter
@@ -45,12 +46,12 @@ def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
     except WireError as error:
         out.unusable.append(DeadLetter(address, error.code, container))
         return out
-    expected = _EXPECTED[what]
+    kinds = _EXPECTED[what]
     for record in records:
         if not (1 <= record.seq <= _LARGEST and record.stamp.mono_ns <= _LARGEST and _is_stream(record.stream)):
             out.unusable = [DeadLetter(address, Code.CONTAINER_UNREADABLE, container)]
             continue
-        out.records.append(_judged(address, expected, record))
+        out.records.append(_judged(address, kinds.get(record.kind), record))
         out.newer += record.schema > SCHEMA
     return out
 
@@ -60,11 +61,11 @@ def _is_stream(name: str) -> bool:
     return _STREAM.fullmatch(name) is not None
 
 
-def _judged(address: NodeAddress, expected: "_Expected", record: Record) -> Incoming:
+def _judged(address: NodeAddress, expected: "_Expected | None", record: Record) -> Incoming:
     taken_ns = record.stamp.wall_ns
     if record.schema > SCHEMA:
         return Incoming(address, record, taken_ns)
-    if record.kind != expected.kind or record.schema != SCHEMA:
+    if expected is None or record.schema != SCHEMA:
         return Incoming(address, record, taken_ns, Code.KIND_UNKNOWN)
     try:
         body = record.body()
@@ -73,7 +74,7 @@ def _judged(address: NodeAddress, expected: "_Expected", record: Record) -> Inco
         message = expected.read(body)
     except (PayloadUnreadable, DecodeError):
         return Incoming(address, record, taken_ns, Code.PAYLOAD_UNREADABLE)
-    refusal = expected.refusal(message)
+    refusal = expected.refusal(message) or _misplaced(record, message)
     if refusal:
         return Incoming(address, record, taken_ns, refusal)
     return Incoming(address, record, measured_ns(record, message), "", message)
@@ -99,12 +100,49 @@ def _event_refusal(message: event_pb2.Event) -> str:
     return "" if known else Code.PAYLOAD_UNREADABLE
 
 
+def _envelope_refusal(message: sample_pb2.WaveEnvelope) -> str:
+    channels = [channel for part in message.sets for channel in part.channels]
+    if not channels:
+        return Code.NO_VALUES
+    agree = all(len(one.deltas) == len(one.high_deltas) > 0 and one.envelope_of for one in channels)
+    return "" if agree else Code.WAVE_LENGTH
+
+
+def _minute_refusal(message: sample_pb2.MinuteSet) -> str:
+    return "" if message.values else Code.NO_VALUES
+
+
+def _shed_refusal(message: shed_pb2.Shed) -> str:
+    """Refuse what would count numbers that it does not say."""
+    if not 1 <= len(message.ranges) <= shed.RANGES_LIMIT or not _is_stream(message.stream):
+        return Code.PAYLOAD_UNREADABLE
+    before = 0
+    for run in message.ranges:
+        if not before < run.first <= run.last <= _LARGEST:
+            return Code.PAYLOAD_UNREADABLE
+        before = run.last
+    is_known = max(message.from_unix_ns, message.to_unix_ns) <= _LARGEST
+    return "" if is_known else Code.PAYLOAD_UNREADABLE
+
+
+def _misplaced(record: Record, message: Message) -> str:
+    """Refuse a declaration about a stream that it may not be about: alarms are never given up for room."""
+    if not isinstance(message, shed_pb2.Shed):
+        return ""
+    is_allowed = shed.may_declare(record.stream, message.stream, message.reason)
+    return "" if is_allowed else Code.PAYLOAD_UNREADABLE
+
+
 def measured_ns(record: Record, message: Message) -> int:
     """Return the measurement time of a payload; the edge's own stamp where the device's cannot be believed."""
     stamp = record.stamp
     if isinstance(message, sample_pb2.NumericSet) and message.clock_suspect:
         return stamp.wall_ns + stamp.offset_ms * 1_000_000
     at_ns: int = getattr(message, "measured_at_unix_ns", 0)
+    if isinstance(message, sample_pb2.WaveEnvelope) and message.sets:
+        at_ns = message.sets[0].measured_at_unix_ns
+    elif isinstance(message, sample_pb2.MinuteSet):
+        at_ns = message.minute_unix_ns
     return at_ns if 0 < at_ns <= _LARGEST else stamp.wall_ns
 
 
@@ -124,17 +162,24 @@ def _lengths_agree(channels: Sequence[sample_pb2.Channel]) -> bool:
 
 
 class _Expected(NamedTuple):
-    """The one kind that a stream class carries."""
+    """How a kind that a stream class carries is read."""
 
-    kind: int
     read: Callable[[bytes], Message]
     refusal: Callable[[Any], str]
     """Says why a decoded payload cannot be used, empty if it can."""
 
 
-_EXPECTED = {
-    Up.VITALS: _Expected(int(Kind.NUMERIC_SET), sample_pb2.NumericSet.FromString, _numerics_refusal),
-    Up.WAVES: _Expected(int(Kind.WAVEFORM_SET), sample_pb2.WaveformSet.FromString, _waves_refusal),
-    Up.ALARM: _Expected(int(Kind.ALARM_EVENT), alarm_pb2.AlarmEvent.FromString, _alarm_refusal),
-    Up.CARE: _Expected(int(Kind.EVENT), event_pb2.Event.FromString, _event_refusal),
+_SHED = _Expected(shed_pb2.Shed.FromString, _shed_refusal)
+_EXPECTED: dict[Up, dict[int, _Expected]] = {
+    Up.VITALS: {
+        Kind.NUMERIC_SET: _Expected(sample_pb2.NumericSet.FromString, _numerics_refusal),
+        Kind.MINUTE_SET: _Expected(sample_pb2.MinuteSet.FromString, _minute_refusal),
+        Kind.SHED: _SHED,
+    },
+    Up.WAVES: {
+        Kind.WAVEFORM_SET: _Expected(sample_pb2.WaveformSet.FromString, _waves_refusal),
+        Kind.WAVE_ENVELOPE: _Expected(sample_pb2.WaveEnvelope.FromString, _envelope_refusal),
+    },
+    Up.ALARM: {Kind.ALARM_EVENT: _Expected(alarm_pb2.AlarmEvent.FromString, _alarm_refusal), Kind.SHED: _SHED},
+    Up.CARE: {Kind.EVENT: _Expected(event_pb2.Event.FromString, _event_refusal), Kind.SHED: _SHED},
 }

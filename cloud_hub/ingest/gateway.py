@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import structlog
@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 from telemed.errors import Code
+from telemed.shed import Reason
 from telemed.topics import STORED, NodeAddress, Up, parse_up
 from telemed.v1 import sample_pb2, uplink_pb2
 
@@ -27,20 +28,25 @@ from cloud_hub.ingest.ports import CareIntake, EventLog, LiveSink
 from cloud_hub.ingest.stores import CareStore, SampleStore
 from cloud_hub.store import partitions
 from cloud_hub.store.engine import Database
-from cloud_hub.store.holdings import Name
+from cloud_hub.store.holdings import CARE_KINDS, Name
 from cloud_hub.store.intake import Taken
 from cloud_hub.store.schema import care_stream, care_watermark, samples_stream, samples_watermark
-from cloud_hub.store.streams import watermark_of
+from cloud_hub.store.streams import epoch_text, epochs_of, watermark_of
 from cloud_hub.store.watermarks import Watermark
 
 NS_PER_DAY = 86_400 * 1_000_000_000
-CARE_KINDS = frozenset({"alarm", "care"})
 HELLO_STREAMS_LIMIT = 500
 HEARD_EVERY_NS = 100_000_000
 """A node that talks all the time is noted as heard this often: silence is judged in seconds."""
 TRENDS_EVERY_S = 5.0
 _NOTICES: dict[str, Code] = {Code.KEY_CONFLICT: Code.KEY_CONFLICT, Code.TOO_LARGE: Code.TOO_LARGE}
 """Dead letters that the operator is told of in their own words; all others could not be read."""
+_DECLARED: dict[str, Code] = {
+    Reason.DISK: Code.DATA_SHED,
+    Reason.DAMAGED: Code.DATA_DAMAGED,
+    Reason.COPY_GONE: Code.DATA_COPY_GONE,
+}
+"""What the operator is told of numbers that a node gave up."""
 Note = Callable[[NodeAddress, str, int], None]
 """Told of a node, a code of telemed.stuck, and how often it happened; on the event loop, must not block."""
 
@@ -204,8 +210,31 @@ class Ingest:
         for state in states:
             if marks[state.stream, state.epoch].contig < state.acked:
                 self.metrics.lost_history.inc()
+                self.note(address, Code.HUB_LOST_HISTORY, 1)
                 log.error("hub-lost-history", node=address.node, stream=state.stream, edge_acked=state.acked)
+        if len(hello.streams) <= HELLO_STREAMS_LIMIT:
+            await self._mind_epochs(address, states)
         self.downlink.greeted(address, marks, hello.event_cursor)
+
+    async def _mind_epochs(self, address: NodeAddress, states: Sequence[uplink_pb2.StreamState]) -> None:
+        """Tell of streams that a node numbers anew without knowing how far it had come: what was not sent is lost."""
+        told: dict[str, set[str]] = {}
+        for state in states:
+            told.setdefault(state.stream, set()).add(epoch_text(state.epoch))
+        here = await self._epochs_of(address, told)
+        for stream, epochs in told.items():
+            if here[stream] and not epochs & here[stream]:
+                self.note(address, Code.EPOCH_LOST, 1)
+                log.error("epoch-lost", node=address.node, stream=stream)
+
+    async def _epochs_of(self, address: NodeAddress, names: Iterable[str]) -> dict[str, set[str]]:
+        def look(connection: Connection, care: bool) -> dict[str, set[str]]:
+            tables = (care_stream, care_watermark) if care else (samples_stream, samples_watermark)
+            mine = [name for name in names if (name.rpartition("/")[2] in CARE_KINDS) == care]
+            return {name: epochs_of(connection, *tables, address, name) for name in mine}
+
+        found = await self._care.read(lambda connection: look(connection, care=True))
+        return found | await self._samples.read(lambda connection: look(connection, care=False))
 
     async def _marks_of(self, address: NodeAddress, names: list[tuple[str, int]]) -> dict[tuple[str, int], Watermark]:
         def look(connection: Connection, care: bool) -> dict[tuple[str, int], Watermark]:
@@ -264,6 +293,11 @@ class Ingest:
                 log.error("key-conflict", node=letter.address.node, stream=letter.stream, seq=letter.seq)
             else:
                 log.warning("dead-letter", reason=letter.reason, node=letter.address.node, stream=letter.stream)
+        for one in taken.declared:
+            self.metrics.declared.labels(one.reason).inc(one.missing)
+            if one.missing:
+                self.note(one.address, _DECLARED[one.reason], one.missing)
+                log.warning("declared-shed", node=one.address.node, stream=one.stream, why=one.reason, n=one.missing)
         for address, stream in taken.jumped:
             self.metrics.jumps.inc()
             self.note(address, Code.SEQ_JUMP, 1)

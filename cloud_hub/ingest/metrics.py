@@ -24,6 +24,9 @@ class IngestMetrics(Collector):
             "hub_newer_schema_records", "Records only a newer hub can read: upgrade the hub.", registry=registry
         )
         self.jumps = Counter("hub_stream_jumps", "Streams flagged for a jump of over 10^6.", registry=registry)
+        self.declared = Counter(
+            "hub_declared_records", "Records that nodes declared given up.", ["reason"], registry=registry
+        )
         self.clones = Counter("hub_clone_alerts", "Two machines used one node name.", ["node"], registry=registry)
         self.topic_errors = Counter("hub_topic_errors", "Messages on a topic that is not ours.", registry=registry)
         self.lost_history = Counter(

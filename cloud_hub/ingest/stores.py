@@ -50,7 +50,7 @@ class SampleStore:
         self.trends.stage(
             (streams.stream_id(connection, item.address, item.record.stream, batch.received_ns), item.message)
             for item in taken.fresh
-            if isinstance(item.message, sample_pb2.NumericSet)
+            if isinstance(item.message, sample_pb2.NumericSet | sample_pb2.MinuteSet)
         )
         return taken
 

@@ -27,7 +27,7 @@ from cloud_hub.store.watermarks import Run, Watermark
 
 Work = Callable[[Connection], tuple[Watermark, int]]
 LARGEST = 2**63 - 1
-NOTED = {"lost": Code.RECORDS_LOST, "conflicts": Code.RECORDS_DIFFER, "damaged": Code.STORE_DAMAGED}
+NOTED = {"lost": Code.RECORDS_LOST, "conflicts": Code.RECORDS_DIFFER, "damaged": Code.RECORDS_DAMAGED}
 """What the operator is told of."""
 
 log = structlog.get_logger(__name__)
@@ -225,7 +225,7 @@ def _missed(connection: Connection, name: Name, run: Run) -> int:
 def _excused(connection: Connection, name: Name, block: Run) -> set[int]:
     """Return the numbers of a block that nobody misses."""
     side, key = holdings.side_of(name), holdings.key_of(connection, name)
-    shed = side.declared(connection, key, block) if key else []
+    shed = holdings.declared(connection, side, key, block) if key else []
     open_ones = _gaps(connection, name)
     declared = {seq for first, last in shed for seq in range(first, last + 1)}
     return declared | {seq for seq in range(block[0], block[1] + 1) if seq in open_ones}

@@ -2,7 +2,7 @@
 
 from cloud_hub.store import dialect
 from cloud_hub.store.intake import Ledger
-from cloud_hub.store.schema import care_dead_letter, care_record, care_stream, care_watermark
+from cloud_hub.store.schema import care_dead_letter, care_record, care_shed, care_stream, care_watermark
 from cloud_hub.store.streams import Incoming, StreamKey, Streams
 
 
@@ -10,7 +10,7 @@ class CareLedger(Ledger):
     """The care store as the intake sees it."""
 
     def __init__(self) -> None:
-        super().__init__(Streams(care_stream, care_watermark), care_record, care_dead_letter)
+        super().__init__(Streams(care_stream, care_watermark, care_shed), care_record, care_dead_letter, care_shed)
 
     def row(self, incoming: Incoming, key: StreamKey, received_ns: int) -> dialect.Row:
         """Return the row to store for a record."""

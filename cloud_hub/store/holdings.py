@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select
 from telemed.errors import Code, WireError
 from telemed.reconcile import Mark, mark_of, payload_crc
-from telemed.topics import NodeAddress
+from telemed.topics import STREAM_KINDS, NodeAddress, Up
 from telemed.wire import Record, Stamp, decode
 
 from cloud_hub.store import schema
@@ -24,7 +24,7 @@ from cloud_hub.store.watermarks import Run
 COUNT_AT_ONCE = 65_536
 """Numbers that are counted by one query."""
 UNREADABLE_CRC = 0
-CARE_KINDS = frozenset({"alarm", "care"})
+CARE_KINDS = frozenset({*STREAM_KINDS[Up.ALARM], *STREAM_KINDS[Up.CARE]})
 _ASIDE = (Code.KEY_CONFLICT, Code.RECORDS_DIFFER)
 """Dead letters beside a record, not in the place of one."""
 
@@ -43,10 +43,6 @@ class Name:
         return self.stream.rpartition("/")[2] in CARE_KINDS
 
 
-def _nothing(_connection: Connection, _key: StreamKey, _run: Run) -> list[Run]:
-    return []
-
-
 @dataclass(slots=True)
 class Side:
     """The tables of one of the two databases."""
@@ -57,9 +53,8 @@ class Side:
     dead: Table
     reconciled: Table
     reopened: Table
+    shed: Table
     mark: Callable[[Row[Any]], Mark]
-    declared: Callable[[Connection, StreamKey, Run], list[Run]] = _nothing
-    """Numbers of a run that the node declared shed: nobody misses them."""
 
 
 @dataclass(slots=True)
@@ -126,9 +121,18 @@ def missing(connection: Connection, name: Name, run: Run) -> list[Run]:
         return []
     stored = set(connection.execute(select(side.records.c.seq).where(_of(side.records, key, run))).scalars())
     stored |= set(connection.execute(select(side.dead.c.seq).where(_buried(side, name, run))).scalars())
-    for first, last in side.declared(connection, key, run):
+    for first, last in declared(connection, side, key, run):
         stored.update(range(first, last + 1))
     return runs(seq for seq in range(run[0], run[1] + 1) if seq not in stored)
+
+
+def declared(connection: Connection, side: Side, key: StreamKey, run: Run) -> list[Run]:
+    """Return the numbers of a run that their node declared given up or damaged, as runs: nobody misses them."""
+    c = side.shed.c
+    rows = connection.execute(
+        select(c.first, c.last).where(c.stream_id == key[0], c.epoch == key[1], c.first <= run[1], c.last >= run[0])
+    )
+    return [(max(first, run[0]), min(last, run[1])) for first, last in rows]
 
 
 def runs(seqs: Any) -> list[Run]:
@@ -187,6 +191,7 @@ SAMPLES = Side(
     schema.samples_dead_letter,
     schema.samples_reconciled,
     schema.samples_reopened,
+    schema.samples_shed,
     _mark_of_sample,
 )
 CARE = Side(
@@ -196,5 +201,6 @@ CARE = Side(
     schema.care_dead_letter,
     schema.care_reconciled,
     schema.care_reopened,
+    schema.care_shed,
     _mark_of_care,
 )

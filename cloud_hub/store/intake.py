@@ -12,8 +12,9 @@ from telemed.errors import Code, ContainerTooLarge
 from telemed.topics import NodeAddress
 from telemed.wire import encode
 
-from cloud_hub.store import dead_letters, dialect
+from cloud_hub.store import dead_letters, dialect, shed
 from cloud_hub.store.dead_letters import DeadLetter
+from cloud_hub.store.shed import Declared
 from cloud_hub.store.streams import Incoming, StreamKey, Streams, epoch_text
 from cloud_hub.store.watermarks import Watermark
 
@@ -34,15 +35,18 @@ class Taken:
     """Dead letters that are new."""
     jumped: list[tuple[NodeAddress, str]] = field(default_factory=list)
     """Streams flagged in this batch because of a jump in their numbers."""
+    declared: list[Declared] = field(default_factory=list)
+    """What nodes declared given up or damaged."""
 
 
 class Ledger(ABC):
     """The tables of one database that a batch goes into."""
 
-    def __init__(self, streams: Streams, records: Table, dead: Table) -> None:
+    def __init__(self, streams: Streams, records: Table, dead: Table, declared: Table) -> None:
         self.streams = streams
         self.records = records
         self.dead = dead
+        self.shed = declared
 
     @abstractmethod
     def row(self, incoming: Incoming, key: StreamKey, received_ns: int) -> dialect.Row:
@@ -95,6 +99,7 @@ def take(
     taken.buried = dead_letters.bury(connection, ledger.dead, known, received_ns)
     counted = [*sorted_.fresh, *(key for key, _ in letters), *(key for key, _ in sorted_.again)]
     _advance(connection, ledger, taken, sorted_.names, counted, received_ns)
+    taken.declared = shed.declare(connection, ledger.shed, ledger.streams, taken.fresh, taken.marks, received_ns)
     return taken
 
 
@@ -113,6 +118,9 @@ def _sort(connection: Connection, ledger: Ledger, batch: Sequence[Incoming], now
         if not seen and not mark.is_exact:
             # The watermark forgot some stored numbers, and on PostgreSQL the same number with another
             # day would not collide.
+            seen = _stored_crc(connection, ledger, key) is not None
+        elif seen and key not in out.fresh and ledger.streams.is_shed(connection, key_before, record.seq):
+            # Declared given up while it was on its way: better late than never.
             seen = _stored_crc(connection, ledger, key) is not None
         if seen:
             out.again.append((key, incoming))

@@ -41,7 +41,7 @@ def without(mark: Watermark, seqs: Iterable[int]) -> tuple[Watermark, list[int]]
 def reopen(connection: Connection, name: Name, seqs: Iterable[int], run_id: str, now_ns: int) -> tuple[Watermark, int]:
     """Ask for numbers again that the node holds and the hub does not; return the new watermark and how many it were."""
     side = side_of(name)
-    streams = Streams(side.stream, side.watermark)
+    streams = Streams(side.stream, side.watermark, side.shed)
     key = (streams.stream_id(connection, name.address, name.stream, now_ns), epoch_text(name.epoch))
     wanted = sorted(set(seqs))
     before = streams.watermark(connection, key)

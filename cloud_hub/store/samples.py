@@ -17,7 +17,7 @@ from telemed.wire import SCHEMA, Kind, Record, Stamp
 
 from cloud_hub.store import dialect
 from cloud_hub.store.intake import Ledger
-from cloud_hub.store.schema import record, samples_dead_letter, samples_stream, samples_watermark
+from cloud_hub.store.schema import record, samples_dead_letter, samples_shed, samples_stream, samples_watermark
 from cloud_hub.store.streams import Incoming, StreamKey, Streams, epoch_text
 
 _NS_PER_DAY = 86_400 * 1_000_000_000
@@ -53,7 +53,8 @@ class SampleLedger(Ledger):
     """The sample store as the intake sees it."""
 
     def __init__(self) -> None:
-        super().__init__(Streams(samples_stream, samples_watermark), record, samples_dead_letter)
+        streams = Streams(samples_stream, samples_watermark, samples_shed)
+        super().__init__(streams, record, samples_dead_letter, samples_shed)
 
     def row(self, incoming: Incoming, key: StreamKey, received_ns: int) -> dialect.Row:
         """Return the row to store for a record."""
@@ -131,10 +132,13 @@ def newest_of(
     return found
 
 
-def records_after(connection: Connection, after: int, kind: Kind, limit: int) -> list[tuple[int, StoredRecord]]:
-    """Return (arrival, record) of the records of a kind that arrived after that one, in order; at most `limit`."""
+def records_after(
+    connection: Connection, after: int, kinds: Sequence[Kind], limit: int
+) -> list[tuple[int, StoredRecord]]:
+    """Return (arrival, record) of the records of some kinds that arrived after that one, in order; at most `limit`."""
     arrival = dialect.arrival(connection, record)
-    query = select(arrival, record).where(arrival > after, record.c.kind == int(kind)).order_by(arrival).limit(limit)
+    is_wanted = record.c.kind.in_([int(kind) for kind in kinds])
+    query = select(arrival, record).where(arrival > after, is_wanted).order_by(arrival).limit(limit)
     return [(row[0], _stored(row)) for row in connection.execute(query)]
 
 
@@ -150,6 +154,16 @@ def numeric_set(stored: StoredRecord) -> sample_pb2.NumericSet | None:
         return None
     try:
         return sample_pb2.NumericSet.FromString(stored.record.body())
+    except (PayloadUnreadable, DecodeError):
+        return None
+
+
+def minute_set(stored: StoredRecord) -> sample_pb2.MinuteSet | None:
+    """Return what a stored record holds; None where it is no minute that this hub can read."""
+    if stored.record.kind != Kind.MINUTE_SET or stored.record.schema != SCHEMA:
+        return None
+    try:
+        return sample_pb2.MinuteSet.FromString(stored.record.body())
     except (PayloadUnreadable, DecodeError):
         return None
 

@@ -101,10 +101,29 @@ def _reopened_table(metadata: MetaData) -> Table:
     )
 
 
+def _shed_table(metadata: MetaData) -> Table:
+    return Table(
+        "shed",
+        metadata,
+        Column("stream_id", RowId, primary_key=True),
+        Column("epoch", String(16), primary_key=True),
+        Column("first", BigInteger, primary_key=True),
+        Column("last", BigInteger, primary_key=True),
+        Column("reason", String(20), nullable=False, comment="telemed.shed.Reason"),
+        Column("reduced_to", String(120), nullable=False, comment="stream that holds what is left; empty = nothing"),
+        Column("from_ns", BigInteger, nullable=False, comment="when the first came in, edge clock; 0 = unknown"),
+        Column("to_ns", BigInteger, nullable=False),
+        Column("missing", BigInteger, nullable=False, comment="how many of them the hub did not have"),
+        Column("declared_ns", BigInteger, nullable=False, comment="when the hub was told"),
+    )
+
+
 samples_reconciled, samples_reopened = _reconciled_table(SAMPLES), _reopened_table(SAMPLES)
 samples_stream = _stream_table(SAMPLES)
 samples_watermark = _watermark_table(SAMPLES)
 samples_dead_letter = _dead_letter_table(SAMPLES)
+samples_shed = _shed_table(SAMPLES)
+"""Numbers that their node declared given up or damaged: accounted for, and no loss on the way."""
 
 record = Table(
     "record",
@@ -155,6 +174,7 @@ trend_cursor = Table(
 care_stream = _stream_table(CARE)
 care_watermark = _watermark_table(CARE)
 care_dead_letter = _dead_letter_table(CARE)
+care_shed = _shed_table(CARE)
 
 care_record = Table(
     "care_record",

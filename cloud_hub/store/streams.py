@@ -4,7 +4,7 @@ A stream is (node, device, kind), without the patient (decision 2).  An epoch is
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from google.protobuf.message import Message
@@ -13,7 +13,7 @@ from telemed.topics import NodeAddress
 from telemed.wire import Record
 
 from cloud_hub.store import dialect
-from cloud_hub.store.watermarks import Watermark
+from cloud_hub.store.watermarks import Run, Watermark
 
 StreamKey = tuple[int, str]
 """Row of the stream, epoch as 16 hex digits."""
@@ -41,16 +41,20 @@ def epoch_text(epoch: int) -> str:
 class Streams:
     """Looks up streams and watermarks once, then remembers them; used by the writer thread alone."""
 
-    def __init__(self, stream: Table, watermark: Table) -> None:
+    def __init__(self, stream: Table, watermark: Table, shed: Table) -> None:
         self._stream = stream
         self._watermark = watermark
+        self._shed = shed
         self._ids: dict[tuple[NodeAddress, str], int] = {}
         self._marks: dict[StreamKey, Watermark] = {}
+        self._runs: dict[StreamKey, list[Run]] = {}
+        """Declared ranges of the streams of which they were asked for."""
 
     def forget(self) -> None:
         """Drop what is remembered; called after a transaction that did not commit."""
         self._ids.clear()
         self._marks.clear()
+        self._runs.clear()
 
     def stream_id(self, connection: Connection, address: NodeAddress, name: str, now_ns: int) -> int:
         """Return the row of a stream, made if it is new."""
@@ -78,6 +82,20 @@ class Streams:
         ]
         dialect.upsert(connection, self._watermark, _MARK_COLUMNS, rows, ("stream_id", "epoch"))
         self._marks.update(marks)
+
+    def shed(self, key: StreamKey, runs: Iterable[Run]) -> None:
+        """Note ranges that are declared in the transaction under way."""
+        if key in self._runs:
+            self._runs[key] += runs
+
+    def is_shed(self, connection: Connection, key: StreamKey, seq: int) -> bool:
+        """Return whether a number was declared given up; it may come all the same, late on its way."""
+        runs = self._runs.get(key)
+        if runs is None:
+            c = self._shed.c
+            found = connection.execute(select(c.first, c.last).where(c.stream_id == key[0], c.epoch == key[1]))
+            runs = self._runs[key] = [(row.first, row.last) for row in found]
+        return any(first <= seq <= last for first, last in runs)
 
     def _make(self, connection: Connection, address: NodeAddress, name: str, now_ns: int) -> int:
         row = {
@@ -110,6 +128,13 @@ def read_watermark(connection: Connection, watermark: Table, key: StreamKey) -> 
         return Watermark()
     gaps = tuple((int(first), int(last)) for first, last in json.loads(row.gaps))
     return Watermark(row.contig, row.max, gaps, bool(row.quarantined))
+
+
+def epochs_of(connection: Connection, stream: Table, watermark: Table, address: NodeAddress, name: str) -> set[str]:
+    """Return the epochs of a stream of which something arrived here."""
+    stream_id = find_stream(connection, stream, address, name)
+    c = watermark.c
+    return set(connection.execute(select(c.epoch).where(c.stream_id == stream_id)).scalars())
 
 
 def watermark_of(

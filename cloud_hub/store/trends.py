@@ -17,11 +17,12 @@ from telemed.v1 import sample_pb2
 from telemed.wire import Kind
 
 from cloud_hub.store import dialect
-from cloud_hub.store.samples import last_arrival, numeric_set, records_after
+from cloud_hub.store.samples import StoredRecord, last_arrival, minute_set, numeric_set, records_after
 from cloud_hub.store.schema import trend, trend_cursor
 
 _NS_PER_MINUTE = 60 * 1_000_000_000
 _LATEST_NS = 2**63 - 1
+_LATEST_MINUTE = _LATEST_NS // _NS_PER_MINUTE
 _VALUE_CHARS = 24
 _TEXTS_REMEMBERED = 4096
 _STREAMS_AT_ONCE = 500
@@ -31,7 +32,10 @@ _KEY = ("stream_id", "measure", "minute")
 
 Minute = tuple[int, str, int]
 """Stream, measure, minutes since 1970."""
-Pair = tuple[int, sample_pb2.NumericSet]
+Source = sample_pb2.NumericSet | sample_pb2.MinuteSet
+"""What minutes are made of: sets, and what a node that ran short of room left of them."""
+KINDS = (Kind.NUMERIC_SET, Kind.MINUTE_SET)
+Pair = tuple[int, Source]
 """Stream, one of its sets."""
 
 
@@ -105,8 +109,8 @@ class Trends:
     def catch_up(self, connection: Connection) -> None:
         """Fold and write what was stored, but not folded, when the hub ended; once, before the first `stage`."""
         after = connection.execute(select(trend_cursor.c.arrival)).scalar_one_or_none() or 0
-        while found := records_after(connection, after, Kind.NUMERIC_SET, _RECORDS_AT_ONCE):
-            sets = [(stored.stream_id, numeric_set(stored)) for _, stored in found]
+        while found := records_after(connection, after, KINDS, _RECORDS_AT_ONCE):
+            sets = [(stored.stream_id, _source(stored)) for _, stored in found]
             _fold_into(self._folded, [(stream_id, sample) for stream_id, sample in sets if sample is not None])
             after = found[-1][0]
         self.write(connection)
@@ -153,6 +157,9 @@ def _fold_into(folded: dict[Minute, _Fold], pairs: Iterable[Pair]) -> None:
     for stream_id, sample in pairs:
         if sample.origin == sample_pb2.ORIGIN_TEST or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             continue
+        if isinstance(sample, sample_pb2.MinuteSet):
+            _fold_minute(folded, stream_id, sample)
+            continue
         set_ns = sample.measured_at_unix_ns
         for value in sample.values:
             measure, text = value.measure, value.value
@@ -167,6 +174,25 @@ def _fold_into(folded: dict[Minute, _Fold], pairs: Iterable[Pair]) -> None:
                 folded[key] = _Fold(1, text, text, text, at_ns)
             else:
                 known.take(text, at_ns)
+
+
+def _fold_minute(folded: dict[Minute, _Fold], stream_id: int, sample: sample_pb2.MinuteSet) -> None:
+    """Join what a node left of a minute; its median stands for the last value."""
+    minute = sample.minute_unix_ns // _NS_PER_MINUTE
+    for value in sample.values:
+        texts = (value.low, value.high, value.median)
+        if value.measure not in MEASURES or any(_number(text) is None for text in texts) or minute > _LATEST_MINUTE:
+            continue
+        at_ns = min(value.last_unix_ns, _LATEST_NS)
+        fold = folded.setdefault((stream_id, value.measure, minute), _Fold(0, *texts, at_ns))
+        fold.take(value.low, 0)
+        fold.take(value.high, 0)
+        fold.take(value.median, at_ns)
+        fold.n += value.n - 3
+
+
+def _source(stored: StoredRecord) -> Source | None:
+    return numeric_set(stored) or minute_set(stored)
 
 
 @lru_cache(_TEXTS_REMEMBERED)

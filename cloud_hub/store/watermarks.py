@@ -16,7 +16,7 @@ JUMP_LIMIT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """Which numbers of one (stream, epoch) are accounted for: stored or dead-lettered."""
+    """Which numbers of one (stream, epoch) are accounted for: stored, dead-lettered or declared shed."""
 
     contig: int = 0
     """Every number from 1 to this one."""
@@ -31,6 +31,11 @@ class Watermark:
     def missing(self) -> int:
         """How many numbers below the highest are not accounted for."""
         return sum(last - first + 1 for first, last in self.gaps)
+
+    @property
+    def accounted(self) -> int:
+        """How many numbers are accounted for."""
+        return self.max - self.missing
 
     @property
     def is_exact(self) -> bool:
@@ -68,6 +73,18 @@ class Watermark:
             jumped = gap[1] - gap[0] + 1 > JUMP_LIMIT
             return replace(self, max=seq, gaps=(*self.gaps, gap), is_quarantined=self.is_quarantined or jumped)
         return self._filled(seq)
+
+    def plus_run(self, first: int, last: int) -> "Watermark":
+        """Return the watermark with all numbers of a run accounted for, however long it is."""
+        if last <= self.contig:
+            return self
+        before = self.plus_one(first) if first > self.max else self
+        gaps: list[Run] = []
+        for low, high in before.gaps:
+            gaps += [(a, b) for a, b in ((low, min(high, first - 1)), (max(low, last + 1), high)) if a <= b]
+        highest = max(before.max, last)
+        contig = gaps[0][0] - 1 if gaps else highest
+        return _bounded(replace(before, max=highest, gaps=tuple(gaps), contig=contig))
 
     def _filled(self, seq: int) -> "Watermark":
         at = bisect_right(self.gaps, seq, key=lambda run: run[0]) - 1

@@ -50,7 +50,7 @@ def read_trends(connection: Connection, site: str, places: list[Place], window: 
     streams = {
         stream.id: by_device[stream.address.node, stream.device]
         for stream in samples.streams_of(connection, site, [place.device for place in places])
-        if (stream.address.node, stream.device) in by_device and stream.kind == "numeric"
+        if (stream.address.node, stream.device) in by_device and stream.kind in ("numeric", "minute")
     }
     rows = trends.trend_rows(
         connection, list(streams), window.from_ns // NS_PER_MINUTE, window.to_ns // NS_PER_MINUTE + 1

@@ -47,6 +47,11 @@ class Receipt:
         """Last number of which this receipt says whether the hub has it."""
         return self.gaps[-1][1] if len(self.gaps) >= GAP_LIMIT else self.max
 
+    def up_to(self, last: int) -> "Receipt":
+        """Return what this says of the numbers up to `last`."""
+        gaps = tuple((first, min(end, last)) for first, end in self.gaps if first <= last)
+        return Receipt(min(self.contig, last), min(self.max, last), gaps, self.hub_ns)
+
     def lost_since(self, earlier: "Receipt") -> bool:
         """Whether numbers that the hub had by the earlier receipt are missing in this one."""
         # Where the list of gaps is cut short, max is too.
@@ -160,12 +165,14 @@ class Delivery:
             else:
                 self._done(seq)
 
-    def gone(self, seqs: Iterable[int]) -> None:
-        """Note that these numbers are no longer in the store and cannot be sent."""
-        seqs = list(seqs)
-        self.sent(seqs, 0)
-        for seq in seqs:
-            self.flying.pop(seq, None)
+    def gone(self, first: int, last: int) -> None:
+        """Note that the numbers of a run are no longer in the store and cannot be sent, however many they are."""
+        for seq in [seq for seq in self.flying if first <= seq <= last]:
+            del self.flying[seq]
+        parts = [((a, min(b, first - 1)), (max(a, last + 1), b)) for a, b in self._todo]
+        self._todo = [run for pair in parts for run in pair if run[0] <= run[1]]
+        if first <= self.live_at:
+            self.live_at = max(self.live_at, min(last + 1, self.next_seq))
 
     def take(self, receipt: Receipt, newest_hour_from: int = 0) -> bool:
         """Take in a receipt; return whether `acked` changed.

@@ -7,87 +7,126 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from telemed.topics import CLASS_OF, STREAM_KINDS, Up
 from telemed.wire import Record
 
 from edge_node.buffer import failpoint, outbox, schema
-from edge_node.buffer.outbox import Batch, StreamKey, StreamState
+from edge_node.buffer.delivery import Run
+from edge_node.buffer.disk import PAGE_BYTES, WAL_BYTES, FileSize
+from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, open_checked, translated
+from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.recent import Recent
-from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
+from edge_node.errors import BufferFailure, BufferFull
 
 T = TypeVar("T")
-Synchronous = Literal["FULL", "NORMAL", "OFF"]
 
 GROUP_LIMIT = 64
 """Jobs in one commit at most."""
-BUSY_TIMEOUT_MS = 5000
 READERS = 2
 """Reading connections a file: one is never behind the other's long query."""
 MEASURE_EVERY_S = 1.0
+NO_LIMIT_PAGES = 0xFFFFFFFE
+EMPTY_WAL_MS = 50
+"""How long the writer waits for readers when it empties the write-ahead log."""
+EMPTY_WAL_BYTES = 1024 * 1024
+"""A clean-up that leaves a longer one empties it: else what was freed would be taken by it."""
+RESERVE_TRIES = 4
+"""How many steps of the reserve one commit may take."""
 
 
 @dataclass(slots=True)
 class _Job:
     work: Callable[[Batch], Any]
     urgent: bool
+    may_use_reserve: bool
     done: "asyncio.Future[Any]"
     batch: Batch | None = None
     result: Any = None
     failure: Exception | None = None
 
 
+def _no_room() -> bool:
+    return False
+
+
 class LogFile:
     """A file of the buffer, opened, checked and brought to the present version."""
 
-    def __init__(self, path: Path, *, group_commit_ms: float, synchronous: Synchronous = "FULL") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        group_commit_ms: float,
+        synchronous: Synchronous = "FULL",
+        make_room: Callable[[], bool] = _no_room,
+    ) -> None:
         """Open or make the file; blocking.
 
         Args:
             path: The database file, one of `schema.NAMES`; its folder exists.
             group_commit_ms: Longest wait for others to share a commit; only while there are others.
             synchronous: FULL; anything else is for the test that shows what it would lose.
+            make_room: Gives up a step of the disk's reserve, for what may use it; False where nothing is left.
 
         Raises:
-            BufferDamaged: the file fails its check or is of a newer version.
+            BufferDamaged: the file fails its check.
+            BufferNewer: it is of newer software; nothing of it is changed.
         """
         self.path = path
         self.recent = Recent()
-        self.used_bytes = 0
+        self.size = FileSize()
+        self._freed_pages = 0
         self.grown_bytes = 0
         """How much was added since the file was opened; what retention frees is not taken off."""
-        self.on_stored: Callable[[Mapping[str, Collection[StreamKey]]], None] = lambda _keys: None
-        """Told on the event loop which streams of each kind got records, after the commit, before who waits for it."""
+        self.most_pages_bytes: int | None = None
+        """How large the file may become; None: as large as the disk allows."""
+        self._most_applied: int | None = None
+        self._make_room = make_room
+        self.on_stored: Callable[[Mapping[Up, Collection[StreamKey]]], None] = lambda _keys: None
+        """Told on the event loop which streams of each class got records, after the commit, before who waits for it."""
         self._group_commit_s = group_commit_ms / 1000
         self._last_group = 1
         self._measured_s = 0.0
+        self._must_shrink = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writer = _open(path, synchronous)
+        self._writer = open_checked(path, synchronous)
+        self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES[path.name] // PAGE_BYTES}")
         self.epoch = schema.epoch_of(self._writer)
         states = outbox.load_states(self._writer)
-        self.streams: defaultdict[str, dict[StreamKey, StreamState]] = defaultdict(dict)
-        """How far every stream of each kind has come, as of the last commit; used on the event loop alone."""
+        self._shed = outbox.load_shed(self._writer)
+        """Declared runs that the hub has not receipted; used on the event loop alone."""
+        self.streams: dict[Up, dict[StreamKey, StreamState]] = {up: {} for up in STREAM_KINDS}
+        """How far every stream of each class has come, as of the last commit; used on the event loop alone."""
         for key, state in states.items():
-            self.streams[key.kind][key] = state
+            gone = _gone(self._shed.get(key, []), state.acked)
+            self._put(state._replace(gone=gone, is_closed=key.epoch != self.epoch))
         self._numbers = outbox.numbers_of(self.epoch, states)
         self._unsaved: set[StreamKey] = set()
         self._measure()
         self.grown_bytes = 0
         self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         for _ in range(READERS):
-            self._idle_readers.put(_connect(path, "query_only = ON"))
+            self._idle_readers.put(connect(path, "query_only = ON"))
         self._readers = ThreadPoolExecutor(READERS, f"read-{path.stem}")
         self._thread = threading.Thread(target=self._run, name=f"write-{path.stem}", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Batch], T], *, urgent: bool = False) -> T:
+    async def write(self, work: Callable[[Batch], T], *, urgent: bool = False, may_use_reserve: bool = False) -> T:
         """Run `work` in a transaction of the writer; return its result after the synced commit.
 
-        If the caller is cancelled, the work may or may not have been committed.
+        If the caller is cancelled, the work may or may not have been committed.  Where the disk is full, `work` may be
+        run again, after what it did was taken back.
+
+        Args:
+            work: what to do.
+            urgent: it waits for no others to share its commit.
+            may_use_reserve: it is of what is taken when everything else is refused.
 
         Raises:
             BufferFull: no room on the disk; nothing of this work is stored.
@@ -97,7 +136,7 @@ class LogFile:
         if not self._thread.is_alive():
             raise BufferFailure(f"{self.path.name}: is closed")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, urgent, done))
+        self._jobs.put(_Job(work, urgent, may_use_reserve, done))
         return await done
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -110,7 +149,7 @@ class LogFile:
 
     def state(self, key: StreamKey) -> StreamState:
         """Return how far a stream has come; a new one where there is no such stream."""
-        return self.streams[key.kind].get(key) or StreamState(*key)
+        return self.streams[CLASS_OF[key.kind]].get(key) or StreamState(*key)
 
     async def acknowledge(self, contigs: Mapping[StreamKey, int]) -> None:
         """Note how far the hub has each stream; written down by the next `save_states`.
@@ -123,14 +162,33 @@ class LogFile:
             if contig >= state.next_seq or contig == state.acked:
                 continue
             oldest_ns = await self._arrived_ns(key, contig + 1) if contig < state.next_seq - 1 else 0
-            self.streams[key.kind][key] = self.state(key)._replace(acked=contig, oldest_ns=oldest_ns)
+            gone = self._gone_over(key, contig)
+            self._put(self.state(key)._replace(acked=contig, oldest_ns=oldest_ns, gone=gone))
             self._unsaved.add(key)
+
+    def newest_ns(self) -> int:
+        """Return when the newest record came in, 0 where there is none; blocking, for the start."""
+        row = self._read(lambda connection: connection.execute(outbox.SELECT_NEWEST_WALL).fetchone())
+        return int(row[0]) if row else 0
+
+    @property
+    def has_declared(self) -> bool:
+        """Whether numbers were declared given up of which the hub does not know yet."""
+        return bool(self._shed)
+
+    async def look(self) -> None:
+        """Bring `size` up to date."""
+        await self.write(lambda _batch: self._measure_soon(), may_use_reserve=True)
+
+    async def shrink(self) -> None:
+        """Move the write-ahead log into the file, whose room others need."""
+        await self.write(lambda _batch: self._shrink_soon(), may_use_reserve=True)
 
     async def save_states(self) -> None:
         """Write down how far the streams have come; losing the last of it costs a sending once more, no record."""
         states = self._to_save()
         if states:
-            await self.write(lambda batch: outbox.save(batch, states))
+            await self.write(lambda batch: outbox.save(batch, states), may_use_reserve=True)
 
     def close(self) -> None:
         """Commit what was asked for, then close; idempotent, blocking."""
@@ -194,8 +252,50 @@ class LogFile:
 
     def _commit(self, jobs: list[_Job]) -> None:
         """Do the jobs in one transaction; each learns whether it is committed."""
+        failure = self._transact(jobs)
+        if isinstance(failure, BufferFull):
+            # Whatever may not use the reserve is refused.
+            jobs = [job for job in jobs if job.may_use_reserve]
+            failure = self._transact_with_reserve(jobs) if jobs else failure
+        if failure is not None:
+            return
+        failpoint.reach("after-commit")
+        for job in jobs:
+            for call in job.batch.after_commit if job.batch and not job.failure else ():
+                call()
+        self._freed_pages += sum(job.batch.freed_pages for job in jobs if job.batch and not job.failure)
+        # What is committed is told whatever else fails: the writer must not end with somebody waiting for it.
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if self._must_shrink or (self._freed_pages and self._wal_bytes() > EMPTY_WAL_BYTES):
+                self._must_shrink = False
+                self._empty_wal()
+            if self._freed_pages or time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
+                self._measure()
+
+    def _transact_with_reserve(self, jobs: list[_Job]) -> BufferFailure | None:
+        """Try again what is taken when everything else is refused, with a little more room each time."""
+        for _ in range(RESERVE_TRIES):
+            # Moving the log needs a little room and gives back much.
+            self._empty_wal()
+            failure = self._transact(jobs, is_limited=False)
+            if not isinstance(failure, BufferFull) or not self._make_room():
+                break
+        return failure
+
+    def _empty_wal(self) -> None:
+        """Move the write-ahead log into the file and give its room back, unless somebody reads it just now."""
+        with contextlib.suppress(sqlite3.Error):
+            self._writer.execute(f"PRAGMA busy_timeout = {EMPTY_WAL_MS}")
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def _transact(self, jobs: list[_Job], *, is_limited: bool = True) -> BufferFailure | None:
+        """Try the jobs in one transaction; return why nothing of it is committed, None where it is."""
         taken: dict[str, int] = {}
+        for job in jobs:
+            job.failure, job.batch = None, None
         try:
+            self._limit_growth(self.most_pages_bytes if is_limited else None)
             self._writer.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 self._attempt(job, taken, is_alone=len(jobs) == 1)
@@ -207,16 +307,16 @@ class LogFile:
             failure = translated(error, self.path.name)
             for job in jobs:
                 job.failure = job.failure or failure
-            return
+            return failure
         self._numbers.given.update(taken)
-        failpoint.reach("after-commit")
-        for job in jobs:
-            for call in job.batch.after_commit if job.batch and not job.failure else ():
-                call()
-        # What is committed is told whatever else fails: the writer must not end with somebody waiting for it.
-        with contextlib.suppress(sqlite3.Error):
-            if time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
-                self._measure()
+        return None
+
+    def _limit_growth(self, most_bytes: int | None) -> None:
+        """Bring SQLite's own limit of the file's pages up to date: what would break it is refused as a full disk."""
+        if most_bytes != self._most_applied:
+            pages = NO_LIMIT_PAGES if most_bytes is None else max(1, most_bytes // PAGE_BYTES)
+            self._writer.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+            self._most_applied = most_bytes
 
     def _attempt(self, job: _Job, taken: dict[str, int], *, is_alone: bool) -> None:
         """Do one job, in a savepoint if there are others, so that its failure takes back its own rows alone."""
@@ -250,11 +350,15 @@ class LogFile:
 
     def _publish(self, jobs: list[_Job]) -> None:
         """Let the event loop know what was committed, first what is new, then whoever waits."""
-        stored: defaultdict[str, set[StreamKey]] = defaultdict(set)
+        stored: defaultdict[Up, set[StreamKey]] = defaultdict(set)
         for job in jobs:
-            for record in job.batch.appended if job.batch and not job.failure else ():
+            if job.batch is None or job.failure:
+                continue
+            for record in job.batch.appended:
                 key = self._note(record)
-                stored[key.kind].add(key)
+                stored[CLASS_OF[key.kind]].add(key)
+            for gone in job.batch.shed:
+                self._note_gone(gone)
         if stored:
             self.on_stored(stored)
         for job in jobs:
@@ -267,45 +371,59 @@ class LogFile:
 
     def _note(self, record: Record) -> StreamKey:
         key = StreamKey(record.stream, record.epoch)
-        self.streams[key.kind][key] = self.state(key).with_record(record)
+        self._put(self.state(key).with_record(record))
         self._unsaved.add(key)
         self.recent.add(key, record)
         return key
 
+    def _gone_over(self, key: StreamKey, acked: int) -> int:
+        """Count the declared numbers over `acked`; those up to it need not be known any more."""
+        left = [run for run in self._shed.pop(key, []) if run[1] > acked]
+        if left:
+            self._shed[key] = left
+        return _gone(left, acked)
+
+    def _note_gone(self, gone: Gone) -> None:
+        runs = self._shed[gone.key] = sorted([*self._shed.get(gone.key, []), *gone.runs])
+        state = self.state(gone.key)
+        self._put(state._replace(gone=_gone(runs, state.acked), oldest_ns=gone.oldest_ns))
+        self.recent.forget(gone.key, gone.runs)
+
+    def _put(self, state: StreamState) -> None:
+        self.streams[CLASS_OF[state.key.kind]][state.key] = state
+
+    def _wal_bytes(self) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        return 0
+
+    def _measure_soon(self) -> None:
+        self._measured_s = -MEASURE_EVERY_S
+
+    def _shrink_soon(self) -> None:
+        self._measured_s, self._must_shrink = -MEASURE_EVERY_S, True
+
     def _measure(self) -> None:
+        """Look how large the file is, and how much came in since the last look."""
         self._measured_s = time.monotonic()
         (pages,) = self._writer.execute("PRAGMA page_count").fetchone()
-        (free,) = self._writer.execute("PRAGMA freelist_count").fetchone()
-        (size,) = self._writer.execute("PRAGMA page_size").fetchone()
-        used_bytes = (pages - free) * size
-        self.grown_bytes += max(0, used_bytes - self.used_bytes)
-        self.used_bytes = used_bytes
+        used = outbox.used_pages(self._writer)
+        size = FileSize(
+            pages_bytes=pages * PAGE_BYTES,
+            free_bytes=(pages - used) * PAGE_BYTES,
+            main_bytes=self.path.stat().st_size,
+            wal_bytes=self._wal_bytes(),
+        )
+        grown = used * PAGE_BYTES - self.size.content_bytes + self._freed_pages * PAGE_BYTES
+        self.grown_bytes += max(0, grown)
+        self._freed_pages = 0
+        self.size = size
 
 
-def translated(error: sqlite3.Error, name: str) -> BufferFailure:
-    """Return the buffer's own failure for one of SQLite's."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM):
-        return BufferFull(f"{name}: {error}")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return BufferDamaged(f"{name}: {error}")
-    return BufferFailure(f"{name}: {error}")
-
-
-def _connect(path: Path, *pragmas: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    for pragma in (*pragmas, f"busy_timeout = {BUSY_TIMEOUT_MS}"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
-
-
-def _open(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
-    try:
-        connection = _connect(path, f"synchronous = {synchronous}", "journal_mode = WAL")
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise BufferDamaged(f"{path.name}: {verdict}")
-        schema.prepare(connection, path.name)
-    except sqlite3.Error as error:
-        raise translated(error, path.name) from error
-    return connection
+def _gone(runs: Iterable[Run], acked: int) -> int:
+    """Count the numbers over `acked` in ascending runs."""
+    count = 0
+    for first, last in runs:
+        count += max(0, last - max(first, acked + 1) + 1)
+        acked = max(acked, last)
+    return count

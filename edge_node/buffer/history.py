@@ -25,7 +25,7 @@ FOLDED = "folded"
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-SELECT_SINCE = f"SELECT {COLUMNS} FROM log WHERE wall_ns > ? ORDER BY wall_ns, id"  # noqa: S608
+SELECT_SINCE = f"SELECT {COLUMNS} FROM log WHERE wall_ns > ? AND kind = ? ORDER BY wall_ns, id"  # noqa: S608
 SELECT_TREND = (
     "SELECT measure, minute, n, low, high, last, last_ns FROM trend "
     "WHERE device = ? AND minute BETWEEN ? AND ? ORDER BY minute"
@@ -95,7 +95,7 @@ def write_trends(batch: Batch, trends: Trends) -> None:
 
 def alarms_since(connection: sqlite3.Connection, since_ns: int) -> list[alarm_pb2.AlarmEvent]:
     """Return the alarm events stored after `since_ns`, oldest first."""
-    rows = connection.execute(SELECT_SINCE, (since_ns,))
+    rows = connection.execute(SELECT_SINCE, (since_ns, int(Kind.ALARM_EVENT)))
     return list(_readable(rows, lambda record: alarm_pb2.AlarmEvent.FromString(record.body())))
 
 

@@ -1,7 +1,6 @@
 """What an intake becomes in vitals.db: its records, and the message itself where it must be kept."""
 
 import hashlib
-import time
 
 from telemed.wire import Kind
 
@@ -22,7 +21,7 @@ def store(batch: Batch, clock: NodeClock, trends: Trends, intake: Intake) -> Sto
     if key and batch.connection.execute(SELECT_KEY, (key, key)).fetchone():
         return Stored.DUPLICATE
     if intake.raw or not (intake.sets or intake.waves):
-        batch.connection.execute(INSERT_KEPT, (time.time_ns(), intake.raw_reason, key, intake.raw))
+        batch.connection.execute(INSERT_KEPT, (clock.now_ns(), intake.raw_reason, key, intake.raw))
         key = None
     for sample in intake.sets:
         stamp = clock.stamp(sample.arrived_at_ns)

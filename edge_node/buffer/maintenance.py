@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlite_utils import Database
-from telemed.topics import Up
 
 from edge_node.buffer import outbox
 from edge_node.buffer.outbox import Batch, StreamState
-from edge_node.buffer.schema import FILES, NAMES
+from edge_node.buffer.schema import NAMES
 
 CHUNK_ROWS = 500
 """Rows deleted in one go, so that no measurement waits long behind a clean-up."""
@@ -34,14 +33,16 @@ def delete_run(batch: Batch, state: StreamState, last: int) -> int:
         return 0
     outbox.save(batch, [state])
     run = (state.stream, epoch, first, min(last, first + CHUNK_ROWS - 1))
-    return batch.connection.execute(DELETE_RUN, run).rowcount
+    with outbox.freeing(batch):
+        return batch.connection.execute(DELETE_RUN, run).rowcount
 
 
 def deletion(statement: str, before: int) -> Callable[[Batch], int]:
     """Return work that deletes at most CHUNK_ROWS rows from before `before` and returns how many went."""
 
     def work(batch: Batch) -> int:
-        return batch.connection.execute(statement, (before, CHUNK_ROWS)).rowcount
+        with outbox.freeing(batch):
+            return batch.connection.execute(statement, (before, CHUNK_ROWS)).rowcount
 
     return work
 
@@ -90,19 +91,6 @@ def lines(reports: list[FileReport]) -> list[str]:
             for stream in report.streams
         ]
     return found
-
-
-def set_aside(folder: Path, up: Up, label: str) -> list[Path]:
-    """Rename a damaged file (and its WAL) out of the way, so that the next start makes a new one and a new epoch.
-
-    Nothing is deleted; returns the new names.  The node must not be running.
-    """
-    moved = []
-    for ending in ("", "-wal", "-shm"):
-        path = folder / (FILES[up] + ending)
-        if path.exists():
-            moved.append(path.rename(folder / f"{path.name}.damaged-{label}"))
-    return moved
 
 
 def _report(path: Path) -> FileReport:

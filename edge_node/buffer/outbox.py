@@ -3,23 +3,33 @@
 A record's number is given inside the transaction that stores it (decision 1).
 """
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from telemed.wire import Codec, Kind, Record, Stamp, pack, seal
 
 from edge_node.buffer import failpoint
+from edge_node.buffer.delivery import Run
 
 COLUMNS = "stream, epoch, seq, kind, schema, codec, wall_ns, mono_ns, boot, offset_ms, offset_error_ms, crc, payload"
 
 SELECT_RUN = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
+SELECT_NEXT = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT 1"  # noqa: S608
+SELECT_JUMPS = (
+    "SELECT seq, following FROM (SELECT seq, lead(seq, 1, ?) OVER (ORDER BY seq) AS following FROM log "
+    "WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ?) WHERE following > seq + 1"
+)
 SELECT_WALL = "SELECT wall_ns FROM log WHERE stream = ? AND epoch = ? AND seq >= ? ORDER BY seq LIMIT 1"
+SELECT_NEWEST_WALL = "SELECT wall_ns FROM log ORDER BY id DESC LIMIT 1"
 SELECT_ENDS = "SELECT min(seq), max(seq) FROM log WHERE stream = ? AND epoch = ? AND seq > ?"
 SELECT_NEXT_STREAM = "SELECT stream, epoch FROM log WHERE (stream, epoch) > (?, ?) ORDER BY stream, epoch LIMIT 1"
 INSERT_RECORD = f"INSERT INTO log ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 INSERT_KEYED = f"INSERT INTO log ({COLUMNS}, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+SELECT_SHED = "SELECT stream, epoch, first, last FROM shed ORDER BY stream, epoch, first"
+DELETE_SHED = "DELETE FROM shed WHERE stream = ? AND epoch = ? AND last <= ?"
 UPSERT_STATE = (
     "INSERT INTO state (stream, epoch, next_seq, acked) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (stream, epoch) DO UPDATE SET next_seq = excluded.next_seq, acked = excluded.acked"
@@ -49,6 +59,10 @@ class StreamState(NamedTuple):
     """Every record up to this one is committed at the hub."""
     oldest_ns: int = 0
     """When the oldest record that is not acked came in, wall clock; 0 = none waits."""
+    gone: int = 0
+    """How many of the numbers that are not acked were declared given up: nothing waits under them."""
+    is_closed: bool = False
+    """Whether its epoch is over: no more numbers are given out, and those of a former self may be at the hub."""
 
     @property
     def key(self) -> StreamKey:
@@ -58,12 +72,21 @@ class StreamState(NamedTuple):
     @property
     def waiting(self) -> int:
         """Number of records that the hub has not acknowledged."""
-        return self.next_seq - 1 - self.acked
+        return self.next_seq - 1 - self.acked - self.gone
 
     def with_record(self, record: Record) -> "StreamState":
         """Return the state after this record was stored."""
         oldest_ns = self.oldest_ns if self.waiting else record.stamp.wall_ns
-        return StreamState(self.stream, self.epoch, record.seq + 1, self.acked, oldest_ns)
+        return self._replace(next_seq=record.seq + 1, oldest_ns=oldest_ns)
+
+
+class Gone(NamedTuple):
+    """Runs of a stream that were declared given up, and what is left of it."""
+
+    key: StreamKey
+    runs: list[Run]
+    oldest_ns: int
+    """When the oldest record came in that still waits; 0 = none does."""
 
 
 @dataclass(slots=True)
@@ -85,6 +108,10 @@ class Batch:
     """Next numbers as this transaction changes them."""
     appended: list[Record] = field(default_factory=list)
     """Records that this work stores; published after the commit."""
+    shed: list["Gone"] = field(default_factory=list)
+    """Runs that this work declares given up; published after the commit."""
+    freed_pages: int = 0
+    """How many pages this work emptied, so that a clean-up does not hide what came in."""
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     """Called in the writer's thread, once what this work did is committed."""
 
@@ -92,6 +119,21 @@ class Batch:
     def epoch(self) -> int:
         """Epoch of the file."""
         return self.numbers.epoch
+
+
+@contextlib.contextmanager
+def freeing(batch: Batch) -> Iterator[None]:
+    """Count the pages that the work inside empties, less those that it fills."""
+    before = used_pages(batch.connection)
+    yield
+    batch.freed_pages += before - used_pages(batch.connection)
+
+
+def used_pages(connection: sqlite3.Connection) -> int:
+    """Return how many pages of the file hold something, in the transaction under way."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return int(pages - free)
 
 
 def append(batch: Batch, stream: str, kind: Kind, stamp: Stamp, body: bytes, key: bytes | None = None) -> Record:
@@ -119,15 +161,29 @@ def append(batch: Batch, stream: str, kind: Kind, stamp: Stamp, body: bytes, key
 
 
 def save(batch: Batch, states: Iterable[StreamState]) -> None:
-    """Write down how far streams have come."""
+    """Write down how far streams have come; declared runs that the hub has receipted need not be known any more."""
     rows = [(state.stream, _hex(state.epoch), state.next_seq, state.acked) for state in states]
     batch.connection.executemany(UPSERT_STATE, rows)
+    batch.connection.executemany(DELETE_SHED, [(stream, epoch, acked) for stream, epoch, _, acked in rows])
 
 
 def read_run(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Record]:
-    """Return the records first to last, both included, that are still there, in order."""
-    rows = connection.execute(SELECT_RUN, (key.stream, _hex(key.epoch), first, last))
+    """Return the records first to last, both included, that are still there, in order; if none is, the next one."""
+    rows = connection.execute(SELECT_RUN, (key.stream, _hex(key.epoch), first, last)).fetchall()
+    rows = rows or connection.execute(SELECT_NEXT, (key.stream, _hex(key.epoch), last)).fetchall()
     return [record_of(row) for row in rows]
+
+
+def missing(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Run]:
+    """Return the runs of numbers between first and last, both included, of which there is no record."""
+    if first > last:
+        return []
+    (begin, _) = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), first - 1)).fetchone()
+    if begin is None or begin > last:
+        return [(first, last)]
+    jumps = connection.execute(SELECT_JUMPS, (last + 1, key.stream, _hex(key.epoch), first, last))
+    head = [(first, begin - 1)] if begin > first else []
+    return head + [(seq + 1, following - 1) for seq, following in jumps]
 
 
 def arrived_ns(connection: sqlite3.Connection, key: StreamKey, seq: int) -> int:
@@ -168,6 +224,14 @@ def load_states(connection: sqlite3.Connection) -> dict[StreamKey, StreamState]:
         (_, last) = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), 0)).fetchone()
         states[key] = StreamState(*key, max(next_seq, (last or 0) + 1), acked, arrived_ns(connection, key, acked + 1))
     return states
+
+
+def load_shed(connection: sqlite3.Connection) -> dict[StreamKey, list[Run]]:
+    """Return the declared runs of each stream, ascending."""
+    found: dict[StreamKey, list[Run]] = {}
+    for stream, epoch, first, last in connection.execute(SELECT_SHED):
+        found.setdefault(StreamKey(stream, int(epoch, 16)), []).append((first, last))
+    return found
 
 
 def record_of(row: tuple[str, str, int, int, int, int, int, int, int, int, int, int, bytes]) -> Record:

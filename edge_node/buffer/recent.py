@@ -1,7 +1,10 @@
 """The newest records of each stream, kept at hand: what was just stored is sent next, without reading it back."""
 
+from collections.abc import Iterable
+
 from telemed.wire import Record
 
+from edge_node.buffer.delivery import Run
 from edge_node.buffer.outbox import StreamKey
 
 KEPT = 128
@@ -20,6 +23,13 @@ class Recent:
         kept[record.seq] = record
         if len(kept) > KEPT:
             del kept[next(iter(kept))]
+
+    def forget(self, key: StreamKey, runs: Iterable[Run]) -> None:
+        """Drop what was given up."""
+        kept = self._streams.get(key, {})
+        for first, last in runs:
+            for seq in [seq for seq in kept if first <= seq <= last]:
+                del kept[seq]
 
     def run(self, key: StreamKey, first: int, last: int) -> list[Record] | None:
         """Return the records first to last in order; None where not all of them are at hand."""

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from sqlite_utils.db import Table
 from telemed.topics import Up
 
-from edge_node.errors import BufferDamaged
+from edge_node.errors import BufferNewer
 
 ALARM, VITALS, CARE = "alarm.db", "vitals.db", "care.db"
 FILES = {Up.ALARM: ALARM, Up.VITALS: VITALS, Up.WAVES: VITALS, Up.CARE: CARE}
@@ -22,18 +22,18 @@ waves, is in one file, so that one synced commit holds all of it."""
 NAMES = (ALARM, VITALS, CARE)
 _WAVES_1 = "bulk.db"
 """Where version 1 had the waves."""
-VERSION = 2
+VERSION = 3
 
 
 def prepare(connection: sqlite3.Connection, name: str) -> None:
     """Bring a file to the present version; a new file gets its tables and its epoch, in one transaction.
 
     Raises:
-        BufferDamaged: made by newer software.
+        BufferNewer: made by newer software.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
-        raise BufferDamaged(f"{name}: version {version} is newer than this software ({VERSION})")
+        raise BufferNewer(name, version, VERSION)
     if version == VERSION:
         return
     brings_waves = name == VITALS and version == 1 and _attach_waves(connection)
@@ -41,8 +41,10 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
     try:
         if version == 0:
             _make(Database(connection), name)
-        else:
+        if version == 1:
             _from_1(connection, name)
+        if version in (1, 2):
+            _make_shed(Database(connection))
         if brings_waves:
             _bring_waves(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -74,6 +76,7 @@ def _make(database: Database, name: str) -> None:
         pk=("stream", "epoch"),
         not_null={"next_seq", "acked"},
     )
+    _make_shed(database)
     for make in _OWN_TABLES[name]:
         make(database)
 
@@ -100,6 +103,15 @@ def _make_log(database: Database) -> None:
         not_null={"stream", "epoch", "seq", "kind", "wall_ns", "crc", "payload"},
     )
     log.create_index(["stream", "epoch", "seq"], unique=True)
+
+
+def _make_shed(database: Database) -> None:
+    """Runs of numbers that were declared given up and that the hub has not receipted yet."""
+    _table(database, "shed").create(
+        {"stream": str, "epoch": str, "first": int, "last": int, "at_ns": int},
+        pk=("stream", "epoch", "first"),
+        not_null={"last", "at_ns"},
+    )
 
 
 def _add_key(database: Database) -> None:

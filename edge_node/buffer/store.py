@@ -6,36 +6,50 @@ event loop; the files' own threads do the work.
 
 import asyncio
 import contextlib
-import shutil
+import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
+from telemed.shed import Reason
 from telemed.topics import STORED, Up
 from telemed.v1 import alarm_pb2, event_pb2
-from telemed.wire import Kind, Record
+from telemed.wire import Kind, Record, is_sound
 
-from edge_node.buffer import eventlog, history, intake, maintenance, outbox, retention, trend
+from edge_node.buffer import (
+    eventlog,
+    history,
+    intake,
+    maintenance,
+    outbox,
+    retention,
+    salvage,
+    scrub,
+    shedding,
+    tombstone,
+    trend,
+)
 from edge_node.buffer.clock import NodeClock, boot_number
-from edge_node.buffer.file import LogFile, Synchronous
+from edge_node.buffer.file import LogFile
+from edge_node.buffer.opening import Synchronous, translated
 from edge_node.buffer.outbox import Batch, StreamKey, StreamState
+from edge_node.buffer.reserve import STEP_BYTES, Reserve
+from edge_node.buffer.room import Room, free_bytes
 from edge_node.buffer.schema import FILES, NAMES, VITALS
+from edge_node.buffer.shedding import Window
+from edge_node.buffer.tombstone import GivenUp
 from edge_node.buffer.trend import MINUTE_NS, TrendRow
-from edge_node.errors import BufferFailure, BufferFull
+from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 
 ALARM_STREAM = "node/alarm"
 SWEEP_EVERY_S, SAVE_EVERY_S = 300, 5.0
-RATE_WINDOW_S = 600
-RATE_SAMPLE_S = 5
+TIGHT_EVERY_S = 0.5
+"""How soon room is made again while there is too little."""
 MIB = 1024 * 1024
-KINDS = {Up.ALARM: "alarm", Up.CARE: "care", Up.VITALS: "numeric", Up.WAVES: "wave"}
-"""Last part of the names of a class's streams."""
-CLASS_OF = {kind: up for up, kind in KINDS.items()}
-"""The class of a stream, by the last part of its name."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,16 +66,20 @@ class Waiting:
 class Buffer:
     """Outbox, history and event log of one node; made by `open`, ended by `close`."""
 
-    def __init__(self, folder: Path, files: Mapping[str, LogFile], limit_mib: int, keep_sent_hours: float) -> None:
+    def __init__(
+        self, folder: Path, files: Mapping[str, LogFile], reserve: Reserve, limit_bytes: int, keep_sent_hours: float
+    ) -> None:
         self.clock = NodeClock(boot_number())
-        """Stamps what comes in; the uplink sets its offset to the hub."""
+        """Tells the node's time and stamps what comes in; hears of the hub's from the uplink."""
+        self.room = Room(folder, files, reserve, limit_bytes, self.clock)
         self.on_stored: list[Callable[[Up, Collection[StreamKey]], None]] = []
         """Called on the event loop after each commit that added records of a class, with the streams they are of."""
-        self._folder = folder
+        self.damaged = salvage.kept_aside(folder)
+        """Names of damaged files that were replaced and that nobody has taken away yet."""
+        self._must_scrub = True
+        """Whether the unsent records were not looked at since the start, or a damaged one was met."""
         self._files = files
-        self._limit_bytes = limit_mib * MIB
         self._keep_sent_hours = keep_sent_hours
-        self._growth: deque[tuple[float, int]] = deque()
         self._trends = trend.Trends()
         for file in files.values():
             file.on_stored = self._tell
@@ -81,16 +99,32 @@ class Buffer:
         `synchronous` is FULL in the product; the test of durability shows what the others would lose.
 
         Raises:
-            BufferDamaged: a file fails its check; `maintenance.set_aside` makes room for a new one.
+            BufferDamaged: a file fails its check even after what is sound of it was moved into a new one.
+            BufferNewer: a file is of newer software; it is left as it is.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        limit_bytes = limit_mib * MIB
+        reserve = Reserve(folder, min(limit_bytes, _there_bytes(folder)))
+        if free_bytes(folder) < STEP_BYTES:
+            # A file can be opened only with room for what its readers share.
+            reserve.give()
         files: dict[str, LogFile] = {}
         with contextlib.ExitStack() as undo:
             for name in NAMES:
-                files[name] = LogFile(folder / name, group_commit_ms=group_commit_ms, synchronous=synchronous)
+                make = partial(
+                    LogFile,
+                    folder / name,
+                    group_commit_ms=group_commit_ms,
+                    synchronous=synchronous,
+                    make_room=reserve.give,
+                )
+                files[name] = _opened(folder / name, make)
                 undo.callback(files[name].close)
             undo.pop_all()
-        return cls(folder, files, limit_mib, keep_sent_hours)
+        buffer = cls(folder, files, reserve, limit_bytes, keep_sent_hours)
+        buffer.clock.not_before(max(file.newest_ns() for file in files.values()))
+        reserve.fill(buffer.room.disk().refill_bytes())
+        return buffer
 
     def close(self) -> None:
         """Finish what was asked for and close the files; idempotent, blocking."""
@@ -104,8 +138,8 @@ class Buffer:
             BufferFull: not stored; the sender must try again later.
             BufferDamaged: the file is damaged.
         """
-        if not retention.takes_measurements(self.used_share()):
-            raise BufferFull("the limit of the buffer is reached")
+        if not self.room.may_take():
+            raise BufferFull("the store is full: what is left is kept for alarms and care")
         return await self._files[VITALS].write(lambda batch: intake.store(batch, self.clock, self._trends, brought))
 
     async def append_alarms(
@@ -119,15 +153,20 @@ class Buffer:
                 outbox.append(batch, ALARM_STREAM, Kind.ALARM_EVENT, self.clock.stamp(), body)
             batch.connection.executemany(history.UPSERT_EVALUATED, list((evaluated or {}).items()))
 
-        await self._file(Up.ALARM).write(work, urgent=True)
+        await self._file(Up.ALARM).write(work, urgent=True, may_use_reserve=True)
 
     async def propose(self, event: event_pb2.Event) -> None:
         """Store an event for the hub to order; harmless when done twice with the same event_id."""
-        await self._file(Up.CARE).write(lambda batch: eventlog.propose(batch, self.clock.stamp(), event), urgent=True)
+        stamp = self.clock.stamp()
+        await self._file(Up.CARE).write(
+            lambda batch: eventlog.propose(batch, stamp, event), urgent=True, may_use_reserve=True
+        )
 
     async def apply_page(self, page: event_pb2.EventPage) -> list[event_pb2.OrderedEvent]:
         """Store what of a page comes next and return it in order; strictly by site_seq, twice is harmless."""
-        return await self._file(Up.CARE).write(lambda batch: eventlog.apply_page(batch, page), urgent=True)
+        return await self._file(Up.CARE).write(
+            lambda batch: eventlog.apply_page(batch, page), urgent=True, may_use_reserve=True
+        )
 
     async def ordered_events(self, aggregate_type: str = "") -> list[event_pb2.OrderedEvent]:
         """Return the site's log as far as it is known here, in order; "" = of every type."""
@@ -147,13 +186,13 @@ class Buffer:
 
     async def sets_since(self, since_ns: int) -> list[NumericSet]:
         """Return numeric sets of all devices that arrived after `since_ns`, oldest first."""
-        keys = list(self.streams(Up.VITALS))
+        keys = self._numeric()
         return await self._files[VITALS].read(lambda connection: history.sets_since(connection, keys, since_ns))
 
     async def last_known(self, devices: Sequence[str], since_ns: int) -> list[NumericSet]:
         """Return sets that hold the newest value of each measure of some devices since then, oldest first."""
         await self._fold()
-        keys = [key for key in self.streams(Up.VITALS) if key.stream.partition("/")[0] in devices]
+        keys = [key for key in self._numeric() if key.stream.partition("/")[0] in devices]
         return await self._files[VITALS].read(
             lambda connection: history.last_known(connection, keys, devices, since_ns)
         )
@@ -177,15 +216,18 @@ class Buffer:
 
     def streams(self, up: Up) -> Mapping[StreamKey, StreamState]:
         """Return how far each stream of a class has come, as of the last commit."""
-        return self._file(up).streams[KINDS[up]]
+        return self._file(up).streams[up]
 
     async def read_run(self, up: Up, key: StreamKey, first: int, last: int) -> list[Record]:
-        """Return the records first to last of a stream that are still there, in order."""
+        """Return the sound records first to last of a stream that are still there, in order; if none is, the next."""
         file = self._file(up)
         at_hand = file.recent.run(key, first, last)
         if at_hand is not None:
             return at_hand
-        return await file.read(lambda connection: outbox.read_run(connection, key, first, last))
+        found = await file.read(lambda connection: outbox.read_run(connection, key, first, last))
+        sound = [record for record in found if is_sound(record)]
+        self._must_scrub |= len(sound) < len(found)
+        return sound
 
     async def first_since(self, up: Up, key: StreamKey, since_ns: int) -> int:
         """Return the lowest number that is still there and came in since then, acknowledged or not; 0 = none."""
@@ -199,14 +241,22 @@ class Buffer:
         """Return the first unacknowledged number of the newest hour, 0 where all of them are of it."""
         file = self._file(up)
         state = file.state(key)
-        since_ns = time.time_ns() - retention.HOUR_NS
+        since_ns = self.clock.now_ns() - retention.HOUR_NS
         if state.waiting == 0 or state.oldest_ns >= since_ns:
             return 0
         return await file.read(lambda connection: outbox.first_since(connection, key, state.acked, since_ns))
 
     async def acknowledge(self, up: Up, contigs: Mapping[StreamKey, int]) -> None:
-        """Note how far the hub has each stream; lower than before where the hub lost what it had."""
-        await self._file(up).acknowledge(contigs)
+        """Note how far the hub has each stream; lower than before where the hub lost what it had.
+
+        Of what it lost, that of which there is no copy any more is declared: it must not be waited for.
+        """
+        file = self._file(up)
+        before = {key: file.state(key).acked for key in contigs}
+        await file.acknowledge(contigs)
+        for key, acked in before.items():
+            if contigs[key] < acked:
+                await self._declare_gone(file, key, contigs[key], acked)
 
     def waiting(self) -> dict[Up, Waiting]:
         """Return what waits for the hub, by class; cheap."""
@@ -214,31 +264,38 @@ class Buffer:
 
     def hours_left(self) -> float | None:
         """Return how long the room lasts at the rate of the last ten minutes; None until it is known."""
-        now_s = time.monotonic()
-        if not self._growth or now_s - self._growth[-1][0] >= RATE_SAMPLE_S:
-            self._growth.append((now_s, sum(file.grown_bytes for file in self._files.values())))
-        while now_s - self._growth[0][0] > RATE_WINDOW_S:
-            self._growth.popleft()
-        (first_s, first), (last_s, last) = self._growth[0], self._growth[-1]
-        room = min(self._limit_bytes - self._used_bytes(), shutil.disk_usage(self._folder).free)
-        return retention.hours_left(room, last - first, last_s - first_s)
+        return self.room.hours_left()
 
-    def used_share(self) -> float:
-        """Return how much of the limit is in use, 0 to 1."""
-        return self._used_bytes() / self._limit_bytes
+    @property
+    def gives_up(self) -> bool:
+        """Whether measurements were given up of which the hub does not know yet."""
+        return self._files[VITALS].has_declared
 
     async def run(self) -> None:
         """Write down what is known in memory, and delete what may go, now and then, until cancelled."""
-        swept_s = 0.0
+        swept_s = time.monotonic() - SWEEP_EVERY_S
         while True:
             try:
                 await self.save()
+                await self.make_room()
+                if self._must_scrub:
+                    await self.scrub()
                 if time.monotonic() - swept_s >= SWEEP_EVERY_S:
                     swept_s = time.monotonic()
                     await self.sweep()
             except BufferFailure as failure:
                 log.warning("buffer.upkeep-failed", code=failure.code)
-            await asyncio.sleep(SAVE_EVERY_S)
+            is_tight = self.room.used_share() > retention.SHED_SHARE
+            await asyncio.sleep(TIGHT_EVERY_S if is_tight else SAVE_EVERY_S)
+
+    async def scrub(self) -> int:
+        """Declare what the disk has damaged of what was not sent yet; return how many records that were."""
+        self._must_scrub = False
+        return sum([await scrub.scrub(file, self.clock) for file in self._files.values()])
+
+    async def make_room(self) -> int:
+        """Thin or give up what may go where there is too little room; return how many records went."""
+        return await self.room.keep(self._near_alarms)
 
     async def save(self) -> None:
         """Write down how far the streams have come, and the trends."""
@@ -248,8 +305,8 @@ class Buffer:
 
     async def sweep(self) -> int:
         """Delete acknowledged rows past their keeping, in chunks; return how many rows went."""
-        share = self.used_share()
-        now_ns = time.time_ns()
+        share = self.room.used_share()
+        now_ns = self.clock.now_ns()
         gone = 0
         for up in STORED:
             hours = retention.keep_hours(up, share, self._keep_sent_hours)
@@ -267,31 +324,67 @@ class Buffer:
         first_kept = await file.read(lambda connection: outbox.first_since(connection, state.key, 0, before_ns))
         last = min(state.acked, first_kept - 1) if first_kept else state.acked
         total = 0
-        while gone := await file.write(lambda batch: maintenance.delete_run(batch, state, last)):
+        delete = partial(maintenance.delete_run, state=state, last=last)
+        while gone := await file.write(delete, may_use_reserve=True):
             total += gone
         return total
 
+    async def _declare_gone(self, file: LogFile, key: StreamKey, contig: int, last: int) -> None:
+        """Declare the numbers over `contig` up to `last` of which there is no copy here."""
+        runs = await file.read(lambda connection: outbox.missing(connection, key, contig + 1, last))
+        if runs:
+            log.error("buffer.copies-gone", stream=key.stream, runs=len(runs))
+            given_up, stamp = GivenUp(key, runs, Reason.COPY_GONE, contig), self.clock.stamp()
+            await file.write(lambda batch: tombstone.declare(batch, stamp, given_up), may_use_reserve=True)
+
     async def _delete(self, statement: str, before: int) -> int:
         total = 0
-        while gone := await self._files[VITALS].write(maintenance.deletion(statement, before)):
+        delete = maintenance.deletion(statement, before)
+        while gone := await self._files[VITALS].write(delete, may_use_reserve=True):
             total += gone
         return total
 
     async def _fold(self) -> None:
-        """Write the trends that are folded in memory."""
+        """Write the trends that are folded in memory; where there is no room they stay there, and can be read later."""
         if self._trends.is_behind or self._trends.folds:
-            await self._files[VITALS].write(lambda batch: history.write_trends(batch, self._trends))
+            with contextlib.suppress(BufferFull):
+                await self._files[VITALS].write(lambda batch: history.write_trends(batch, self._trends))
+
+    async def _near_alarms(self) -> list[Window]:
+        since_ns = self.clock.now_ns() - shedding.WAVES_YOUNG_NS - shedding.AROUND_ALARM_NS
+        return shedding.windows(await self.alarm_events(since_ns))
+
+    def _numeric(self) -> list[StreamKey]:
+        return [key for key in self.streams(Up.VITALS) if key.kind == "numeric"]
 
     def _file(self, up: Up) -> LogFile:
         return self._files[FILES[up]]
 
-    def _used_bytes(self) -> int:
-        return sum(file.used_bytes for file in self._files.values())
-
-    def _tell(self, stored: Mapping[str, Collection[StreamKey]]) -> None:
-        for kind, keys in stored.items():
+    def _tell(self, stored: Mapping[Up, Collection[StreamKey]]) -> None:
+        for up, keys in stored.items():
             for told in self.on_stored:
-                told(CLASS_OF[kind], keys)
+                told(up, keys)
+
+
+def _opened(path: Path, make: Callable[[], LogFile]) -> LogFile:
+    """Open a file; where it is damaged, a new one with all that is sound of it."""
+    salvage.finish(path)
+    try:
+        return make()
+    except BufferDamaged as damage:
+        log.error("buffer.damaged", file=path.name, reason=str(damage))
+        try:
+            salvage.replace(path, time.strftime("%Y%m%d-%H%M%S"), NodeClock(boot_number()).stamp())
+        except sqlite3.Error as error:
+            raise translated(error, path.name) from error
+        return make()
+
+
+def _there_bytes(folder: Path) -> int:
+    """Return how much room the store could have: what is free, and what it has already."""
+    with contextlib.suppress(OSError):
+        return free_bytes(folder) + sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    return free_bytes(folder)
 
 
 def _waiting(states: Iterable[StreamState]) -> Waiting:

@@ -1,6 +1,7 @@
 """How the transfer of files asks the node's one scheduler: files up by turns, bundles down when nothing is pressed."""
 
 import asyncio
+from collections.abc import Callable
 
 from edge_node.uplink.gate import HEADER_BYTES, Gate
 from edge_node.uplink.schedule import Traffic
@@ -38,14 +39,19 @@ class FilesUp:
 class FilesDown:
     """What comes down takes no turns: it waits while the link is needed for people."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, is_held: Callable[[], bool] = lambda: False) -> None:
+        """Hold nothing yet; `is_held` says whether the store of measurements has no room to spare for it."""
         self._gate = gate
+        self._is_held = is_held
 
     async def turn(self, most_bytes: int) -> int:
-        """Wait while a call goes on or the measurements are pressed; return how many bytes may be asked for."""
-        while self._gate.scheduler.is_call or self._gate.scheduler.is_pressed:  # noqa: ASYNC110 - no event for either
+        """Wait while a call goes on, the measurements are pressed or their store is tight; return the bytes to ask."""
+        while self._must_wait():  # noqa: ASYNC110 - there is no event for any of it
             await asyncio.sleep(LOOK_S)
         return min(most_bytes, SEGMENT_BYTES)
+
+    def _must_wait(self) -> bool:
+        return self._gate.scheduler.is_call or self._gate.scheduler.is_pressed or self._is_held()
 
     def acked(self, sent_bytes: int, delay_s: float) -> None:
         """Take no notice: the estimate is of the way up."""

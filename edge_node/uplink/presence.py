@@ -34,16 +34,18 @@ class LinkView:
     caught_up_to_ns: int
     """Everything that came in up to here is at the hub."""
     hub_offset_ms: int | None
-    """Hub clock minus node clock; None = unknown."""
+    """Hub's clock minus that of the node's machine; None = unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
     """One measured round trip."""
 
-    at_s: float
-    round_trip_ms: float
-    offset_ms: float
+    at_ns: int
+    """CLOCK_BOOTTIME when its answer came."""
+    round_trip_ns: int
+    ahead_ns: int
+    """Hub's clock minus CLOCK_BOOTTIME, which is not moved when somebody sets the wall clock."""
 
 
 @dataclass(slots=True)
@@ -52,24 +54,23 @@ class OffsetEstimate:
 
     trips: deque[RoundTrip] = field(default_factory=deque)
 
-    def take(self, message: uplink_pb2.HubPresence, boottime_ns: int, wall_ns: int) -> None:
-        """Take in a hub presence that arrived at these readings of the node's two clocks."""
+    def take(self, message: uplink_pb2.HubPresence, boottime_ns: int) -> None:
+        """Take in a hub presence that arrived at this reading of CLOCK_BOOTTIME."""
         round_trip_ns = boottime_ns - message.echo_boottime_ns - message.held_ns
         if not message.echo_boottime_ns or round_trip_ns < 0:
             return
-        offset_ns = message.hub_unix_ns + round_trip_ns // 2 - wall_ns
-        now_s = boottime_ns / 1e9
-        self.trips.append(RoundTrip(now_s, round_trip_ns / 1e6, offset_ns / 1e6))
-        while now_s - self.trips[0].at_s > OFFSET_WINDOW_S:
+        ahead_ns = message.hub_unix_ns + round_trip_ns // 2 - boottime_ns
+        self.trips.append(RoundTrip(boottime_ns, round_trip_ns, ahead_ns))
+        while boottime_ns - self.trips[0].at_ns > OFFSET_WINDOW_S * 10**9:
             self.trips.popleft()
 
     def best(self) -> RoundTrip | None:
         """Return the quickest recent round trip; its half is the bound of the offset's error."""
-        return min(self.trips, key=lambda trip: trip.round_trip_ms, default=None)
+        return min(self.trips, key=lambda trip: trip.round_trip_ns, default=None)
 
     def last_round_trip_ms(self) -> float:
         """Return the latest round trip; 0 while none is known."""
-        return self.trips[-1].round_trip_ms if self.trips else 0.0
+        return self.trips[-1].round_trip_ns / 1e6 if self.trips else 0.0
 
 
 def link_state(heard_ago_s: float | None, silence_after_s: float, round_trip_ms: float, lag_ns: int) -> LinkState:

@@ -14,7 +14,7 @@ from telemed import wire
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 
-from edge_node.buffer.delivery import ALARM_WINDOW, BLOCK_S, LARGEST_WINDOW, WINDOW, Delivery, Receipt, runs
+from edge_node.buffer.delivery import ALARM_WINDOW, BLOCK_S, LARGEST_WINDOW, WINDOW, Delivery, Receipt, Run, runs
 from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.errors import BufferFailure
 from edge_node.uplink.schedule import WIDE_SEGMENT_BYTES, Ask, Traffic
@@ -37,7 +37,7 @@ class Outbox(Protocol):
         """Return how far each stream of a class has come."""
 
     async def read_run(self, up: Up, key: StreamKey, first: int, last: int) -> list[wire.Record]:
-        """Return the records first to last that are still there, in order."""
+        """Return the records first to last that are still there, in order; where none is, the next one after them."""
 
     async def acknowledge(self, up: Up, contigs: Mapping[StreamKey, int]) -> None:
         """Note how far the hub has each stream."""
@@ -188,9 +188,13 @@ class Pump:
             if state is None:
                 continue
             delivery = self._delivery(key, state)
-            self._watch(state, receipt.contig)
+            told = receipt_of(receipt, hub_ns)
+            if state.is_closed:
+                # A former self of this node has been there, before its disk was put back.
+                told = told.up_to(state.next_seq - 1)
+            self._watch(state, told)
             turn = delivery.turn
-            if delivery.take(receipt_of(receipt, hub_ns)):
+            if delivery.take(told):
                 changed[key] = delivery.acked
             if delivery.turn != turn or delivery.has_more:
                 self._live.add(key)
@@ -215,10 +219,10 @@ class Pump:
                 if lane.is_live and self._up in (Up.VITALS, Up.WAVES):
                     await asyncio.sleep(self.gather_s())
 
-    def _watch(self, state: StreamState, contig: int) -> None:
-        if contig >= state.next_seq and state.stream not in self.ahead:
+    def _watch(self, state: StreamState, told: Receipt) -> None:
+        if told.max >= state.next_seq and state.stream not in self.ahead:
             self.ahead.add(state.stream)
-            log.error("pump.hub-ahead", stream=state.stream, next_seq=state.next_seq, hub_contig=contig)
+            log.error("pump.hub-ahead", stream=state.stream, next_seq=state.next_seq, hub_max=told.max)
 
     def _delivery(self, key: StreamKey, state: StreamState) -> Delivery:
         delivery = self._deliveries.get(key)
@@ -276,11 +280,21 @@ class Pump:
     async def _read(self, key: StreamKey, delivery: Delivery, wanted: list[int]) -> list[_Chosen]:
         turn = delivery.turn
         found: dict[int, wire.Record] = {}
+        gone: list[Run] = []
         for first, last in runs(wanted):
-            for record in await self._outbox.read_run(self._up, key, first, last):
-                found[record.seq] = record
-        if delivery.turn == turn:
-            delivery.gone(seq for seq in wanted if seq not in found)
+            end = delivery.next_seq
+            records = await self._outbox.read_run(self._up, key, first, last)
+            found |= {record.seq: record for record in records if record.seq <= last}
+            if not records or records[0].seq > last:
+                # Given up, perhaps a great many: on with the next one that there is.
+                gone.append((first, (records[0].seq if records else end) - 1))
+            else:
+                gone += runs(seq for seq in range(first, last + 1) if seq not in found)
+        if delivery.turn == turn and gone:
+            for run in gone:
+                delivery.gone(*run)
+            self._live.woken.set()
+            self._backlog.woken.set()
         return [_Chosen(delivery, turn, found[seq]) for seq in wanted if seq in found]
 
     def _send(self, chosen: list[_Chosen]) -> int:

@@ -9,12 +9,13 @@ from importlib.metadata import version
 import structlog
 from google.protobuf.message import DecodeError
 from telemed.errors import Code
-from telemed.topics import CONNECTIONS, STORED, Down, NodeAddress, Up
+from telemed.topics import CLASS_OF, CONNECTIONS, STORED, Down, NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
 from telemed.wire import WIRE_VERSION
 
+from edge_node.buffer.clock import boottime_ns
 from edge_node.buffer.outbox import StreamKey
-from edge_node.buffer.store import CLASS_OF, Buffer
+from edge_node.buffer.store import Buffer
 from edge_node.config import PathConfig, UplinkConfig
 from edge_node.errors import BufferFailure
 from edge_node.uplink import mqtt, presence
@@ -100,7 +101,7 @@ class Uplink:
         self._event_cursor = 0
         self._stuck_before: set[str] = set()
         self._state: presence.LinkState = "never"
-        self._since_ns = time.time_ns()
+        self._since_ns = buffer.clock.now_ns()
         self._messages: asyncio.Queue[tuple[Down, bytes]] = asyncio.Queue()
         connect = connect or mqtt.connector(config, address)
         self.gate = Gate()
@@ -126,13 +127,12 @@ class Uplink:
     @property
     def link(self) -> LinkView:
         """How things stand with the hub now."""
-        best = self._offset.best()
         return LinkView(
             state=self._state,
             since_ns=self._since_ns,
             last_hub_ns=self._heard_ns,
-            caught_up_to_ns=presence.caught_up_to_ns(self._buffer.waiting(), time.time_ns()),
-            hub_offset_ms=round(best.offset_ms) if best else None,
+            caught_up_to_ns=presence.caught_up_to_ns(self._buffer.waiting(), self._buffer.clock.now_ns()),
+            hub_offset_ms=self._buffer.clock.hub_offset_ms(),
         )
 
     @property
@@ -251,7 +251,7 @@ class Uplink:
                 failing = True
 
     def _hear(self) -> None:
-        self._heard_s, self._heard_ns = time.monotonic(), time.time_ns()
+        self._heard_s, self._heard_ns = time.monotonic(), self._buffer.clock.now_ns()
         if self._state in ("lost", "never"):
             self._judge()
 
@@ -297,11 +297,10 @@ class Uplink:
         self._pumps[Up.WAVES].look_again()
 
     def _take_presence(self, message: uplink_pb2.HubPresence) -> None:
-        self._offset.take(message, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())
+        self._offset.take(message, boottime_ns())
         best = self._offset.best()
         if best:
-            clock = self._buffer.clock
-            clock.offset_ms, clock.offset_error_ms = round(best.offset_ms), round(best.round_trip_ms / 2) + 1
+            self._buffer.clock.hear(best.ahead_ns, best.round_trip_ns // 2, best.at_ns)
         # Another run has not told what it still has of ours: it may have been restored from a backup.
         if message.hub_run != self._hub_run or message.event_head > self._event_cursor:
             self._say_hello()
@@ -323,7 +322,7 @@ class Uplink:
 
     def _judge(self) -> None:
         """Bring the state of the link up to date and tell of a change."""
-        now_ns = time.time_ns()
+        now_ns = self._buffer.clock.now_ns()
         heard_ago_s = None if self._heard_s is None else time.monotonic() - self._heard_s
         oldest_ns = self._buffer.waiting()[Up.VITALS].oldest_ns
         lag_ns = now_ns - oldest_ns if oldest_ns else 0
@@ -373,12 +372,12 @@ class Uplink:
         self._say(Up.HELLO, hello.SerializeToString())
 
     def _say_presence(self) -> None:
-        now_ns = time.time_ns()
+        now_ns = self._buffer.clock.now_ns()
         waiting = self._buffer.waiting()
         hours = self._buffer.hours_left()
         message = uplink_pb2.Presence(
             at_unix_ns=now_ns,
-            boottime_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            boottime_ns=boottime_ns(),
             waiting=presence.waiting_messages(presence.held_up(waiting, now_ns)),
             buffer_hours=-1 if hours is None else hours,
             stuck=self.stuck(),

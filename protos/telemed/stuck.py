@@ -14,6 +14,42 @@ TEXTS: dict[str, tuple[str, str]] = {
         "本站存储快满了：请尽快恢复网络",
         "The site's store is nearly full: bring the network back soon",
     ),
+    Code.STORE_DAMAGED: (
+        "本站存储文件损坏：能读出的已救回，坏文件已另存，监测照常；请联系运维检查磁盘",
+        "A store file was damaged: what could be read is saved, the file is kept; have the operator check the disk",
+    ),
+    Code.STORE_NEWER: (
+        "本站存储文件属于更新的软件，节点不启动，文件未作改动：请把站点软件升级回来",
+        "A store file is of newer software, the node does not start and leaves it as it is: update the site's software",
+    ),
+    Code.DATA_SHED: (
+        "站点存储空间不足，部分未上传的旧波形或旧数值已精简或放弃，报警与转诊不受影响：请尽快恢复网络",
+        "Short of room, the site thinned or gave up older unsent waves or values, no alarms: bring the network back",
+    ),
+    Code.DATA_DAMAGED: (
+        "站点有记录因磁盘损坏无法读出，已登记为损坏：请检查该站点的磁盘",
+        "Some records were damaged on the site's disk and are listed as damaged: check the site's disk",
+    ),
+    Code.DATA_COPY_GONE: (
+        "中心丢失的部分数据，站点已无副本可补：如有更近的备份请恢复中心",
+        "Some data that the hub lost the site no longer has: restore the hub from a newer backup if there is one",
+    ),
+    Code.EPOCH_LOST: (
+        "站点的存储已重新开始，此前未上传的数据可能丢失：请核实该站点的磁盘是否损坏或被更换",
+        "The site's store began anew, unsent data from before may be lost: was its disk damaged or changed?",
+    ),
+    Code.HUB_LOST_HISTORY: (
+        "中心缺少站点曾经送达的数据（可能从备份恢复过），站点正在补发",
+        "The hub lacks data that the site had delivered (restored from a backup?), the site sends them again",
+    ),
+    Code.NODE_CLOCK: (
+        "本站主机时钟不准，能联系中心时以中心时间为准：请检查主机的时间同步",
+        "The clock of the site's machine is wrong, the hub's time is used where known: check the time service",
+    ),
+    Code.NODE_CLOCK_SET: (
+        "本站主机时钟被改动，报警计时不受影响：如非人为请检查主机的时间同步",
+        "The clock of the site's machine was moved, alarms are timed without it: check the time service",
+    ),
     Code.IDENTITY_MISMATCH: (
         "设备报的病人与床位不符，数据暂不归档：请核对床位与设备上的病人",
         "A device names another patient than the bed's, data held back: compare bed and device",
@@ -55,7 +91,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "夜间核对：中心缺少的记录已请站点补传，尚未补齐：请看该站点的网络",
         "Nightly check: records missing at the hub were asked for again and are not all back: look at the site's link",
     ),
-    Code.STORE_DAMAGED: (
+    Code.RECORDS_DAMAGED: (
         "夜间核对：站点存储中有损坏的记录：请检查该站点的存储盘",
         "Nightly check: the site's store holds damaged records: check the site's disk",
     ),

@@ -18,10 +18,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 class Up(StrEnum):
     """Last level of an upward topic."""
 
-    ALARM = "alarm"  # wire container, kinds ALARM_EVENT
-    CARE = "care"  # wire container, kinds EVENT
-    VITALS = "vitals"  # wire container, kinds NUMERIC_SET
-    WAVES = "waves"  # wire container, kinds WAVEFORM_SET
+    ALARM = "alarm"  # wire container, kinds ALARM_EVENT and SHED
+    CARE = "care"  # wire container, kinds EVENT and SHED
+    VITALS = "vitals"  # wire container, kinds NUMERIC_SET, MINUTE_SET and SHED
+    WAVES = "waves"  # wire container, kinds WAVEFORM_SET and WAVE_ENVELOPE
     HELLO = "hello"  # Hello
     PRESENCE = "presence"  # Presence
     SIGNAL = "signal"  # Signal
@@ -39,6 +39,16 @@ class Down(StrEnum):
 
 STORED = (Up.ALARM, Up.CARE, Up.VITALS, Up.WAVES)
 """The stream classes: those whose payload is a wire container, numbered, receipted and never lost."""
+
+STREAM_KINDS = {
+    Up.ALARM: ("alarm", "alarmshed"),
+    Up.CARE: ("care", "careshed"),
+    Up.VITALS: ("numeric", "minute", "shed"),
+    Up.WAVES: ("wave", "envelope"),
+}
+"""Last parts of the names of a class's streams."""
+CLASS_OF = {kind: up for up, kinds in STREAM_KINDS.items() for kind in kinds}
+"""The class of a stream, by the last part of its name."""
 
 CONNECTIONS = {Up.ALARM: "alarm", Up.CARE: "control", Up.VITALS: "vitals", Up.WAVES: "bulk"}
 """Client id is `<node>.<connection>`; "control" also carries hello, presence, signals and all that comes down."""

@@ -16,7 +16,7 @@ import struct
 import threading
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import google_crc32c
 import zstandard
@@ -48,6 +48,9 @@ class Kind(IntEnum):
     WAVEFORM_SET = 2
     ALARM_EVENT = 3
     EVENT = 4
+    WAVE_ENVELOPE = 5
+    MINUTE_SET = 6
+    SHED = 7
 
 
 class Codec(IntEnum):
@@ -55,6 +58,10 @@ class Codec(IntEnum):
 
     PLAIN = 0
     ZSTD = 1
+
+
+OFFSET_UNKNOWN_MS = 0xFFFFFFFF
+SYNCED_MS, HOLDOVER_MS = 50, 1000
 
 
 class Stamp(NamedTuple):
@@ -68,8 +75,15 @@ class Stamp(NamedTuple):
     """32 bits that name this boot of the node."""
     offset_ms: int = 0
     """Hub clock minus node clock as the edge knew it, in milliseconds."""
-    offset_error_ms: int = 0xFFFFFFFF
+    offset_error_ms: int = OFFSET_UNKNOWN_MS
     """One-sided bound of that offset in milliseconds; all ones = unknown."""
+
+    @property
+    def quality(self) -> Literal["synced", "holdover", "unsynced"]:
+        """How well the time is known: wall clock plus offset, within 50 ms, within a second, or not."""
+        if self.offset_error_ms < SYNCED_MS:
+            return "synced"
+        return "holdover" if self.offset_error_ms < HOLDOVER_MS else "unsynced"
 
 
 class Record(NamedTuple):
@@ -137,6 +151,14 @@ def seal(*, stream: str, kind: Kind, epoch: int, seq: int, stamp: Stamp, codec: 
 def checksum(record: Record) -> int:
     """Return the checksum of a record made anew from its fields; a sound record has the same in `crc`."""
     return _crc(_head(0, record), record.payload)
+
+
+def is_sound(record: Record) -> bool:
+    """Return whether head and payload are those that were sealed."""
+    try:
+        return record.crc == checksum(record)
+    except struct.error:  # a damaged number that no head can hold
+        return False
 
 
 def encode(records: Sequence[Record]) -> bytes:

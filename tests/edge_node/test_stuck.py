@@ -6,24 +6,40 @@ import pytest
 from telemed.stuck import TEXTS, stuck_views
 
 from edge_node.devices.hl7_monitor.devclock import ClockState
-from edge_node.stuck import HeldBack, found
+from edge_node.stuck import HeldBack, MachineClock, Store, found
 
+ROOMY = Store(0.1)
 FINE = ClockState(0, is_known=True, is_suspect=False)
 
 
 def codes(
-    used_share: float = 0.1, held_back: tuple[HeldBack, ...] = (), clocks: Mapping[str, ClockState] | None = None
+    store: Store = ROOMY, held_back: tuple[HeldBack, ...] = (), clocks: Mapping[str, ClockState] | None = None
 ) -> list[tuple[str, str]]:
-    return [(each.code, each.what) for each in found(used_share, held_back, clocks or {})]
+    return [(each.code, each.what) for each in found(store, held_back, clocks or {})]
 
 
 def test_a_node_in_good_order_says_nothing() -> None:
-    assert codes(0.84, (HeldBack("B01", 0, is_occupied=True),), {"m1": FINE}) == []
+    assert codes(Store(0.69), (HeldBack("B01", 0, is_occupied=True),), {"m1": FINE}) == []
 
 
-@pytest.mark.parametrize(("share", "code"), [(0.86, "store-nearly-full"), (0.96, "store-full")])
-def test_a_store_that_fills_up_is_told_before_it_is_full(share: float, code: str) -> None:
-    assert codes(share) == [(code, f"{share:.0%}")]
+@pytest.mark.parametrize(
+    ("store", "told"),
+    [
+        (Store(0.70), [("store-nearly-full", "70%")]),
+        (Store(0.94, is_full=True), [("store-full", "94%")]),
+        (Store(0.5, is_full=True), [("store-full", "50%")]),
+        (Store(0.1, damaged=("vitals.db.damaged-1",)), [("store-damaged", "vitals.db.damaged-1")]),
+        (Store(0.86, gives_up=True), [("store-nearly-full", "86%"), ("data-shed", "")]),
+    ],
+)
+def test_a_store_that_fills_up_is_told_before_it_is_full(store: Store, told: list[tuple[str, str]]) -> None:
+    assert codes(store) == told
+
+
+def test_a_machine_whose_clock_is_wrong_or_was_set_is_told_with_the_difference() -> None:
+    machine = MachineClock(wrong_by_ns=-3600 * 10**9, moved_ns=3600 * 10**9)
+    told = [(each.code, each.what) for each in found(ROOMY, (), {}, machine=machine)]
+    assert told == [("node-clock", "-3600 s"), ("node-clock-set", "+3600 s")]
 
 
 def test_sets_that_wait_for_a_person_are_counted_by_bed() -> None:
@@ -52,5 +68,5 @@ def test_a_code_without_words_is_shown_as_it_is() -> None:
 
 
 def test_a_configuration_that_is_not_in_force_is_told_without_its_folder() -> None:
-    told = list(found(0, (), {}, "/etc/yuanzhen/edge.toml:12: bedside.colour: not permitted"))
+    told = list(found(Store(0), (), {}, "/etc/yuanzhen/edge.toml:12: bedside.colour: not permitted"))
     assert [(one.code, one.what) for one in told] == [("config-refused", "edge.toml:12: bedside.colour: not permitted")]

@@ -2,8 +2,9 @@
 
 import pytest
 from telemed import wire
+from telemed.shed import stream_for
 from telemed.topics import NodeAddress
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
+from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, shed_pb2, uplink_pb2
 from telemed.wire import Codec, Kind, Record, Stamp, pack, seal
 
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
@@ -62,6 +63,13 @@ def care(seq: int, event_id: str = "") -> Record:
     event = event_pb2.Event(event_id=event_id or f"event-{seq}", aggregate_type="bed", aggregate_id="B01")
     event.bed_vacated.at_unix_ns = T0_NS
     return sealed(Kind.EVENT, event.SerializeToString(), seq, "node/care")
+
+
+def declared(seq: int, stream: str, *runs: tuple[int, int], reason: str = "disk", epoch: int = EPOCH) -> Record:
+    """A record that gives numbers of a stream up."""
+    body = shed_pb2.Shed(stream=stream, epoch=epoch, reason=reason, from_unix_ns=T0_NS, to_unix_ns=T0_NS + S_NS)
+    body.ranges.extend(uplink_pb2.SeqRange(first=first, last=last) for first, last in runs)
+    return sealed(Kind.SHED, body.SerializeToString(), seq, stream_for(stream))
 
 
 def of_schema(record: Record, version: int) -> Record:

@@ -222,6 +222,34 @@ async def test_a_hub_put_back_to_its_backup_is_given_again_what_it_lost(world: W
     await assert_same(world)
 
 
+async def test_what_was_given_up_for_room_is_accounted_for_at_the_hub_and_holds_nothing_up(world: World) -> None:
+    room, day_ns = world.buffer.room, 86_400 * 10**9
+    noise = np.random.default_rng(1).integers(-30_000, 30_000, 6000, np.int32)
+    world.buffer.clock.wall = lambda: time.time_ns() - 2 * day_ns
+    for _ in range(300):
+        now_ns = world.buffer.clock.now_ns()
+        wave = Channel("ecg_II", 250.0, noise, 200.0, 0.0, "mV")
+        await world.buffer.store_intake(Intake(waves=(WaveformSet("mon-b01", now_ns, now_ns, (wave,)),)))
+    world.buffer.clock.wall = time.time_ns
+    await world.store(3)
+    for file in room.files.values():
+        await file.shrink()
+    disk = room.disk()
+    room.limit_bytes = int((disk.content_bytes + disk.wal_bytes) / 0.88)
+    gone = await world.buffer.make_room()
+    room.limit_bytes = 2**31
+
+    async with running(world.uplink.run()), world.hub.up():
+        await until(lambda: world.waiting() == 0)
+        assert world.acked()["mon-b01/wave"] == 303
+        assert not world.buffer.gives_up
+    await assert_same(world)
+    streams = [stream for stream, *_ in world.hub.rows()]
+    assert 0 < gone < 303
+    assert streams.count("mon-b01/wave") == 303 - gone
+    assert {"mon-b01/envelope", "node/shed"} <= set(streams)
+
+
 async def test_an_alarm_is_committed_at_the_hub_within_a_second(world: World) -> None:
     took_ms = []
     async with running(world.uplink.run()), world.hub.up():

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import structlog
 
-from edge_node.buffer.file import Synchronous, translated
+from edge_node.buffer.opening import Synchronous, translated
 from edge_node.errors import BufferDamaged
 from edge_node.uplink.transfer import schema
 from edge_node.uplink.transfer.schema import FILE

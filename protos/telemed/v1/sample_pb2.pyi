@@ -267,6 +267,8 @@ class Channel(_message.Message):
     DELTAS_FIELD_NUMBER: _builtins.int
     INVALID_DIGITS_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
+    ENVELOPE_OF_FIELD_NUMBER: _builtins.int
+    HIGH_DELTAS_FIELD_NUMBER: _builtins.int
     measure: _builtins.str
     """Row of the waveform table, e.g. "ecg_II"; or "mdc:<code>" for a wave without a row."""
     rate_mhz: _builtins.int
@@ -277,6 +279,10 @@ class Channel(_message.Message):
     unit: _builtins.str
     label: _builtins.str
     """Label as the device or file gives it ("MLII", "V5")."""
+    envelope_of: _builtins.int
+    """Envelope: so many samples of the wave stand behind each digit, fewer behind the last; `deltas` are the lowest of
+    them, `high_deltas` the highest, and `rate_mhz` is still the wave's own.  0: no envelope.
+    """
     @_builtins.property
     def deltas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """First differences of the digits, zig-zag varint; the first is the value itself."""
@@ -285,6 +291,8 @@ class Channel(_message.Message):
     def invalid_digits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Digits that mean "no sample here" (WFDB invalid, INV), as they stand in the series."""
 
+    @_builtins.property
+    def high_deltas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -296,11 +304,118 @@ class Channel(_message.Message):
         deltas: _abc.Iterable[_builtins.int] | None = ...,
         invalid_digits: _abc.Iterable[_builtins.int] | None = ...,
         label: _builtins.str = ...,
+        envelope_of: _builtins.int = ...,
+        high_deltas: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "deltas", b"deltas", "gain", b"gain", "invalid_digits", b"invalid_digits", "label", b"label", "measure", b"measure", "rate_mhz", b"rate_mhz", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "deltas", b"deltas", "envelope_of", b"envelope_of", "gain", b"gain", "high_deltas", b"high_deltas", "invalid_digits", b"invalid_digits", "label", b"label", "measure", b"measure", "rate_mhz", b"rate_mhz", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
+
+@_typing.final
+class WaveEnvelope(_message.Message):
+    """What is left of a run of waves for which there was no room: the lowest and the highest of every ten samples."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaveformSet]:
+        """As they were measured, each channel an envelope."""
+
+    def __init__(
+        self,
+        *,
+        sets: _abc.Iterable[Global___WaveformSet] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sets", b"sets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaveEnvelope: _TypeAlias = WaveEnvelope  # noqa: Y015
+
+@_typing.final
+class MinuteSet(_message.Message):
+    """What is left of the numeric sets of one device and minute for which there was no room."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINUTE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ASSIGNMENT_FIELD_NUMBER: _builtins.int
+    CLAIMED_PATIENT_ID_FIELD_NUMBER: _builtins.int
+    minute_unix_ns: _builtins.int
+    """Start of the minute, by the time of measurement."""
+    origin: Global___Origin.ValueType
+    assignment: Global___Assignment.ValueType
+    claimed_patient_id: _builtins.str
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___MinuteValue]: ...
+    def __init__(
+        self,
+        *,
+        minute_unix_ns: _builtins.int = ...,
+        values: _abc.Iterable[Global___MinuteValue] | None = ...,
+        origin: Global___Origin.ValueType = ...,
+        assignment: Global___Assignment.ValueType = ...,
+        claimed_patient_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "claimed_patient_id", b"claimed_patient_id", "minute_unix_ns", b"minute_unix_ns", "origin", b"origin", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MinuteSet: _TypeAlias = MinuteSet  # noqa: Y015
+
+@_typing.final
+class MinuteValue(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    MEDIAN_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    N_OTHER_FIELD_NUMBER: _builtins.int
+    LAST_UNIX_NS_FIELD_NUMBER: _builtins.int
+    measure: _builtins.str
+    """Row of the measures table, and UCUM unit."""
+    unit: _builtins.str
+    low: _builtins.str
+    """Decimal text of one of the valid values each; the median of an even number is the lower one.  A coded measure has
+    its last code as median, and neither low nor high.
+    """
+    median: _builtins.str
+    high: _builtins.str
+    n: _builtins.int
+    """How many valid values, and how many others (questionable, implausible, missing, retracted) there were."""
+    n_other: _builtins.int
+    last_unix_ns: _builtins.int
+    """When the last valid one was measured."""
+    def __init__(
+        self,
+        *,
+        measure: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        low: _builtins.str = ...,
+        median: _builtins.str = ...,
+        high: _builtins.str = ...,
+        n: _builtins.int = ...,
+        n_other: _builtins.int = ...,
+        last_unix_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "last_unix_ns", b"last_unix_ns", "low", b"low", "measure", b"measure", "median", b"median", "n", b"n", "n_other", b"n_other", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MinuteValue: _TypeAlias = MinuteValue  # noqa: Y015

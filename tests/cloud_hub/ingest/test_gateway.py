@@ -131,6 +131,24 @@ async def test_a_hello_is_answered_with_receipts_and_the_events_after_its_cursor
     assert numbers == list(range(11, 451))
     assert hub.edge.pages[-1].head == 450
     assert hub.metric("hub_lost_history_total") == 1
+    assert hub.noted == {f"edge-clinic: {Code.HUB_LOST_HISTORY}": 1}
+
+
+async def test_a_node_that_numbers_anew_without_its_old_numbers_has_lost_what_it_had_not_sent(hub: Hub) -> None:
+    hub.edge.send(Up.VITALS, numeric(1), numeric(2))
+    hub.edge.send(Up.CARE, care(1))
+    await hub.edge.drained()
+    anew = uplink_pb2.StreamState(stream="mon-b01/numeric", epoch=EPOCH + 1)
+    known = uplink_pb2.StreamState(stream="node/care", epoch=EPOCH)
+    fresh = uplink_pb2.StreamState(stream="mon-b09/wave", epoch=EPOCH + 1)
+    hub.edge.hello(anew, known, fresh)
+    await hub.edge.until(lambda: hub.noted == {f"edge-clinic: {Code.EPOCH_LOST}": 1})
+    # One that was salvaged still knows the old ones.
+    hub.noted.clear()
+    hub.edge.receipts.clear()
+    hub.edge.hello(anew, known, uplink_pb2.StreamState(stream="mon-b01/numeric", epoch=EPOCH))
+    await hub.edge.until(lambda: len(hub.edge.receipts) >= 3)
+    assert hub.noted == {}
 
 
 async def test_new_events_go_down_at_once_and_again_if_the_node_does_not_move(hub: Hub) -> None:

@@ -143,7 +143,7 @@ async def test_a_copy_that_is_damaged_at_the_node_is_the_nodes_trouble(hub: Reco
     _, found = await hub.reconciling.settle(CLINIC, settle(kept, 1, 3, damaged=(2,)))
     assert (found.missing, found.differing, found.gone) == ((), (), ())
     assert (await finish(hub)).tally.damaged == 1
-    assert hub.notes == [(Code.STORE_DAMAGED, 1)]
+    assert hub.notes == [(Code.RECORDS_DAMAGED, 1)]
 
 
 async def test_a_run_that_broke_off_is_closed_by_the_next_with_what_it_healed(hub: ReconcileHub) -> None:

@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import Connection, text
 from telemed.errors import Code
 from telemed.reconcile import mark_of
-from telemed.wire import Record
+from telemed.topics import Up
+from telemed.wire import Record, encode
 
+from cloud_hub.ingest.admit import admit
 from cloud_hub.store import holdings, reopening
 from cloud_hub.store.care_records import CareLedger
 from cloud_hub.store.engine import Database
@@ -16,7 +18,7 @@ from cloud_hub.store.intake import Ledger, Taken, take
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.streams import Incoming, read_watermark
 from cloud_hub.store.watermarks import Watermark
-from tests.fakes.containers import CLINIC, EPOCH, T0_NS, alarm, numeric
+from tests.fakes.containers import CLINIC, EPOCH, T0_NS, alarm, declared, numeric
 
 NUMERIC = Name(CLINIC, "mon-b01/numeric", EPOCH)
 ALARM = Name(CLINIC, "node/alarm", EPOCH)
@@ -146,15 +148,15 @@ def test_of_a_dead_letter_without_its_head_the_payload_is_compared(samples: Stor
     assert not held.agrees(mark_of(numeric(1, "50")))
 
 
-def test_what_is_missing_is_counted_and_what_was_declared_shed_is_not(
-    samples: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_counted_and_what_was_declared_shed_is_not(samples: Store) -> None:
     samples.take(*(numeric(seq) for seq in range(1, 11)))
     assert samples.missing(1, 10) == []
     samples.run("DELETE FROM record WHERE seq IN (2, 3, 7)")
     assert samples.missing(1, 10) == [(2, 3), (7, 7)]
-    monkeypatch.setattr(holdings.SAMPLES, "declared", lambda _connection, _key, _run: [(2, 3)])
+    given_up = admit(CLINIC, Up.VITALS, encode([declared(1, NUMERIC.stream, (2, 3))])).records
+    samples.database.write_blocking(lambda c: take(c, samples.ledger, given_up, T0_NS))
     assert samples.missing(1, 10) == [(7, 7)]
+    assert samples.missing(3, 7) == [(7, 7)]
 
 
 def test_a_stream_that_never_arrived_is_missing_whole(samples: Store) -> None:

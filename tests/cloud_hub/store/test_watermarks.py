@@ -28,6 +28,20 @@ def test_it_says_what_a_set_of_the_numbers_says(batches: list[list[int]]) -> Non
         assert [n for n in range(1, 62) if mark.has(n)] == sorted(model)
 
 
+RUNS = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 20)), max_size=8)
+
+
+@given(BATCHES, RUNS)
+def test_a_run_is_accounted_for_as_its_numbers_are(batches: list[list[int]], runs: list[tuple[int, int]]) -> None:
+    mark = Watermark()
+    for batch in batches:
+        mark = mark.plus(batch)
+    for first, more in runs:
+        expected = mark.plus(range(first, first + more + 1))
+        mark = mark.plus_run(first, first + more)
+        assert mark == expected
+
+
 @given(BATCHES)
 def test_with_too_many_gaps_it_only_ever_forgets_stored_numbers(batches: list[list[int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:

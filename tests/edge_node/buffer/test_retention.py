@@ -13,9 +13,8 @@ MONTH_HOURS = 24 * 30
     [
         (Up.WAVES, 0.70, MONTH_HOURS),
         (Up.WAVES, 0.71, 24),
-        (Up.WAVES, 0.81, 1),
-        (Up.VITALS, 0.80, MONTH_HOURS),
-        (Up.VITALS, 0.99, 24),
+        (Up.WAVES, 0.99, 24),
+        (Up.VITALS, 0.99, MONTH_HOURS),
         (Up.ALARM, 0.99, MONTH_HOURS),
         (Up.CARE, 0.99, MONTH_HOURS),
     ],
@@ -26,11 +25,6 @@ def test_waves_go_first_and_alarms_and_events_never_early(up: Up, used_share: fl
 
 def test_a_short_keeping_is_never_made_longer() -> None:
     assert retention.keep_hours(Up.WAVES, 0.75, 12) == 12
-
-
-def test_measurements_are_taken_up_to_the_reserve() -> None:
-    assert retention.takes_measurements(0.949)
-    assert not retention.takes_measurements(0.95)
 
 
 def test_hours_left_follow_the_measured_rate() -> None:

@@ -1,5 +1,6 @@
 """What the buffer promises to the stages that use it."""
 
+import math
 import sqlite3
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from edge_node.buffer import maintenance
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.schema import CARE, FILES, VITALS
 from edge_node.buffer.store import Buffer, Waiting
-from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
+from edge_node.errors import BufferFailure, BufferFull, BufferNewer
 from edge_node.samples.measurement import (
     Assignment,
     Channel,
@@ -40,6 +41,12 @@ def numerics(device: str = "monitor-1", at_ns: int = 0, **values: str) -> Numeri
 def waves(device: str = "monitor-1") -> WaveformSet:
     digits = np.array([5, -3, 2**31 - 1, -(2**31)], np.int32)
     return WaveformSet(device, 7, time.time_ns(), (Channel("ecg_II", 4.0, digits, 200.0, 0.0, "mV"),))
+
+
+def limit(buffer: Buffer, most_bytes: int | None) -> None:
+    """Let the file of measurements become so large, whatever room there really is."""
+    buffer.room._limited_s = math.inf
+    buffer._files[VITALS].most_pages_bytes = most_bytes
 
 
 async def test_numbers_of_a_stream_are_without_gap_and_survive_a_restart(tmp_path: Path) -> None:
@@ -134,13 +141,12 @@ async def test_trends_that_a_killed_node_did_not_write_are_there_after_its_resta
 
 
 async def test_a_failed_commit_leaves_no_trend(buffer: Buffer) -> None:
-    file = buffer._files[VITALS]
-    await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 1").fetchone())
+    limit(buffer, 1)
     now_ns = time.time_ns()
     big = tuple(numerics(hr="70", x="9" * 5000) for _ in range(50))
     with pytest.raises(BufferFull):
         await buffer.store_intake(Intake(sets=big))
-    await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 100000").fetchone())
+    limit(buffer, None)
     assert await buffer.trends(["monitor-1"], now_ns - MINUTE_NS, now_ns + MINUTE_NS, 60) == []
 
 
@@ -255,7 +261,7 @@ async def test_retention_deletes_acknowledged_rows_alone(tmp_path: Path) -> None
 
 async def test_at_the_limit_measurements_are_refused_and_alarms_are_not(tmp_path: Path) -> None:
     buffer = Buffer.open(tmp_path, limit_mib=64)
-    buffer._limit_bytes = 1000
+    buffer.room.limit_bytes = 1000
     with pytest.raises(BufferFull):
         await buffer.store_intake(Intake(sets=(numerics(hr="70"),)))
     await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id="a")])
@@ -263,14 +269,13 @@ async def test_at_the_limit_measurements_are_refused_and_alarms_are_not(tmp_path
 
 
 async def test_a_full_disk_is_told_and_the_buffer_goes_on_when_there_is_room(buffer: Buffer) -> None:
-    file = buffer._files[VITALS]
-    await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 1").fetchone())
+    limit(buffer, 1)
     big = tuple(numerics(hr=str(number) * 500) for number in range(200))
     with pytest.raises(BufferFull):
         await buffer.store_intake(Intake(sets=big, dedup_key="k"))
     assert buffer.waiting()[Up.VITALS].records == 0
 
-    await file.write(lambda batch: batch.connection.execute("PRAGMA max_page_count = 100000").fetchone())
+    limit(buffer, None)
     assert await buffer.store_intake(Intake(sets=big, dedup_key="k")) is Stored.NEW
     records = await buffer.read_run(Up.VITALS, key_of(buffer, Up.VITALS, "monitor-1/numeric"), 1, 999)
     assert [record.seq for record in records] == list(range(1, 201))
@@ -282,18 +287,6 @@ async def test_a_failing_piece_of_work_takes_back_its_own_rows_alone(buffer: Buf
     assert await buffer.store_intake(Intake(sets=(numerics(hr="70"),))) is Stored.NEW
 
 
-async def test_a_damaged_file_is_refused_by_name_and_can_be_set_aside(tmp_path: Path) -> None:
-    Buffer.open(tmp_path).close()
-    path = tmp_path / FILES[Up.VITALS]
-    path.write_bytes(b"not a database at all" * 500)
-
-    with pytest.raises(BufferDamaged, match=r"vitals\.db"):
-        Buffer.open(tmp_path)
-    maintenance.set_aside(tmp_path, Up.VITALS, "1")
-    Buffer.open(tmp_path).close()
-    assert (tmp_path / "vitals.db.damaged-1").exists()
-
-
 async def test_a_file_of_newer_software_is_refused(tmp_path: Path) -> None:
     buffer = Buffer.open(tmp_path)
     await buffer._files[CARE].read(lambda connection: connection.execute("SELECT 1").fetchone())
@@ -301,8 +294,10 @@ async def test_a_file_of_newer_software_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILES[Up.CARE])
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(BufferDamaged, match="newer"):
+    before = (tmp_path / CARE).read_bytes()
+    with pytest.raises(BufferNewer, match=r"care\.db.*升级回来.*newer.*version 99"):
         Buffer.open(tmp_path)
+    assert (tmp_path / CARE).read_bytes() == before
 
 
 async def test_storing_after_close_is_refused(tmp_path: Path) -> None:

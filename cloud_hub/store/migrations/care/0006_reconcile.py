@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "care_0006"
-down_revision = "care_0004"
+down_revision = "care_0005"
 branch_labels = None
 depends_on = None
 

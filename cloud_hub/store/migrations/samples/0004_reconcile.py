@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "samples_0004"
-down_revision = "samples_0002"
+down_revision = "samples_0003"
 branch_labels = None
 depends_on = None
 

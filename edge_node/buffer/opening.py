@@ -1,0 +1,52 @@
+"""Opening a file of the buffer: checked first, then brought to the present version."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Literal
+
+from edge_node.buffer import schema
+from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
+
+Synchronous = Literal["FULL", "NORMAL", "OFF"]
+BUSY_TIMEOUT_MS = 5000
+
+
+def translated(error: sqlite3.Error, name: str) -> BufferFailure:
+    """Return the buffer's own failure for one of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM):
+        return BufferFull(f"{name}: {error}")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return BufferDamaged(f"{name}: {error}")
+    return BufferFailure(f"{name}: {error}")
+
+
+def connect(path: Path, *pragmas: str) -> sqlite3.Connection:
+    """Open a file with some settings; any thread may use the connection, one at a time."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma in (*pragmas, f"busy_timeout = {BUSY_TIMEOUT_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def open_checked(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
+    """Open or make a file, check it and bring it to the present version; blocking.
+
+    Raises:
+        BufferDamaged: the file fails its check.
+        BufferNewer: it is of newer software; nothing of it is changed.
+        BufferFailure: it cannot be opened.
+    """
+    with contextlib.ExitStack() as undo:
+        try:
+            connection = undo.enter_context(contextlib.closing(connect(path, f"synchronous = {synchronous}")))
+            connection.execute("PRAGMA journal_mode = WAL")
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise BufferDamaged(f"{path.name}: {verdict}")
+            schema.prepare(connection, path.name)
+        except sqlite3.Error as error:
+            raise translated(error, path.name) from error
+        undo.pop_all()
+    return connection

@@ -1,0 +1,57 @@
+"""Looks at the checksum of every record that still has to go to the hub; a damaged one is declared, not sent."""
+
+import sqlite3
+from functools import partial
+
+import structlog
+from telemed.shed import Reason
+from telemed.wire import is_sound
+
+from edge_node.buffer import outbox, tombstone
+from edge_node.buffer.clock import NodeClock
+from edge_node.buffer.delivery import runs
+from edge_node.buffer.file import LogFile
+from edge_node.buffer.outbox import StreamKey, StreamState
+from edge_node.buffer.tombstone import GivenUp
+
+CHUNK_RECORDS = 300
+SELECT_AFTER = f"SELECT {outbox.COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+
+log = structlog.get_logger(__name__)
+
+
+async def scrub(file: LogFile, clock: NodeClock) -> int:
+    """Declare and delete what is damaged of the unsent records of a file; return how many there were.
+
+    Raises:
+        BufferFailure: the file cannot be read or written.
+    """
+    waiting = [state for streams in file.streams.values() for state in streams.values() if state.waiting > 0]
+    return sum([await _scrub_stream(file, clock, state) for state in waiting])
+
+
+async def _scrub_stream(file: LogFile, clock: NodeClock, state: StreamState) -> int:
+    damaged: list[int] = []
+    last = state.acked
+    while last < state.next_seq - 1:
+        found, last = await file.read(partial(_look, key=state.key, after=last))
+        damaged += found
+        if not last:
+            break
+    if damaged:
+        log.error("buffer.rows-damaged", stream=state.stream, records=len(damaged))
+        given_up = GivenUp(state.key, runs(damaged), Reason.DAMAGED, file.state(state.key).acked)
+        stamp = clock.stamp()
+        await file.write(lambda batch: tombstone.shed(batch, stamp, given_up), may_use_reserve=True)
+    return len(damaged)
+
+
+def _look(connection: sqlite3.Connection, key: StreamKey, after: int) -> tuple[list[int], int]:
+    """Return the numbers of damaged records among the next ones, and the last one looked at; 0 = there are no more."""
+    where = (key.stream, f"{key.epoch:016x}", after, CHUNK_RECORDS)
+    damaged, last = [], 0
+    for row in connection.execute(SELECT_AFTER, where):
+        last = row[2]
+        if not is_sound(outbox.record_of(row)):
+            damaged.append(last)
+    return damaged, last
