@@ -236,12 +236,12 @@ async def test_an_urgent_file_overtakes_one_that_is_being_sent(hub: RunningHub, 
 async def test_many_small_files_do_not_wait_for_each_other(hub: RunningHub, node: RunningNode, tmp_path: Path) -> None:
     ids = [
         await node.client.offer(write_file(tmp_path / str(seed), 2000, seed), replace(STUDY, group="series"))
-        for seed in range(60)
+        for seed in range(30)
     ]
-    await node.done(ids[-1])
-    await until(lambda: len(hub.completed) == 60)
+    await node.done(ids[-1], within_s=18)
+    await until(lambda: len(hub.completed) == 30)
     rows = await hub.care.read(client_rows)
-    assert rows == 60
+    assert rows == 30
 
 
 def client_rows(connection: Any) -> int:

@@ -3,7 +3,7 @@ import { Page } from "../../app/Chrome";
 import { useLive } from "../../app/live";
 import type { ReconcileView } from "../../contract";
 import { useWords } from "../../i18n";
-import { exact } from "../../live/clock";
+import { exact, serverNow, shortMoment } from "../../live/clock";
 import { Empty } from "../../state/Small";
 import { LinkState, RadioState, SyncState, waitingTotal } from "../../state/LinkState";
 import { PaperTop } from "../PaperTop";
@@ -63,15 +63,15 @@ export function Sites() {
 
 const NOT_WELL = ["healed", "open", "lost", "conflicts", "damaged"] as const;
 
-/** "Compared 26-11-26 02:41: 81,220 records, nothing missing", and by name what was. */
+/** "Compared 02:41: 81,220 records, nothing missing", and by name what was. */
 function Compared({ view }: { view: ReconcileView | null }) {
   const { t } = useWords();
   if (view === null) return <div className="dense t3">{t("compared.never")}</div>;
   const found = NOT_WELL.filter((what) => view[what] > 0).map((what) => t(`compared.${what}`, { n: view[what] }));
   if (view.broken) found.unshift(t("compared.broken"));
   return (
-    <div className="dense t2" data-testid="compared">
-      {t("compared.at", { time: exact(view.at_ms), n: view.compared })}
+    <div className="dense t2" data-testid="compared" title={exact(view.at_ms)}>
+      {t("compared.at", { time: shortMoment(view.at_ms, serverNow()), n: view.compared.toLocaleString("en") })}
       {found.length > 0 ? found.join(t("compared.and")) : t("compared.well")}
     </div>
   );
