@@ -140,10 +140,12 @@ def test_a_comparison_that_is_killed_on_the_way_is_begun_anew(tmp_path_factory: 
         assert asked.returncode == 0
         assert "compared" in said
         until(lambda: hub_rows(region) >= whole, 30, "all records are at the hub again")
-        assert sorted(state for state, _ in runs(region)) == ["broken", "finished"]
-        assert sum(healed for _, healed in runs(region)) == 19
+        # What the broken run asked for may have come again before the next one looked: then that one heals nothing.
+        assert dict(runs(region)).keys() == {"broken", "finished"}
+        assert dict(runs(region))["finished"] == 0
 
 
 def runs(region: Region) -> list[tuple[str, int]]:
+    """State of each run, and how many records it left open."""
     with opened(region, "hub/care.db") as care:
-        return list(care.execute("SELECT state, healed FROM reconciliation"))
+        return list(care.execute("SELECT state, open FROM reconciliation"))
