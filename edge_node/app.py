@@ -319,6 +319,7 @@ class Node:
 
     def _consult_changed(self, consult: Consult) -> None:
         self.station.consult_changed(consult)
+        self.uplink.gate.scheduler.is_call = any(one.state == "active" for one in self.router.consults())
 
     def _follow(self, bed: str, message: Callable[[], str]) -> None:
         if self.host.wants_vitals(bed):

@@ -51,7 +51,7 @@ BURST_S, LEAST_BURST_BYTES = 0.02, 1_200
 ALARM_BPS, ALARM_SHARE, ALARM_BURST_BYTES = 32_000, 0.1, 4_096
 VITALS_SHARE = 0.15
 VITALS_BURST_S = 1.0
-AUDIO_BPS = 40_000
+REST_SHARE, LEAST_REST_BPS = 0.25, 64_000
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class Scheduler:
 
     capacity: Capacity
     is_call: bool = False
-    """A consult is on: its audio has its share, its video the one that `video_bps` says."""
+    """A consult is on: sound and picture go past the scheduler, so files and backlog are held to `rest_bps`."""
     _waiting: dict[Traffic, deque[Ask]] = field(default_factory=dict)
     _virtual: float = 0.0
     """Virtual time: bytes by weight that each class has had, had it always wanted something."""
@@ -96,6 +96,7 @@ class Scheduler:
     _pace: Bucket = field(default_factory=Bucket)
     _alarms: Bucket = field(default_factory=Bucket)
     _vitals: Bucket = field(default_factory=Bucket)
+    _rest: Bucket = field(default_factory=Bucket)
 
     @property
     def segment_bytes(self) -> int:
@@ -106,24 +107,10 @@ class Scheduler:
         return max(LEAST_SEGMENT_BYTES, min(SEGMENT_BYTES, int(rate_bps / 8 * SEGMENT_S)))
 
     @property
-    def pace_bps(self) -> float:
-        """What is left for everything but a call."""
+    def rest_bps(self) -> float:
+        """What files and backlog may use beside a call, whose picture takes what it finds free."""
         rate_bps = self.capacity.rate_bps
-        return max(rate_bps * (1 - VITALS_SHARE) * 0.1, rate_bps - self.call_bps) if self.is_call else rate_bps
-
-    @property
-    def call_bps(self) -> float:
-        """What a call may use: audio first, then the share of the picture."""
-        return min(AUDIO_BPS, self.capacity.rate_bps / 2) + self.video_bps if self.is_call else 0.0
-
-    @property
-    def video_bps(self) -> float:
-        """The picture's share of what is left beside audio and measurements; 0 where nothing would be left of it."""
-        left_bps = self.capacity.rate_bps * (1 - VITALS_SHARE) - AUDIO_BPS
-        others = sum(
-            WEIGHTS[traffic] for traffic in self._waiting if traffic > Traffic.VITALS and self._waiting[traffic]
-        )
-        return max(0.0, left_bps * WEIGHTS[Traffic.VIDEO] / (WEIGHTS[Traffic.VIDEO] + others))
+        return min(rate_bps / 2, max(LEAST_REST_BPS, REST_SHARE * rate_bps))
 
     @property
     def is_pressed(self) -> bool:
@@ -188,12 +175,12 @@ class Scheduler:
             return None
         if self._pace.tokens > 0:
             return None
-        return now_s + max(0.001, (1 - self._pace.tokens) * 8 / self.pace_bps)
+        return now_s + max(0.001, (1 - self._pace.tokens) * 8 / self.capacity.rate_bps)
 
     def _fill(self, now_s: float) -> None:
-        rate_bps, pace_bps = self.capacity.rate_bps, self.pace_bps
-        burst_bytes = max(LEAST_BURST_BYTES, pace_bps / 8 * BURST_S)
-        self._pace.fill(pace_bps, burst_bytes, now_s)
+        rate_bps = self.capacity.rate_bps
+        self._pace.fill(rate_bps, max(LEAST_BURST_BYTES, rate_bps / 8 * BURST_S), now_s)
+        self._rest.fill(self.rest_bps, LEAST_BURST_BYTES, now_s)
         self._alarms.fill(max(ALARM_BPS, ALARM_SHARE * rate_bps), ALARM_BURST_BYTES, now_s)
         vitals_bps = VITALS_SHARE * rate_bps
         self._vitals.fill(vitals_bps, max(LEAST_BURST_BYTES, vitals_bps / 8 * VITALS_BURST_S), now_s)
@@ -237,6 +224,8 @@ class Scheduler:
             self._alarms.tokens -= size_bytes
         elif traffic is Traffic.VITALS:
             self._vitals.tokens -= size_bytes
+        elif traffic >= Traffic.IMAGE and self.is_call:
+            self._rest.tokens -= size_bytes
 
     def _has_room(self) -> bool:
         return self._pace.tokens > 0 and self._is_inside(self.capacity.window_bytes)
@@ -246,6 +235,8 @@ class Scheduler:
 
     def _is_allowed(self, traffic: Traffic) -> bool:
         rate_bps = self.capacity.rate_bps
+        if self.is_call and traffic >= Traffic.IMAGE and self._rest.tokens <= 0:
+            return False
         if traffic is Traffic.BULK:
             return rate_bps >= BULK_FROM_BPS
         return traffic <= Traffic.VITALS or rate_bps >= THIN_BPS

@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from telemed.v1 import uplink_pb2
 
 from edge_node.app import Node
 from edge_node.buffer.store import Buffer
@@ -71,3 +72,15 @@ async def test_the_heartbeat_carries_the_clock_of_each_device_and_what_is_stuck(
         assert [(one.code, one.what) for one in node.uplink.stuck()] == [("clock-suspect", "m1 -10800 s")]
         node.ward.bed("B01").unassigned = 4
         assert ("identity-unknown", "B01 ×4") in [(one.code, one.what) for one in node.uplink.stuck()]
+
+
+@pytest.mark.anyio
+async def test_files_and_backlog_are_held_back_while_a_consult_is_on(tmp_path: Path) -> None:
+    with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
+        node = Node(config_in(tmp_path), buffer)
+        node.close()
+        scheduler, held = node.uplink.gate.scheduler, []
+        for kind in ("invite", "accept", "bye"):
+            node.router.from_hub(uplink_pb2.Signal(consult_id="c1", kind=kind, to_peer="camera", bed="B01"))
+            held.append(scheduler.is_call)
+        assert held == [False, True, False]

@@ -4,11 +4,9 @@ import pytest
 
 from edge_node.uplink.capacity import START_BPS, Capacity
 from edge_node.uplink.schedule import (
-    AUDIO_BPS,
     LEAST_SEGMENT_BYTES,
     SEGMENT_BYTES,
     THIN_BPS,
-    VITALS_SHARE,
     WIDE_SEGMENT_BYTES,
     Ask,
     Scheduler,
@@ -162,21 +160,32 @@ def test_repeats_take_nothing_from_the_pace_while_others_use_it_up() -> None:
     assert 100 <= sent <= 115
 
 
-def test_a_call_has_its_sound_first_and_a_share_for_its_picture() -> None:
-    made = scheduler(1_000_000)
-    assert (made.call_bps, made.pace_bps) == (0, 1_000_000)
-    made.is_call = True
-    assert made.video_bps == pytest.approx(1_000_000 * (1 - VITALS_SHARE) - AUDIO_BPS)
-    made.ask(Traffic.IMAGE, 100)
-    assert made.video_bps == pytest.approx((1_000_000 * (1 - VITALS_SHARE) - AUDIO_BPS) * 6 / 9)
-    assert made.pace_bps == pytest.approx(1_000_000 - AUDIO_BPS - made.video_bps)
+def sent_in(made: Scheduler, traffic: Traffic, seconds: float) -> int:
+    """Bytes that a class which always wants more is granted in so long."""
+    total = 0
+    for step in range(round(seconds * 100)):
+        asked = made.ask(traffic, 1_000)
+        made.grant(step / 100)
+        made.withdraw(asked)
+        total += asked.granted_bytes
+        made.settle(asked, asked.granted_bytes, step / 100)
+        made.capacity.lost(asked.granted_bytes)
+    return total
 
 
-def test_on_a_thin_link_a_call_is_sound_alone() -> None:
-    made = scheduler(45_000)
-    made.is_call = True
-    assert made.video_bps == 0
-    assert made.call_bps == pytest.approx(22_500)
+def test_beside_a_call_files_and_backlog_leave_the_link_to_its_picture() -> None:
+    for rate_bps, rest_bps in ((1_000_000, 250_000), (200_000, 64_000), (100_000, 50_000)):
+        for traffic in (Traffic.IMAGE, Traffic.BACKLOG):
+            made = scheduler(rate_bps)
+            made.is_call = True
+            assert sent_in(made, traffic, 10) * 8 / 10 == pytest.approx(rest_bps, rel=0.1)
+
+
+def test_beside_a_call_measurements_and_waves_that_somebody_looks_at_go_as_before() -> None:
+    for traffic in (Traffic.VITALS, Traffic.WATCHED):
+        made, before = scheduler(300_000), scheduler(300_000)
+        made.is_call = True
+        assert sent_in(made, traffic, 5) == sent_in(before, traffic, 5)
 
 
 def test_measurements_gather_for_longer_where_they_are_held_up() -> None:
