@@ -189,7 +189,7 @@ class Hub:
             referrals=Referrals(care, region, self.tell, time.time_ns),
             calls=self.consults,
             signals=self.consults,
-            is_ready=lambda: [] if self.ingest.is_connected else ["broker"],
+            is_ready=self.ingest.not_ready,
         )
 
     def _access(self) -> Access:

@@ -44,6 +44,8 @@ class StoreFailure(HubError):
     code = "store-failure"
     is_passing = False
     """True where trying again later may help: the server is away, the disk was busy."""
+    is_full = False
+    """True where there is no room: it helps as soon as somebody makes some."""
 
 
 class CareError(HubError):

@@ -79,6 +79,10 @@ class Batcher:
         """When the oldest arrival that is not committed came, steady clock; 0 = there is none."""
         self._arrived = asyncio.Event()
         self._is_full = asyncio.Event()
+        self.failure: StoreFailure | None = None
+        """Why nothing can be committed now; None where all is well."""
+        self.on_failure: Callable[[StoreFailure, Batch], None] = lambda _failure, _batch: None
+        """Told on the event loop of each try that failed, with what waits for it."""
         self.most_records = 200
         self.longest_wait_s = 0.0
         """How long a batch may wait for more; 0 commits at once what is there."""
@@ -150,6 +154,7 @@ class Batcher:
                 failures += 1
                 if failures == 1:
                     log.error("store-failed", store=self._database.name, why=str(failure), records=len(batch.records))
+                self._fail(failure, batch)
                 if not failure.is_passing:
                     await self._commit_apart(batch)
                     return
@@ -175,6 +180,7 @@ class Batcher:
                 taken = await self._once(part)
             except StoreFailure as failure:
                 failures += not failure.is_passing
+                self._fail(failure, part)
                 await asyncio.sleep(LONGEST_WAIT_S if failure.is_passing else 0)
                 continue
             self._tell(taken, part)
@@ -198,7 +204,15 @@ class Batcher:
         self._metrics.batch_records.labels(self._database.name).observe(len(batch.records))
         return taken
 
+    def _fail(self, failure: StoreFailure, batch: Batch) -> None:
+        self.failure = failure
+        self._metrics.failing.labels(self._database.name).set(1)
+        self.on_failure(failure, batch)
+
     def _tell(self, taken: Taken, batch: Batch) -> None:
+        if self.failure is not None:
+            self.failure = None
+            self._metrics.failing.labels(self._database.name).set(0)
         reach("committed")
         self._committed(taken, batch)
         self._metrics.receipt_seconds.labels(self._database.name).observe(time.monotonic() - batch.arrived_s)

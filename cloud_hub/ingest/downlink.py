@@ -119,11 +119,17 @@ class Downlink:
         for address in due:
             self._send_receipts(address, now_s)
 
-    def greeted(self, address: NodeAddress, marks: dict[tuple[str, int], Watermark], cursor: int) -> None:
+    def refuse(self, address: NodeAddress, run: int) -> None:
+        """Tell a second machine under a node's name, by its run, to be silent."""
+        self._send(uplink_pb2.Receipts(refused_run=run), address)
+
+    def greeted(
+        self, address: NodeAddress, marks: dict[tuple[str, int], Watermark], cursor: int, node_run: int = 0
+    ) -> None:
         """Answer a hello: a receipt for each stream that it named, and an event page from its cursor."""
         self.heard(address)
         receipts = [receipt(stream, epoch, mark) for (stream, epoch), mark in marks.items()]
-        self._send(uplink_pb2.Receipts(receipts=receipts, hub_run=self._run), address)
+        self._send(uplink_pb2.Receipts(receipts=receipts, hub_run=self._run, node_run=node_run), address)
         node = self._nodes[address]
         node.cursor, node.sent, node.wants_page = cursor, cursor, True
         self._pages_wanted.set()

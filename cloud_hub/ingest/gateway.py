@@ -20,7 +20,7 @@ from cloud_hub.errors import ConfigRefused, StoreFailure
 from cloud_hub.ingest import credit
 from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch, Batcher
-from cloud_hub.ingest.clones import CloneWatch
+from cloud_hub.ingest.clones import CloneWatch, Run, RunWatch, Verdict
 from cloud_hub.ingest.downlink import Downlink
 from cloud_hub.ingest.metrics import IngestMetrics
 from cloud_hub.ingest.mqtt import BrokerLink, BrokerLogin
@@ -96,8 +96,11 @@ class Ingest:
         self._care_batches = Batcher(care, CareStore(intake), self._care_committed, self.metrics)
         for batches in (self._sample_batches, self._care_batches):
             batches.most_records = config.ingest.batch_records
+            batches.on_failure = self._store_failed
         self._hellos: asyncio.Queue[tuple[NodeAddress, uplink_pb2.Hello]] = asyncio.Queue(1000)
         self._clones = CloneWatch()
+        self._runs = RunWatch()
+        self._shut_out: set[tuple[NodeAddress, int]] = set()
         self._heard_ns: dict[NodeAddress, int] = {}
         self._is_dropping = False
         self._is_outdated = False
@@ -122,6 +125,18 @@ class Ingest:
             tasks.create_task(self._answer_hellos())
             tasks.create_task(self._prepare_days())
             tasks.create_task(self._write_trends())
+
+    def not_ready(self) -> list[str]:
+        """Return what keeps records from being taken and receipted; empty where nothing does."""
+        failing = {"samples": self._sample_batches.failure, "care": self._care_batches.failure}
+        stores = [f"store {name}" for name, failure in failing.items() if failure is not None]
+        return ([] if self.is_connected else ["broker"]) + stores
+
+    def _store_failed(self, failure: StoreFailure, batch: Batch) -> None:
+        """Tell the operator of each node whose records wait because there is no room for them."""
+        if failure.is_full:
+            for address in {item.address for item in batch.records}:
+                self.note(address, Code.HUB_STORE_FULL, 1)
 
     def _credit(self) -> int:
         behind = self._sample_batches
@@ -163,6 +178,9 @@ class Ingest:
 
     def _take_container(self, address: NodeAddress, what: Up, payload: bytes, received_ns: int) -> None:
         admission = admit(address, what, payload)
+        held = self._runs.held(address)
+        if held:  # of a second machine under this name: not taken, nor receipted, and so kept there
+            admission.records = [item for item in admission.records if item.record.epoch not in held]
         if admission.newer:
             if not self._is_outdated:
                 log.error("upgrade-hub", why="records of a newer schema arrive; kept, readable after an upgrade")
@@ -179,10 +197,14 @@ class Ingest:
 
     def _take_talk(self, address: NodeAddress, what: Up, payload: bytes, received_ns: int) -> None:
         if what is Up.HELLO:
-            if not self._hellos.full():
-                self._hellos.put_nowait((address, uplink_pb2.Hello.FromString(payload)))
+            hello = uplink_pb2.Hello.FromString(payload)
+            if self._is_taken(address, hello) and not self._hellos.full():
+                self._hellos.put_nowait((address, hello))
         elif what is Up.PRESENCE:
             presence = uplink_pb2.Presence.FromString(payload)
+            verdict = self._runs.heard(address, presence.run, time.monotonic())
+            if not self._may_speak(address, presence.run, verdict):
+                return
             if self._clones.is_clone(address, presence.boottime_ns, time.monotonic_ns()):
                 self.metrics.clones.labels(address.node).inc()
                 log.error("node-cloned", node=address.node, site=address.site)
@@ -194,6 +216,28 @@ class Ingest:
             signal = uplink_pb2.Signal.FromString(payload)
             for sink in self.sinks:
                 sink.signal(address, signal)
+
+    def _is_taken(self, address: NodeAddress, hello: uplink_pb2.Hello) -> bool:
+        """Judge who greets; whoever is not taken is left without an answer, and what it numbers without a receipt."""
+        known = frozenset(state.epoch for state in hello.streams)
+        run = Run(hello.run, frozenset(hello.previous_runs), hello.boot, frozenset(hello.epochs), known)
+        verdict = self._runs.greeted(address, run, time.monotonic())
+        if verdict is not Verdict.TAKEN:
+            log.warning("node-held", node=address.node, site=address.site, verdict=verdict.value)
+        return self._may_speak(address, hello.run, verdict)
+
+    def _may_speak(self, address: NodeAddress, run: int, verdict: Verdict) -> bool:
+        """Tell second machines to be silent, and the operator, once for each; whether this one is the first."""
+        if verdict is Verdict.REFUSED:
+            self.downlink.refuse(address, run)
+        for second in self._runs.refused(address):
+            if (address, second) not in self._shut_out:
+                self._shut_out.add((address, second))
+                self.downlink.refuse(address, second)
+                self.metrics.clones.labels(address.node).inc()
+                log.error("node-cloned", node=address.node, site=address.site, run=f"{second:016x}")
+                self.note(address, Code.NODE_CLONED, 1)
+        return verdict is Verdict.TAKEN
 
     async def _answer_hellos(self) -> None:
         while True:
@@ -214,21 +258,22 @@ class Ingest:
                 log.error("hub-lost-history", node=address.node, stream=state.stream, edge_acked=state.acked)
         if len(hello.streams) <= HELLO_STREAMS_LIMIT:
             await self._mind_epochs(address, states)
-        self.downlink.greeted(address, marks, hello.event_cursor)
+        self.downlink.greeted(address, marks, hello.event_cursor, hello.run)
 
     async def _mind_epochs(self, address: NodeAddress, states: Sequence[uplink_pb2.StreamState]) -> None:
-        """Tell of streams that a node numbers anew without knowing how far it had come: what was not sent is lost."""
+        """Tell of a store that does not know how far it had come: begun anew, or put back.  The unsent is lost."""
         told: dict[str, set[str]] = {}
         for state in states:
             told.setdefault(state.stream, set()).add(epoch_text(state.epoch))
         here = await self._epochs_of(address, told)
         for stream, epochs in told.items():
-            if here[stream] and not epochs & here[stream]:
-                self.note(address, Code.EPOCH_LOST, 1)
-                log.error("epoch-lost", node=address.node, stream=stream)
+            if here[stream] and here[stream][-1] not in epochs:
+                code = Code.STORE_SET_BACK if epochs.intersection(here[stream]) else Code.EPOCH_LOST
+                self.note(address, code, 1)
+                log.error(code, node=address.node, stream=stream)
 
-    async def _epochs_of(self, address: NodeAddress, names: Iterable[str]) -> dict[str, set[str]]:
-        def look(connection: Connection, care: bool) -> dict[str, set[str]]:
+    async def _epochs_of(self, address: NodeAddress, names: Iterable[str]) -> dict[str, list[str]]:
+        def look(connection: Connection, care: bool) -> dict[str, list[str]]:
             tables = (care_stream, care_watermark) if care else (samples_stream, samples_watermark)
             mine = [name for name in names if (name.rpartition("/")[2] in CARE_KINDS) == care]
             return {name: epochs_of(connection, *tables, address, name) for name in mine}

@@ -35,6 +35,10 @@ class IngestMetrics(Collector):
         self.dropped = Counter(
             "hub_dropped_messages", "Messages let go because the store is behind; edges resend.", registry=registry
         )
+        self.failing = Gauge(
+            "hub_store_failing", "Whether nothing can be committed, and so nothing receipted.", ["store"],
+            registry=registry,
+        )  # fmt: skip
         self.no_day = Gauge("hub_records_outside_days", "Records in the DEFAULT partition.", registry=registry)
         self.batch_seconds = Histogram(
             "hub_batch_seconds",

@@ -5,6 +5,7 @@ database of the hub is a schema of its own, so that both may stand in one server
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from cloud_hub.errors import StoreFailure
 T = TypeVar("T")
 READERS = 3
 BUSY_S = 10
+_POSTGRES_DISK_FULL = "53100"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -112,6 +114,7 @@ class Database:
         # The text of the error may quote values, so only its kind goes out.
         failure = StoreFailure(f"{self.name}: {type(error).__name__} ({type(error.orig).__name__})")
         failure.is_passing = isinstance(error, OperationalError | InterfaceError)
+        failure.is_full = _is_full(error.orig)
         return failure
 
     def _migrate(self) -> None:
@@ -130,6 +133,12 @@ class Database:
             raise StoreFailure(f"{self.name}: {error}; was it written by a newer version?") from error
         except DBAPIError as error:
             raise self._failure(error) from error
+
+
+def _is_full(error: object) -> bool:
+    """Whether a driver's error says that the disk has no room."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_FULL or getattr(error, "sqlstate", "") == _POSTGRES_DISK_FULL
 
 
 def _quoted(path: Path) -> str:

@@ -130,11 +130,12 @@ def read_watermark(connection: Connection, watermark: Table, key: StreamKey) -> 
     return Watermark(row.contig, row.max, gaps, bool(row.quarantined))
 
 
-def epochs_of(connection: Connection, stream: Table, watermark: Table, address: NodeAddress, name: str) -> set[str]:
-    """Return the epochs of a stream of which something arrived here."""
+def epochs_of(connection: Connection, stream: Table, watermark: Table, address: NodeAddress, name: str) -> list[str]:
+    """Return the epochs of a stream of which something arrived here; that of which something came last is the last."""
     stream_id = find_stream(connection, stream, address, name)
     c = watermark.c
-    return set(connection.execute(select(c.epoch).where(c.stream_id == stream_id)).scalars())
+    query = select(c.epoch).where(c.stream_id == stream_id).order_by(c.updated_ns)
+    return list(connection.execute(query).scalars())
 
 
 def watermark_of(

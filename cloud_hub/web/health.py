@@ -31,7 +31,8 @@ def router(registry: CollectorRegistry, token_file: Path | None) -> APIRouter:
             try:
                 await database.write(probe.touch)
             except StoreFailure:
-                missing.append(f"store {name}")
+                if f"store {name}" not in missing:
+                    missing.append(f"store {name}")
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
     @routes.get("/metrics")

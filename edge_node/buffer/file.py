@@ -97,7 +97,10 @@ class LogFile:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = open_checked(path, synchronous)
         self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES[path.name] // PAGE_BYTES}")
-        self.epoch = schema.epoch_of(self._writer)
+        self.former_epochs = schema.former_epochs(self._writer)
+        """Epochs of the lives that had this file before."""
+        self.epoch = schema.begin_epoch(self._writer)
+        """Epoch of this life: all new numbers are given out under it."""
         states = outbox.load_states(self._writer)
         self._shed = outbox.load_shed(self._writer)
         """Declared runs that the hub has not receipted; used on the event loop alone."""
@@ -168,13 +171,56 @@ class LogFile:
 
     def newest_ns(self) -> int:
         """Return when the newest record came in, 0 where there is none; blocking, for the start."""
-        row = self._read(lambda connection: connection.execute(outbox.SELECT_NEWEST_WALL).fetchone())
-        return int(row[0]) if row else 0
+        return self._read(outbox.newest_ns)
 
     @property
     def has_declared(self) -> bool:
         """Whether numbers were declared given up of which the hub does not know yet."""
         return bool(self._shed)
+
+    def concede(self, key: StreamKey, last: int) -> None:
+        """Note that numbers up to `last` were given out although nothing stored here says so.
+
+        For an epoch that is over; written down by the next `save_states`.
+        """
+        state = self.state(key)
+        if state.is_closed and last >= state.next_seq:
+            self._put(state._replace(next_seq=last + 1))
+            self._unsaved.add(key)
+
+    async def begin_anew(self) -> None:
+        """Give no more numbers out under the present epoch, but under a new one.
+
+        Raises:
+            BufferFailure: the file cannot be written; the present epoch goes on.
+        """
+
+        def work(batch: Batch) -> int:
+            epoch = schema.begin_epoch(batch.connection)
+            # After the commit, as what shares it is numbered under the present one.
+            batch.after_commit.append(lambda: batch.numbers.begin(epoch))
+            return epoch
+
+        self.epoch = await self.write(work, urgent=True, may_use_reserve=True)
+        for streams in self.streams.values():
+            for state in list(streams.values()):
+                self._put(state._replace(is_closed=state.epoch != self.epoch))
+
+    async def forget_closed(self) -> int:
+        """Forget epochs that are over, delivered, and of which there is no copy left; return how many of streams."""
+        done = [
+            state.key
+            for streams in self.streams.values()
+            for state in streams.values()
+            if state.is_closed and not state.waiting and state.key not in self._shed
+        ]
+        if not done:
+            return 0
+        gone = await self.write(lambda batch: outbox.forget(batch, done), may_use_reserve=True)
+        for key in gone:
+            self.streams[CLASS_OF[key.kind]].pop(key, None)
+            self._unsaved.discard(key)
+        return len(gone)
 
     async def look(self) -> None:
         """Bring `size` up to date."""

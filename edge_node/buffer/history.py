@@ -114,7 +114,7 @@ def _readable(rows: Iterable[Any], read: Callable[[Record], T]) -> Iterator[T]:
     for row in rows:
         try:
             found = read(record_of(row))
-        except (PayloadUnreadable, DecodeError, KeyError, ValueError):
+        except (PayloadUnreadable, DecodeError, KeyError, ValueError, TypeError):
             log.error("buffer.row-unreadable", stream=row[0], seq=row[2])
             continue
         yield found

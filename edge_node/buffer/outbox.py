@@ -22,14 +22,25 @@ SELECT_JUMPS = (
     "SELECT seq, following FROM (SELECT seq, lead(seq, 1, ?) OVER (ORDER BY seq) AS following FROM log "
     "WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ?) WHERE following > seq + 1"
 )
-SELECT_WALL = "SELECT wall_ns FROM log WHERE stream = ? AND epoch = ? AND seq >= ? ORDER BY seq LIMIT 1"
-SELECT_NEWEST_WALL = "SELECT wall_ns FROM log ORDER BY id DESC LIMIT 1"
+SELECT_WALL = (
+    "SELECT wall_ns FROM log WHERE stream = ? AND epoch = ? AND seq >= ? AND typeof(wall_ns) = 'integer' "
+    "ORDER BY seq LIMIT 1"
+)
+SELECT_NEWEST_WALL = "SELECT wall_ns FROM log WHERE typeof(wall_ns) = 'integer' ORDER BY id DESC LIMIT 1"
 SELECT_ENDS = "SELECT min(seq), max(seq) FROM log WHERE stream = ? AND epoch = ? AND seq > ?"
 SELECT_NEXT_STREAM = "SELECT stream, epoch FROM log WHERE (stream, epoch) > (?, ?) ORDER BY stream, epoch LIMIT 1"
 INSERT_RECORD = f"INSERT INTO log ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 INSERT_KEYED = f"INSERT INTO log ({COLUMNS}, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+RENUMBER = "UPDATE log SET epoch = ?, seq = ?, schema = ?, crc = ? WHERE stream = ? AND epoch = ? AND seq = ?"
+UNREADABLE_CODEC = 255
+"""Of a record whose row the disk has changed: whoever opens it finds that it cannot be read."""
+SELECT_STATES = "SELECT stream, epoch, next_seq, acked FROM state ORDER BY rowid"
 SELECT_SHED = "SELECT stream, epoch, first, last FROM shed ORDER BY stream, epoch, first"
 DELETE_SHED = "DELETE FROM shed WHERE stream = ? AND epoch = ? AND last <= ?"
+SELECT_LATER = (
+    "SELECT 1 FROM state WHERE stream = ?1 AND acked > 0 "
+    "AND rowid > (SELECT rowid FROM state WHERE stream = ?1 AND epoch = ?2)"
+)
 UPSERT_STATE = (
     "INSERT INTO state (stream, epoch, next_seq, acked) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (stream, epoch) DO UPDATE SET next_seq = excluded.next_seq, acked = excluded.acked"
@@ -97,6 +108,11 @@ class Numbers:
     given: dict[str, int] = field(default_factory=dict)
     """Stream of this epoch -> next number, as of the last commit."""
 
+    def begin(self, epoch: int) -> None:
+        """Number everything from 1 on, under another epoch."""
+        self.epoch = epoch
+        self.given.clear()
+
 
 @dataclass(slots=True)
 class Batch:
@@ -160,11 +176,39 @@ def append(batch: Batch, stream: str, kind: Kind, stamp: Stamp, body: bytes, key
     return record
 
 
+def renumber(batch: Batch, record: Record) -> None:
+    """Give a record the next number of its stream in place of its own."""
+    seq = batch.taken.get(record.stream) or batch.numbers.given.get(record.stream, 1)
+    fresh = seal(
+        stream=record.stream, kind=Kind(record.kind), epoch=batch.epoch, seq=seq, stamp=record.stamp,
+        codec=Codec(record.codec), payload=record.payload,
+    )  # fmt: skip
+    where = (record.stream, _hex(record.epoch), record.seq)
+    batch.connection.execute(RENUMBER, (_hex(fresh.epoch), fresh.seq, fresh.schema, fresh.crc, *where))
+    batch.taken[record.stream] = seq + 1
+    batch.appended.append(fresh)
+
+
 def save(batch: Batch, states: Iterable[StreamState]) -> None:
     """Write down how far streams have come; declared runs that the hub has receipted need not be known any more."""
     rows = [(state.stream, _hex(state.epoch), state.next_seq, state.acked) for state in states]
     batch.connection.executemany(UPSERT_STATE, rows)
     batch.connection.executemany(DELETE_SHED, [(stream, epoch, acked) for stream, epoch, _, acked in rows])
+
+
+def forget(batch: Batch, keys: Iterable[StreamKey]) -> list[StreamKey]:
+    """Delete the states of streams that have no records any more; return which those are.
+
+    What is known of the newest epoch that the hub has of a stream stays: it shows that its numbers go on from there.
+    """
+    gone = []
+    for key in keys:
+        where = (key.stream, _hex(key.epoch))
+        (first, _) = batch.connection.execute(SELECT_ENDS, (*where, 0)).fetchone()
+        if first is None and batch.connection.execute(SELECT_LATER, where).fetchone():
+            batch.connection.execute("DELETE FROM state WHERE stream = ? AND epoch = ?", where)
+            gone.append(key)
+    return gone
 
 
 def read_run(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Record]:
@@ -192,6 +236,12 @@ def arrived_ns(connection: sqlite3.Connection, key: StreamKey, seq: int) -> int:
     return int(row[0]) if row else 0
 
 
+def newest_ns(connection: sqlite3.Connection) -> int:
+    """Return when the newest record of the file came in; 0 where there is none."""
+    row = connection.execute(SELECT_NEWEST_WALL).fetchone()
+    return int(row[0]) if row else 0
+
+
 def first_since(connection: sqlite3.Connection, key: StreamKey, after: int, since_ns: int) -> int:
     """Return the lowest number over `after` that came in since then; 0 if there is none.
 
@@ -210,19 +260,21 @@ def first_since(connection: sqlite3.Connection, key: StreamKey, after: int, sinc
 
 
 def load_states(connection: sqlite3.Connection) -> dict[StreamKey, StreamState]:
-    """Return the state of every stream, those with an epoch of an earlier file too.
+    """Return the state of every stream, those of earlier epochs too, in the order in which they were written down.
 
     What was written down last may be some seconds old: the log itself says which number was the last.
     """
     saved = {
         StreamKey(stream, int(epoch, 16)): (next_seq, acked)
-        for stream, epoch, next_seq, acked in connection.execute("SELECT stream, epoch, next_seq, acked FROM state")
+        for stream, epoch, next_seq, acked in connection.execute(SELECT_STATES)
     }
     states = {}
-    for key in saved.keys() | set(_logged(connection)):
+    for key in dict.fromkeys([*saved, *_logged(connection)]):
         next_seq, acked = saved.get(key, (1, 0))
         (_, last) = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), 0)).fetchone()
-        states[key] = StreamState(*key, max(next_seq, (last or 0) + 1), acked, arrived_ns(connection, key, acked + 1))
+        next_seq = max(_number(next_seq), _number(last) + 1)
+        acked = min(_number(acked), next_seq - 1)
+        states[key] = StreamState(*key, next_seq, acked, arrived_ns(connection, key, acked + 1))
     return states
 
 
@@ -235,10 +287,21 @@ def load_shed(connection: sqlite3.Connection) -> dict[StreamKey, list[Run]]:
 
 
 def record_of(row: tuple[str, str, int, int, int, int, int, int, int, int, int, int, bytes]) -> Record:
-    """Return the record that a row of COLUMNS holds."""
+    """Return the record that a row of COLUMNS holds; where the disk changed what a column is, one that is not sound.
+
+    Raises:
+        ValueError, TypeError: not even its identity is left.
+    """
     stream, epoch, seq, kind, schema, codec, wall, mono, boot, offset, error_ms, crc, payload = row
+    numbers = (seq, kind, schema, codec, wall, mono, boot, offset, error_ms, crc)
+    if type(payload) is not bytes or any(type(number) is not int for number in numbers):
+        broken = seal(
+            stream=stream, kind=Kind.EVENT, epoch=int(epoch, 16), seq=int(seq), stamp=Stamp(0, 0, 0),
+            codec=Codec.PLAIN, payload=b"",
+        )  # fmt: skip
+        return broken._replace(codec=UNREADABLE_CODEC)
     stamp = Stamp(wall, mono, boot, offset, error_ms)
-    return Record(stream, kind, schema, Codec(codec), int(epoch, 16), seq, stamp, payload, crc)
+    return Record(stream, kind, schema, codec, int(epoch, 16), seq, stamp, payload, crc)
 
 
 def numbers_of(epoch: int, states: Mapping[StreamKey, StreamState]) -> Numbers:
@@ -266,6 +329,11 @@ def _row(record: Record) -> tuple[str | int | bytes, ...]:
         record.crc,
         record.payload,
     )
+
+
+def _number(value: object) -> int:
+    """Return a column that holds a whole number; 0 where there is none, or where the disk made something else of it."""
+    return value if isinstance(value, int) else 0
 
 
 def _hex(epoch: int) -> str:

@@ -4,6 +4,7 @@ The log has a rowid and a unique index rather than a primary key over its identi
 rate with payloads of this size (reliability, finding 6).  Each index more costs two writes of every commit.
 """
 
+import contextlib
 import secrets
 import sqlite3
 from collections.abc import Callable
@@ -23,6 +24,8 @@ NAMES = (ALARM, VITALS, CARE)
 _WAVES_1 = "bulk.db"
 """Where version 1 had the waves."""
 VERSION = 3
+LIVES_KEPT = 32
+"""How many former lives a file remembers: so many starts may go by unheard, and the hub still knows who it is."""
 
 
 def prepare(connection: sqlite3.Connection, name: str) -> None:
@@ -57,8 +60,31 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
         connection.execute("DETACH DATABASE waves")
 
 
+def begin_epoch(connection: sqlite3.Connection) -> int:
+    """Begin the epoch of another life of this file and return it: a random number, never used before.
+
+    A copy of the file, or one that was put back, never gives out a number that the hub may know with other content.
+    """
+    epoch = secrets.randbits(64)
+    lives = [f"{former:016x}" for former in former_epochs(connection)]
+    # Numbers are safe without the note: records and states bear their epoch.  A full disk must not keep a node down.
+    with contextlib.suppress(sqlite3.Error):
+        connection.executemany(
+            "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [("epoch", f"{epoch:016x}"), ("lives", " ".join(lives))],
+        )
+    return epoch
+
+
+def former_epochs(connection: sqlite3.Connection) -> list[int]:
+    """Return the epochs of the last lives of this file, oldest first."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'lives'").fetchone()
+    lives = [int(text, 16) for text in row[0].split()] if row else []
+    return [*lives, epoch_of(connection)][-LIVES_KEPT:]
+
+
 def epoch_of(connection: sqlite3.Connection) -> int:
-    """Return the random number that this file got when it was made; a file made anew never repeats one."""
+    """Return the epoch of the last life of this file; of one that was just made, a number of its own."""
     (text,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
     return int(text, 16)
 

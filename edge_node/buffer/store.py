@@ -33,6 +33,7 @@ from edge_node.buffer import (
     trend,
 )
 from edge_node.buffer.clock import NodeClock, boot_number
+from edge_node.buffer.delivery import Receipt, Run
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.opening import Synchronous, translated
 from edge_node.buffer.outbox import Batch, StreamKey, StreamState
@@ -74,6 +75,8 @@ class Buffer:
         self.room = Room(folder, files, reserve, limit_bytes, self.clock)
         self.on_stored: list[Callable[[Up, Collection[StreamKey]], None]] = []
         """Called on the event loop after each commit that added records of a class, with the streams they are of."""
+        self.life, self.former_lives = files[VITALS].epoch, files[VITALS].former_epochs
+        """Random number of this life of the store, and of those that had it before."""
         self.damaged = salvage.kept_aside(folder)
         """Names of damaged files that were replaced and that nobody has taken away yet."""
         self._must_scrub = True
@@ -258,6 +261,35 @@ class Buffer:
             if contigs[key] < acked:
                 await self._declare_gone(file, key, contigs[key], acked)
 
+    async def yield_to(self, up: Up, key: StreamKey, receipt: Receipt) -> None:
+        """Give up the numbers of a stream that the hub has and that were never given out here: its disk was put back.
+
+        What the hub has stays as it is.  What it lacks of a former self is declared, as nobody can send it any more.
+        Of an epoch that still runs, what is stored here under numbers that the hub has is numbered anew and sent
+        again: it may be another record, and twice is better than not at all.
+        """
+        file = self._file(up)
+        state = file.state(key)
+        if not state.is_closed:
+            await file.begin_anew()
+            await self._renumber(file, file.state(key), receipt)
+        file.concede(key, receipt.max)
+        lost = [(max(first, state.next_seq), last) for first, last in receipt.gaps if last >= state.next_seq]
+        if lost:
+            given_up, stamp = GivenUp(key, lost, Reason.DAMAGED, state.acked), self.clock.stamp()
+            await file.write(lambda batch: tombstone.declare(batch, stamp, given_up), may_use_reserve=True)
+
+    async def _renumber(self, file: LogFile, state: StreamState, receipt: Receipt) -> None:
+        for first in range(state.acked + 1, state.next_seq, maintenance.CHUNK_ROWS):
+            last = min(first + maintenance.CHUNK_ROWS, state.next_seq) - 1
+            await file.write(partial(_renumbered, key=state.key, run=(first, last), receipt=receipt))
+        file.recent.forget(state.key, [(state.acked + 1, state.next_seq - 1)])
+
+    @property
+    def epochs(self) -> list[int]:
+        """Epochs under which numbers are given out now."""
+        return [file.epoch for file in self._files.values()]
+
     def waiting(self) -> dict[Up, Waiting]:
         """Return what waits for the hub, by class; cheap."""
         return {up: _waiting(self.streams(up).values()) for up in STORED}
@@ -313,6 +345,8 @@ class Buffer:
             before_ns = retention.cutoff_ns(now_ns, hours)
             for state in list(self.streams(up).values()):
                 gone += await self._delete_sent(up, state, before_ns)
+        for file in self._files.values():
+            await file.forget_closed()
         old_ns = retention.cutoff_ns(now_ns, self._keep_sent_hours)
         gone += await self._delete(maintenance.DELETE_KEPT, old_ns)
         gone += await self._delete(maintenance.DELETE_TREND, old_ns // MINUTE_NS)
@@ -364,6 +398,13 @@ class Buffer:
         for up, keys in stored.items():
             for told in self.on_stored:
                 told(up, keys)
+
+
+def _renumbered(batch: Batch, key: StreamKey, run: Run, receipt: Receipt) -> None:
+    """Number anew what is stored under numbers of a run that the hub has."""
+    for record in outbox.read_run(batch.connection, key, *run):
+        if record.seq <= run[1] and receipt.has(record.seq):
+            outbox.renumber(batch, record)
 
 
 def _opened(path: Path, make: Callable[[], LogFile]) -> LogFile:

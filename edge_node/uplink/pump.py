@@ -112,8 +112,6 @@ class Pump:
         """How long what nobody looks at is gathered."""
         self.may_send_backlog: Callable[[], bool] = lambda: True
         """Whether nothing more wanted waits elsewhere; asked again with `look_again`."""
-        self.ahead: set[str] = set()
-        """Streams of which the hub has numbers that were never given out here: a copied or set-back disk."""
 
     def stored(self, keys: Iterable[StreamKey]) -> None:
         """Records of these streams were committed."""
@@ -189,10 +187,11 @@ class Pump:
                 continue
             delivery = self._delivery(key, state)
             told = receipt_of(receipt, hub_ns)
-            if state.is_closed:
-                # A former self of this node has been there, before its disk was put back.
+            if told.max >= state.next_seq:
+                # A former self of this node has been there: what is not known here is not for here.
+                if not state.is_closed:
+                    continue
                 told = told.up_to(state.next_seq - 1)
-            self._watch(state, told)
             turn = delivery.turn
             if delivery.take(told):
                 changed[key] = delivery.acked
@@ -218,11 +217,6 @@ class Pump:
                 await lane.woken.wait()
                 if lane.is_live and self._up in (Up.VITALS, Up.WAVES):
                     await asyncio.sleep(self.gather_s())
-
-    def _watch(self, state: StreamState, told: Receipt) -> None:
-        if told.max >= state.next_seq and state.stream not in self.ahead:
-            self.ahead.add(state.stream)
-            log.error("pump.hub-ahead", stream=state.stream, next_seq=state.next_seq, hub_max=told.max)
 
     def _delivery(self, key: StreamKey, state: StreamState) -> Delivery:
         delivery = self._deliveries.get(key)

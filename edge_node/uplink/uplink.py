@@ -26,11 +26,13 @@ from edge_node.uplink.device_sync import behind
 from edge_node.uplink.gate import Gate
 from edge_node.uplink.link import Connect, LinkEvents
 from edge_node.uplink.presence import LinkView, OffsetEstimate
-from edge_node.uplink.pump import GATHER_S, PRESSED_GATHER_S, WATCHED_GATHER_S, Pump
+from edge_node.uplink.pump import GATHER_S, PRESSED_GATHER_S, WATCHED_GATHER_S, Pump, receipt_of
 from edge_node.uplink.schedule import Traffic
 from edge_node.uplink.second_way import SecondWay
 
 WATCH_EVERY_S = 1.0
+HELLO_STREAMS = 400
+"""As many as a hub answers, with room to spare: a node that was started very often has more epochs than that."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +70,10 @@ class Callbacks:
     """What cannot go on and why, for the presence message."""
 
 
+class _SecondMachine(Exception):
+    """The hub has another machine under this node's name."""
+
+
 class Uplink:
     """The node's way to the hub; `run` holds it, `link` says how it stands."""
 
@@ -100,6 +106,11 @@ class Uplink:
         """The run of the hub that answered our hello; 0: none has since we are connected."""
         self._event_cursor = 0
         self._stuck_before: set[str] = set()
+        self._set_back: set[str] = set()
+        """Streams of which the hub had numbers that were never given out here: a disk that was put back."""
+        self.is_second = False
+        """Whether the hub has another machine under this node's name; then nothing is said until the next start."""
+        self._refused = asyncio.Event()
         self._state: presence.LinkState = "never"
         self._since_ns = buffer.clock.now_ns()
         self._messages: asyncio.Queue[tuple[Down, bytes]] = asyncio.Queue()
@@ -145,24 +156,36 @@ class Uplink:
         return self._say(Up.SIGNAL, signal.SerializeToString())
 
     async def run(self) -> None:
-        """Hold the connections and carry everything both ways, until cancelled."""
+        """Hold the connections and carry everything both ways, until cancelled; a second machine falls silent."""
         self._event_cursor = await self._buffer.event_cursor()
         self._buffer.on_stored.append(self._stored)
         try:
-            async with asyncio.TaskGroup() as group:
-                for up in STORED:
-                    group.create_task(self._links[up].run(), name=f"link-{up}")
-                    group.create_task(self._pumps[up].run(), name=f"pump-{up}")
-                group.create_task(self.alarm_paths.run(), name="alarm-paths")
-                if self._second_way is not None:
-                    group.create_task(self._second_way.run(), name="second-way")
-                group.create_task(self.gate.run(), name="uplink-gate")
-                group.create_task(self._open_ways(), name="uplink-ways")
-                group.create_task(self._listen(), name="uplink-listen")
-                group.create_task(self._beat(), name="uplink-beat")
-                group.create_task(self._watch(), name="uplink-watch")
+            await self._carry()
+        except* _SecondMachine:
+            log.error("uplink.second-machine", node=self._address.node)
         finally:
             self._buffer.on_stored.remove(self._stored)
+        for pump in self._pumps.values():
+            pump.close()
+        while True:
+            self._judge()
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _carry(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for up in STORED:
+                group.create_task(self._links[up].run(), name=f"link-{up}")
+                group.create_task(self._pumps[up].run(), name=f"pump-{up}")
+            group.create_task(self.alarm_paths.run(), name="alarm-paths")
+            if self._second_way is not None:
+                group.create_task(self._second_way.run(), name="second-way")
+            group.create_task(self.gate.run(), name="uplink-gate")
+            group.create_task(self._open_ways(), name="uplink-ways")
+            group.create_task(self._listen(), name="uplink-listen")
+            group.create_task(self._beat(), name="uplink-beat")
+            group.create_task(self._watch(), name="uplink-watch")
+            await self._refused.wait()
+            raise _SecondMachine
 
     def _events_of(self, up: Up) -> LinkEvents:
         return LinkEvents(
@@ -268,18 +291,34 @@ class Uplink:
             self._callbacks.on_signal(uplink_pb2.Signal.FromString(payload))
 
     async def _take_receipts(self, message: uplink_pb2.Receipts) -> None:
+        if message.refused_run:
+            if message.refused_run == self._buffer.life:
+                self.is_second = True
+                self._refused.set()
+            return
         by_class: dict[Up, list[uplink_pb2.Receipt]] = {}
         for receipt in message.receipts:
             up = CLASS_OF.get(receipt.stream.rpartition("/")[2])
             if up is not None:
                 by_class.setdefault(up, []).append(receipt)
         for up, receipts in by_class.items():
+            await self._yield(up, receipts, message.hub_unix_ns)
             await self._pumps[up].take(receipts, message.hub_unix_ns, message.window_hint)
-        if message.hub_run:
+        if message.hub_run and message.node_run in (0, self._buffer.life):
             self._hub_run = message.hub_run
             self._ways.set()
         if Up.ALARM in by_class:
             self.alarm_paths.take(by_class[Up.ALARM])
+
+    async def _yield(self, up: Up, receipts: Sequence[uplink_pb2.Receipt], hub_ns: int) -> None:
+        """Give up the numbers that the hub has and that were never given out here."""
+        for each in receipts:
+            state = self._buffer.streams(up).get(StreamKey(each.stream, each.epoch))
+            if state is None or each.max < state.next_seq:
+                continue
+            log.error("uplink.set-back", stream=each.stream, next_seq=state.next_seq, hub_max=each.max)
+            self._set_back.add(each.stream)
+            await self._buffer.yield_to(up, state.key, receipt_of(each, hub_ns))
 
     async def _take_events(self, page: event_pb2.EventPage) -> None:
         applied = await self._buffer.apply_page(page)
@@ -342,8 +381,9 @@ class Uplink:
 
     def stuck(self) -> list[uplink_pb2.Stuck]:
         """Return what cannot go on and why: of the way to the hub, and of the node around it."""
-        ahead = sorted(stream for pump in self._pumps.values() for stream in pump.ahead)
-        own = [uplink_pb2.Stuck(code=Code.KEY_CONFLICT, what=stream) for stream in ahead]
+        own = [uplink_pb2.Stuck(code=Code.STORE_SET_BACK, what=stream) for stream in sorted(self._set_back)]
+        if self.is_second:
+            own.append(uplink_pb2.Stuck(code=Code.NODE_SECOND))
         if self._second_way is not None and self._second_way.is_open:
             own.append(uplink_pb2.Stuck(code=Code.BROKER_SILENT))
         return [*own, *self._callbacks.stuck()]
@@ -356,7 +396,10 @@ class Uplink:
         self._stuck_before = stuck
 
     def _say_hello(self) -> None:
-        states = [state for up in STORED for state in self._buffer.streams(up).values()]
+        known = [state for up in STORED for state in self._buffer.streams(up).values()]
+        # What waits goes first, then the newest: of epochs long over, all that can be said is that nothing changed.
+        known.reverse()
+        states = sorted(known, key=lambda state: state.waiting <= 0)[:HELLO_STREAMS]
         hello = uplink_pb2.Hello(
             node=self._address.node,
             streams=[
@@ -368,6 +411,10 @@ class Uplink:
             event_cursor=self._event_cursor,
             software_version=version("yuanzhen"),
             wire_version=WIRE_VERSION,
+            run=self._buffer.life,
+            previous_runs=self._buffer.former_lives,
+            boot=self._buffer.clock.boot,
+            epochs=self._buffer.epochs,
         )
         self._say(Up.HELLO, hello.SerializeToString())
 
@@ -387,6 +434,7 @@ class Uplink:
             radios=self._callbacks.radios(),
             behind=behind({up: self._buffer.streams(up).values() for up in (Up.VITALS, Up.WAVES)}, now_ns),
             tells_behind=True,
+            run=self._buffer.life,
         )
         self._say(Up.PRESENCE, message.SerializeToString())
 

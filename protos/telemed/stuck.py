@@ -38,6 +38,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "站点的存储已重新开始，此前未上传的数据可能丢失：请核实该站点的磁盘是否损坏或被更换",
         "The site's store began anew, unsent data from before may be lost: was its disk damaged or changed?",
     ),
+    Code.HUB_STORE_FULL: (
+        "中心的存储盘已满，收不下新数据，数据留在站点、不会丢失：请立即为中心清理或扩充磁盘，之后自动补传",
+        "The hub's disk is full, data wait at the sites, none is lost: make room at the hub, then they come again",
+    ),
     Code.HUB_LOST_HISTORY: (
         "中心缺少站点曾经送达的数据（可能从备份恢复过），站点正在补发",
         "The hub lacks data that the site had delivered (restored from a backup?), the site sends them again",
@@ -120,8 +124,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The hub is not heard through its broker; data go straight to it by the second way: check broker and its port",
     ),
     Code.NODE_CLONED: (
-        "两台机器在用同一个站点名：请停用其中一台，并更换密钥",
-        "Two machines use one node name: switch one of them off and change the secret",
+        "两台机器在用同一个站点名，后来的一台已隔离、数据留在该机：请停用其中一台，再重启要保留的那台",
+        "Two machines use one node name, the later is shut out with its data: stop one, restart the one that stays",
+    ),
+    Code.NODE_SECOND: (
+        "中心已有另一台机器在用本站点名，本机数据留在本机、未上传，监测与报警照常：请停用另一台，再重启本机",
+        "Another machine has this node's name; data wait here, care goes on: switch the other off, restart this one",
+    ),
+    Code.STORE_SET_BACK: (
+        "本站存储回到了较早的状态（旧盘、恢复的备份或损坏）：中心已有的数据不变，新数据另行编号，照常上传",
+        "The site's store went back in time (old disk, backup, damage); new data are numbered apart: check the disk",
     ),
 }
 

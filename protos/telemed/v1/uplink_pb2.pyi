@@ -62,14 +62,30 @@ class Hello(_message.Message):
     EVENT_CURSOR_FIELD_NUMBER: _builtins.int
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     WIRE_VERSION_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    PREVIOUS_RUNS_FIELD_NUMBER: _builtins.int
+    BOOT_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     event_cursor: _builtins.int
     """Last site_seq that the edge has applied."""
     software_version: _builtins.str
     wire_version: _builtins.int
     """Which wire container version the edge writes."""
+    run: _builtins.int
+    """Random number of this run of the node; 0 from older software.  Two runs that take turns are two machines."""
+    boot: _builtins.int
+    """First 32 bits of the kernel's boot id."""
     @_builtins.property
     def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamState]: ...
+    @_builtins.property
+    def previous_runs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The runs that had this store before, as far as they are known."""
+
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Epochs that this run gives out numbers under."""
+
     def __init__(
         self,
         *,
@@ -78,10 +94,14 @@ class Hello(_message.Message):
         event_cursor: _builtins.int = ...,
         software_version: _builtins.str = ...,
         wire_version: _builtins.int = ...,
+        run: _builtins.int = ...,
+        previous_runs: _abc.Iterable[_builtins.int] | None = ...,
+        boot: _builtins.int = ...,
+        epochs: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_cursor", b"event_cursor", "node", b"node", "software_version", b"software_version", "streams", b"streams", "wire_version", b"wire_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "epochs", b"epochs", "event_cursor", b"event_cursor", "node", b"node", "previous_runs", b"previous_runs", "run", b"run", "software_version", b"software_version", "streams", b"streams", "wire_version", b"wire_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,11 +174,17 @@ class Receipts(_message.Message):
     HUB_UNIX_NS_FIELD_NUMBER: _builtins.int
     WINDOW_HINT_FIELD_NUMBER: _builtins.int
     HUB_RUN_FIELD_NUMBER: _builtins.int
+    NODE_RUN_FIELD_NUMBER: _builtins.int
+    REFUSED_RUN_FIELD_NUMBER: _builtins.int
     hub_unix_ns: _builtins.int
     window_hint: _builtins.int
     """Records the edge may have under way per stream, 0..256; alarms have their own credit of 32."""
     hub_run: _builtins.int
     """Only in the answer to a hello: the run of the hub that answers, see HubPresence."""
+    node_run: _builtins.int
+    """Only there: the run of the node that is answered; whatever else has its name takes it for nobody."""
+    refused_run: _builtins.int
+    """The run of a second machine under this node's name, which is to be silent; 0 = none."""
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
     def __init__(
@@ -168,10 +194,12 @@ class Receipts(_message.Message):
         hub_unix_ns: _builtins.int = ...,
         window_hint: _builtins.int = ...,
         hub_run: _builtins.int = ...,
+        node_run: _builtins.int = ...,
+        refused_run: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns", "receipts", b"receipts", "window_hint", b"window_hint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns", "node_run", b"node_run", "receipts", b"receipts", "refused_run", b"refused_run", "window_hint", b"window_hint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,6 +222,7 @@ class Presence(_message.Message):
     RADIOS_FIELD_NUMBER: _builtins.int
     BEHIND_FIELD_NUMBER: _builtins.int
     TELLS_BEHIND_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     boottime_ns: _builtins.int
     """CLOCK_BOOTTIME of the edge, echoed back for the round trip."""
@@ -204,6 +233,8 @@ class Presence(_message.Message):
     """Measurement time up to which everything of this node is at the hub, as the edge knows it."""
     tells_behind: _builtins.bool
     """This node tells `behind`; older software does not, and then nothing is known of single devices."""
+    run: _builtins.int
+    """Run of the node that says this, see Hello."""
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___Waiting]: ...
     @_builtins.property
@@ -230,10 +261,11 @@ class Presence(_message.Message):
         radios: _abc.Iterable[Global___Radio] | None = ...,
         behind: _abc.Iterable[Global___DeviceSync] | None = ...,
         tells_behind: _builtins.bool = ...,
+        run: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "behind", b"behind", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "radios", b"radios", "stuck", b"stuck", "tells_behind", b"tells_behind", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "behind", b"behind", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "radios", b"radios", "run", b"run", "stuck", b"stuck", "tells_behind", b"tells_behind", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

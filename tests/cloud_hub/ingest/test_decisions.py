@@ -1,6 +1,6 @@
 """The pure halves of the intake: when a receipt is due, and who is a clone."""
 
-from cloud_hub.ingest.clones import CloneWatch
+from cloud_hub.ingest.clones import CloneWatch, Run, RunWatch, Verdict
 from cloud_hub.ingest.credit import window
 from cloud_hub.ingest.receipts import ReceiptBook, receipt
 from cloud_hub.store.watermarks import Watermark
@@ -70,3 +70,62 @@ def test_reboots_and_delays_are_no_clones_but_two_boot_clocks_are() -> None:
     assert not watch.is_clone(CLINIC, 10 * S_NS, now + 405 * S_NS)
     assert watch.is_clone(CLINIC, 905 * S_NS, now + 406 * S_NS)
     assert not watch.is_clone(HOME, 1, now)
+
+
+def run(number: int, *previous: int, boot: int = 1, epochs: tuple[int, ...] = ()) -> Run:
+    return Run(number, frozenset(previous), boot, frozenset(epochs), frozenset(epochs))
+
+
+def test_a_node_that_starts_again_is_taken_at_once_and_one_that_boots_after_a_silence() -> None:
+    watch = RunWatch()
+    assert watch.greeted(CLINIC, run(1), 100) is Verdict.TAKEN
+    assert watch.greeted(CLINIC, run(3, 1, 2), 101) is Verdict.TAKEN
+    assert watch.heard(CLINIC, 1, 102) is Verdict.WAITS, "what was on its way of the run before proves nothing"
+    assert watch.heard(CLINIC, 3, 103) is Verdict.TAKEN
+    assert watch.greeted(CLINIC, run(4, 3, boot=2), 110) is Verdict.WAITS
+    assert watch.greeted(CLINIC, run(4, 3, boot=2), 118) is Verdict.TAKEN
+    assert watch.refused(CLINIC) == set()
+
+
+def test_of_two_machines_that_both_speak_the_later_one_is_shut_out_and_what_it_numbers_is_held() -> None:
+    watch, first, second = RunWatch(), run(2, 1, boot=7, epochs=(20,)), run(3, 1, boot=8, epochs=(30, 31))
+    watch.greeted(CLINIC, first, 100)
+    assert watch.greeted(CLINIC, second, 101) is Verdict.WAITS
+    assert watch.held(CLINIC) == {30, 31}
+    assert watch.heard(CLINIC, 3, 102) is Verdict.WAITS
+    assert watch.heard(CLINIC, 2, 105) is Verdict.TAKEN
+    assert watch.greeted(CLINIC, second, 106) is Verdict.REFUSED
+    assert (watch.refused(CLINIC), watch.held(CLINIC)) == ({3}, {30, 31})
+    assert watch.greeted(CLINIC, second, 500) is Verdict.REFUSED, "it stays so until it is started again"
+
+
+def test_a_copy_on_the_same_machine_is_found_as_soon_as_the_first_speaks_again() -> None:
+    watch = RunWatch()
+    watch.greeted(CLINIC, run(2, 1, epochs=(20,)), 100)
+    assert watch.greeted(CLINIC, run(3, 1, 2, epochs=(30,)), 101) is Verdict.TAKEN
+    assert watch.heard(CLINIC, 2, 105) is Verdict.TAKEN
+    assert (watch.refused(CLINIC), watch.held(CLINIC)) == ({3}, {30})
+    assert watch.heard(CLINIC, 3, 106) is Verdict.REFUSED
+
+
+def test_the_machine_that_was_shut_out_goes_on_after_a_restart_once_the_other_is_silent() -> None:
+    watch = RunWatch()
+    watch.greeted(CLINIC, run(2, 1, boot=7, epochs=(20,)), 100)
+    watch.greeted(CLINIC, run(3, 1, boot=8, epochs=(30,)), 101)
+    watch.heard(CLINIC, 2, 105)
+    watch.greeted(CLINIC, run(3, 1, boot=8, epochs=(30,)), 106)
+    again = run(4, 1, 3, boot=8, epochs=(30, 40))
+    assert watch.greeted(CLINIC, again, 119) is Verdict.WAITS
+    assert watch.greeted(CLINIC, again, 121) is Verdict.TAKEN
+    assert watch.held(CLINIC) == set()
+    assert watch.greeted(CLINIC, run(2, 1, boot=7, epochs=(20,)), 122) is Verdict.WAITS
+    assert watch.heard(CLINIC, 4, 126) is Verdict.TAKEN
+    assert watch.greeted(CLINIC, run(2, 1, boot=7, epochs=(20,)), 127) is Verdict.REFUSED
+
+
+def test_older_software_that_tells_no_run_is_taken() -> None:
+    watch = RunWatch()
+    assert watch.greeted(CLINIC, run(0), 100) is Verdict.TAKEN
+    watch.greeted(CLINIC, run(2), 101)
+    assert watch.heard(CLINIC, 0, 102) is Verdict.TAKEN
+    assert watch.greeted(HOME, run(3), 102) is Verdict.TAKEN

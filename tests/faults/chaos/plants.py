@@ -39,7 +39,7 @@ def answer_before_commit() -> None:
 
 def number_used_again() -> None:
     """Edge: begin a life with numbers that an earlier life has given out (I2)."""
-    from edge_node.buffer import outbox  # noqa: PLC0415
+    from edge_node.buffer import outbox, schema  # noqa: PLC0415
 
     right = outbox.numbers_of
 
@@ -49,6 +49,8 @@ def number_used_again() -> None:
         return numbers
 
     outbox.numbers_of = numbers_of
+    # A life numbers under an epoch of its own: only one that takes its predecessor's can repeat its numbers.
+    schema.begin_epoch = schema.epoch_of
     outbox.INSERT_RECORD = outbox.INSERT_RECORD.replace("INSERT INTO", "INSERT OR REPLACE INTO")
     outbox.INSERT_KEYED = outbox.INSERT_KEYED.replace("INSERT INTO", "INSERT OR REPLACE INTO")
 
