@@ -22,6 +22,7 @@ from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch, Batcher
 from cloud_hub.ingest.clones import CloneWatch, Run, RunWatch, Verdict
 from cloud_hub.ingest.downlink import Downlink
+from cloud_hub.ingest.greetings import Greetings
 from cloud_hub.ingest.metrics import IngestMetrics
 from cloud_hub.ingest.mqtt import BrokerLink, BrokerLogin
 from cloud_hub.ingest.ports import CareIntake, EventLog, LiveSink
@@ -35,7 +36,7 @@ from cloud_hub.store.streams import epoch_text, epochs_of, watermark_of
 from cloud_hub.store.watermarks import Watermark
 
 NS_PER_DAY = 86_400 * 1_000_000_000
-HELLO_STREAMS_LIMIT = 500
+HELLO_STREAMS_LIMIT, HELLOS_LIMIT = 500, 1000
 HEARD_EVERY_NS = 100_000_000
 """A node that talks all the time is noted as heard this often: silence is judged in seconds."""
 TRENDS_EVERY_S = 5.0
@@ -97,7 +98,7 @@ class Ingest:
         for batches in (self._sample_batches, self._care_batches):
             batches.most_records = config.ingest.batch_records
             batches.on_failure = self._store_failed
-        self._hellos: asyncio.Queue[tuple[NodeAddress, uplink_pb2.Hello]] = asyncio.Queue(1000)
+        self._hellos = Greetings(HELLOS_LIMIT)
         self._clones = CloneWatch()
         self._runs = RunWatch()
         self._shut_out: set[tuple[NodeAddress, int]] = set()
@@ -198,8 +199,8 @@ class Ingest:
     def _take_talk(self, address: NodeAddress, what: Up, payload: bytes, received_ns: int) -> None:
         if what is Up.HELLO:
             hello = uplink_pb2.Hello.FromString(payload)
-            if self._is_taken(address, hello) and not self._hellos.full():
-                self._hellos.put_nowait((address, hello))
+            if self._is_taken(address, hello):
+                self._hellos.put(address, hello)
         elif what is Up.PRESENCE:
             presence = uplink_pb2.Presence.FromString(payload)
             verdict = self._runs.heard(address, presence.run, time.monotonic())

@@ -19,6 +19,8 @@ BELIEVED_NS = 10**9
 """A machine whose clock is no farther from the hub's than this is believed."""
 STEP_NS = 500_000_000
 """A smaller difference is a clock being slewed, not set."""
+SHIFT_NS = 5_000_000
+"""A larger change of the node's time against CLOCK_BOOTTIME: what was read before is of another clock."""
 DRIFT_PPM = 50
 """How fast CLOCK_BOOTTIME may go wrong while the hub is not heard."""
 _LONGEST_WAIT_NS = 60 * 10**9
@@ -69,6 +71,9 @@ class NodeClock:
     _floor: Readings | None = None
     _last: Readings | None = None
     _follows_hub: bool = False
+    _shift_ns: int = 0
+    """The node's time minus CLOCK_BOOTTIME, as of `_shifted_at_ns`."""
+    _shifted_at_ns: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now_ns(self) -> int:
@@ -79,15 +84,16 @@ class NodeClock:
     def stamp(self, arrived_at_ns: int = 0) -> Stamp:
         """Return the stamp of something that arrived at `arrived_at_ns` on the node's clock (0 = now).
 
-        The boot-time clock is taken back by the same stretch; an arrival in the future or more than a
-        minute ago means that the node's clock was set meanwhile, so the present is taken instead.
+        The boot-time clock is taken back by the same stretch; an arrival in the future, more than a minute ago or from
+        before the node's clock was seen to change means that it was set meanwhile: the present is taken instead.
         """
         with self._lock:
             read = self._read()
             now_ns, steady_ns = self._now(read), read.steady_ns
             offset_ms, error_ms = self._offset(now_ns, steady_ns)
+            shifted_at_ns = self._shifted_at_ns
         waited_ns = now_ns - arrived_at_ns
-        if arrived_at_ns and 0 <= waited_ns <= min(_LONGEST_WAIT_NS, steady_ns):
+        if arrived_at_ns and 0 <= waited_ns <= min(_LONGEST_WAIT_NS, steady_ns - shifted_at_ns):
             now_ns, steady_ns = arrived_at_ns, steady_ns - waited_ns
         return Stamp(now_ns, steady_ns, self.boot, offset_ms, error_ms)
 
@@ -137,6 +143,14 @@ class NodeClock:
                 return read
 
     def _now(self, read: Readings) -> int:
+        now_ns = self._judged(read)
+        shift_ns = now_ns - read.steady_ns
+        if abs(shift_ns - self._shift_ns) > SHIFT_NS:
+            self._shifted_at_ns = read.steady_ns if self._shift_ns else 0
+            self._shift_ns = shift_ns
+        return now_ns
+
+    def _judged(self, read: Readings) -> int:
         self._mind(read)
         own_ns = self._own(read)
         if self._hub is None:

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from edge_node.buffer import schema
+from edge_node.buffer import schema, wal
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
 
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
@@ -38,6 +38,8 @@ def open_checked(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         BufferNewer: it is of newer software; nothing of it is changed.
         BufferFailure: it cannot be opened.
     """
+    if _log_is_broken(path):
+        raise BufferDamaged(f"{path.name}: its write-ahead log is damaged before its end")
     with contextlib.ExitStack() as undo:
         try:
             connection = undo.enter_context(contextlib.closing(connect(path, f"synchronous = {synchronous}")))
@@ -50,3 +52,9 @@ def open_checked(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
             raise translated(error, path.name) from error
         undo.pop_all()
     return connection
+
+
+def _log_is_broken(path: Path) -> bool:
+    """Look at the log before SQLite does, which would take its sound beginning for all of it."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and wal.is_broken(log.read_bytes())

@@ -4,7 +4,7 @@ from telemed.topics import Up
 
 HOUR_NS = 3600 * 10**9
 GRACE_HOURS = 24
-"""Acknowledged rows are kept this long for a hub that is restored from its backup."""
+"""Acknowledged rows are kept this long after that for a hub that is restored from its backup (`grace`)."""
 TRIM_SHARE = 0.70
 """Of the room: above it the history of acknowledged waves shrinks to the grace copy."""
 WARN_SHARE = 0.70

@@ -28,6 +28,8 @@ LAST_ID = 2**62
 PROBED_IDS = 20_000
 """How many numbers are tried one by one where both ways end at the damage."""
 HEADER_BYTES = 100
+WAL_VERSIONS = bytes((2, 2))
+"""How a head says that a write-ahead log belongs to the file."""
 _OWN = frozenset({"log", "meta"})
 _RECORD = len(outbox.COLUMNS.split(","))
 LOG_COLUMNS = f"{outbox.COLUMNS}, id"
@@ -190,14 +192,17 @@ def _is_sound(row: Row) -> bool:
 
 
 def _mend(path: Path) -> bool:
-    """Make a copy whose head is that of a new file of the same kind; False where there is no room for it."""
+    """Make a copy whose head is that of a new file of the same kind, its log too; False where there is no room."""
     mended = _beside(path, MENDED)
     try:
         shutil.copyfile(path, mended)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(_beside(path, "-wal"), _beside(mended, "-wal"))
         with _beside(path, FRESH).open("rb") as sound, mended.open("r+b") as file:
             # Bytes 28 to 31 say how long the file is; where 92 to 95 do not fit 24 to 27, its real length counts.
             head = bytearray(sound.read(HEADER_BYTES))
             head[92:96] = bytes(4)
+            head[18:20] = WAL_VERSIONS
             file.write(head)
     except OSError as error:
         log.warning("buffer.not-mended", file=path.name, reason=error.strerror)

@@ -35,6 +35,7 @@ from edge_node.buffer import (
 from edge_node.buffer.clock import NodeClock, boot_number
 from edge_node.buffer.delivery import Receipt, Run
 from edge_node.buffer.file import LogFile
+from edge_node.buffer.grace import GraceOfFile
 from edge_node.buffer.opening import Synchronous, translated
 from edge_node.buffer.outbox import Batch, StreamKey, StreamState
 from edge_node.buffer.reserve import STEP_BYTES, Reserve
@@ -84,6 +85,7 @@ class Buffer:
         self._files = files
         self._keep_sent_hours = keep_sent_hours
         self._trends = trend.Trends()
+        self._graces = {name: GraceOfFile(file, self.clock) for name, file in files.items()}
         for file in files.values():
             file.on_stored = self._tell
 
@@ -256,6 +258,9 @@ class Buffer:
         """
         file = self._file(up)
         before = {key: file.state(key).acked for key in contigs}
+        for key, acked in before.items():
+            if contigs[key] < acked:
+                await self._graces[FILES[up]].lower(key, contigs[key])
         await file.acknowledge(contigs)
         for key, acked in before.items():
             if contigs[key] < acked:
@@ -336,7 +341,9 @@ class Buffer:
         await self._fold()
 
     async def sweep(self) -> int:
-        """Delete acknowledged rows past their keeping, in chunks; return how many rows went."""
+        """Delete rows that are past their keeping and that the hub has had for a grace; return how many rows went."""
+        for kept in self._graces.values():
+            await kept.go_on(retention.GRACE_HOURS * retention.HOUR_NS / 1e9)
         share = self.room.used_share()
         now_ns = self.clock.now_ns()
         gone = 0
@@ -353,10 +360,11 @@ class Buffer:
         return gone
 
     async def _delete_sent(self, up: Up, state: StreamState, before_ns: int) -> int:
-        """Delete what the hub has of a stream and what came in before that time."""
+        """Delete what the hub has had of a stream for a grace and what came in before that time."""
         file = self._file(up)
         first_kept = await file.read(lambda connection: outbox.first_since(connection, state.key, 0, before_ns))
-        last = min(state.acked, first_kept - 1) if first_kept else state.acked
+        may_go = min(state.acked, self._graces[FILES[up]].floor(state.key))
+        last = min(may_go, first_kept - 1) if first_kept else may_go
         total = 0
         delete = partial(maintenance.delete_run, state=state, last=last)
         while gone := await file.write(delete, may_use_reserve=True):

@@ -1,6 +1,7 @@
 """Joins links, pumps and presence to the one uplink of a node."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from edge_node.buffer.outbox import StreamKey
 from edge_node.buffer.store import Buffer
 from edge_node.config import PathConfig, UplinkConfig
 from edge_node.errors import BufferFailure
-from edge_node.uplink import mqtt, presence
+from edge_node.uplink import greeting, mqtt, presence
 from edge_node.uplink.alarm_paths import AlarmPaths
 from edge_node.uplink.datagram import AlarmPath, PathEvents, credentials_of
 from edge_node.uplink.datagram_socket import PathSettings
@@ -104,6 +105,8 @@ class Uplink:
         self._heard_ns = 0
         self._hub_run = 0
         """The run of the hub that answered our hello; 0: none has since we are connected."""
+        self._is_stranger = asyncio.Event()
+        """Set when the hub is to be greeted anew."""
         self._event_cursor = 0
         self._stuck_before: set[str] = set()
         self._set_back: set[str] = set()
@@ -183,6 +186,7 @@ class Uplink:
             group.create_task(self._open_ways(), name="uplink-ways")
             group.create_task(self._listen(), name="uplink-listen")
             group.create_task(self._beat(), name="uplink-beat")
+            group.create_task(self._greet(), name="uplink-greet")
             group.create_task(self._watch(), name="uplink-watch")
             await self._refused.wait()
             raise _SecondMachine
@@ -220,6 +224,7 @@ class Uplink:
         if up is Up.CARE:
             self._hub_run = 0
             self._say_hello()
+            self._is_stranger.set()
         self._ways.set()
 
     def _link_down(self, up: Up) -> None:
@@ -346,10 +351,27 @@ class Uplink:
 
     async def _beat(self) -> None:
         while True:
-            if not self._hub_run:
-                self._say_hello()
             self._say_presence()
             await asyncio.sleep(self._config.presence_every_s)
+
+    async def _greet(self) -> None:
+        """Say our hello again until the hub answers, less and less often."""
+        unanswered = 0
+        while True:
+            wait_s = greeting.wait_s(unanswered, self._config.presence_every_s, random.random)
+            try:
+                async with asyncio.timeout(wait_s if self._must_greet() else None):
+                    await self._is_stranger.wait()
+            except TimeoutError:
+                unanswered += 1
+                if self._must_greet():
+                    self._say_hello()
+            else:
+                self._is_stranger.clear()
+                unanswered = 0
+
+    def _must_greet(self) -> bool:
+        return self._links[Up.CARE].is_up and not self._hub_run
 
     async def _watch(self) -> None:
         while True:
@@ -371,6 +393,7 @@ class Uplink:
         if state == "lost" and self._hub_run:
             # Whoever comes back is greeted again: it may be another hub, or one without its last hour.
             self._hub_run = 0
+            self._is_stranger.set()
             for up, pump in self._pumps.items():
                 if up is not Up.ALARM:
                     pump.close()

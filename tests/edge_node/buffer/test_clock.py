@@ -164,3 +164,19 @@ async def test_a_store_tells_its_clock_how_late_it_must_be(tmp_path: Path) -> No
     again.clock.wall = lambda: 5
     assert TRUE_NS <= again.clock.now_ns() < TRUE_NS + HOUR_NS
     again.close()
+
+
+def test_an_arrival_that_was_read_before_the_clock_changed_a_little_is_not_taken_for_a_wait() -> None:
+    machine = Machine(wrong_ns=-58 * MS_NS)
+    clock = machine.clock()
+    machine.hear(clock)
+    arrived_ns = clock.now_ns()
+    machine.steady_ns += 4 * MS_NS
+    machine.wrong_ns = 0
+    stamp = clock.stamp(arrived_ns)
+
+    assert (stamp.wall_ns, stamp.mono_ns) == (machine.true_ns, machine.steady_ns)
+    machine.steady_ns += S_NS
+    later_ns = clock.now_ns()
+    machine.steady_ns += S_NS
+    assert clock.stamp(later_ns).mono_ns == machine.steady_ns - S_NS

@@ -168,6 +168,8 @@ async def test_what_the_hub_lost_and_nobody_has_any_more_is_declared_and_the_res
     await site.buffer.acknowledge(Up.WAVES, {key: 80})
     site.buffer._keep_sent_hours = 0.5
     await site.buffer.sweep()
+    site.now_ns += 24 * HOUR_NS
+    await site.buffer.sweep()
     await site.waves(3, 0)
     await site.buffer.acknowledge(Up.WAVES, {key: 50})
 

@@ -1,6 +1,7 @@
 """Damaged files: found at start, what is sound is saved, the rest is declared, the file is kept (fault 6)."""
 
 import random
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -214,3 +215,17 @@ async def test_a_damaged_write_ahead_log_costs_its_last_commits_alone(tmp_path: 
     assert stored == set(range(1, max(stored) + 1))
     assert 10 < len(stored) < 30
     assert gone == set()
+
+
+async def test_behind_a_damaged_head_what_stands_in_the_log_alone_is_saved_too(tmp_path: Path) -> None:
+    buffer = Buffer.open(tmp_path / "lives", group_commit_ms=0)
+    await store(buffer, 0, COUNT)
+    buffer._files[VITALS]._empty_wal()
+    await store(buffer, COUNT, COUNT + 2)
+    shutil.copytree(tmp_path / "lives", tmp_path / "died")
+    buffer.close()
+    smash_head(tmp_path / "died" / VITALS)
+
+    again = Buffer.open(tmp_path / "died", group_commit_ms=0)
+    assert await accounted(again, VITALS) == (set(range(1, COUNT + 3)), set())
+    again.close()

@@ -12,6 +12,7 @@ from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import Kind
 
 from edge_node.buffer import maintenance
+from edge_node.buffer.clock import boottime_ns
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.schema import CARE, FILES, VITALS
 from edge_node.buffer.store import Buffer, Waiting
@@ -254,6 +255,9 @@ async def test_retention_deletes_acknowledged_rows_alone(tmp_path: Path) -> None
         await buffer.store_intake(Intake(sets=(numerics(at_ns=old_ns, hr="70"),)))
     await buffer.acknowledge(Up.VITALS, {key_of(buffer, Up.VITALS, "monitor-1/numeric"): 2})
     buffer._keep_sent_hours = -1
+    await buffer.sweep()
+    now_ns = boottime_ns()
+    buffer.clock.steady = lambda: now_ns + 24 * 60 * MINUTE_NS
     await buffer.sweep()
 
     left = await buffer.read_run(Up.VITALS, key_of(buffer, Up.VITALS, "monitor-1/numeric"), 1, 9)

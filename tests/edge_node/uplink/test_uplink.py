@@ -181,6 +181,16 @@ async def test_a_greeting_that_the_hub_missed_is_said_again(
     assert hub.misses_hellos == 0
 
 
+async def test_a_missed_greeting_is_said_again_sooner_than_the_next_heartbeat(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    hub.misses_hellos = 2
+    rare = at(config, broker).model_copy(update={"presence_every_s": 30.0, "silence_after_s": 90.0})
+    async with running(Uplink(rare, buffer, ADDRESS)):
+        await buffer.store_intake(intake())
+        await until(lambda: hub.seqs(STREAM) == [1], limit_s=5)
+
+
 async def test_events_come_down_in_order_and_the_cursor_goes_up(
     buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
 ) -> None:

@@ -12,11 +12,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults.chaos import schedule, tally
+from tests.faults.chaos import schedule, tally, theme
 from tests.faults.chaos.episode import ROUND_S, ROUNDS, Episode
 from tests.faults.chaos.mishaps import KINDS
 from tests.faults.chaos.nursery import ROOT
@@ -85,9 +85,11 @@ def _numbers(run: Run, began_s: float) -> Iterator[int]:
 def _episode(world: World, run: Run, number: int, into: tuple[Tally, Counts]) -> None:
     """Run one episode and take what it counted."""
     seed = f"{run.seed}/{number}"
-    episode = Episode(world, seed, schedule.rounds(seed, ROUNDS, ROUND_S), run.mishaps)
-    episode.run()
     kept, own = into
+    drawn = theme.of_episode(seed)
+    befalls = replace(drawn, mishaps=run.mishaps, damages=False) if run.mishaps else drawn
+    episode = Episode(world, seed, schedule.rounds(seed, ROUNDS, ROUND_S), befalls, dict(kept.counts.crashes))
+    episode.run()
     more = "".join(f" --mishap '{name}'" for name in run.mishaps)
     replay = f"python -m tests.faults.chaos --seed {run.seed} --episode {number} --broker {run.broker}{more}"
     about = run.about | {"seed": run.seed, "episode": number, "replay": replay}
@@ -141,7 +143,9 @@ def _asked() -> Run:
     arguments.add_argument("--episode", type=int, default=None, help="run this episode of the seed alone")
     arguments.add_argument("--broker", choices=("mosquitto", "embedded"), default="mosquitto")
     arguments.add_argument("--report", type=Path, default=REPORT, help="JSON file that the counts are added to")
-    arguments.add_argument("--mishap", choices=sorted(KINDS), action="append", default=[], help="happens too; repeat")
+    arguments.add_argument(
+        "--mishap", choices=sorted(KINDS), action="append", default=[], help="happens in place of what is drawn; repeat"
+    )
     chosen = arguments.parse_args()
     name = f"{int(time.time())}-{os.getpid()}"
     seed = secrets.randbelow(10**6) if chosen.seed is None else chosen.seed

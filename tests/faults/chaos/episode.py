@@ -4,14 +4,16 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from random import Random
 
-from tests.faults.chaos import files, invariants, mishaps, schedule
+from tests.faults.chaos import clone, damage, files, garbage, invariants, mishaps, schedule
 from tests.faults.chaos.files import Files
+from tests.faults.chaos.garbage import Garbage
 from tests.faults.chaos.invariants import Size
 from tests.faults.chaos.nursery import Unhealthy
 from tests.faults.chaos.place import EDGE_MIB, NODE, empty
@@ -19,6 +21,7 @@ from tests.faults.chaos.schedule import KILLED, POWER, RESTORED, SLOW_HUB, STOPP
 from tests.faults.chaos.seen import Violation
 from tests.faults.chaos.steps import AT_RANDOM, BY_NAME, POWER_LOSS
 from tests.faults.chaos.tally import Counts
+from tests.faults.chaos.theme import NOTHING, Theme
 from tests.faults.chaos.watch import Watch
 from tests.faults.chaos.world import ACTORS, SCALED, World, begin_anew
 from tests.faults.relay.carrier import DIRECTIONS
@@ -42,13 +45,16 @@ class Episode:
     world: World
     seed: str
     rounds: list[Round]
-    mishaps: tuple[str, ...] = ()
-    """Names of `mishaps.KINDS` that happen too."""
+    theme: Theme = NOTHING
+    """What befalls the machines."""
+    crashed: Mapping[str, int] = field(default_factory=dict)
+    """Crashes of earlier episodes by step: the rarest are sought."""
     counts: Counts = field(default_factory=Counts)
     found: list[Violation] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
-    _awaited: str = ""
-    """Actor that is to come to a step in peace."""
+    _garbage: Garbage | None = None
+    _awaited: set[str] = field(default_factory=set)
+    """Actors that are to come to a step in peace."""
     _broken: list[Exception] = field(default_factory=list)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,13 +62,19 @@ class Episode:
         """Run to its end; stops early at the first violation, so that the stores stay as they were."""
         began_s = time.monotonic()
         begin_anew(self.world)
+        if self.theme.damages:
+            # What the disk took cannot be sent again to a hub that forgot it: each fault by itself.
+            self.rounds = [replace(each, restores=False) for each in self.rounds]
         self.world.keep_sent(is_long=any(each.restores for each in self.rounds) or self._clock_jumps())
-        self.world.may_refuse = {name.rpartition(" ")[2] for name in self.mishaps if name.startswith(mishaps.DISK)}
+        self.world.may_refuse = {
+            name.rpartition(" ")[2] for name in self.theme.mishaps if name.startswith(mishaps.DISK)
+        }
         self._calm()
+        self._garbage = Garbage(self.world, self.seed) if self.theme.has_garbage else None
         watch = Watch(self.world)
         backup = self.world.scratch / "backup"
         shutil.rmtree(backup, ignore_errors=True)
-        fates = {actor: schedule.fates(self.seed, actor) for actor in ACTORS}
+        fates = {actor: schedule.fates(self.seed, actor, self._crashed_at) for actor in ACTORS}
         weathers = schedule.weathers(self.seed)
         sending = Files(self.world, self.seed)
         try:
@@ -85,8 +97,11 @@ class Episode:
             with suppress(Unhealthy):
                 self.world.stop_messages()
 
+    def _crashed_at(self, step: str) -> int:
+        return self.crashed.get(step, 0) + self.counts.crashes[step]
+
     def _clock_jumps(self) -> bool:
-        return any(name.startswith(mishaps.CLOCK) for name in self.mishaps)
+        return any(name.startswith(mishaps.CLOCK) for name in self.theme.mishaps)
 
     def _trouble(
         self, each: Round, watch: Watch, fates: dict[str, Iterator[Fate]], rest: tuple[Iterator[Weather], Files]
@@ -99,9 +114,10 @@ class Episode:
             (actor, (self._live, actor, fates[actor], looks[actor], until_s)) for actor in ACTORS
         ]
         weathers, sending = rest
-        bad_luck = mishaps.drawn(f"{self.seed}/{each.number}", self.mishaps)
+        bad_luck = mishaps.drawn(f"{self.seed}/{each.number}", self.theme.mishaps)
         work.append(("weather", (self._blow, weathers, until_s)))
         work.append(("files", (self._send, sending, until_s)))
+        work.append(("garbage", (self._babble, f"{self.seed}/{each.number}", until_s)))
         work.append(("mishaps", (self._befall, bad_luck, until_s)))
         threads = [threading.Thread(target=self._guarded, args=told, name=name) for name, told in work]
         for thread in threads:
@@ -132,16 +148,16 @@ class Episode:
         """Let an actor live through one fate after the other; it may be alive already, and is dead or alive after."""
         while time.monotonic() < until_s and not self._ended.is_set():
             fate = next(fates)
-            if self.world.actors[fate.actor].is_alive or self._is_awaited(fate.actor):
+            needs_file = bool(fate.step) and BY_NAME[fate.step].needs_file
+            if self.world.actors[fate.actor].is_alive or (self._is_awaited(fate.actor) and not needs_file):
                 # It lives without a step already, or another has to come to a step that needs all others alive.
                 fate = Fate(fate.actor, within_s=min(fate.within_s, LIFE_WITHOUT_STEP_S))
             if not self.world.actors[fate.actor].is_alive:
                 self.world.start(fate.actor, step=fate.step, nth=fate.nth, commit_takes_s=fate.commit_takes_s)
-            if fate.step and BY_NAME[fate.step].needs_file:
-                self._awaited = fate.actor
+            if fate.step and needs_file:
+                self._awaited.add(fate.actor)
             died = self._came_to_its_end(fate, until_s)
-            if self._awaited == fate.actor:
-                self._awaited = ""
+            self._awaited.discard(fate.actor)
             if died:
                 self._tell(look())
         if actor == "broker" and not self.world.actors[actor].is_alive:
@@ -151,7 +167,7 @@ class Episode:
 
     def _is_awaited(self, actor: str) -> bool:
         """Whether another actor than this one is to come to its step in peace."""
-        return self._awaited not in ("", actor)
+        return bool(self._awaited - {actor})
 
     def _came_to_its_end(self, fate: Fate, until_s: float) -> bool:
         """Wait until an actor has died as its fate says, and count it; False: the round ended before."""
@@ -164,6 +180,7 @@ class Episode:
             self._stop(fate)
         left_s = max(0.0, min(began_s + fate.within_s, until_s) - time.monotonic())
         at_step = world.until_dead(actor, left_s)
+        self._awaited.discard(actor)
         while not at_step and self._is_awaited(actor) and time.monotonic() < until_s:
             at_step = world.until_dead(actor, PATIENCE_S)
         if not at_step and time.monotonic() >= until_s:
@@ -188,12 +205,12 @@ class Episode:
     def _blow(self, weathers: Iterator[Weather], until_s: float) -> None:
         """Let the links be as they are drawn."""
         while (left_s := until_s - time.monotonic()) > 0 and not self._ended.is_set():
-            weather = next(weathers)
+            weather = schedule.CALM if self._awaited else next(weathers)
             link = self.world.place.bedside if weather.at_bedside else self.world.place.link
             for direction in DIRECTIONS:
                 link.set(direction, weather.settings)
             is_calm = weather.name == schedule.CALM.name
-            self._ended.wait(min(weather.seconds, left_s))
+            self._wait_out(min(weather.seconds, left_s))
             if weather.breaks:
                 link.reset()
             for direction in DIRECTIONS:
@@ -201,6 +218,14 @@ class Episode:
             if not is_calm:
                 with self._writing:
                     self.counts.faults[weather.name] += 1
+
+    def _wait_out(self, seconds: float) -> None:
+        """Let a weather last, but no longer than until somebody is to come to a step in peace."""
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s and not self._awaited and not self._ended.is_set():
+            self._ended.wait(PATIENCE_S)
+        if self._awaited:
+            self._ended.wait(PATIENCE_S)
 
     def _befall(self, bad_luck: Iterator[tuple[float, str, float]], until_s: float) -> None:
         """Let the machine under the actors have its mishaps."""
@@ -211,6 +236,17 @@ class Episode:
             mishaps.KINDS[name](self.world, partial(self._hold, factor))
             with self._writing:
                 self.counts.faults[name] += 1
+
+    def _babble(self, seed: str, until_s: float) -> None:
+        """Let the node be heard saying what nobody can read."""
+        draw = Random(f"{seed}/babble")
+        while self._garbage is not None:
+            self._ended.wait(draw.uniform(*garbage.EVERY_S))
+            if self._ended.is_set() or time.monotonic() >= until_s:
+                return
+            self._garbage.throw()
+            with self._writing:
+                self.counts.faults[garbage.NAME] += 1
 
     def _hold(self, factor: float, seconds: float) -> None:
         self._ended.wait(seconds * factor)
@@ -245,6 +281,25 @@ class Episode:
             self.counts.faults[RESTORED] += 1
         elif not backup.exists():
             shutil.copytree(hub, backup)
+        if self.theme.damages and each is not self.rounds[-1]:
+            self._damage(each, watch)
+
+    def _damage(self, each: Round, watch: Watch) -> None:
+        """Damage a file of the dead node; let it live in peace until it has saved what is sound."""
+        folder = self.world.place.edge_folder
+        with self.world.reading:
+            before = self.world.reader.edge(folder)
+        done = damage.inflict(folder, Random(f"{self.seed}/{each.number}/damage"))
+        self.counts.faults[done] += 1
+        watch.damaged.append(before)
+        self.world.start("edge")
+        self.world.until_serving("edge")
+        self.world.kill("edge")
+        with self.world.reading:
+            edge = self.world.reader.edge(folder)
+        is_aside, holds_all = damage.is_set_aside(folder), done == damage.HEAD
+        told = invariants.damage_is_told(before, edge, is_set_aside=is_aside, holds_all=holds_all)
+        self.found.extend(told)
 
     def _settle(self, watch: Watch, sending: Files) -> None:
         """Let all live in peace until everything has arrived, then look for the last time."""
@@ -258,11 +313,18 @@ class Episode:
         # The edge writes down what is acknowledged now and then.
         self._until_written_down()
         self._until_files_are_there(sending)
+        if self._garbage is not None:
+            self._garbage.until_taken()
         sizes = self._sizes()
         self.world.kill_all()
         self.found.extend(watch.after_all(settled=True))
         self.found.extend(watch.at_the_end(calm_ns, sizes, depth))
         self._look_at_files(watch, sending)
+        assert watch.hub_before is not None
+        self.found.extend(self._garbage.missing(watch.hub_before) if self._garbage is not None else [])
+        if self.theme.is_cloned and not self.found:
+            self.found.extend(clone.lives_beside(self.world, watch.hub_before))
+            self.counts.faults[clone.NAME] += 1
 
     def _live_in_calm(self) -> tuple[int, int]:
         """Let everything work without a fault; return from when to when what arises must be quick, wall clock."""
@@ -289,7 +351,7 @@ class Episode:
             edge = self.world.reader.edge(self.world.place.edge_folder)
         self.found.extend(watch.after_edge())
         self.world.place.link.heal()
-        return reported, sum(stream.next_seq - 1 - stream.acked for stream in edge.streams.values())
+        return reported, edge.waiting
 
     def _until_saved(self) -> None:
         """Wait until the edge has written down what it knows: the same twice, longer apart than it saves."""

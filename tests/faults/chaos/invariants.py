@@ -11,7 +11,7 @@ from itertools import pairwise
 from tests.faults.chaos.ledger import Ledger
 from tests.faults.chaos.seen import ALARM_KINDS, EdgeSeen, HubSeen, Stamped, StreamKey, Violation, kind_of
 
-CONFLICT = "key-conflict"
+CONFLICT, FOR_ROOM = "key-conflict", "disk"
 SHOWN = 5
 """Examples named in one line."""
 ALARM_LIMIT_S, LAG_LIMIT_S = 1.0, 2.0
@@ -39,7 +39,7 @@ def no_loss(edge: EdgeSeen, hub: HubSeen, *, settled: bool, hub_was_set_back: bo
     """
     found = []
     for key, stream in edge.streams.items():
-        at_hub, waiting = hub.has(key), edge.crcs.get(key, {})
+        at_hub, waiting = hub.has(key) | edge.gone(key), edge.crcs.get(key, {})
         missing = []
         for seq in range(1, stream.next_seq):
             may_wait = not settled and (seq > stream.acked or hub_was_set_back)
@@ -112,14 +112,52 @@ def order_is_kept(before: HubSeen | None, hub: HubSeen) -> list[Violation]:
     return found
 
 
-def promises_are_kept(ledger: Ledger, edge: EdgeSeen | None, hub: HubSeen) -> list[Violation]:
-    """I5: every message that was acknowledged to its source has a row; with no edge: it is at the hub."""
-    kept = hub.sources | (edge.sources if edge else frozenset())
+def promises_are_kept(
+    ledger: Ledger, edge: EdgeSeen | None, hub: HubSeen, excused: frozenset[str] = frozenset()
+) -> list[Violation]:
+    """I5: every message that was acknowledged to its source has a row; with no edge: it is at the hub.
+
+    `excused` are those whose row a damaged disk has taken, see `owned_up`.
+    """
+    kept = hub.sources | (edge.sources if edge else frozenset()) | excused
     broken = sorted(set(ledger.promises) - kept)
     if not broken:
         return []
     where = "at the edge or the hub" if edge else "at the hub"
     return [Violation("I5", f"acknowledged and not {where}: {_some(broken)} of {len(ledger.promises)}")]
+
+
+def owned_up(before: EdgeSeen, edge: EdgeSeen, hub: HubSeen) -> frozenset[str]:
+    """Return the messages whose row was there before a file was damaged and of which the loss is declared.
+
+    Numbers that nothing in the damaged file tells of any more count too: nobody could declare those.
+    """
+    found = set()
+    for source, (key, seq) in before.rows.items():
+        if seq in edge.crcs.get(key, {}) or seq in {stored for stored, _ in hub.pages.get(key, ())}:
+            continue
+        stream = edge.streams.get(key)
+        if stream is None or seq >= stream.next_seq or seq in edge.gone(key) or seq in hub.has(key):
+            found.add(source)
+    return frozenset(found)
+
+
+def damage_is_told(before: EdgeSeen, edge: EdgeSeen, *, is_set_aside: bool, holds_all: bool = False) -> list[Violation]:
+    """I1 of a damaged file: a row that is no longer there was waiting in a file that is kept aside for people.
+
+    `holds_all` means that the damage hit no row, so that none may be missing.
+    """
+    lost = [
+        f"{key[0]} {seq}"
+        for key, rows in before.crcs.items()
+        for seq in rows
+        if seq > before.streams[key].acked and seq not in edge.crcs.get(key, {})
+    ]
+    if not lost or (is_set_aside and not holds_all):
+        return []
+    if is_set_aside:
+        return [Violation("I1", f"rows that the damage did not hit are gone: {_some(lost)}")]
+    return [Violation("I1", f"rows of a damaged file are gone and nobody is told: {_some(lost)}")]
 
 
 def files_are_kept(promised: Iterable[str], hub: HubSeen) -> list[Violation]:
@@ -129,12 +167,35 @@ def files_are_kept(promised: Iterable[str], hub: HubSeen) -> list[Violation]:
 
 
 def alarms_are_never_given_up(hub: HubSeen) -> list[Violation]:
-    """I6, first half: no alarm is in a range that was declared given up."""
+    """I6, first half: no alarm is in a range that was declared given up for room."""
     return [
         _violation("I6", key, f"alarms given up: {_some([f'{first}-{last} {reason}' for first, last, reason in runs])}")
-        for key, runs in hub.shed.items()
-        if runs and kind_of(key) in ALARM_KINDS
+        for key, told in hub.shed.items()
+        if (runs := [run for run in told if run[2] == FOR_ROOM]) and kind_of(key) in ALARM_KINDS
     ]
+
+
+def unreadable_is_set_aside(key: StreamKey, count: int, hub: HubSeen) -> list[Violation]:
+    """I1 and 2.7 of a stream whose odd numbers up to `count` are unreadable: set aside, and the even ones stored."""
+    mark = hub.marks.get(key)
+    if count == 0 or (mark and mark.contig >= count):
+        dead, stored = set(hub.dead.get(key, {})), {seq for seq, _ in hub.pages.get(key, ())}
+        wrong = [seq for seq in range(1, count + 1) if seq not in (dead if seq % 2 else stored)]
+        return [_violation("I1", key, f"unreadable not set aside, or sound lost: {_some(wrong)}")] if wrong else []
+    return [_violation("I1", key, f"unreadable records hold up their stream at {mark and mark.contig}")]
+
+
+def clone_is_found(before: HubSeen, hub: HubSeen) -> list[Violation]:
+    """I2 where two machines are one node: the second use of a number is set aside, and what was first stays."""
+    found = []
+    for key, page in before.pages.items():
+        now = dict(hub.pages.get(key, ()))
+        changed = [seq for seq, crc in page if now.get(seq) != crc]
+        if changed:
+            found.append(_violation("I2", key, f"a second machine has replaced: {_some(changed)}"))
+    if not any(reason == CONFLICT for letters in hub.dead.values() for reason in letters.values()):
+        found.append(Violation("I2", "two machines have used the same numbers, and the hub has not noticed"))
+    return found
 
 
 def alarms_are_quick(hub: HubSeen, calm_ns: tuple[int, int]) -> list[Violation]:

@@ -86,8 +86,67 @@ def watermark_before_rows() -> None:
     Database._commit = commit  # type: ignore[method-assign]
 
 
+def full_disk_answered() -> None:
+    """Edge: tell the source that it is stored where there was no room for it (I5)."""
+    from edge_node.buffer.store import Buffer  # noqa: PLC0415
+    from edge_node.errors import BufferFull  # noqa: PLC0415
+    from edge_node.samples.measurement import Stored  # noqa: PLC0415
+
+    right = Buffer.store_intake
+
+    async def store_intake(self: Any, brought: Any) -> Any:
+        try:
+            return await right(self, brought)
+        except BufferFull:
+            return Stored.NEW
+
+    Buffer.store_intake = store_intake  # type: ignore[method-assign]
+
+
+def own_clock_believed() -> None:
+    """Edge: take the machine's clock for right, whatever the hub's shows (I9)."""
+    from edge_node.buffer.clock import NodeClock  # noqa: PLC0415
+
+    NodeClock._judged = lambda self, read: read.wall_ns  # type: ignore[method-assign]
+    NodeClock._offset = lambda *_: (0, 5)  # type: ignore[method-assign]
+
+
+def salvage_silent() -> None:
+    """Edge: save what is sound of a damaged file, and tell nobody what is not (I1)."""
+    from edge_node.buffer import salvage  # noqa: PLC0415
+
+    salvage._declare_missing = lambda *_: None
+
+
+def log_believed() -> None:
+    """Edge: leave it to SQLite whether a write-ahead log is whole (I2)."""
+    from edge_node.buffer import opening  # noqa: PLC0415
+
+    opening._log_is_broken = lambda path: False
+
+
+def unreadable_dropped() -> None:
+    """Hub: count what cannot be read without keeping it (I3, I1)."""
+    from cloud_hub.store import dead_letters  # noqa: PLC0415
+
+    dead_letters.bury = lambda *_: []
+
+
+def conflict_overlooked() -> None:
+    """Hub: take another content under a known number for a repeat (I2)."""
+    from cloud_hub.store import intake  # noqa: PLC0415
+
+    intake._conflict = lambda *_: None
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "answer-before-commit": answer_before_commit,
     "number-used-again": number_used_again,
     "watermark-before-rows": watermark_before_rows,
+    "full-disk-answered": full_disk_answered,
+    "own-clock-believed": own_clock_believed,
+    "salvage-silent": salvage_silent,
+    "log-believed": log_believed,
+    "unreadable-dropped": unreadable_dropped,
+    "conflict-overlooked": conflict_overlooked,
 }

@@ -22,6 +22,7 @@ PAGE = 500
 BUSY_S = 10.0
 SELECT_STATES = "SELECT stream, epoch, next_seq, acked FROM state"
 SELECT_ROWS = "SELECT stream, epoch, seq, kind, codec, crc, payload FROM log ORDER BY id"
+SELECT_SHED = "SELECT stream, epoch, first, last FROM shed"
 SELECT_PAGE = (
     "SELECT seq, kind, codec, crc, payload, wall_ns, received_ns{more} FROM {table} "
     "WHERE stream_id = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"
@@ -66,7 +67,8 @@ class Reader:
         """Read the store of a node that is dead, from a copy: its recovery is its own business."""
         streams: dict[StreamKey, EdgeStream] = {}
         crcs: defaultdict[StreamKey, dict[int, int]] = defaultdict(dict)
-        sources: set[str] = set()
+        places: dict[str, tuple[StreamKey, int]] = {}
+        declared: defaultdict[StreamKey, list[tuple[int, int]]] = defaultdict(list)
         for name in EDGE_FILES:
             with self._copy(folder, name) as connection:
                 acked = {}
@@ -76,13 +78,16 @@ class Reader:
                 for stream, epoch, seq, kind, codec, crc, payload in connection.execute(SELECT_ROWS):
                     key = (stream, epoch)
                     crcs[key][seq] = crc
-                    sources.add(self._sources.of(key, seq, crc, kind, (codec, payload)))
+                    places[self._sources.of(key, seq, crc, kind, (codec, payload))] = (key, seq)
+                for stream, epoch, first, last in connection.execute(SELECT_SHED):
+                    declared[stream, epoch].append((first, last))
         for key, rows in crcs.items():
             # The log itself says which number was the last: states are written now and then.
             state = streams.get(key, EdgeStream(1, 0))
             streams[key] = EdgeStream(max(state.next_seq, max(rows) + 1), state.acked)
         disk_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return EdgeSeen(streams, dict(crcs), frozenset(sources - {""}), disk_bytes)
+        places.pop("", None)
+        return EdgeSeen(streams, dict(crcs), frozenset(places), disk_bytes, dict(declared), places)
 
     def edge_acked(self, folder: Path) -> EdgeSeen:
         """Read only how far a node, living or dead, has written down what is acknowledged."""

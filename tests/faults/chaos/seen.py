@@ -50,6 +50,22 @@ class EdgeSeen:
     sources: frozenset[str] = frozenset()
     """Control ids of the messages of which it has a row."""
     disk_bytes: int = 0
+    declared: Mapping[StreamKey, Sequence[Run]] = field(default_factory=dict)
+    """Declared given up, as far as the hub has not acknowledged that."""
+    rows: Mapping[str, tuple[StreamKey, int]] = field(default_factory=dict)
+    """Control id -> where the row of its message is."""
+
+    def gone(self, key: StreamKey) -> set[int]:
+        """Return the numbers of a stream that the node has declared given up."""
+        return {seq for first, last in self.declared.get(key, ()) for seq in range(first, last + 1)}
+
+    @property
+    def waiting(self) -> int:
+        """How many records the hub has not acknowledged."""
+        return sum(
+            stream.next_seq - 1 - stream.acked - sum(seq > stream.acked for seq in self.gone(key))
+            for key, stream in self.streams.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ async def monitor(bed: Bed, orders: Orders, book: Book) -> None:
     to_node = _Line(orders.host, orders.port)
     for number in itertools.count(1):
         control_id = f"{bed.device}-{number:06d}"
-        message = mllp.wrap(_message(bed, control_id, number))
+        message = mllp.wrap(message_of(bed, control_id, number))
         await _until_taken(to_node, bed, (control_id, message), book)
         await asyncio.sleep(orders.interval_s)
 
@@ -152,7 +152,8 @@ def _is_answer(payload: bytes, control_id: str) -> bool:
     return False
 
 
-def _message(bed: Bed, control_id: str, number: int) -> bytes:
+def message_of(bed: Bed, control_id: str, number: int) -> bytes:
+    """Return what a monitor says for the n-th time, as of now."""
     now_ns = time.time_ns()
     signs = CALM | (FEVER if bed.has_fever and number // FEVER_EVERY % 2 else {})
     numbers = [Number(name, value) for name, value in signs.items()]

@@ -140,6 +140,57 @@ def test_an_alarm_in_a_range_that_was_given_up_is_found_and_a_wave_is_not() -> N
     assert invariants.alarms_are_never_given_up(replace(HUB, shed={waves: [(1, 2, "disk")]})) == []
 
 
+def test_an_alarm_that_a_damaged_disk_took_is_no_alarm_given_up_for_room() -> None:
+    assert invariants.alarms_are_never_given_up(replace(HUB, shed={ALARMS: [(1, 2, "damaged")]})) == []
+
+
+def test_what_the_node_has_declared_and_the_hub_does_not_know_yet_is_no_loss_and_does_not_wait() -> None:
+    lost = replace(edge_with(next_seq=8, acked=5, rows=range(7, 8)), declared={KEY: [(6, 6)]})
+
+    assert invariants.no_loss(lost, HUB, settled=False) == []
+    assert (EDGE.waiting, lost.waiting) == (2, 1)
+
+
+def test_a_message_whose_row_a_disk_took_is_excused_only_where_that_is_declared_or_nobody_can_know() -> None:
+    before = replace(EDGE, rows={"a-6": (KEY, 6), "a-7": (KEY, 7), "a-5": (KEY, 5)})
+    left = edge_with(next_seq=7, acked=5, rows=range(4, 6))
+
+    assert invariants.owned_up(before, left, HUB) == {"a-7"}
+    assert invariants.owned_up(before, replace(left, declared={KEY: [(6, 6)]}), HUB) == {"a-6", "a-7"}
+    assert invariants.owned_up(before, left, replace(HUB, shed={KEY: [(6, 6, "damaged")]})) == {"a-6", "a-7"}
+
+
+def test_rows_of_a_damaged_file_that_vanish_without_a_word_are_found() -> None:
+    left = edge_with(next_seq=8, acked=5, rows=range(4, 7))
+
+    assert named(invariants.damage_is_told(EDGE, left, is_set_aside=False)) == {"I1"}
+    assert invariants.damage_is_told(EDGE, left, is_set_aside=True) == []
+    assert named(invariants.damage_is_told(EDGE, left, is_set_aside=True, holds_all=True)) == {"I1"}
+    assert invariants.damage_is_told(EDGE, EDGE, is_set_aside=False) == []
+
+
+def test_unreadable_records_that_hold_up_their_stream_or_vanish_are_found() -> None:
+    right = HubSeen({KEY: Mark(4, 4)}, {KEY: [(2, 1), (4, 1)]}, dead={KEY: {1: "x", 3: "x"}})
+
+    assert invariants.unreadable_is_set_aside(KEY, 4, right) == []
+    assert invariants.unreadable_is_set_aside(KEY, 0, HubSeen({}, {})) == []
+    for wrong in (
+        replace(right, marks={KEY: Mark(2, 4)}),
+        replace(right, dead={KEY: {1: "x"}}),
+        replace(right, pages={KEY: [(2, 1)]}),
+    ):
+        assert named(invariants.unreadable_is_set_aside(KEY, 4, wrong)) == {"I1"}
+
+
+def test_a_second_machine_that_nobody_notices_or_that_replaces_what_was_there_is_found() -> None:
+    noticed = replace(HUB, dead={KEY: {6: invariants.CONFLICT}})
+
+    assert named(invariants.clone_is_found(HUB, HUB)) == {"I2"}
+    assert invariants.clone_is_found(HUB, noticed) == []
+    replaced = replace(noticed, pages={KEY: [(seq, crc(seq) + (seq == 4)) for seq in range(1, 6)]})
+    assert named(invariants.clone_is_found(HUB, replaced)) == {"I2"}
+
+
 def test_an_alarm_that_is_late_in_calm_is_found_and_one_that_arose_in_trouble_is_not() -> None:
     hub = replace(HUB, times={ALARMS: {1: taken(1, lag_s=1.2)}})
     calm_ns, trouble_ns = (NOON_NS, NOON_NS + 9 * SECOND_NS), (NOON_NS + 5 * SECOND_NS, NOON_NS + 9 * SECOND_NS)

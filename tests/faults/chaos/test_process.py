@@ -8,18 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos import schedule
+from tests.faults.chaos import schedule, theme
 from tests.faults.chaos.episode import Episode
 from tests.faults.chaos.tally import Counts
+from tests.faults.chaos.theme import Theme
 from tests.faults.chaos.world import World, living
 from tests.faults.relay.namespaces import Unavailable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 ROUND_S = 6.0
+DISK = Theme(mishaps=(theme.DISK_OF_EDGE,))
+CLOCKS = Theme(mishaps=theme.CLOCKS)
 PLANTS = (
-    ("edge", "answer-before-commit", {"I5"}),
-    ("edge", "number-used-again", {"I1", "I2", "I5"}),
-    ("hub", "watermark-before-rows", {"I3"}),
+    ("edge", "answer-before-commit", Theme(), {"I5"}),
+    ("edge", "number-used-again", Theme(), {"I1", "I2", "I5"}),
+    ("hub", "watermark-before-rows", Theme(), {"I3"}),
+    ("edge", "full-disk-answered", DISK, {"I5"}),
+    ("edge", "own-clock-believed", CLOCKS, {"I9"}),
+    ("hub", "unreadable-dropped", Theme(has_garbage=True), {"I1", "I3"}),
+    ("hub", "conflict-overlooked", Theme(is_cloned=True), {"I2"}),
 )
 
 
@@ -48,12 +55,20 @@ def test_a_minute_of_kills_and_bad_links_violates_no_invariant(world: World) -> 
     assert set(counts.checks) >= {"I1", "I2", "I3", "I4", "I5", "I6", "I7"}
 
 
-@pytest.mark.parametrize(("actor", "plant", "expected"), PLANTS)
-def test_a_planted_bug_is_found(world: World, actor: str, plant: str, expected: set[str]) -> None:
+@pytest.mark.parametrize("befalls", [DISK, CLOCKS, Theme(damages=True, has_garbage=True, is_cloned=True)])
+def test_what_befalls_the_machines_violates_no_invariant(world: World, befalls: Theme) -> None:
+    episode = Episode(world, "ci/5", schedule.rounds("ci/5", 2, ROUND_S), befalls)
+    episode.run()
+
+    assert episode.found == []
+
+
+@pytest.mark.parametrize(("actor", "plant", "befalls", "expected"), PLANTS)
+def test_a_planted_bug_is_found(world: World, actor: str, plant: str, befalls: Theme, expected: set[str]) -> None:
     as_shipped = world.actors[actor].wishes
     world.actors[actor].wishes = replace(as_shipped, plant=plant)
     try:
-        episode = Episode(world, f"plant/{plant}", schedule.rounds(f"plant/{plant}", 6, ROUND_S))
+        episode = Episode(world, f"plant/{plant}", schedule.rounds(f"plant/{plant}", 4, ROUND_S), befalls)
         episode.run()
     finally:
         world.actors[actor].wishes = as_shipped

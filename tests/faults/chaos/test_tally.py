@@ -20,22 +20,33 @@ def counts(crashes: int) -> Counts:
     return Counts(crashes=Counter({STEPS[0].name: crashes}), checks=Counter({"I1": 2}), longest_s={"edge": crashes})
 
 
+def never(_step: str) -> int:
+    return 0
+
+
 def first(drawn: Iterator[T]) -> list[T]:
     return list(itertools.islice(drawn, 50))
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
-    assert first(schedule.fates("1/1", "hub")) == first(schedule.fates("1/1", "hub"))
-    assert first(schedule.fates("1/1", "hub")) != first(schedule.fates("1/2", "hub"))
+    assert first(schedule.fates("1/1", "hub", never)) == first(schedule.fates("1/1", "hub", never))
+    assert first(schedule.fates("1/1", "hub", never)) != first(schedule.fates("1/2", "hub", never))
     assert first(schedule.weathers("1/1")) == first(schedule.weathers("1/1"))
     assert schedule.rounds("1/1", 4, 6) == schedule.rounds("1/1", 4, 6)
 
 
-def test_every_step_of_an_actor_is_drawn_before_any_is_drawn_again() -> None:
-    own = [step.name for step in STEPS if step.actor == "edge"]
-    drawn = [fate.step for fate in itertools.islice(schedule.fates("1/1", "edge"), 200) if fate.step]
+def test_a_step_that_was_seldom_hit_is_drawn_more_until_it_has_caught_up() -> None:
+    own = [step.name for step in STEPS if step.actor == "hub"]
+    crashed = Counter(dict.fromkeys(own, 50))
+    crashed[own[3]] = 0
+    fates = schedule.fates("1/1", "hub", lambda name: crashed[name])
+    drawn = [fate.step for fate in itertools.islice(fates, 40) if fate.step]
+    assert drawn.count(own[3]) > 30
 
-    assert sorted(drawn[: len(own)]) == sorted(own)
+    crashed = Counter()
+    for fate in itertools.islice(schedule.fates("1/1", "hub", lambda name: crashed[name]), 1500):
+        crashed.update([fate.step] if fate.step else [])
+    assert min(crashed[name] for name in own) > 40
 
 
 def test_the_place_of_every_step_is_there_in_the_product() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.faults.chaos import invariants
 from tests.faults.chaos.invariants import Size
 from tests.faults.chaos.place import NODE
-from tests.faults.chaos.seen import HubSeen, Violation
+from tests.faults.chaos.seen import EdgeSeen, HubSeen, Violation
 from tests.faults.chaos.world import World
 
 LOOKS = 4
@@ -26,6 +26,8 @@ class Watch:
     hub_before: HubSeen | None = None
     hub_was_set_back: bool = False
     """It was put back to a backup in this episode, and the edge has not been told by everything since."""
+    damaged: list[EdgeSeen] = field(default_factory=list)
+    """What lay at the edge just before a file of it was damaged."""
 
     def after_edge(self) -> list[Violation]:
         """Look after the edge died: it lies still, broker and hub go on."""
@@ -41,7 +43,7 @@ class Watch:
                     *invariants.no_duplicates(edge, hub),
                     *invariants.acknowledged_is_stored(edge, hub, hub_was_set_back=self.hub_was_set_back),
                     *invariants.order_is_kept(self.hub_before, hub),
-                    *invariants.promises_are_kept(ledger, edge, hub),
+                    *invariants.promises_are_kept(ledger, edge, hub, self._excused(edge, hub)),
                 ]
 
             found = _lasting(look)
@@ -76,7 +78,7 @@ class Watch:
                 *invariants.no_duplicates(edge, hub),
                 *invariants.acknowledged_is_stored(edge, hub, hub_was_set_back=set_back),
                 *invariants.order_is_kept(self.hub_before, hub),
-                *invariants.promises_are_kept(ledger, None if settled else edge, hub),
+                *invariants.promises_are_kept(ledger, None if settled else edge, hub, self._excused(edge, hub)),
             ]
             self.hub_before = hub
         self.checks.update(("I1", "I2", "I3", "I4", "I5"))
@@ -114,6 +116,9 @@ class Watch:
         """The hub goes on from a backup: its watermarks may be lower than they were."""
         self.hub_before = None
         self.hub_was_set_back = True
+
+    def _excused(self, edge: EdgeSeen, hub: HubSeen) -> frozenset[str]:
+        return frozenset().union(*(invariants.owned_up(before, edge, hub) for before in self.damaged))
 
     def _hub(self) -> HubSeen:
         return self.world.reader.hub_whatever(self.world.place.hub_folder, NODE)

@@ -30,11 +30,11 @@ SEND_INTERVAL_S = 0.06
 RETENTION_HOUR = "edge_node.buffer.retention:HOUR_NS"
 SCALED = {
     "edge_node.buffer.store:SAVE_EVERY_S": 0.4,
-    "edge_node.buffer.store:SWEEP_EVERY_S": 1.5,
-    RETENTION_HOUR: 1_500_000_000,
+    "edge_node.buffer.store:SWEEP_EVERY_S": 0.5,
+    RETENTION_HOUR: 200_000_000,
     "edge_node.uplink.transfer.client:WATCH_EVERY_S": 0.2,
 }
-"""Intervals of the edge that would not pass between two crashes; an hour of retention is 1.5 s."""
+"""Intervals of the edge that would not pass between two crashes; an hour of retention is 0.2 s."""
 ARGUMENTS = {
     "edge": ("serve", "--config", f"{NODE}.toml"),
     "hub": ("serve", "--config", "hub.toml"),
