@@ -8,9 +8,11 @@ settings and seed, at the same time.
 import argparse
 import json
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 from bench.__main__ import circumstances
@@ -24,6 +26,9 @@ ALARMS = 2_000
 THIN_BPS = 256_000
 TRAVEL = Settings(delay_s=0.03)
 THIN = replace(TRAVEL, rate=constant(THIN_BPS))
+BINS_A_DECADE = 7
+BIN_ENDS_MS = [round(10 ** (1 + number / BINS_A_DECADE), 1) for number in range(5 * BINS_A_DECADE + 1)]
+"""Where the bins of a histogram end, 10 ms to 1,000 s: 39 % apart; the last takes the rest."""
 HOLD_S, FALL_STEPS = 20.0, 4
 
 
@@ -96,17 +101,37 @@ def line(row: Outcome) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _rounded(row: Outcome) -> dict[str, object]:
-    """Return a row for the file, delays to a tenth of a millisecond."""
-    delays = {"received_ms": row.received_ms, "committed_ms": row.committed_ms}
-    return asdict(row) | {name: [round(each, 1) for each in values] for name, values in delays.items()}
+def summary(delays_ms: Sequence[float]) -> dict[str, object]:
+    """Return sorted delays as percentiles, to a tenth of a millisecond, and as counts by the bins of BIN_ENDS_MS."""
+    if not delays_ms:
+        return {}
+    told: dict[str, object] = {
+        name: round(at(delays_ms, share), 1)
+        for name, share in (("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("longest_ms", 1))
+    }
+    ends = [0, *(bisect_right(delays_ms, end_ms) for end_ms in BIN_ENDS_MS[:-1]), len(delays_ms)]
+    return told | {"counts": [last - first for first, last in pairwise(ends)]}
+
+
+def _short(row: Outcome) -> dict[str, object]:
+    """Return a row for the file, which needs no single delay."""
+    told = asdict(row)
+    return told | {name: summary(told.pop(f"{name}_ms")) for name in ("received", "committed")}
+
+
+def _one_row_a_line(told: dict[str, object]) -> str:
+    """Return JSON that a change of one row changes in one line."""
+    rows = told.pop("rows")
+    assert isinstance(rows, list)
+    lines = ",\n  ".join(json.dumps(row) for row in rows)
+    return json.dumps(told)[:-1] + f',\n "rows": [\n  {lines}\n ]}}'
 
 
 def write(outcomes: Sequence[Outcome], at_once: int) -> None:
     """Write the report."""
     facts = {**circumstances(), "command": " ".join(("python -m bench.alarms", *sys.argv[1:]))}
-    told = {**facts, "cases_at_once": at_once, "rows": [_rounded(row) for row in outcomes]}
-    (HERE / "alarms.json").write_text(json.dumps(told) + "\n")
+    told = {**facts, "cases_at_once": at_once, "bin_ends_ms": BIN_ENDS_MS, "rows": [_short(row) for row in outcomes]}
+    (HERE / "alarms.json").write_text(_one_row_a_line(told) + "\n")
     heading = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     names = {row.case for row in outcomes}
     bars = "\n".join(f"- {case.name}: {case.target}" for case in (ALONE, *CASES) if case.name in names)

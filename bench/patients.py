@@ -1,7 +1,7 @@
 """What a number of patients costs the hub: from ten to five thousand, a batch a second each, on Mosquitto.
 
 `python -m bench.patients`: broker, hub and the load are processes of their own; the processor time of each is read
-apart.  The patients are not admitted, so the hub takes in and stores, and shows nobody on a screen.
+apart.  The patients are admitted, and some clinics' screens are open.
 """
 
 import argparse
@@ -9,22 +9,30 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
 
 from bench.__main__ import circumstances
 from bench.patients_load import A_NODE
 from tests.region.region import ROOT, Clinic, Region, free_port, until
+from tests.region.screen import Screen
 
 HERE = Path(__file__).resolve().parent
-PATIENTS = (10, 100, 500, 1_000, 2_000, 5_000)
-START_LIMIT_S = 60
-GRACE_S = 10
+PATIENTS = (10, 100, 1_000, 5_000)
+SCREENS = 4
+"""Clinics that look at their own wall, as far as there are so many."""
+START_LIMIT_S, ADMIT_LIMIT_S = 60, 180
+GRACE_S = 30
 """How long the hub may take to store the rest after the load has ended."""
 
 
@@ -34,11 +42,14 @@ class Row:
 
     patients: int
     edges: int
+    screens: int
     seconds: float
     records: int
     stored: int
     behind_s: float
     """How long after the last was sent the hub had stored all."""
+    shown: int
+    """Messages of readings that the screens were told."""
     late_s: float
     """Longest that the load was behind its own time."""
     hub_core_pct: float
@@ -57,6 +68,11 @@ class Fleet(Region):
         (self.folder / "hub").mkdir(parents=True, exist_ok=True)
         self.ports = {name: free_port() for name in ("web", "broker", "datagram", "files")}
         self._write_secrets()
+        seed_file = self.folder / "hub" / "accounts-seed.json"
+        seed = json.loads(seed_file.read_text())
+        for clinic in self.clinics[:SCREENS]:
+            seed[clinic.node] = seed["clinic"] | {"username": clinic.node, "sites": [clinic.site]}
+        seed_file.write_text(json.dumps(seed))
         (self.folder / "hub.toml").write_text(self._hub_config())
 
     def start(self) -> None:
@@ -69,6 +85,41 @@ class Fleet(Region):
         text = httpx.get(f"{self.hub_url}/metrics", timeout=30).text
         found = [row for row in text.splitlines() if row.startswith(f'hub_records_total{{store="{store}"}}')]
         return round(float(found[0].rsplit(" ", 1)[1])) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one row is of."""
+
+    patients: int
+    seconds: int
+
+
+@dataclass(slots=True)
+class Wall:
+    """A clinic's screen: counts what it is told."""
+
+    region: Fleet
+    username: str
+    readings: int = 0
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Sign in and listen meanwhile."""
+        with closing(self.region.signed_in(self.region.hub_url, self.username)) as client:
+            live = Screen(client).socket
+        listener = threading.Thread(target=self._listen, args=(live,), name=self.username)
+        listener.start()
+        try:
+            yield
+        finally:
+            live.close()
+            listener.join(10)
+
+    def _listen(self, live: ClientConnection) -> None:
+        with suppress(ConnectionClosed):
+            for text in live:
+                self.readings += '"type":"readings"' in str(text)
 
 
 def fleet(folder: Path, edges: int) -> Fleet:
@@ -91,22 +142,52 @@ def measure(patients: int, seconds: int) -> Row:
 
 
 def _measured(region: Fleet, patients: int, seconds: int) -> Row:
+    with _loading(region, patients, seconds) as load, ExitStack() as held:
+        events = _told(load)["events"]
+        until(lambda: region.stored("care") >= events, ADMIT_LIMIT_S, "all patients are admitted")
+        walls = [Wall(region, clinic.node) for clinic in region.clinics[:SCREENS]]
+        for wall in walls:
+            held.enter_context(wall.open())
+        return _costed(region, load, walls, Asked(patients, seconds))
+
+
+@contextmanager
+def _loading(region: Fleet, patients: int, seconds: int) -> "Iterator[subprocess.Popen[str]]":
     secrets = region.folder / "hub" / "broker-secrets.json"
     command = [sys.executable, "-m", "bench.patients_load", str(region.ports["broker"]), str(secrets)]
-    load = subprocess.Popen(
+    with subprocess.Popen(
         [*command, str(patients), str(seconds)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert load.stdin is not None
+    ) as load:
+        try:
+            yield load
+        finally:
+            load.kill()
+
+
+def _told(load: "subprocess.Popen[str]") -> dict[str, Any]:
     assert load.stdout is not None
-    begun = json.loads(load.stdout.readline())
+    told: dict[str, Any] = json.loads(load.stdout.readline())
+    return told
+
+
+def _go_on(load: "subprocess.Popen[str]") -> None:
+    assert load.stdin is not None
+    load.stdin.write("go\n")
+    load.stdin.flush()
+
+
+def _costed(region: Fleet, load: "subprocess.Popen[str]", walls: "Sequence[Wall]", asked: "Asked") -> Row:
+    patients, seconds = asked.patients, asked.seconds
+    _go_on(load)
+    begun = _told(load)
     until(lambda: region.stored() >= begun["sent"], START_LIMIT_S, "the first second of all patients is stored")
     hub = psutil.Process(region.processes["hub"].popen.pid)
     broker = psutil.Process(region.broker_pid())
     before, began_s = (_spent_s(hub), _spent_s(broker)), time.monotonic()
     psutil.cpu_percent()
-    load.stdin.write("go\n")
-    load.stdin.flush()
-    told = json.loads(load.stdout.readline())
+    shown = sum(wall.readings for wall in walls)
+    _go_on(load)
+    told = _told(load)
     busy_pct, ended_s = psutil.cpu_percent(), time.monotonic()
     while region.stored() < told["sent"] and time.monotonic() - ended_s < GRACE_S:
         time.sleep(0.2)
@@ -116,10 +197,12 @@ def _measured(region: Fleet, patients: int, seconds: int) -> Row:
     return Row(
         patients=patients,
         edges=begun["connected"],
+        screens=len(walls),
         seconds=round(span_s, 1),
         records=told["sent"] - begun["sent"],
         stored=stored - begun["sent"],
         behind_s=round(behind_s, 2),
+        shown=sum(wall.readings for wall in walls) - shown,
         late_s=round(told["latest_s"], 2),
         hub_core_pct=round(100 * hub_s / seconds, 1),
         broker_core_pct=round(100 * broker_s / seconds, 1),
@@ -165,8 +248,9 @@ def main() -> None:
 
 A batch a second for each patient, in two messages: eight numerics, and a second of three waves.  {A_NODE} patients an
 edge, a connection each.  Broker (Mosquitto), hub (SQLite, `synchronous=FULL`) and load are processes of their own on
-this one machine; `core pct` is of one core.  Real edges put their beds together in fewer messages.  The patients are
-not admitted: the hub takes in, stores and receipts, and no screen is open.
+this one machine; `core pct` is of one core.  Real edges put their beds together in fewer messages.  All patients are
+admitted, and the wall of each of the first {SCREENS} clinics is open: `shown` counts the messages of readings that they
+were told, one a second for each of their beds, and one every ten seconds with its score.
 
 Bar: the hub at or under one core with 5,000 patients, nothing behind.
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from telemed import wire
-from telemed.topics import NodeAddress
+from telemed.topics import NodeAddress, Up
 
 from bench.ingest import Body, make_bodies
+from bench.patients_admit import admission
 from bench.publisher import packets, sign_in
 from tests.region.region import REGION
 
@@ -65,9 +66,21 @@ class Load:
     edges: list[Edge]
     patients: int
     sent: int = 0
+    events: int = 0
+    """Proposed by `admit`."""
     latest_s: float = 0.0
     """Longest that a message left behind its time."""
     _bodies: list[Body] = field(default_factory=make_bodies)
+
+    async def admit(self) -> None:
+        """Let every edge propose who lies where."""
+        for number, edge in enumerate(self.edges):
+            address = NodeAddress(REGION, edge.user, edge.user)
+            records = admission(edge.user, min(A_NODE, self.patients - number * A_NODE))
+            assert edge.line is not None
+            edge.line.write(packets([(address.up(Up.CARE), wire.encode(records))])[0])
+            self.events += len(records)
+            await asyncio.sleep(FIRST_S / len(self.edges))
 
     async def begin(self) -> None:
         """Send the first second of all patients, slowly: the hub meets each stream for the first time."""
@@ -111,6 +124,9 @@ async def work(port: int, secrets: dict[str, dict[str, str]], patients: int, sec
         await loop.create_connection(lambda edge=edge: edge, "127.0.0.1", port)  # type: ignore[misc]
         await edge.is_open.wait()
     load = Load(edges, patients)
+    await load.admit()
+    print(json.dumps({"events": load.events}), flush=True)
+    sys.stdin.readline()
     await load.begin()
     print(json.dumps({"connected": len(edges), "sent": load.sent}), flush=True)
     sys.stdin.readline()

@@ -97,24 +97,29 @@ def measure(edges: int, gone_s: float) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         region = fleet(Path(folder), edges)
         region.prepare()
-        process: subprocess.Popen[str] | None = None
         try:
             region.start()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "bench.storm_edges", str(region.ports["broker"]), folder],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            told = Told()
-            threading.Thread(target=told.read, args=(process,), daemon=True).start()
-            return _stormed(region, process, told, edges, gone_s)
+            with _edges_of(region) as process:
+                told = Told()
+                reader = threading.Thread(target=told.read, args=(process,))
+                reader.start()
+                try:
+                    return _stormed(region, process, told, edges, gone_s)
+                finally:
+                    process.kill()
+                    reader.join()
         finally:
-            if process is not None:
-                process.kill()
-                process.wait()
             region.stop()
+
+
+def _edges_of(region: Fleet) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.storm_edges", str(region.ports["broker"]), str(region.folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _stormed(region: Fleet, process: "subprocess.Popen[str]", told: Told, edges: int, gone_s: float) -> Outcome:
@@ -128,7 +133,7 @@ def _stormed(region: Fleet, process: "subprocess.Popen[str]", told: Told, edges:
     time.sleep(gone_s)
     process.stdin.write("alarm\n")
     process.stdin.flush()
-    until(lambda: told.lines[-1]["alarms"] == 0, 10, "every edge has an alarm that waits")
+    until(lambda: told.lines[-1]["alarms"] == 0, 30, "every edge has an alarm that waits")
     hub = psutil.Process(region.processes["hub"].popen.pid)
     ended, burden = threading.Event(), Burden(hub)
     watcher = threading.Thread(target=burden.watch, args=(ended,))
@@ -152,7 +157,7 @@ def _stormed(region: Fleet, process: "subprocess.Popen[str]", told: Told, edges:
         measurements_half_s=round(told.first_s("measurements", edges / 2, back_s), 1),
         measurements_all_s=round(told.first_s("measurements", edges, back_s), 1),
         hub_core_pct=round(100 * (spent_s(hub) - before[0]) / span_s, 1),
-        hub_busiest_second_pct=round(max(burden.shares_pct), 1),
+        hub_busiest_second_pct=round(max(burden.shares_pct, default=0.0), 1),
         broker_core_pct=round(100 * spent_s(broker) / span_s, 1),
         edges_core_pct=round(100 * (told.lines[-1]["cpu_s"] - before[1]) / span_s, 1),
         alarms_stored=region.stored("care"),

@@ -14,6 +14,9 @@ from cloud_hub.broker_rights import Users, load_users, read_secrets
 _ITERATIONS = 101
 """Mosquitto's own default; our secrets are random, so that stretching adds nothing."""
 
+QUEUED_LIMIT_BYTES = 256 * 1024 * 1024
+"""What the broker keeps at most for a client that reads slowly; it holds nothing while the client reads."""
+
 
 def write_settings(secrets_file: Path, folder: Path, host: str, port: int) -> Path:
     """Write mosquitto.conf, passwords and rights into `folder`; return the path of mosquitto.conf.
@@ -56,8 +59,11 @@ acl_file {folder / "rights"}
 # Both sides have outboxes: the broker needs to remember nothing.
 persistence false
 retain_available false
-max_queued_messages 1000
-max_inflight_messages 200
+# 5,000 patients bring 10,000 messages a second, and what a client has no room for is dropped in silence: let the bytes
+# bound it. A quarter of a gigabyte is what 5,000 patients send while a hub that stands still is not yet given up.
+max_queued_messages 0
+max_queued_bytes {QUEUED_LIMIT_BYTES}
+max_inflight_messages 2000
 max_packet_size {CONTAINER_LIMIT_BYTES + 1024}
 set_tcp_nodelay true
 log_dest stderr

@@ -118,14 +118,15 @@ class MqttLink:
             )
 
     def hurry(self) -> None:
-        """End the wait before the next attempt, if there is one."""
-        self._hurried.set()
+        """Leave out the wait before the next attempt, also where one is still under way and fails."""
+        if self._client is None:
+            self._hurried.set()
 
     async def _rest(self, wait_s: float) -> None:
-        self._hurried.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._hurried.wait()
+        self._hurried.clear()
 
     async def _session(self, *, was_down: bool) -> None:
         """Hold one connection until it is lost.
@@ -139,6 +140,7 @@ class MqttLink:
         try:
             await self._open(client, conversation)
             self._client = client
+            self._hurried.clear()
             if was_down:
                 log.info("uplink.up", connection=self._name)
             self._events.on_up()

@@ -216,7 +216,14 @@ class Pump:
             if sent == 0:
                 await lane.woken.wait()
                 if lane.is_live and self._up in (Up.VITALS, Up.WAVES):
-                    await asyncio.sleep(self.gather_s())
+                    await self._gather()
+
+    async def _gather(self) -> None:
+        """Let records gather, no longer than is wanted meanwhile: what pressed the link may be over in a moment."""
+        began_s, left_s = self._now_s(), self.gather_s()
+        while left_s > 0:
+            await asyncio.sleep(min(left_s, GATHER_S))
+            left_s = began_s + self.gather_s() - self._now_s()
 
     def _delivery(self, key: StreamKey, state: StreamState) -> Delivery:
         delivery = self._deliveries.get(key)

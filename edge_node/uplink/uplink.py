@@ -203,7 +203,7 @@ class Uplink:
     def _make_paths(self) -> list[AlarmPath]:
         config = self._config
         credentials = credentials_of(self._address.node, config.secret_file)
-        events = PathEvents(self._take_from_path, self.gate.may_repeat)
+        events = PathEvents(self._take_from_path, self.gate.may_repeat, self._path_changed)
         ways: Sequence[PathConfig | None] = config.paths or (None,)
         settings = PathSettings(config.datagram_host or config.broker_host, config.datagram_port)
         bound = [
@@ -211,6 +211,12 @@ class Uplink:
             for way in ways
         ]
         return [AlarmPath(each, credentials, events) for each in bound]
+
+    def _path_changed(self) -> None:
+        """Let the connections try at once when the hub is heard by datagram: after an outage they would wait long."""
+        if any(path.is_up for path in self.alarm_paths.paths):
+            for link in self._links.values():
+                link.hurry()
 
     def _take_from_path(self, receipts: uplink_pb2.Receipts) -> None:
         self._messages.put_nowait((Down.RECEIPT, receipts.SerializeToString()))

@@ -6,6 +6,7 @@ Numbers and names come from clinical 1.2, 1.3 of the specification; rows and cod
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cache
 
 TABLE_VERSION = "2026-11-21"
 
@@ -238,5 +239,12 @@ def is_plausible(measure: str, value: str) -> bool:
     """True where a number is inside the measure's plausible range, or a code is one of the measure's codes."""
     if measure in CODED:
         return value in CODED[measure]
+    low, high = _range(measure)
+    return low <= Decimal(value) <= high
+
+
+@cache
+def _range(measure: str) -> tuple[Decimal, Decimal]:
+    """Return the plausible range exactly; remembered, because hub and edge ask for it with every value."""
     row = MEASURES[measure]
-    return Decimal(str(row.low)) <= Decimal(value) <= Decimal(str(row.high))
+    return Decimal(str(row.low)), Decimal(str(row.high))

@@ -138,6 +138,32 @@ async def test_a_long_wait_ends_when_another_connection_of_the_node_is_back(tmp_
         await asyncio.wait([task])
 
 
+async def test_a_call_that_comes_during_an_attempt_leaves_out_the_wait_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "CONNECT_LIMIT_S", 0.1)
+    (tmp_path / "secret").write_text("s3cret")
+    came: list[asyncio.StreamWriter] = []
+    # It takes connections and never answers, so that every attempt lasts.
+    silent = await asyncio.start_server(lambda _reader, writer: came.append(writer), "127.0.0.1", 0)
+    config = UplinkConfig(
+        secret_file=tmp_path / "secret",
+        broker_port=silent.sockets[0].getsockname()[1],
+        first_retry_s=3_600,
+        longest_retry_s=3_600,
+    )
+    link = MqttLink(config, Identity(ADDRESS, "control", "s3cret"), True, Told().events())
+    task = asyncio.create_task(link.run())
+    await until(lambda: len(came) == 1)
+    link.hurry()
+    await until(lambda: len(came) == 2)
+    task.cancel()
+    await asyncio.wait([task])
+    for writer in came:
+        writer.close()
+    silent.close()
+
+
 async def until(claim: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not claim():  # noqa: ASYNC110 - looks at another process's work

@@ -25,6 +25,7 @@ from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.store.streams import Incoming
 from cloud_hub.web.feeds import QUEUE_LIMIT, Feed
 from cloud_hub.web.live import Live, Stores
+from cloud_hub.web.live_beds import BedState
 
 REGION, SITE, KEY = "baoshan", "baoshan-clinic", "baoshan-clinic:B01"
 ADDRESS = NodeAddress(REGION, SITE, "edge-clinic")
@@ -500,3 +501,21 @@ async def _jobs(live: Live) -> None:
     while not live._jobs.empty():
         job: Callable[[], Any] = live._jobs.get_nowait()
         await job()
+
+
+@pytest.mark.anyio
+async def test_what_no_open_page_may_hear_is_made_into_no_text(
+    live: Live, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[str] = []
+
+    def score(bed: BedState, _now_ns: int) -> None:
+        scored.append(bed.key)
+
+    monkeypatch.setattr(BedState, "score", score)
+    live.join(OTHER_CLINIC, "there")
+    live.numerics(ADDRESS, "mon-1", _set(clock, 1, hr="70"), clock.at_ns)
+    assert scored == []
+    live.join(PHYSICIAN, "here")
+    live.numerics(ADDRESS, "mon-1", _set(clock, 2, hr="71"), clock.at_ns)
+    assert scored == [KEY]

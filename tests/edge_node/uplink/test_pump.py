@@ -1,5 +1,6 @@
 """The pump of one class, against a buffer and a link in memory, with a clock the test turns."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,7 +10,7 @@ from telemed.v1 import uplink_pb2
 from telemed.wire import Record
 
 from edge_node.buffer.outbox import StreamKey
-from edge_node.uplink.pump import Pump
+from edge_node.uplink.pump import PRESSED_GATHER_S, Pump
 from edge_node.uplink.schedule import Ask, Traffic
 from tests.fakes.outbox import EPOCH, MemoryOutbox
 
@@ -216,3 +217,28 @@ async def test_what_nobody_looks_at_goes_as_one_block() -> None:
     # Half of the window at first.
     assert len(await bench.round()) == 32
     assert len(bench.containers) == 1
+
+
+async def test_records_that_gather_go_as_soon_as_the_link_is_no_longer_pressed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_node.uplink.pump.GATHER_S", 0.001)
+    bench = Bench()
+    asked: list[float] = []
+
+    def gather_s() -> float:
+        asked.append(PRESSED_GATHER_S if len(asked) < 5 else 0.0)
+        return asked[-1]
+
+    bench.pump.gather_s = gather_s
+    running = asyncio.create_task(bench.pump.run())
+    for _ in range(5):
+        await asyncio.sleep(0)  # both lanes wait
+    bench.outbox.store("a/numeric")
+    bench.pump.stored(bench.outbox.streams(bench.up))
+    async with asyncio.timeout(PRESSED_GATHER_S / 2):
+        while not bench.sent:  # noqa: ASYNC110 - the pump tells nobody
+            await asyncio.sleep(0.001)
+    assert asked[:6] == [PRESSED_GATHER_S] * 5 + [0.0]
+    running.cancel()
+    await asyncio.wait([running])

@@ -10,6 +10,8 @@ import pytest
 from telemed.topics import Down, NodeAddress, Up
 from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
 
+from cloud_hub.ingest.datagram import DatagramServer, listen
+from cloud_hub.ingest.datagram_proof import SecretProver
 from edge_node.buffer.store import Buffer
 from edge_node.config import UplinkConfig
 from edge_node.samples.measurement import Intake, NumericSet, Value
@@ -17,6 +19,8 @@ from edge_node.uplink.link import LinkEvents
 from edge_node.uplink.presence import LinkView
 from edge_node.uplink.uplink import Callbacks, Uplink
 from tests.edge_node.uplink.mosquitto import Broker, TinyHub, running_broker
+from tests.fakes.brokers import SECRETS
+from tests.fakes.datagram_wire import secrets_file
 from tests.fakes.link import FakeLink
 from tests.fakes.outbox import key_of
 
@@ -136,6 +140,26 @@ async def test_the_first_connection_that_is_back_calls_the_others(buffer: Buffer
     async with running(Uplink(config, buffer, ADDRESS, connect=connect)):
         links["vitals"].network.set()
         await until(lambda: [links[name].hurried for name in ("alarm", "control", "bulk")] == [1, 1, 1])
+
+
+async def test_a_hub_that_is_heard_by_datagram_calls_all_connections(
+    buffer: Buffer, config: UplinkConfig, tmp_path: Path
+) -> None:
+    links: dict[str, FakeLink] = {}
+
+    def connect(name: str, listens: bool, events: LinkEvents) -> FakeLink:
+        links[name] = FakeLink(name, listens, events)
+        return links[name]
+
+    server = DatagramServer(SecretProver(secrets_file(tmp_path)), lambda *_: None)
+    listener = listen("127.0.0.1", 0)
+    config.secret_file.write_text(SECRETS[ADDRESS.node]["secret"])
+    where = {"datagram_enabled": True, "datagram_host": "127.0.0.1", "datagram_port": listener.getsockname()[1]}
+    serving = asyncio.create_task(server.run(listener))
+    async with running(Uplink(config.model_copy(update=where), buffer, ADDRESS, connect=connect)):
+        await until(lambda: [link.hurried for link in links.values()] == [1] * len(links))
+    serving.cancel()
+    await asyncio.wait([serving])
 
 
 async def test_a_hub_that_lost_its_last_hour_gets_it_again(
