@@ -36,7 +36,7 @@ from edge_node.consult.router import ConsultRouter, Outlets
 from edge_node.devices.hl7_monitor.driver import Hl7Monitor, Site
 from edge_node.devices.hl7_monitor.identity import Occupant
 from edge_node.devices.recorded.driver import Recorded
-from edge_node.errors import CareError, ConfigRefused, EdgeError
+from edge_node.errors import BufferFailure, CareError, ConfigRefused, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
@@ -57,6 +57,8 @@ NS = 1_000_000_000
 PULSE_S = 1.0
 BUFFER_FIGURES_EVERY_S = 10
 STARTED_LIMIT_S = 20.0
+UNSTORED_LIMIT = 4096
+"""Keys of intakes remembered that were judged and not stored."""
 CLOCK_SET_TOLD_S = 600.0
 """How long people are told that somebody set the machine's clock."""
 
@@ -130,6 +132,8 @@ class Node:
         self._is_serving = False
         self._unjudged: set[str] = set()
         """Keys of intakes that were stored and whose judging failed."""
+        self._unstored: dict[str, None] = {}
+        """Keys of the newest intakes that were judged although there was no room to store them."""
 
     async def restore(self) -> None:
         """Bring back what was known before the start, and tell the hub what changed in the set-up."""
@@ -159,9 +163,19 @@ class Node:
 
         A set that was stored and could not be judged is judged when its device, left without an answer, sends it
         again; once, because a message that always fails must not hold up what its device has to say after it.
+
+        Raises:
+            BufferFailure: not stored, and judged all the same: a full or failing disk must not silence the alarms.
         """
-        stored = await self.buffer.store_intake(intake)
+        try:
+            stored = await self.buffer.store_intake(intake)
+        except BufferFailure:
+            await self._judge_unstored(intake)
+            raise
         is_first = stored is Stored.NEW
+        if is_first and intake.dedup_key in self._unstored:
+            del self._unstored[intake.dedup_key]
+            return stored
         if not is_first and intake.dedup_key not in self._unjudged:
             return stored
         self._unjudged.discard(intake.dedup_key)
@@ -173,6 +187,17 @@ class Node:
             if is_first and not is_judged and intake.dedup_key:
                 self._unjudged.add(intake.dedup_key)
         return stored
+
+    async def _judge_unstored(self, intake: Intake) -> None:
+        """Judge a set that could not be stored, once however often its device sends it again."""
+        key = intake.dedup_key
+        if key and key in self._unstored:
+            return
+        if key:
+            self._unstored[key] = None
+        if len(self._unstored) > UNSTORED_LIMIT:
+            del self._unstored[next(iter(self._unstored))]
+        await self.ward.take(intake)
 
     def close(self) -> None:
         """Close what was opened beside the buffer; idempotent, blocking."""

@@ -27,6 +27,8 @@ from cloud_hub.store.watermarks import Run, Watermark
 
 Work = Callable[[Connection], tuple[Watermark, int]]
 LARGEST = 2**63 - 1
+MOST_PARTS = 16
+"""Parts of COUNT_AT_ONCE numbers that one call counts at most: twelve days of a record a second."""
 NOTED = {"lost": Code.RECORDS_LOST, "conflicts": Code.RECORDS_DIFFER, "damaged": Code.RECORDS_DAMAGED}
 """What the operator is told of."""
 
@@ -50,6 +52,8 @@ class Reconciling:
     """Nanoseconds since the Unix epoch."""
     one_at_a_time: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """A night's comparisons of many nodes must not take the readers from the screens."""
+    brought: dict[str, int] = field(default_factory=dict)
+    """How many differing records each running run has brought."""
 
     async def begin(self, address: NodeAddress, asked: reconcile_pb2.ReconcileBegin) -> None:
         """Open a run; those of this node that never ended are closed.
@@ -73,7 +77,7 @@ class Reconciling:
             NotFound: there is no such run.
             PieceMisplaced: a block is not one.
         """
-        run = await self._run(address, asked.run_id)
+        run = await self._running(address, asked.run_id)
         name = Name(address, asked.stream, asked.epoch)
         if len(asked.blocks) > BLOCKS_LIMIT or not 1 <= asked.held_from <= LARGEST:
             raise PieceMisplaced("too many blocks, or no number to begin with")
@@ -96,7 +100,7 @@ class Reconciling:
             NotFound: there is no such run.
             PieceMisplaced: the block is not one, or its marks cannot be read.
         """
-        run = await self._run(address, asked.run_id)
+        run = await self._running(address, asked.run_id)
         name, block = Name(address, asked.stream, asked.epoch), (asked.first, asked.last)
         _check(*block)
         try:
@@ -122,15 +126,17 @@ class Reconciling:
 
         Raises:
             NotFound: there is no such run.
-            PieceMisplaced: the container cannot be read, or holds too much.
+            PieceMisplaced: the container cannot be read, or the run has brought too much.
         """
-        await self._run(address, asked.run_id)
+        run = await self._running(address, asked.run_id)
         try:
             records = decode(asked.container)
         except WireError as error:
             raise PieceMisplaced(str(error)) from error
-        if len(records) > CONFLICTS_LIMIT:
-            raise PieceMisplaced(f"{len(records)} records")
+        brought = self.brought.get(run.run_id, 0) + len(records)
+        if brought > CONFLICTS_LIMIT:
+            raise PieceMisplaced(f"{brought} records")
+        self.brought[run.run_id] = brought
         by_store: dict[bool, list[Record]] = {False: [], True: []}
         for record in records:
             by_store[Name(address, record.stream, record.epoch).is_care].append(record)
@@ -153,6 +159,7 @@ class Reconciling:
         return await self._end(run, "finished")
 
     async def _end(self, run: Reconciliation, state: State) -> Reconciliation:
+        self.brought.pop(run.run_id, None)
         counts, now_ns = await self._counts(run), self.clock()
         await self.care.write(lambda c: reconciliations.end(c, run, state, counts, now_ns))
         for care, database in ((True, self.care), (False, self.samples)):
@@ -183,14 +190,26 @@ class Reconciling:
             raise NotFound("there is no such comparison")
         return found
 
+    async def _running(self, address: NodeAddress, run_id: str) -> Reconciliation:
+        run = await self._run(address, run_id)
+        if run.state != "running":
+            raise NotFound("this comparison has ended")
+        return run
+
     async def _held(self, name: Name, block: Run) -> Holding:
         async with self.one_at_a_time:
             return await self._store(name).read(lambda c: holdings.held(c, name, block))
 
     async def _lost_before(self, name: Name, last: int) -> int:
-        """Count what is missing below what the node holds, of numbers that were never looked at."""
+        """Count what is missing below what the node holds, of numbers that were never looked at.
+
+        A node may name any number: what was never acknowledged is not looked at, and of more than MOST_PARTS the rest
+        is left to the next runs.
+        """
         store, lost = self._store(name), 0
         first = 1 + await store.read(lambda c: reopening.verified_to(c, name))
+        highest = await store.read(lambda c: _gaps(c, name).mark.max)
+        last = min(last, highest, first - 1 + MOST_PARTS * COUNT_AT_ONCE)
         while first <= last:
             part = (first, min(last, first + COUNT_AT_ONCE - 1))
             async with self.one_at_a_time:

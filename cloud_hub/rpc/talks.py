@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Gauge
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import talk_pb2, talk_pb2_grpc
+from telemed.wire import CONTAINER_LIMIT_BYTES
 
 from cloud_hub.errors import ReaderStalled, TalkUnreadable
 from cloud_hub.rpc.judging import Context, Judge
@@ -73,6 +74,9 @@ class TalkServicer(talk_pb2_grpc.TalkServicer):
         async for message in messages:
             if message.what not in UPWARD:
                 raise TalkUnreadable(f"{address.node}: {message.what[:20]!r} is nothing that goes up")
+            if len(message.payload) > CONTAINER_LIMIT_BYTES:
+                # The broker would not take it either.
+                raise TalkUnreadable(f"{address.node}: {len(message.payload)} bytes")
             self._talks.take(address.up(Up(message.what)), message.payload)
             hearing.took()
 

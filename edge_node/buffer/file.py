@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from telemed.topics import CLASS_OF, STREAM_KINDS, Up
 from telemed.wire import Record
 
-from edge_node.buffer import failpoint, outbox, schema
+from edge_node.buffer import failpoint, outbox, schema, tombstone
 from edge_node.buffer.delivery import Run
 from edge_node.buffer.disk import PAGE_BYTES, WAL_BYTES, FileSize
 from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, open_checked, translated
@@ -104,6 +104,8 @@ class LogFile:
         states = outbox.load_states(self._writer)
         self._shed = outbox.load_shed(self._writer)
         """Declared runs that the hub has not receipted; used on the event loop alone."""
+        self._short_of_room = tombstone.last_for_room(self._writer, states.values())
+        """Last number of each stream that was given up for want of room."""
         self.streams: dict[Up, dict[StreamKey, StreamState]] = {up: {} for up in STREAM_KINDS}
         """How far every stream of each class has come, as of the last commit; used on the event loop alone."""
         for key, state in states.items():
@@ -174,9 +176,9 @@ class LogFile:
         return self._read(outbox.newest_ns)
 
     @property
-    def has_declared(self) -> bool:
-        """Whether numbers were declared given up of which the hub does not know yet."""
-        return bool(self._shed)
+    def has_given_up(self) -> bool:
+        """Whether something was given up for want of room of which the hub does not know yet."""
+        return any(self.state(key).acked < last for key, last in self._short_of_room.items())
 
     def concede(self, key: StreamKey, last: int) -> None:
         """Note that numbers up to `last` were given out although nothing stored here says so.
@@ -230,11 +232,19 @@ class LogFile:
         """Move the write-ahead log into the file, whose room others need."""
         await self.write(lambda _batch: self._shrink_soon(), may_use_reserve=True)
 
-    async def save_states(self) -> None:
-        """Write down how far the streams have come; losing the last of it costs a sending once more, no record."""
+    async def save_states(self) -> int:
+        """Write down how far the streams have come, and return of how many that was new.
+
+        Losing the last of it costs a sending once more, no record.
+        """
         states = self._to_save()
-        if states:
-            await self.write(lambda batch: outbox.save(batch, states), may_use_reserve=True)
+        try:
+            if states:
+                await self.write(lambda batch: outbox.save(batch, states), may_use_reserve=True)
+        except BufferFailure:
+            self._unsaved |= {state.key for state in states}
+            raise
+        return len(states)
 
     def close(self) -> None:
         """Commit what was asked for, then close; idempotent, blocking."""
@@ -433,6 +443,8 @@ class LogFile:
         runs = self._shed[gone.key] = sorted([*self._shed.get(gone.key, []), *gone.runs])
         state = self.state(gone.key)
         self._put(state._replace(gone=_gone(runs, state.acked), oldest_ns=gone.oldest_ns))
+        if gone.is_for_room:
+            self._short_of_room[gone.key] = max(self._short_of_room.get(gone.key, 0), gone.runs[-1][1])
         self.recent.forget(gone.key, gone.runs)
 
     def _put(self, state: StreamState) -> None:

@@ -87,7 +87,7 @@ class GraceOfFile:
         await self._save(grace)
 
     async def lower(self, key: StreamKey, acked: int) -> None:
-        """Note that the hub has less of a stream than it had, before that is noted of the stream itself."""
+        """Note that the hub has less of a stream than it had; raises BufferFailure."""
         grace = await self._known()
         grace.lower(key, acked)
         await self._save(grace)

@@ -14,7 +14,7 @@ from telemed.measures import MEASURES
 from telemed.v1 import alarm_pb2
 from telemed.wire import Kind, Record
 
-from edge_node.buffer.outbox import COLUMNS, SELECT_RUN, Batch, StreamKey, first_since, record_of
+from edge_node.buffer.outbox import COLUMNS, SELECT_RUN, Batch, StreamKey, epoch_text, first_since, record_of
 from edge_node.buffer.payload import numeric_set
 from edge_node.buffer.trend import MINUTE_NS, Fold, Minute, Trends
 from edge_node.samples.measurement import NumericSet, Value
@@ -54,7 +54,7 @@ def sets_since(connection: sqlite3.Connection, keys: Iterable[StreamKey], since_
     for key in keys:
         first = first_since(connection, key, 0, since_ns + 1)
         if first:
-            rows = connection.execute(SELECT_RUN, (key.stream, f"{key.epoch:016x}", first, 2**62))
+            rows = connection.execute(SELECT_RUN, (key.stream, epoch_text(key.epoch), first, 2**62))
             found += _readable(rows, numeric_set)
     return sorted(found, key=lambda sample: sample.arrived_at_ns)
 
@@ -72,7 +72,7 @@ def last_known(
             value = Value(measure, f"{last:.10g}", MEASURES[measure].unit if measure in MEASURES else "")
             found.append(NumericSet(device, last_ns, last_ns, (value,)))
     for key in keys:
-        rows = connection.execute(SELECT_NEWEST, (key.stream, f"{key.epoch:016x}", 0, NEWEST_SETS))
+        rows = connection.execute(SELECT_NEWEST, (key.stream, epoch_text(key.epoch), 0, NEWEST_SETS))
         found += [sample for sample in _readable(rows, numeric_set) if sample.arrived_at_ns > since_ns]
     return sorted(found, key=lambda sample: sample.arrived_at_ns)
 

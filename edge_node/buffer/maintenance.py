@@ -14,7 +14,6 @@ from edge_node.buffer.schema import NAMES
 CHUNK_ROWS = 500
 """Rows deleted in one go, so that no measurement waits long behind a clean-up."""
 
-DELETE_RUN = "DELETE FROM log WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ?"
 DELETE_KEPT = "DELETE FROM kept WHERE id IN (SELECT id FROM kept WHERE at_ns < ? LIMIT ?)"
 DELETE_TREND = (
     "DELETE FROM trend WHERE (device, minute, measure) IN "
@@ -27,14 +26,13 @@ def delete_run(batch: Batch, state: StreamState, last: int) -> int:
 
     How far the stream has come is written down with it: the log alone would not say so any more.
     """
-    epoch = f"{state.epoch:016x}"
-    first, _ = batch.connection.execute(outbox.SELECT_ENDS, (state.stream, epoch, 0)).fetchone()
+    where = (state.stream, outbox.epoch_text(state.epoch), 0)
+    first, _ = batch.connection.execute(outbox.SELECT_ENDS, where).fetchone()
     if first is None or first > last:
         return 0
     outbox.save(batch, [state])
-    run = (state.stream, epoch, first, min(last, first + CHUNK_ROWS - 1))
     with outbox.freeing(batch):
-        return batch.connection.execute(DELETE_RUN, run).rowcount
+        return outbox.delete_run(batch.connection, state.key, (first, min(last, first + CHUNK_ROWS - 1)))
 
 
 def deletion(statement: str, before: int) -> Callable[[Batch], int]:
@@ -106,7 +104,8 @@ def _report(path: Path) -> FileReport:
             bytes_on_disk=path.stat().st_size,
             rows={name: database.table(name).count for name in names},
             streams=tuple(
-                StreamReport(state.stream, f"{state.epoch:016x}", state.next_seq, state.acked) for state in states
+                StreamReport(state.stream, outbox.epoch_text(state.epoch), state.next_seq, state.acked)
+                for state in states
             ),
         )
     finally:

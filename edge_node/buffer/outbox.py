@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from telemed.wire import Codec, Kind, Record, Stamp, pack, seal
+from telemed.topics import CLASS_OF
+from telemed.wire import Codec, Kind, Record, Stamp, is_sound, pack, seal
 
 from edge_node.buffer import failpoint
 from edge_node.buffer.delivery import Run
@@ -36,15 +37,22 @@ UNREADABLE_CODEC = 255
 """Of a record whose row the disk has changed: whoever opens it finds that it cannot be read."""
 SELECT_STATES = "SELECT stream, epoch, next_seq, acked FROM state ORDER BY rowid"
 SELECT_SHED = "SELECT stream, epoch, first, last FROM shed ORDER BY stream, epoch, first"
+SELECT_SHED_FROM = "SELECT first, last FROM shed WHERE stream = ? AND epoch = ? AND last >= ? ORDER BY first"
 DELETE_SHED = "DELETE FROM shed WHERE stream = ? AND epoch = ? AND last <= ?"
 SELECT_LATER = (
     "SELECT 1 FROM state WHERE stream = ?1 AND acked > 0 "
     "AND rowid > (SELECT rowid FROM state WHERE stream = ?1 AND epoch = ?2)"
 )
+DELETE_RUN = "DELETE FROM log WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ?"
 UPSERT_STATE = (
     "INSERT INTO state (stream, epoch, next_seq, acked) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (stream, epoch) DO UPDATE SET next_seq = excluded.next_seq, acked = excluded.acked"
 )
+
+
+def epoch_text(epoch: int) -> str:
+    """Return an epoch as the tables hold it: 64 bits do not fit a signed column."""
+    return f"{epoch:016x}"
 
 
 class StreamKey(NamedTuple):
@@ -98,6 +106,8 @@ class Gone(NamedTuple):
     runs: list[Run]
     oldest_ns: int
     """When the oldest record came in that still waits; 0 = none does."""
+    is_for_room: bool = False
+    """Whether there was too little room for them."""
 
 
 @dataclass(slots=True)
@@ -183,15 +193,15 @@ def renumber(batch: Batch, record: Record) -> None:
         stream=record.stream, kind=Kind(record.kind), epoch=batch.epoch, seq=seq, stamp=record.stamp,
         codec=Codec(record.codec), payload=record.payload,
     )  # fmt: skip
-    where = (record.stream, _hex(record.epoch), record.seq)
-    batch.connection.execute(RENUMBER, (_hex(fresh.epoch), fresh.seq, fresh.schema, fresh.crc, *where))
+    where = (record.stream, epoch_text(record.epoch), record.seq)
+    batch.connection.execute(RENUMBER, (epoch_text(fresh.epoch), fresh.seq, fresh.schema, fresh.crc, *where))
     batch.taken[record.stream] = seq + 1
     batch.appended.append(fresh)
 
 
 def save(batch: Batch, states: Iterable[StreamState]) -> None:
     """Write down how far streams have come; declared runs that the hub has receipted need not be known any more."""
-    rows = [(state.stream, _hex(state.epoch), state.next_seq, state.acked) for state in states]
+    rows = [(state.stream, epoch_text(state.epoch), state.next_seq, state.acked) for state in states]
     batch.connection.executemany(UPSERT_STATE, rows)
     batch.connection.executemany(DELETE_SHED, [(stream, epoch, acked) for stream, epoch, _, acked in rows])
 
@@ -203,7 +213,7 @@ def forget(batch: Batch, keys: Iterable[StreamKey]) -> list[StreamKey]:
     """
     gone = []
     for key in keys:
-        where = (key.stream, _hex(key.epoch))
+        where = (key.stream, epoch_text(key.epoch))
         (first, _) = batch.connection.execute(SELECT_ENDS, (*where, 0)).fetchone()
         if first is None and batch.connection.execute(SELECT_LATER, where).fetchone():
             batch.connection.execute("DELETE FROM state WHERE stream = ? AND epoch = ?", where)
@@ -213,26 +223,63 @@ def forget(batch: Batch, keys: Iterable[StreamKey]) -> list[StreamKey]:
 
 def read_run(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Record]:
     """Return the records first to last, both included, that are still there, in order; if none is, the next one."""
-    rows = connection.execute(SELECT_RUN, (key.stream, _hex(key.epoch), first, last)).fetchall()
-    rows = rows or connection.execute(SELECT_NEXT, (key.stream, _hex(key.epoch), last)).fetchall()
+    rows = connection.execute(SELECT_RUN, (key.stream, epoch_text(key.epoch), first, last)).fetchall()
+    rows = rows or connection.execute(SELECT_NEXT, (key.stream, epoch_text(key.epoch), last)).fetchall()
     return [record_of(row) for row in rows]
+
+
+class Sound(NamedTuple):
+    """What a reading found that may be sent."""
+
+    records: list[Record]
+    has_damaged: bool
+    """Whether it passed over records whose checksum fails."""
+
+
+def read_sound(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> Sound:
+    """Return the sound records first to last, both included, in order; if none is, the next sound one."""
+    found = read_run(connection, key, first, last)
+    sound = [record for record in found if is_sound(record)]
+    has_damaged = len(sound) < len(found)
+    while found and not sound:
+        found = read_run(connection, key, found[-1].seq + 1, found[-1].seq)
+        sound = [record for record in found if is_sound(record)]
+    return Sound(sound, has_damaged)
+
+
+def delete_run(connection: sqlite3.Connection, key: StreamKey, run: Run) -> int:
+    """Delete the records of a run; return how many there were."""
+    return connection.execute(DELETE_RUN, (key.stream, epoch_text(key.epoch), *run)).rowcount
+
+
+def undeclared(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Run]:
+    """Return the runs between first and last, both included, of which there is neither a record nor a declaration.
+
+    A declaration that the hub has receipted is not known any more.
+    """
+    # In this order: what is declared in between is then left out.
+    left = missing(connection, key, first, last)
+    for low, high in connection.execute(SELECT_SHED_FROM, (key.stream, epoch_text(key.epoch), first)):
+        parts = [((a, min(b, low - 1)), (max(a, high + 1), b)) for a, b in left]
+        left = [run for pair in parts for run in pair if run[0] <= run[1]]
+    return left
 
 
 def missing(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Run]:
     """Return the runs of numbers between first and last, both included, of which there is no record."""
     if first > last:
         return []
-    (begin, _) = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), first - 1)).fetchone()
+    (begin, _) = connection.execute(SELECT_ENDS, (key.stream, epoch_text(key.epoch), first - 1)).fetchone()
     if begin is None or begin > last:
         return [(first, last)]
-    jumps = connection.execute(SELECT_JUMPS, (last + 1, key.stream, _hex(key.epoch), first, last))
+    jumps = connection.execute(SELECT_JUMPS, (last + 1, key.stream, epoch_text(key.epoch), first, last))
     head = [(first, begin - 1)] if begin > first else []
     return head + [(seq + 1, following - 1) for seq, following in jumps]
 
 
 def arrived_ns(connection: sqlite3.Connection, key: StreamKey, seq: int) -> int:
     """Return when the first record from this number on came in; 0 where there is none."""
-    row = connection.execute(SELECT_WALL, (key.stream, _hex(key.epoch), seq)).fetchone()
+    row = connection.execute(SELECT_WALL, (key.stream, epoch_text(key.epoch), seq)).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -247,7 +294,7 @@ def first_since(connection: sqlite3.Connection, key: StreamKey, after: int, sinc
 
     Numbers rise with the time of arrival but for the odd clock that was set, so a few looks are enough.
     """
-    low, high = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), after)).fetchone()
+    low, high = connection.execute(SELECT_ENDS, (key.stream, epoch_text(key.epoch), after)).fetchone()
     if low is None or arrived_ns(connection, key, high) < since_ns:
         return 0
     while low < high:
@@ -262,17 +309,21 @@ def first_since(connection: sqlite3.Connection, key: StreamKey, after: int, sinc
 def load_states(connection: sqlite3.Connection) -> dict[StreamKey, StreamState]:
     """Return the state of every stream, those of earlier epochs too, in the order in which they were written down.
 
-    What was written down last may be some seconds old: the log itself says which number was the last.
+    What was written down last may be some seconds old: the log itself says which number was the last, and so do the
+    declarations where the log has been emptied since.  Rows whose name is none are damaged, and passed over.
     """
-    saved = {
-        StreamKey(stream, int(epoch, 16)): (next_seq, acked)
-        for stream, epoch, next_seq, acked in connection.execute(SELECT_STATES)
-    }
+    saved = {}
+    for stream, epoch, next_seq, acked in connection.execute(SELECT_STATES):
+        found = _key(stream, epoch)
+        if found is not None:
+            saved[found] = (next_seq, acked)
+    shed = load_shed(connection)
     states = {}
-    for key in dict.fromkeys([*saved, *_logged(connection)]):
+    for key in dict.fromkeys([*saved, *_logged(connection), *shed]):
         next_seq, acked = saved.get(key, (1, 0))
-        (_, last) = connection.execute(SELECT_ENDS, (key.stream, _hex(key.epoch), 0)).fetchone()
-        next_seq = max(_number(next_seq), _number(last) + 1)
+        (_, last) = connection.execute(SELECT_ENDS, (key.stream, epoch_text(key.epoch), 0)).fetchone()
+        declared = max((run[1] for run in shed.get(key, [])), default=0)
+        next_seq = max(_number(next_seq), _number(last) + 1, declared + 1)
         acked = min(_number(acked), next_seq - 1)
         states[key] = StreamState(*key, next_seq, acked, arrived_ns(connection, key, acked + 1))
     return states
@@ -282,26 +333,21 @@ def load_shed(connection: sqlite3.Connection) -> dict[StreamKey, list[Run]]:
     """Return the declared runs of each stream, ascending."""
     found: dict[StreamKey, list[Run]] = {}
     for stream, epoch, first, last in connection.execute(SELECT_SHED):
-        found.setdefault(StreamKey(stream, int(epoch, 16)), []).append((first, last))
+        key = _key(stream, epoch)
+        if key is not None:
+            found.setdefault(key, []).append((first, last))
     return found
 
 
 def record_of(row: tuple[str, str, int, int, int, int, int, int, int, int, int, int, bytes]) -> Record:
-    """Return the record that a row of COLUMNS holds; where the disk changed what a column is, one that is not sound.
-
-    Raises:
-        ValueError, TypeError: not even its identity is left.
-    """
+    """Return the record that a row of COLUMNS holds; where the disk changed what a column is, one that is not sound."""
     stream, epoch, seq, kind, schema, codec, wall, mono, boot, offset, error_ms, crc, payload = row
     numbers = (seq, kind, schema, codec, wall, mono, boot, offset, error_ms, crc)
     if type(payload) is not bytes or any(type(number) is not int for number in numbers):
-        broken = seal(
-            stream=stream, kind=Kind.EVENT, epoch=int(epoch, 16), seq=int(seq), stamp=Stamp(0, 0, 0),
-            codec=Codec.PLAIN, payload=b"",
-        )  # fmt: skip
-        return broken._replace(codec=UNREADABLE_CODEC)
+        nowhere = Stamp(0, 0, 0)
+        return Record(stream, 0, 0, UNREADABLE_CODEC, _epoch_number(epoch), _number(seq), nowhere, b"", 0)
     stamp = Stamp(wall, mono, boot, offset, error_ms)
-    return Record(stream, kind, schema, codec, int(epoch, 16), seq, stamp, payload, crc)
+    return Record(stream, kind, schema, codec, _epoch_number(epoch), seq, stamp, payload, crc)
 
 
 def numbers_of(epoch: int, states: Mapping[StreamKey, StreamState]) -> Numbers:
@@ -314,13 +360,33 @@ def _logged(connection: sqlite3.Connection) -> Iterable[StreamKey]:
     found = ("", "")
     while row := connection.execute(SELECT_NEXT_STREAM, found).fetchone():
         found = (row[0], row[1])
-        yield StreamKey(row[0], int(row[1], 16))
+        key = _key(*found)
+        if key is not None:
+            yield key
+
+
+def _key(stream: str, epoch: str) -> StreamKey | None:
+    """Return the key of a stream as a table names it; None where the disk has damaged the name."""
+    number = _epoch_number(epoch)
+    if number < 0 or not isinstance(stream, str):
+        return None
+    key = StreamKey(stream, number)
+    return key if key.kind in CLASS_OF else None
+
+
+def _epoch_number(text: str) -> int:
+    """Return the epoch that a table holds as text; -1, which no record can have, where the disk has damaged it."""
+    try:
+        number = int(text, 16)
+        return number if epoch_text(number) == text else -1
+    except (ValueError, TypeError):
+        return -1
 
 
 def _row(record: Record) -> tuple[str | int | bytes, ...]:
     return (
         record.stream,
-        _hex(record.epoch),
+        epoch_text(record.epoch),
         record.seq,
         record.kind,
         record.schema,
@@ -334,7 +400,3 @@ def _row(record: Record) -> tuple[str | int | bytes, ...]:
 def _number(value: object) -> int:
     """Return a column that holds a whole number; 0 where there is none, or where the disk made something else of it."""
     return value if isinstance(value, int) else 0
-
-
-def _hex(epoch: int) -> str:
-    return f"{epoch:016x}"

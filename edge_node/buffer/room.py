@@ -1,6 +1,7 @@
 """The room of the store: measured, told, held back for what matters, and made again when it runs short."""
 
 import asyncio
+import contextlib
 import shutil
 import sqlite3
 import time
@@ -21,6 +22,7 @@ from edge_node.buffer.reserve import Reserve
 from edge_node.buffer.schema import VITALS
 from edge_node.buffer.shedder import Shedder
 from edge_node.buffer.shedding import Window
+from edge_node.errors import BufferFailure
 
 RATE_WINDOW_S = 600
 RATE_SAMPLE_S = 5
@@ -103,7 +105,9 @@ class Room:
             BufferFailure: the file of measurements cannot be read or written.
         """
         for file in self.files.values():
-            await file.look()
+            # Trouble in one file must not let another fill the disk; its size is then that of the last look.
+            with contextlib.suppress(BufferFailure):
+                await file.look()
         file = self.files[VITALS]
         if not self.may_take():
             await file.shrink()
@@ -124,7 +128,7 @@ def droppable_share(connection: sqlite3.Connection, states: Iterable[StreamState
     """Estimate how much of the measurements, by size, is copies of what the hub has, 0 to 1."""
     copies = total = 0.0
     for state in states:
-        where = (state.stream, f"{state.epoch:016x}")
+        where = (state.stream, outbox.epoch_text(state.epoch))
         (mean,) = connection.execute(SELECT_MEAN_BYTES, (*where, SAMPLED_ROWS)).fetchone()
         first, last = connection.execute(outbox.SELECT_ENDS, (*where, 0)).fetchone()
         if first is None:

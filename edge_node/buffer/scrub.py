@@ -1,4 +1,4 @@
-"""Looks at the checksum of every record that still has to go to the hub; a damaged one is declared, not sent."""
+"""Looks at every number that still has to go to the hub; a damaged or vanished record is declared, not waited for."""
 
 import sqlite3
 from functools import partial
@@ -9,7 +9,7 @@ from telemed.wire import is_sound
 
 from edge_node.buffer import outbox, tombstone
 from edge_node.buffer.clock import NodeClock
-from edge_node.buffer.delivery import runs
+from edge_node.buffer.delivery import Run, runs
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.buffer.tombstone import GivenUp
@@ -21,7 +21,9 @@ log = structlog.get_logger(__name__)
 
 
 async def scrub(file: LogFile, clock: NodeClock) -> int:
-    """Declare and delete what is damaged of the unsent records of a file; return how many there were.
+    """Declare what is damaged or gone of the unsent records of a file; return how many there were.
+
+    Nothing else may delete records meanwhile.
 
     Raises:
         BufferFailure: the file cannot be read or written.
@@ -39,16 +41,24 @@ async def _scrub_stream(file: LogFile, clock: NodeClock, state: StreamState) -> 
         if not last:
             break
     if damaged:
-        log.error("buffer.rows-damaged", stream=state.stream, records=len(damaged))
-        given_up = GivenUp(state.key, runs(damaged), Reason.DAMAGED, file.state(state.key).acked)
-        stamp = clock.stamp()
-        await file.write(lambda batch: tombstone.shed(batch, stamp, given_up), may_use_reserve=True)
-    return len(damaged)
+        await _give_up(file, clock, state.key, runs(damaged))
+    # A row that bears another name since is under none of its numbers.
+    look = partial(outbox.undeclared, key=state.key, first=state.acked + 1, last=state.next_seq - 1)
+    vanished = await file.read(look)
+    if vanished:
+        await _give_up(file, clock, state.key, vanished)
+    return len(damaged) + sum(last - first + 1 for first, last in vanished)
+
+
+async def _give_up(file: LogFile, clock: NodeClock, key: StreamKey, numbers: list[Run]) -> None:
+    log.error("buffer.rows-damaged", stream=key.stream, runs=len(numbers))
+    given_up, stamp = GivenUp(key, numbers, Reason.DAMAGED, file.state(key).acked), clock.stamp()
+    await file.write(lambda batch: tombstone.shed(batch, stamp, given_up), may_use_reserve=True)
 
 
 def _look(connection: sqlite3.Connection, key: StreamKey, after: int) -> tuple[list[int], int]:
     """Return the numbers of damaged records among the next ones, and the last one looked at; 0 = there are no more."""
-    where = (key.stream, f"{key.epoch:016x}", after, CHUNK_RECORDS)
+    where = (key.stream, outbox.epoch_text(key.epoch), after, CHUNK_RECORDS)
     damaged, last = [], 0
     for row in connection.execute(SELECT_AFTER, where):
         last = row[2]

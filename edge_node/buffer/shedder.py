@@ -51,7 +51,7 @@ class _Look(NamedTuple):
 
     def read(self, connection: sqlite3.Connection) -> _Chunk:
         """Return which of the next records go, and what is left of them."""
-        where = (self.key.stream, f"{self.key.epoch:016x}", self.first, CHUNK_RECORDS)
+        where = (self.key.stream, outbox.epoch_text(self.key.epoch), self.first, CHUNK_RECORDS)
         records = [outbox.record_of(row) for row in connection.execute(SELECT_FROM, where)]
         old = [record for record in records if record.stamp.wall_ns < self.before_ns]
         goes = [record for record in old if is_sound(record) and not self._is_spared(record)]

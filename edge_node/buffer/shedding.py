@@ -81,6 +81,10 @@ class Window:
     to_ns: int
 
 
+ALWAYS = Window("", 0, 2**63)
+"""Where nobody can say when there were alarms, everything counts as near one."""
+
+
 def windows(events: Iterable[alarm_pb2.AlarmEvent]) -> list[Window]:
     """Return the times around the alarms of patients: when they began, became worse, and ended."""
     return [

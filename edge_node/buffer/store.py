@@ -8,16 +8,16 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import structlog
 from telemed.shed import Reason
-from telemed.topics import STORED, Up
+from telemed.topics import CLASS_OF, STORED, Up
 from telemed.v1 import alarm_pb2, event_pb2
-from telemed.wire import Kind, Record, is_sound
+from telemed.wire import Kind, Record
 
 from edge_node.buffer import (
     eventlog,
@@ -82,6 +82,8 @@ class Buffer:
         """Names of damaged files that were replaced and that nobody has taken away yet."""
         self._must_scrub = True
         """Whether the unsent records were not looked at since the start, or a damaged one was met."""
+        self._fallen: dict[StreamKey, int] = {}
+        """Streams of which the hub lost something since the last upkeep, and up to where it had them."""
         self._files = files
         self._keep_sent_hours = keep_sent_hours
         self._trends = trend.Trends()
@@ -229,10 +231,9 @@ class Buffer:
         at_hand = file.recent.run(key, first, last)
         if at_hand is not None:
             return at_hand
-        found = await file.read(lambda connection: outbox.read_run(connection, key, first, last))
-        sound = [record for record in found if is_sound(record)]
-        self._must_scrub |= len(sound) < len(found)
-        return sound
+        found = await file.read(lambda connection: outbox.read_sound(connection, key, first, last))
+        self._must_scrub |= found.has_damaged
+        return found.records
 
     async def first_since(self, up: Up, key: StreamKey, since_ns: int) -> int:
         """Return the lowest number that is still there and came in since then, acknowledged or not; 0 = none."""
@@ -257,14 +258,14 @@ class Buffer:
         Of what it lost, that of which there is no copy any more is declared: it must not be waited for.
         """
         file = self._file(up)
-        before = {key: file.state(key).acked for key in contigs}
-        for key, acked in before.items():
-            if contigs[key] < acked:
-                await self._graces[FILES[up]].lower(key, contigs[key])
+        for key, contig in contigs.items():
+            if contig < file.state(key).acked:
+                self._fallen[key] = max(file.state(key).acked, self._fallen.get(key, 0))
         await file.acknowledge(contigs)
-        for key, acked in before.items():
-            if contigs[key] < acked:
-                await self._declare_gone(file, key, contigs[key], acked)
+        for key in contigs.keys() & self._fallen.keys():
+            await self._graces[FILES[up]].lower(key, contigs[key])
+        for key in contigs.keys() & self._fallen.keys():
+            await self._declare_gone(key, self._fallen[key])
 
     async def yield_to(self, up: Up, key: StreamKey, receipt: Receipt) -> None:
         """Give up the numbers of a stream that the hub has and that were never given out here: its disk was put back.
@@ -305,30 +306,46 @@ class Buffer:
 
     @property
     def gives_up(self) -> bool:
-        """Whether measurements were given up of which the hub does not know yet."""
-        return self._files[VITALS].has_declared
+        """Whether measurements were given up for want of room of which the hub does not know yet."""
+        return self._files[VITALS].has_given_up
 
     async def run(self) -> None:
         """Write down what is known in memory, and delete what may go, now and then, until cancelled."""
         swept_s = time.monotonic() - SWEEP_EVERY_S
         while True:
-            try:
-                await self.save()
-                await self.make_room()
-                if self._must_scrub:
-                    await self.scrub()
-                if time.monotonic() - swept_s >= SWEEP_EVERY_S:
-                    swept_s = time.monotonic()
-                    await self.sweep()
-            except BufferFailure as failure:
-                log.warning("buffer.upkeep-failed", code=failure.code)
+            await self._attempt(self.declare_gone)
+            await self._attempt(self.save)
+            await self._attempt(self.make_room)
+            if self._must_scrub:
+                await self._attempt(self.scrub)
+            if time.monotonic() - swept_s >= SWEEP_EVERY_S:
+                swept_s = time.monotonic()
+                await self._attempt(self.sweep)
             is_tight = self.room.used_share() > retention.SHED_SHARE
             await asyncio.sleep(TIGHT_EVERY_S if is_tight else SAVE_EVERY_S)
+
+    async def _attempt(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Do one step of the upkeep; where it fails the others go on, and it is tried again with the next upkeep."""
+        try:
+            await step()
+        except BufferFailure as failure:
+            log.warning("buffer.upkeep-failed", step=step.__name__, code=failure.code)
 
     async def scrub(self) -> int:
         """Declare what the disk has damaged of what was not sent yet; return how many records that were."""
         self._must_scrub = False
-        return sum([await scrub.scrub(file, self.clock) for file in self._files.values()])
+        return await self._each(lambda file: scrub.scrub(file, self.clock))
+
+    async def declare_gone(self) -> None:
+        """Declare what the hub lost and nobody has any more, also what went or could not be declared when it said so.
+
+        Part of the upkeep, because no clean-up is under way then.
+        """
+        fallen = dict(self._fallen)
+        for key, last in fallen.items():
+            await self._declare_gone(key, last)
+            if self._fallen[key] == last:
+                del self._fallen[key]
 
     async def make_room(self) -> int:
         """Thin or give up what may go where there is too little room; return how many records went."""
@@ -336,9 +353,24 @@ class Buffer:
 
     async def save(self) -> None:
         """Write down how far the streams have come, and the trends."""
-        for file in self._files.values():
-            await file.save_states()
+        await self._each(LogFile.save_states)
         await self._fold()
+
+    async def _each(self, work: Callable[[LogFile], Awaitable[int]]) -> int:
+        """Do the same with every file, also where one of them fails; return the sum.
+
+        Raises:
+            BufferFailure: the first failure, once all the others are done.
+        """
+        total, failures = 0, []
+        for file in self._files.values():
+            try:
+                total += await work(file)
+            except BufferFailure as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+        return total
 
     async def sweep(self) -> int:
         """Delete rows that are past their keeping and that the hub has had for a grace; return how many rows went."""
@@ -371,12 +403,14 @@ class Buffer:
             total += gone
         return total
 
-    async def _declare_gone(self, file: LogFile, key: StreamKey, contig: int, last: int) -> None:
-        """Declare the numbers over `contig` up to `last` of which there is no copy here."""
-        runs = await file.read(lambda connection: outbox.missing(connection, key, contig + 1, last))
+    async def _declare_gone(self, key: StreamKey, last: int) -> None:
+        """Declare the numbers that the hub has not, up to `last`, of which there is no copy here."""
+        file = self._file(CLASS_OF[key.kind])
+        acked = file.state(key).acked
+        runs = await file.read(lambda connection: outbox.undeclared(connection, key, acked + 1, last))
         if runs:
             log.error("buffer.copies-gone", stream=key.stream, runs=len(runs))
-            given_up, stamp = GivenUp(key, runs, Reason.COPY_GONE, contig), self.clock.stamp()
+            given_up, stamp = GivenUp(key, runs, Reason.COPY_GONE, acked), self.clock.stamp()
             await file.write(lambda batch: tombstone.declare(batch, stamp, given_up), may_use_reserve=True)
 
     async def _delete(self, statement: str, before: int) -> int:
@@ -394,7 +428,11 @@ class Buffer:
 
     async def _near_alarms(self) -> list[Window]:
         since_ns = self.clock.now_ns() - shedding.WAVES_YOUNG_NS - shedding.AROUND_ALARM_NS
-        return shedding.windows(await self.alarm_events(since_ns))
+        try:
+            return shedding.windows(await self.alarm_events(since_ns))
+        except BufferFailure as failure:
+            log.warning("buffer.alarms-unread", code=failure.code)
+            return [shedding.ALWAYS]
 
     def _numeric(self) -> list[StreamKey]:
         return [key for key in self.streams(Up.VITALS) if key.kind == "numeric"]

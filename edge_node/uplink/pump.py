@@ -193,7 +193,9 @@ class Pump:
                     continue
                 told = told.up_to(state.next_seq - 1)
             turn = delivery.turn
-            if delivery.take(told):
+            delivery.take(told)
+            if delivery.acked != state.acked:
+                # Or it changed before, and could not be noted.
                 changed[key] = delivery.acked
             if delivery.turn != turn or delivery.has_more:
                 self._live.add(key)

@@ -312,14 +312,21 @@ class Uplink:
             up = CLASS_OF.get(receipt.stream.rpartition("/")[2])
             if up is not None:
                 by_class.setdefault(up, []).append(receipt)
+        failures = []
         for up, receipts in by_class.items():
-            await self._yield(up, receipts, message.hub_unix_ns)
-            await self._pumps[up].take(receipts, message.hub_unix_ns, message.window_hint)
+            try:
+                await self._yield(up, receipts, message.hub_unix_ns)
+                await self._pumps[up].take(receipts, message.hub_unix_ns, message.window_hint)
+            except BufferFailure as failure:
+                # Trouble in the file of one class must not stop the others.
+                failures.append(failure)
         if message.hub_run and message.node_run in (0, self._buffer.life):
             self._hub_run = message.hub_run
             self._ways.set()
         if Up.ALARM in by_class:
             self.alarm_paths.take(by_class[Up.ALARM])
+        if failures:
+            raise failures[0]
 
     async def _yield(self, up: Up, receipts: Sequence[uplink_pb2.Receipt], hub_ns: int) -> None:
         """Give up the numbers that the hub has and that were never given out here."""

@@ -157,7 +157,7 @@ def is_sound(record: Record) -> bool:
     """Return whether head and payload are those that were sealed."""
     try:
         return record.crc == checksum(record)
-    except struct.error:  # a damaged number that no head can hold
+    except (struct.error, TypeError):  # a damaged field that no head can hold, or no payload
         return False
 
 

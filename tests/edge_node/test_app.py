@@ -10,6 +10,7 @@ from edge_node.app import Node
 from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig
 from edge_node.devices.hl7_monitor.devclock import ClockState
+from edge_node.errors import BufferFull
 from edge_node.samples.measurement import Intake, NumericSet, Stored, Value
 
 
@@ -56,6 +57,34 @@ async def test_a_set_whose_judging_failed_is_judged_when_it_is_sent_again_and_ne
                 await node.take(intake)
         assert await node.take(intake) is Stored.DUPLICATE  # the monitor gets its answer and goes on
     assert len(tried) == 2
+
+
+@pytest.mark.anyio
+async def test_a_set_that_finds_no_room_is_judged_once_all_the_same_and_its_monitor_hears_that_it_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = NumericSet("m1", measured_at_ns=1, arrived_at_ns=1, values=(Value("hr", "72", "/min"),))
+    judged: list[Intake] = []
+
+    async def judge(given: Intake) -> None:
+        judged.append(given)
+
+    async def refuse(_: Intake) -> Stored:
+        raise BufferFull("the store is full")
+
+    with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
+        node = Node(config_in(tmp_path), buffer)
+        node.close()
+        monkeypatch.setattr(node.ward, "take", judge)
+        first, second = (Intake(sets=(sample,), dedup_key=f"m1|{number}|body") for number in (1, 2))
+        with monkeypatch.context() as full:
+            full.setattr(buffer, "store_intake", refuse)
+            for intake in (first, first, second):
+                with pytest.raises(BufferFull):
+                    await node.take(intake)
+        assert judged == [first, second]
+        assert await node.take(first) is Stored.NEW
+    assert judged == [first, second], "there is room now: stored, and judged long ago"
 
 
 @pytest.mark.anyio

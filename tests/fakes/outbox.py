@@ -8,6 +8,7 @@ from telemed.topics import Up
 from telemed.wire import Codec, Kind, Record, Stamp
 
 from edge_node.buffer.outbox import StreamKey, StreamState
+from edge_node.errors import BufferFailure
 from edge_node.uplink.pump import Outbox
 
 EPOCH = 2**64 - 1
@@ -19,6 +20,8 @@ class MemoryOutbox:
     acked: dict[str, int] = field(default_factory=dict)
     hour_from: int = 0
     """What `newest_hour_from` answers."""
+    is_failing: bool = False
+    """Whether nothing can be noted."""
 
     def store(self, stream: str, count: int = 1, payload: bytes = b"x") -> None:
         rows = self.rows.setdefault(stream, [])
@@ -45,6 +48,8 @@ class MemoryOutbox:
         return self.rows[key[0]][first - 1 : last]
 
     async def acknowledge(self, up: Up, contigs: Mapping[StreamKey, int]) -> None:
+        if self.is_failing:
+            raise BufferFailure("disk I/O error")
         self.acked.update({key[0]: contig for key, contig in contigs.items()})
 
     async def newest_hour_from(self, up: Up, key: StreamKey) -> int:

@@ -40,9 +40,11 @@ class Night:
             now_ns: the node's clock.
         """
         today = datetime.fromtimestamp(now_ns / NS, self.zone)
-        slots = [self.slot_ns(today + timedelta(days=days)) for days in (-1, 0, 1, 2)]
+        # A night's minute may lie in the next day.
+        slots = [self.slot_ns(today + timedelta(days=days)) for days in (-2, -1, 0, 1, 2)]
         newest = max(slot for slot in slots if slot <= now_ns)
-        if last_ns < newest:
+        if last_ns < newest or last_ns > now_ns:
+            # What ended in the future was dated by a clock that was wrong.
             return newest
         return min(slot for slot in slots if slot > now_ns)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from telemed.reconcile import BLOCKS_LIMIT, CONFLICTS_LIMIT, Mark, blocks, digest, mark_of, pack
 from telemed.topics import STORED, Up
 from telemed.v1 import reconcile_pb2
-from telemed.wire import Record, checksum, encode, split
+from telemed.wire import Record, encode, is_sound, split
 
 from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.uplink.reconcile.agenda import Run, chosen
@@ -128,7 +128,7 @@ class Round:
             began_s = time.monotonic()
             for record in await self._held.read_stored(up, key, first, min(run[1], first + ROWS_AT_ONCE - 1)):
                 # A copy that is damaged here says nothing about the hub's.
-                if checksum(record) == record.crc:
+                if is_sound(record):
                     block.marks.append(mark_of(record))
                 else:
                     block.damaged.append(record.seq)

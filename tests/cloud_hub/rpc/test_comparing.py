@@ -1,5 +1,7 @@
 """The hub's side of a comparison, step by step, on SQLite and PostgreSQL."""
 
+import asyncio
+
 import pytest
 from telemed.errors import Code
 from telemed.reconcile import BLOCK_RECORDS, digest, mark_of, pack
@@ -181,3 +183,34 @@ async def test_marks_and_containers_that_cannot_be_read_are_refused(hub: Reconci
         await hub.reconciling.quarantine(CLINIC, reconcile_pb2.QuarantineRequest(run_id="r1", container=b"x"))
     with pytest.raises(PieceMisplaced):
         await begin(hub, "")
+
+
+@pytest.mark.parametrize("highest", [0, 2**60])
+async def test_a_node_that_names_a_number_beyond_all_reason_costs_no_endless_look(
+    hub: ReconcileHub, highest: int
+) -> None:
+    hub.take(*records(1, 9))
+    if highest:
+        hub.take(numeric(highest))
+    hub.run("DELETE FROM record WHERE seq = 3")
+    await begin(hub)
+    asked = reconcile_pb2.CompareRequest(run_id="r1", stream=STREAM, epoch=EPOCH, held_from=2**61, is_first=True)
+    async with asyncio.timeout(15):
+        assert await hub.reconciling.compare(CLINIC, asked) == []
+    assert (await finish(hub, is_last=True)).tally.lost == 1
+
+
+async def test_a_run_brings_a_bounded_number_of_records_and_nothing_after_its_end(hub: ReconcileHub) -> None:
+    await begin(hub)
+    some = reconcile_pb2.QuarantineRequest(run_id="r1", container=encode(records(1, 60)))
+    await hub.reconciling.quarantine(CLINIC, some)
+    more = reconcile_pb2.QuarantineRequest(run_id="r1", container=encode(records(61, 120)))
+    with pytest.raises(PieceMisplaced):
+        await hub.reconciling.quarantine(CLINIC, more)
+    await finish(hub, is_last=True)
+    with pytest.raises(NotFound):
+        await hub.reconciling.quarantine(CLINIC, some)
+    with pytest.raises(NotFound):
+        await hub.reconciling.compare(CLINIC, compare(records(1, 9), 1, 9))
+    with pytest.raises(NotFound):
+        await hub.reconciling.settle(CLINIC, settle(records(1, 9), 1, 9))

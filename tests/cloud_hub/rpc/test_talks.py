@@ -8,6 +8,7 @@ import grpc
 import pytest
 from telemed.topics import Down, Up
 from telemed.v1 import talk_pb2, talk_pb2_grpc
+from telemed.wire import CONTAINER_LIMIT_BYTES
 
 from cloud_hub.rpc.talks import UNREAD_LIMIT
 from tests.fakes.brokers import until
@@ -87,3 +88,14 @@ async def test_a_second_call_of_a_node_takes_the_place_of_the_first(hub: Running
     await asyncio.sleep(0.1)
     hub.server.talks.publish(CLINIC.down(Down.RECEIPT), b"to the newest", 0)
     assert (await heard(second)).payload == b"to the newest"
+
+
+async def test_a_message_larger_than_any_container_ends_the_call(hub: RunningHub, channel: grpc.aio.Channel) -> None:
+    came: list[int] = []
+    hub.server.talks.take = lambda _topic, payload: came.append(len(payload))
+    call = talk_pb2_grpc.TalkStub(channel).Hold(metadata=metadata(CLINIC.node))
+    await call.write(talk_pb2.Upward(what=Up.WAVES, payload=bytes(CONTAINER_LIMIT_BYTES)))
+    assert (await heard(call)).taken == 1
+    await call.write(talk_pb2.Upward(what=Up.WAVES, payload=bytes(CONTAINER_LIMIT_BYTES + 1)))
+    assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert came == [CONTAINER_LIMIT_BYTES]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from telemed.topics import Up
+from telemed.wire import Record
 
 from edge_node.buffer import maintenance
 from edge_node.buffer.failpoint import VARIABLE
@@ -90,14 +91,14 @@ def one_life(folder: Path, sender: Sender, step: str) -> bool:
 
 async def stored_numbers(folder: Path) -> dict[Up, list[int]]:
     buffer = Buffer.open(folder)
-    found = {}
+    found: dict[Up, list[Record]] = {Up.VITALS: [], Up.WAVES: []}
     for up, stream in ((Up.VITALS, "monitor-1/numeric"), (Up.WAVES, "monitor-1/wave")):
-        keys = [key for key in buffer.streams(up) if key[0] == stream]
-        found[up] = [record for key in keys for record in await buffer.read_run(up, key, 1, 10**9)]
+        for key in [key for key in buffer.streams(up) if key.stream == stream]:
+            records = await buffer.read_run(up, key, 1, 10**9)
+            assert [record.seq for record in records] == list(range(1, len(records) + 1))
+            found[up] += records
     vitals, waves = found[Up.VITALS], found[Up.WAVES]
     buffer.close()
-    for records in (vitals, waves):
-        assert [record.seq for record in records] == list(range(1, len(records) + 1))
     return {
         Up.VITALS: [int(numeric_set(record).source_ref) for record in vitals],
         Up.WAVES: [int(waveform_set(record).source_ref) for record in waves],

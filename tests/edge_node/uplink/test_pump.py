@@ -10,6 +10,7 @@ from telemed.v1 import uplink_pb2
 from telemed.wire import Record
 
 from edge_node.buffer.outbox import StreamKey
+from edge_node.errors import BufferFailure
 from edge_node.uplink.pump import PRESSED_GATHER_S, Pump
 from edge_node.uplink.schedule import Ask, Traffic
 from tests.fakes.outbox import EPOCH, MemoryOutbox
@@ -242,3 +243,15 @@ async def test_records_that_gather_go_as_soon_as_the_link_is_no_longer_pressed(
     assert asked[:6] == [PRESSED_GATHER_S] * 5 + [0.0]
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_receipt_that_could_not_be_noted_is_noted_with_the_next() -> None:
+    bench = Bench()
+    bench.outbox.store("a/numeric", 3)
+    await bench.round()
+    bench.outbox.is_failing = True
+    with pytest.raises(BufferFailure):
+        await bench.hear("a/numeric", 2, hub_ns=1)
+    bench.outbox.is_failing = False
+    await bench.hear("a/numeric", 2, hub_ns=2)
+    assert bench.outbox.acked == {"a/numeric": 2}

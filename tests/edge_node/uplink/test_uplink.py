@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,11 @@ from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
 
 from cloud_hub.ingest.datagram import DatagramServer, listen
 from cloud_hub.ingest.datagram_proof import SecretProver
+from edge_node.buffer.outbox import StreamKey
+from edge_node.buffer.schema import VITALS
 from edge_node.buffer.store import Buffer
 from edge_node.config import UplinkConfig
+from edge_node.errors import BufferDamaged
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from edge_node.uplink.link import LinkEvents
 from edge_node.uplink.presence import LinkView
@@ -160,6 +163,33 @@ async def test_a_hub_that_is_heard_by_datagram_calls_all_connections(
         await until(lambda: [link.hurried for link in links.values()] == [1] * len(links))
     serving.cancel()
     await asyncio.wait([serving])
+
+
+async def test_a_file_that_fails_keeps_nothing_of_the_other_classes_from_going(
+    buffer: Buffer, config: UplinkConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links: dict[str, FakeLink] = {}
+
+    def connect(name: str, listens: bool, events: LinkEvents) -> FakeLink:
+        links[name] = FakeLink(name, listens, events)
+        return links[name]
+
+    async def failing(_: Mapping[StreamKey, int]) -> None:
+        raise BufferDamaged("disk I/O error")
+
+    await buffer.store_intake(intake())
+    await buffer.propose(event_pb2.Event(event_id="e", aggregate_type="bed"))
+    monkeypatch.setattr(buffer._files[VITALS], "acknowledge", failing)
+    keys = [key_of(buffer, Up.VITALS, STREAM), key_of(buffer, Up.CARE, "node/care")]
+    receipts = [uplink_pb2.Receipt(stream=key.stream, epoch=key.epoch, contig=1, max=1) for key in keys]
+    async with running(Uplink(config, buffer, ADDRESS, connect=connect)):
+        links["control"].network.set()
+        await until(lambda: links["control"].is_up)
+        told = uplink_pb2.Receipts(receipts=receipts, hub_unix_ns=1, hub_run=7)
+        links["control"].say(Down.RECEIPT, told.SerializeToString())
+        await until(lambda: buffer.waiting()[Up.CARE].records == 0)
+        await buffer.propose(event_pb2.Event(event_id="f", aggregate_type="bed"))
+        await until(lambda: Up.CARE in [what for what, _ in links["control"].published])
 
 
 async def test_a_hub_that_lost_its_last_hour_gets_it_again(

@@ -46,3 +46,15 @@ def test_everything_recent_and_a_part_of_the_rest_is_chosen_all_of_it_in_some_ni
     assert all(set(recent) <= set(found) and len(found) <= 6 for found in nights)
     assert {block for found in nights for block in found} == set(blocks)
     assert chosen(blocks, 0, 3, 1) == blocks
+
+
+def test_a_comparison_of_a_clock_that_ran_ahead_does_not_put_off_the_next_ones() -> None:
+    assert night(spread=0).due_ns(at(28, 3), at(25, 12)) == at(25, 2)
+
+
+def test_a_node_whose_minute_lies_in_the_next_day_knows_its_time_before_it() -> None:
+    late = Night(23, 600, "edge-late", ZONE)
+    assert late.minute > 60
+    now_ns = late.slot_ns(datetime(2026, 11, 24, tzinfo=ZONE)) - NS
+    assert datetime.fromtimestamp(now_ns / NS, ZONE).day == 25
+    assert late.due_ns(now_ns - NS, now_ns) == now_ns + NS

@@ -120,11 +120,12 @@ async def test_the_hubs_version_stands_and_ours_is_brought(buffer: Buffer, hub: 
     assert [tuple(row) for row in kept] == [(3, Code.RECORDS_DIFFER), (4, Code.RECORDS_DIFFER)]
 
 
+@pytest.mark.parametrize("harm", ["payload = zeroblob(5)", "offset_ms = 9999999999", "codec = 77"])
 async def test_a_damaged_copy_of_ours_accuses_nobody(
-    buffer: Buffer, hub: ReconcileHub, port: int, tmp_path: Path
+    buffer: Buffer, hub: ReconcileHub, port: int, tmp_path: Path, harm: str
 ) -> None:
     await fill(buffer, hub, 10)
-    change(tmp_path, "UPDATE log SET payload = zeroblob(5) WHERE seq = 3")
+    change(tmp_path, f"UPDATE log SET {harm} WHERE seq = 3")
     assert await compare(buffer, port) == {"streams": 1, "compared": 9, "damaged": 1}
 
 
