@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from edge_node import admit, app, config
+from edge_node import admit, app, arrangement, config
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFailure, ConfigRefused, FileUnusable
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.command == "inspect":
             print("\n".join(maintenance.lines(maintenance.inspect(settings.buffer.folder))))
             return 0
-        app.check(settings)
+        arrangement.check(settings)
         print(f"{asked.config}: ok")
         return 0
     except* ConfigRefused as refused:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(settings: EdgeConfig, file: Path) -> int:
-    app.check(settings)
+    arrangement.check(settings)
     uvloop.run(
         app.serve(settings, lambda address: print(f"edge-node ready: {address}", flush=True), lambda: _checked(file))
     )
@@ -68,7 +68,7 @@ def _serve(settings: EdgeConfig, file: Path) -> int:
 
 def _checked(file: Path) -> EdgeConfig:
     settings = config.load(file)
-    app.check(settings)
+    arrangement.check(settings)
     return settings
 
 

@@ -8,21 +8,19 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 from telemed.measures import MEASURES
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
 
-from edge_node import page_server, placement, stuck, supervise
+from edge_node import arrangement, page_server, placement, stuck, supervise
 from edge_node.alarms import ruleset
-from edge_node.alarms.bedwatch import Ages
 from edge_node.alarms.sounder import Sounder
-from edge_node.alarms.ward import ALARM_HISTORY_S, Layout, Place, Ward
+from edge_node.alarms.ward import ALARM_HISTORY_S, Ward
 from edge_node.alarms.wire import who_of
 from edge_node.bedside import application
 from edge_node.bedside.ports import Surroundings
@@ -31,12 +29,12 @@ from edge_node.buffer.clock import boottime_ns
 from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig
 from edge_node.consult.host import ConsultHost
-from edge_node.consult.pipe import Configure, Step
+from edge_node.consult.pipe import Step
 from edge_node.consult.router import ConsultRouter, Outlets
 from edge_node.devices.hl7_monitor.driver import Hl7Monitor, Site
 from edge_node.devices.hl7_monitor.identity import Occupant
 from edge_node.devices.recorded.driver import Recorded
-from edge_node.errors import BufferFailure, CareError, ConfigRefused, EdgeError
+from edge_node.errors import BufferFailure, CareError, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
@@ -49,8 +47,7 @@ from edge_node.uplink.presence import LinkView, held_up
 from edge_node.uplink.radios import Radios
 from edge_node.uplink.reconcile.nightly import Reconciler
 from edge_node.uplink.schedule import Traffic
-from edge_node.uplink.second_way import SecondWay, Waits
-from edge_node.uplink.transfer.client import Paces, TransferClient, login
+from edge_node.uplink.transfer.client import Paces, TransferClient
 from edge_node.uplink.uplink import Callbacks, Uplink
 
 NS = 1_000_000_000
@@ -81,7 +78,7 @@ class Node:
         self.buffer = buffer
         self.log = SiteLog(buffer)
         clock_ns = buffer.clock.now_ns
-        self.ward = Ward(_layout(config), ruleset.load(config.alarms.ruleset), buffer, clock_ns, boottime_ns)
+        self.ward = Ward(arrangement.layout(config), ruleset.load(config.alarms.ruleset), buffer, clock_ns, boottime_ns)
         address = NodeAddress(config.node.region, config.node.site, config.node.node)
         self._figures = CollectorRegistry()
         self.radios = Radios(config.modems, lambda: self.uplink.hub_silent_s)
@@ -96,7 +93,7 @@ class Node:
                 radios=self.radios.messages,
                 stuck=self._stuck,
             ),
-            second_way=_second_way(config, self._figures) if config.uplink.second_way_enabled else None,
+            second_way=arrangement.second_way(config, self._figures) if config.uplink.second_way_enabled else None,
         )
         self.radios.on_new_way(self.uplink.gate.restart)
         self.monitor = Hl7Monitor(
@@ -105,7 +102,7 @@ class Node:
             Site(occupant=self._occupant, timezone=config.node.timezone),
             clock_ns=clock_ns,
         )
-        self.host = ConsultHost(_cameras(config), self._from_camera)
+        self.host = ConsultHost(arrangement.cameras(config), self._from_camera)
         self.router = ConsultRouter(
             config.node.site,
             config.consult.auto_answer,
@@ -219,7 +216,7 @@ class Node:
             pages=lambda: len(self.station.live.pages),
         )
         return application.build(
-            self.station, [health_routes.router(health, self._figures, _metrics_token(self.config))]
+            self.station, [health_routes.router(health, self._figures, arrangement.metrics_token(self.config))]
         )
 
     def _path_figures(self) -> list[PathFigures]:
@@ -451,81 +448,8 @@ async def _run(reload: Reload, stop: asyncio.Event, ready: Callable[[str], None]
 
     with (
         only_one(config.buffer.folder),
-        contextlib.closing(_open(config)) as buffer,
+        contextlib.closing(arrangement.open_buffer(config)) as buffer,
         contextlib.closing(Node(config, buffer, lambda: reload.refused)) as node,
     ):
         await node.restore()
         await node.run(stop, began)
-
-
-def check(config: EdgeConfig) -> None:
-    """Look at everything a configuration names outside itself.
-
-    Raises:
-        ConfigRefused: the ruleset, a secret or a recording cannot be used.
-    """
-    ruleset.load(config.alarms.ruleset)
-    _metrics_token(config)
-    for key, path in (("uplink.secret_file", config.uplink.secret_file), *_records(config)):
-        if not path.is_file():
-            raise ConfigRefused(f"{key}: {path} is not there")
-        try:
-            with path.open("rb"):
-                pass
-        except OSError as error:
-            raise ConfigRefused(f"{key}: {path} cannot be read: {error.strerror}") from error
-
-
-def _records(config: EdgeConfig) -> list[tuple[str, Path]]:
-    return [(f"device {row.device}: record", row.record) for row in config.devices if row.record is not None]
-
-
-def _open(config: EdgeConfig) -> Buffer:
-    settings = config.buffer
-    return Buffer.open(
-        settings.folder,
-        group_commit_ms=settings.group_commit_ms,
-        limit_mib=settings.limit_mib,
-        keep_sent_hours=settings.keep_sent_hours,
-    )
-
-
-def _layout(config: EdgeConfig) -> Layout:
-    devices = {
-        row.device: Place(row.bed or "", row.usual_interval_s, is_watched=row.family == "hl7_monitor")
-        for row in config.devices
-        if row.family != "camera"
-    }
-    devices |= {
-        placement.manual_device(row.bed): Place(row.bed, is_watched=False, is_manual=True) for row in config.beds
-    }
-    intervals = {row.device: row.usual_interval_s for row in config.devices}
-    ages = Ages(config.hl7.late_after_s, config.hl7.late_silent_s, intervals)
-    return Layout(tuple(row.bed for row in config.beds), devices, config.node.home, ages)
-
-
-def _second_way(config: EdgeConfig, registry: CollectorRegistry) -> SecondWay:
-    uplink = config.uplink
-    way = SecondWay(login(config), Waits(uplink.second_way_after_s, uplink.first_retry_s, uplink.longest_retry_s))
-    is_open = Gauge("edge_second_way_open", "Everything goes past the broker, straight to the hub", registry=registry)
-    is_open.set_function(lambda: way.is_open)
-    return way
-
-
-def _cameras(config: EdgeConfig) -> Configure:
-    consult = config.consult
-    cameras = {row.bed: row.source for row in config.devices if row.family == "camera" and row.bed}
-    for row in config.devices:
-        if row.device == consult.camera:
-            cameras[""] = row.source
-    return Configure(cameras, consult.microphone, consult.ice_servers, consult.top_rung)
-
-
-def _metrics_token(config: EdgeConfig) -> str:
-    path = config.bedside.metrics_token_file
-    if path is None:
-        return ""
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigRefused(f"bedside.metrics_token_file: {path} cannot be read: {error.strerror}") from error
