@@ -23,6 +23,7 @@ from telemed.v1 import alarm_pb2, event_pb2
 
 from bench.ingest import make_bodies
 from edge_node.buffer.clock import NodeClock
+from edge_node.buffer.delivery import Receipt
 from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.buffer.store import ALARM_STREAM, Buffer, Waiting
 from edge_node.config import UplinkConfig
@@ -42,6 +43,9 @@ class MemoryBuffer:
 
     clock: NodeClock = field(default_factory=lambda: NodeClock(1))
     on_stored: list[Callable[[Up, Collection[StreamKey]], None]] = field(default_factory=list)
+    life: int = EPOCH
+    former_lives: list[int] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=lambda: [EPOCH])
     _rows: dict[Up, list[wire.Record]] = field(default_factory=lambda: {up: [] for up in STORED})
     _states: dict[Up, dict[StreamKey, StreamState]] = field(default_factory=lambda: {up: {} for up in STORED})
 
@@ -84,6 +88,14 @@ class MemoryBuffer:
         """Take in how far the hub has a stream."""
         for key, contig in contigs.items():
             self._states[up][key] = self._states[up][key]._replace(acked=contig)
+
+    async def yield_to(self, _up: Up, key: StreamKey, _receipt: Receipt) -> None:
+        """Fail: the hub of this bench cannot have numbers that were never given out.
+
+        Raises:
+            AssertionError: always.
+        """
+        raise AssertionError(f"{key}: the hub is ahead")
 
     async def newest_hour_from(self, _up: Up, _key: StreamKey) -> int:
         """Return the first record of the newest hour: all are of it."""
