@@ -61,7 +61,8 @@ persistence false
 retain_available false
 # 5,000 patients bring 10,000 messages a second, and what a client has no room for is dropped in silence: let the bytes
 # bound it. A quarter of a gigabyte is what 5,000 patients send while a hub that stands still is not yet given up.
-max_queued_messages 0
+# Not 0, "no limit": Mosquitto 2.0.11 then ends a connection that publishes what its rights forbid.
+max_queued_messages 1000000
 max_queued_bytes {QUEUED_LIMIT_BYTES}
 max_inflight_messages 2000
 max_packet_size {CONTAINER_LIMIT_BYTES + 1024}
