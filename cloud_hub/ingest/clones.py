@@ -86,7 +86,7 @@ class RunWatch:
         name = self._names.get(address)
         if name is None and run.number:
             name = self._names[address] = _Name(run, now_s, now_s)
-        known = self.heard(address, run.number, now_s)
+        known = self.heard(address, run.number, now_s, is_late=True)
         if name is None or known is not Verdict.WAITS:
             return known
         is_silent = now_s - name.heard_s >= SILENT_S
@@ -99,16 +99,22 @@ class RunWatch:
         name.refused.add(run.number)
         return Verdict.REFUSED
 
-    def heard(self, address: NodeAddress, number: int, now_s: float) -> Verdict:
-        """Judge a heartbeat of a run; one that another run has followed, or that did not greet, is not taken."""
+    def heard(self, address: NodeAddress, number: int, now_s: float, *, is_late: bool = False) -> Verdict:
+        """Judge a heartbeat of a run; one that another run has followed, or that did not greet, is not taken.
+
+        One that was said long ago (`is_late`) does not prove that its run still lives: it may have stood in a broker
+        while its node was started again and came another way.
+        """
         name = self._names.get(address)
         if name is None or not number:
             return Verdict.TAKEN
         if number in name.refused:
             return Verdict.REFUSED
         if number == name.run.number:
-            name.heard_s = now_s
+            name.heard_s = name.heard_s if is_late else now_s
             return Verdict.TAKEN
+        if is_late:
+            return Verdict.WAITS
         if name.before and number == name.before.number and now_s - name.since_s > ON_THE_WAY_S:
             name.give_back(name.before, now_s)
             return Verdict.TAKEN

@@ -20,7 +20,7 @@ from cloud_hub.errors import ConfigRefused, StoreFailure
 from cloud_hub.ingest import credit
 from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch, Batcher
-from cloud_hub.ingest.clones import CloneWatch, Run, RunWatch, Verdict
+from cloud_hub.ingest.clones import ON_THE_WAY_S, CloneWatch, Run, RunWatch, Verdict
 from cloud_hub.ingest.downlink import Downlink
 from cloud_hub.ingest.greetings import Greetings
 from cloud_hub.ingest.metrics import IngestMetrics
@@ -40,6 +40,7 @@ HELLO_STREAMS_LIMIT, HELLOS_LIMIT = 500, 1000
 HEARD_EVERY_NS = 100_000_000
 """A node that talks all the time is noted as heard this often: silence is judged in seconds."""
 TRENDS_EVERY_S = 5.0
+LATE_NS = round(ON_THE_WAY_S * 1e9)
 _NOTICES: dict[str, Code] = {Code.KEY_CONFLICT: Code.KEY_CONFLICT, Code.TOO_LARGE: Code.TOO_LARGE}
 """Dead letters that the operator is told of in their own words; all others could not be read."""
 _DECLARED: dict[str, Code] = {
@@ -203,7 +204,8 @@ class Ingest:
                 self._hellos.put(address, hello)
         elif what is Up.PRESENCE:
             presence = uplink_pb2.Presence.FromString(payload)
-            verdict = self._runs.heard(address, presence.run, time.monotonic())
+            is_late = received_ns - presence.at_unix_ns > LATE_NS
+            verdict = self._runs.heard(address, presence.run, time.monotonic(), is_late=is_late)
             if not self._may_speak(address, presence.run, verdict):
                 return
             if self._clones.is_clone(address, presence.boottime_ns, time.monotonic_ns()):

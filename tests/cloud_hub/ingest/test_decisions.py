@@ -108,6 +108,21 @@ def test_a_copy_on_the_same_machine_is_found_as_soon_as_the_first_speaks_again()
     assert watch.heard(CLINIC, 3, 106) is Verdict.REFUSED
 
 
+def test_what_an_earlier_run_said_long_ago_shuts_nobody_out() -> None:
+    watch = RunWatch()
+    watch.greeted(CLINIC, run(2, 1), 100)
+    assert watch.greeted(CLINIC, run(3, 1, 2), 101) is Verdict.TAKEN
+    watch.heard(CLINIC, 3, 129)
+    assert watch.heard(CLINIC, 2, 130, is_late=True) is Verdict.WAITS, "it stood in a broker that hung"
+    assert watch.greeted(CLINIC, run(2, 1), 131) is Verdict.WAITS
+    assert watch.heard(CLINIC, 3, 132) is Verdict.TAKEN
+    booted = run(4, 3, boot=2)
+    assert watch.greeted(CLINIC, booted, 133) is Verdict.WAITS
+    assert watch.heard(CLINIC, 3, 140, is_late=True) is Verdict.TAKEN
+    assert watch.greeted(CLINIC, booted, 148) is Verdict.TAKEN, "the silence counts from its last word in time"
+    assert watch.refused(CLINIC) == set()
+
+
 def test_the_machine_that_was_shut_out_goes_on_after_a_restart_once_the_other_is_silent() -> None:
     watch = RunWatch()
     watch.greeted(CLINIC, run(2, 1, boot=7, epochs=(20,)), 100)
