@@ -11,7 +11,7 @@ from itertools import pairwise
 from tests.faults.chaos.ledger import Ledger
 from tests.faults.chaos.seen import ALARM_KINDS, EdgeSeen, HubSeen, Stamped, StreamKey, Violation, kind_of
 
-CONFLICT, FOR_ROOM = "key-conflict", "disk"
+CONFLICT, FOR_ROOM, CLONED = "key-conflict", "disk", "node-cloned"
 SHOWN = 5
 """Examples named in one line."""
 ALARM_LIMIT_S, LAG_LIMIT_S = 1.0, 2.0
@@ -186,15 +186,15 @@ def unreadable_is_set_aside(key: StreamKey, count: int, hub: HubSeen) -> list[Vi
 
 
 def clone_is_found(before: HubSeen, hub: HubSeen) -> list[Violation]:
-    """I2 where two machines are one node: the second use of a number is set aside, and what was first stays."""
+    """I2 where two machines are one node: what was first stays, and the operator is told."""
     found = []
     for key, page in before.pages.items():
         now = dict(hub.pages.get(key, ()))
         changed = [seq for seq, crc in page if now.get(seq) != crc]
         if changed:
             found.append(_violation("I2", key, f"a second machine has replaced: {_some(changed)}"))
-    if not any(reason == CONFLICT for letters in hub.dead.values() for reason in letters.values()):
-        found.append(Violation("I2", "two machines have used the same numbers, and the hub has not noticed"))
+    if CLONED not in hub.notices:
+        found.append(Violation("I2", "two machines speak under one name, and the hub has not noticed"))
     return found
 
 

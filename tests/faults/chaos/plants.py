@@ -132,11 +132,12 @@ def unreadable_dropped() -> None:
     dead_letters.bury = lambda *_: []
 
 
-def conflict_overlooked() -> None:
-    """Hub: take another content under a known number for a repeat (I2)."""
-    from cloud_hub.store import intake  # noqa: PLC0415
+def second_machine_taken() -> None:
+    """Hub: let every machine speak that knows a node's secret (I2)."""
+    from cloud_hub.ingest.clones import CloneWatch, RunWatch, Verdict  # noqa: PLC0415
 
-    intake._conflict = lambda *_: None
+    RunWatch.greeted = RunWatch.heard = lambda *_, **__: Verdict.TAKEN  # type: ignore[method-assign,assignment]
+    CloneWatch.is_clone = lambda *_: False  # type: ignore[method-assign]
 
 
 PLANTS: dict[str, Callable[[], None]] = {
@@ -148,5 +149,5 @@ PLANTS: dict[str, Callable[[], None]] = {
     "salvage-silent": salvage_silent,
     "log-believed": log_believed,
     "unreadable-dropped": unreadable_dropped,
-    "conflict-overlooked": conflict_overlooked,
+    "second-machine-taken": second_machine_taken,
 }

@@ -113,6 +113,7 @@ class Reader:
         dead: defaultdict[StreamKey, dict[int, str]] = defaultdict(dict)
         shed: defaultdict[StreamKey, list[tuple[int, int, str]]] = defaultdict(list)
         files: set[str] = set()
+        notices: frozenset[str] = frozenset()
         for name, table in HUB_FILES.items():
             with self._copy(folder, name) if is_dead else _view(folder / name) as connection:
                 connection.execute("BEGIN")
@@ -129,8 +130,10 @@ class Reader:
                     shed[key].append(run)
                 if table == "care_record":
                     files = _files(connection)
+                    rows = connection.execute("SELECT code FROM notice WHERE node = ?", (node,))
+                    notices = frozenset(code for (code,) in rows)
         sources = frozenset(each.source for rows in times.values() for each in rows.values()) - {""}
-        return HubSeen(marks, pages, dict(dead), dict(shed), sources, times, frozenset(files))
+        return HubSeen(marks, pages, dict(dead), dict(shed), sources, times, frozenset(files), notices)
 
     def hub_whatever(self, folder: Path, node: str) -> HubSeen:
         """Read what the hub has, whether it lives or dies just now."""

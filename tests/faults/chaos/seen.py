@@ -92,6 +92,8 @@ class HubSeen:
     times: Mapping[StreamKey, Mapping[int, Stamped]] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
     """SHA-256 of the files that lie whole in the blob folder and are committed as complete."""
+    notices: frozenset[str] = frozenset()
+    """Codes of what the operator is told of this node."""
 
     def has(self, key: StreamKey) -> set[int]:
         """Return the numbers of a stream that are accounted for: stored, dead-lettered or declared given up."""

@@ -183,7 +183,7 @@ def test_unreadable_records_that_hold_up_their_stream_or_vanish_are_found() -> N
 
 
 def test_a_second_machine_that_nobody_notices_or_that_replaces_what_was_there_is_found() -> None:
-    noticed = replace(HUB, dead={KEY: {6: invariants.CONFLICT}})
+    noticed = replace(HUB, notices=frozenset({invariants.CLONED}))
 
     assert named(invariants.clone_is_found(HUB, HUB)) == {"I2"}
     assert invariants.clone_is_found(HUB, noticed) == []

@@ -26,7 +26,7 @@ PLANTS = (
     ("edge", "full-disk-answered", DISK, {"I5"}),
     ("edge", "own-clock-believed", CLOCKS, {"I9"}),
     ("hub", "unreadable-dropped", Theme(has_garbage=True), {"I1", "I3"}),
-    ("hub", "conflict-overlooked", Theme(is_cloned=True), {"I2"}),
+    ("hub", "second-machine-taken", Theme(is_cloned=True), {"I2"}),
 )
 
 
