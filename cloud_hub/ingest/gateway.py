@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 from telemed.errors import Code
+from telemed.numbers import epoch_text
 from telemed.shed import Reason
 from telemed.topics import STORED, NodeAddress, Up, parse_up
 from telemed.v1 import sample_pb2, uplink_pb2
@@ -32,7 +33,7 @@ from cloud_hub.store.engine import Database
 from cloud_hub.store.holdings import CARE_KINDS, Name
 from cloud_hub.store.intake import Taken
 from cloud_hub.store.schema import care_stream, care_watermark, samples_stream, samples_watermark
-from cloud_hub.store.streams import epoch_text, epochs_of, watermark_of
+from cloud_hub.store.streams import epochs_of, watermark_of
 from cloud_hub.store.watermarks import Watermark
 
 NS_PER_DAY = 86_400 * 1_000_000_000

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 from sqlalchemy import Connection
 from telemed.errors import Code, WireError
+from telemed.numbers import Run
 from telemed.reconcile import BLOCK_RECORDS, BLOCKS_LIMIT, CONFLICTS_LIMIT, unpack
 from telemed.topics import NodeAddress
 from telemed.v1 import reconcile_pb2
@@ -23,7 +24,7 @@ from cloud_hub.store.engine import Database
 from cloud_hub.store.holdings import COUNT_AT_ONCE, Holding, Name
 from cloud_hub.store.reconciliations import Reconciliation, State, Tally
 from cloud_hub.store.streams import read_watermark
-from cloud_hub.store.watermarks import Run, Watermark
+from cloud_hub.store.watermarks import Watermark
 
 Work = Callable[[Connection], tuple[Watermark, int]]
 LARGEST = 2**63 - 1

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from telemed.numbers import Run
 from telemed.reconcile import Mark, digest
 from telemed.v1 import reconcile_pb2
 
 from cloud_hub.store.holdings import Holding
-from cloud_hub.store.watermarks import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select
 from telemed.errors import Code, WireError
+from telemed.numbers import Run, epoch_text, runs
 from telemed.reconcile import Mark, mark_of, payload_crc
 from telemed.topics import STREAM_KINDS, NodeAddress, Up
 from telemed.wire import Record, Stamp, decode
 
 from cloud_hub.store import schema
-from cloud_hub.store.streams import StreamKey, epoch_text, find_stream
-from cloud_hub.store.watermarks import Run
+from cloud_hub.store.streams import StreamKey, find_stream
 
 COUNT_AT_ONCE = 65_536
 """Numbers that are counted by one query."""
@@ -133,17 +133,6 @@ def declared(connection: Connection, side: Side, key: StreamKey, run: Run) -> li
         select(c.first, c.last).where(c.stream_id == key[0], c.epoch == key[1], c.first <= run[1], c.last >= run[0])
     )
     return [(max(first, run[0]), min(last, run[1])) for first, last in rows]
-
-
-def runs(seqs: Any) -> list[Run]:
-    """Return ascending numbers as runs (first, last)."""
-    found: list[Run] = []
-    for seq in seqs:
-        if found and found[-1][1] == seq - 1:
-            found[-1] = (found[-1][0], seq)
-        else:
-            found.append((seq, seq))
-    return found
 
 
 def size(found: Sequence[Run]) -> int:

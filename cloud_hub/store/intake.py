@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Table, select
 from telemed.errors import Code, ContainerTooLarge
+from telemed.numbers import epoch_text
 from telemed.topics import NodeAddress
 from telemed.wire import encode
 
 from cloud_hub.store import dead_letters, dialect, shed
 from cloud_hub.store.dead_letters import DeadLetter
 from cloud_hub.store.shed import Declared
-from cloud_hub.store.streams import Incoming, StreamKey, Streams, epoch_text
+from cloud_hub.store.streams import Incoming, StreamKey, Streams
 from cloud_hub.store.watermarks import Watermark
 
 RecordKey = tuple[int, str, int]

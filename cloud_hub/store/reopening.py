@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, delete, select
 from telemed.errors import Code
+from telemed.numbers import Run, epoch_text, runs
 from telemed.topics import NodeAddress
 from telemed.wire import Record, encode
 
 from cloud_hub.store import dead_letters, dialect
 from cloud_hub.store.dead_letters import DeadLetter
-from cloud_hub.store.holdings import CARE, SAMPLES, Name, Side, key_of, missing, runs, side_of, size
-from cloud_hub.store.streams import Streams, epoch_text
-from cloud_hub.store.watermarks import GAP_LIMIT, Run, Watermark
+from cloud_hub.store.holdings import CARE, SAMPLES, Name, Side, key_of, missing, side_of, size
+from cloud_hub.store.streams import Streams
+from cloud_hub.store.watermarks import GAP_LIMIT, Watermark
 
 MOST_GAPS = GAP_LIMIT // 2
 """More gaps than this are not made in one run: the rest of what is missing waits for the next."""

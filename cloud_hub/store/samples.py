@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, Row, func, select
 from telemed.errors import PayloadUnreadable
+from telemed.numbers import epoch_text
 from telemed.topics import NodeAddress
 from telemed.v1 import sample_pb2
 from telemed.wire import SCHEMA, Kind, Record, Stamp
@@ -18,7 +19,7 @@ from telemed.wire import SCHEMA, Kind, Record, Stamp
 from cloud_hub.store import dialect
 from cloud_hub.store.intake import Ledger
 from cloud_hub.store.schema import record, samples_dead_letter, samples_shed, samples_stream, samples_watermark
-from cloud_hub.store.streams import Incoming, StreamKey, Streams, epoch_text
+from cloud_hub.store.streams import Incoming, StreamKey, Streams
 
 _NS_PER_DAY = 86_400 * 1_000_000_000
 

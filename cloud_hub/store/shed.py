@@ -7,11 +7,12 @@ from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table
+from telemed.numbers import epoch_text
 from telemed.topics import NodeAddress
 from telemed.v1 import shed_pb2
 
 from cloud_hub.store import dialect
-from cloud_hub.store.streams import Incoming, StreamKey, Streams, epoch_text
+from cloud_hub.store.streams import Incoming, StreamKey, Streams
 from cloud_hub.store.watermarks import Watermark
 
 KEY = ("stream_id", "epoch", "first", "last")

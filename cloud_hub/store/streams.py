@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, Table, select
+from telemed.numbers import Run, epoch_text
 from telemed.topics import NodeAddress
 from telemed.wire import Record
 
 from cloud_hub.store import dialect
-from cloud_hub.store.watermarks import Run, Watermark
+from cloud_hub.store.watermarks import Watermark
 
 StreamKey = tuple[int, str]
 """Row of the stream, epoch as 16 hex digits."""
@@ -31,11 +32,6 @@ class Incoming(NamedTuple):
     """Code of telemed.errors: the record goes to the dead letters, and is counted all the same."""
     message: Message | None = None
     """The payload, decoded once; None where it is refused or of a newer schema."""
-
-
-def epoch_text(epoch: int) -> str:
-    """Return an epoch as it is stored: 64 bits do not fit a signed column."""
-    return f"{epoch:016x}"
 
 
 class Streams:

@@ -7,7 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-Run = tuple[int, int]
+from telemed.numbers import Run
+
 GAP_LIMIT = 1000
 """Runs of missing numbers kept; beyond it neighbours are joined, so that stored numbers are asked for again."""
 JUMP_LIMIT = 1_000_000

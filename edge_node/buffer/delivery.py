@@ -9,6 +9,8 @@ until they make a block.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from telemed.numbers import Run
+
 WINDOW = 64
 """Records of one stream under way at most, until the hub gives more or less credit (reliability 2.2, 2.3)."""
 LARGEST_WINDOW = 256
@@ -19,9 +21,6 @@ GAP_LIMIT = 32
 """A receipt names no more gaps than this; beyond the last one nothing is known."""
 BLOCK_RECORDS, BLOCK_S = 60, 60.0
 """A block of a stream that nobody looks at: so many records, or as many as came in so long."""
-
-Run = tuple[int, int]
-"""First and last number of a run, both included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,14 +227,3 @@ class Delivery:
             self._todo.append((self.live_at, self.next_seq - 1))
         self.live_from = self.live_at = self.next_seq
         self._block_began_s = None
-
-
-def runs(seqs: Iterable[int]) -> list[Run]:
-    """Return numbers as runs (first, last), ascending."""
-    found: list[Run] = []
-    for seq in sorted(seqs):
-        if found and found[-1][1] == seq - 1:
-            found[-1] = (found[-1][0], seq)
-        else:
-            found.append((seq, seq))
-    return found

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from telemed.numbers import Run
 from telemed.topics import CLASS_OF, STREAM_KINDS, Up
 from telemed.wire import Record
 
 from edge_node.buffer import failpoint, outbox, schema, tombstone
-from edge_node.buffer.delivery import Run
 from edge_node.buffer.disk import PAGE_BYTES, WAL_BYTES, FileSize
 from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, open_checked, translated
 from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState

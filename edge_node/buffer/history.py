@@ -11,10 +11,11 @@ import structlog
 from google.protobuf.message import DecodeError
 from telemed.errors import PayloadUnreadable
 from telemed.measures import MEASURES
+from telemed.numbers import epoch_text
 from telemed.v1 import alarm_pb2
 from telemed.wire import Kind, Record
 
-from edge_node.buffer.outbox import COLUMNS, SELECT_RUN, Batch, StreamKey, epoch_text, first_since, record_of
+from edge_node.buffer.outbox import COLUMNS, SELECT_RUN, Batch, StreamKey, first_since, record_of
 from edge_node.buffer.payload import numeric_set
 from edge_node.buffer.trend import MINUTE_NS, Fold, Minute, Trends
 from edge_node.samples.measurement import NumericSet, Value

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlite_utils import Database
+from telemed.numbers import epoch_text
 
 from edge_node.buffer import outbox
 from edge_node.buffer.outbox import Batch, StreamState
@@ -26,7 +27,7 @@ def delete_run(batch: Batch, state: StreamState, last: int) -> int:
 
     How far the stream has come is written down with it: the log alone would not say so any more.
     """
-    where = (state.stream, outbox.epoch_text(state.epoch), 0)
+    where = (state.stream, epoch_text(state.epoch), 0)
     first, _ = batch.connection.execute(outbox.SELECT_ENDS, where).fetchone()
     if first is None or first > last:
         return 0
@@ -104,8 +105,7 @@ def _report(path: Path) -> FileReport:
             bytes_on_disk=path.stat().st_size,
             rows={name: database.table(name).count for name in names},
             streams=tuple(
-                StreamReport(state.stream, outbox.epoch_text(state.epoch), state.next_seq, state.acked)
-                for state in states
+                StreamReport(state.stream, epoch_text(state.epoch), state.next_seq, state.acked) for state in states
             ),
         )
     finally:

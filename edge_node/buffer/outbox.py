@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from telemed.numbers import Run, epoch_text
 from telemed.topics import CLASS_OF
 from telemed.wire import Codec, Kind, Record, Stamp, is_sound, pack, seal
 
 from edge_node.buffer import failpoint
-from edge_node.buffer.delivery import Run
 
 COLUMNS = "stream, epoch, seq, kind, schema, codec, wall_ns, mono_ns, boot, offset_ms, offset_error_ms, crc, payload"
 
@@ -48,11 +48,6 @@ UPSERT_STATE = (
     "INSERT INTO state (stream, epoch, next_seq, acked) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (stream, epoch) DO UPDATE SET next_seq = excluded.next_seq, acked = excluded.acked"
 )
-
-
-def epoch_text(epoch: int) -> str:
-    """Return an epoch as the tables hold it: 64 bits do not fit a signed column."""
-    return f"{epoch:016x}"
 
 
 class StreamKey(NamedTuple):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from telemed.numbers import Run
 from telemed.wire import Record
 
-from edge_node.buffer.delivery import Run
 from edge_node.buffer.outbox import StreamKey
 
 KEPT = 128

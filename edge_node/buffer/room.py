@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from telemed.numbers import epoch_text
 from telemed.topics import Up
 
 from edge_node.buffer import disk, outbox, retention, shedding
@@ -128,7 +129,7 @@ def droppable_share(connection: sqlite3.Connection, states: Iterable[StreamState
     """Estimate how much of the measurements, by size, is copies of what the hub has, 0 to 1."""
     copies = total = 0.0
     for state in states:
-        where = (state.stream, outbox.epoch_text(state.epoch))
+        where = (state.stream, epoch_text(state.epoch))
         (mean,) = connection.execute(SELECT_MEAN_BYTES, (*where, SAMPLED_ROWS)).fetchone()
         first, last = connection.execute(outbox.SELECT_ENDS, (*where, 0)).fetchone()
         if first is None:

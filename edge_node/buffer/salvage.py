@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
+from telemed.numbers import Run
 from telemed.shed import Reason
 from telemed.wire import Stamp, is_sound
 
 from edge_node.buffer import outbox, schema, tombstone
-from edge_node.buffer.delivery import Run
 from edge_node.buffer.outbox import Batch, StreamState
 from edge_node.buffer.tombstone import GivenUp
 

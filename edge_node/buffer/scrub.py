@@ -4,12 +4,12 @@ import sqlite3
 from functools import partial
 
 import structlog
+from telemed.numbers import Run, epoch_text, runs
 from telemed.shed import Reason
 from telemed.wire import is_sound
 
 from edge_node.buffer import outbox, tombstone
 from edge_node.buffer.clock import NodeClock
-from edge_node.buffer.delivery import Run, runs
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.buffer.tombstone import GivenUp
@@ -58,7 +58,7 @@ async def _give_up(file: LogFile, clock: NodeClock, key: StreamKey, numbers: lis
 
 def _look(connection: sqlite3.Connection, key: StreamKey, after: int) -> tuple[list[int], int]:
     """Return the numbers of damaged records among the next ones, and the last one looked at; 0 = there are no more."""
-    where = (key.stream, outbox.epoch_text(key.epoch), after, CHUNK_RECORDS)
+    where = (key.stream, epoch_text(key.epoch), after, CHUNK_RECORDS)
     damaged, last = [], 0
     for row in connection.execute(SELECT_AFTER, where):
         last = row[2]

@@ -8,13 +8,13 @@ from functools import partial
 from typing import NamedTuple
 
 import structlog
+from telemed.numbers import epoch_text, runs
 from telemed.shed import Reason
 from telemed.topics import CLASS_OF
 from telemed.wire import Record, is_sound
 
 from edge_node.buffer import maintenance, outbox, shedding, thinning, tombstone
 from edge_node.buffer.clock import NodeClock
-from edge_node.buffer.delivery import runs
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.buffer.payload import device_of
@@ -51,7 +51,7 @@ class _Look(NamedTuple):
 
     def read(self, connection: sqlite3.Connection) -> _Chunk:
         """Return which of the next records go, and what is left of them."""
-        where = (self.key.stream, outbox.epoch_text(self.key.epoch), self.first, CHUNK_RECORDS)
+        where = (self.key.stream, epoch_text(self.key.epoch), self.first, CHUNK_RECORDS)
         records = [outbox.record_of(row) for row in connection.execute(SELECT_FROM, where)]
         old = [record for record in records if record.stamp.wall_ns < self.before_ns]
         goes = [record for record in old if is_sound(record) and not self._is_spared(record)]

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from telemed.numbers import Run
 from telemed.shed import Reason
 from telemed.topics import CLASS_OF, STORED, Up
 from telemed.v1 import alarm_pb2, event_pb2
@@ -33,7 +34,7 @@ from edge_node.buffer import (
     trend,
 )
 from edge_node.buffer.clock import NodeClock, boot_number
-from edge_node.buffer.delivery import Receipt, Run
+from edge_node.buffer.delivery import Receipt
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.grace import GraceOfFile
 from edge_node.buffer.opening import Synchronous, translated

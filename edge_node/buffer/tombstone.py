@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 from telemed.errors import PayloadUnreadable
+from telemed.numbers import Run, epoch_text
 from telemed.shed import RANGES_LIMIT, Reason, may_declare, stream_for
 from telemed.v1 import shed_pb2, uplink_pb2
 from telemed.wire import Kind, Stamp
 
 from edge_node.buffer import outbox
-from edge_node.buffer.delivery import Run
 from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.thinning import Reduced
 
@@ -95,7 +95,7 @@ def _declarations(connection: sqlite3.Connection, state: StreamState) -> Iterato
 
 
 def _note(connection: sqlite3.Connection, key: StreamKey, run: Run, at_ns: int) -> None:
-    epoch = outbox.epoch_text(key.epoch)
+    epoch = epoch_text(key.epoch)
     extended = connection.execute(EXTEND_SHED, (run[1], at_ns, key.stream, epoch, run[0] - 1))
     if not extended.rowcount:
         connection.execute(INSERT_SHED, (key.stream, epoch, *run, at_ns))

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import structlog
 from telemed import wire
+from telemed.numbers import Run, runs
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 
-from edge_node.buffer.delivery import ALARM_WINDOW, BLOCK_S, LARGEST_WINDOW, WINDOW, Delivery, Receipt, Run, runs
+from edge_node.buffer.delivery import ALARM_WINDOW, BLOCK_S, LARGEST_WINDOW, WINDOW, Delivery, Receipt
 from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.errors import BufferFailure
 from edge_node.uplink.schedule import WIDE_SEGMENT_BYTES, Ask, Traffic

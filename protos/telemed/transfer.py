@@ -6,8 +6,8 @@ Pure.  A file is named by the SHA-256 of its content; its chunks are 64 KiB, the
 import hashlib
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from itertools import pairwise
 
+from telemed import numbers
 from telemed.errors import Code
 from telemed.v1 import transfer_pb2
 
@@ -120,14 +120,7 @@ def manifest_hash(hashes: bytes) -> bytes:
 
 def runs(indexes: Iterable[int]) -> list[transfer_pb2.ChunkRun]:
     """Return chunk numbers as runs, in order; numbers that come twice count once."""
-    wanted = sorted(set(indexes))
-    if not wanted:
-        return []
-    starts = [wanted[0], *(later for earlier, later in pairwise(wanted) if later != earlier + 1)]
-    ends = [*(earlier for earlier, later in pairwise(wanted) if later != earlier + 1), wanted[-1]]
-    return [
-        transfer_pb2.ChunkRun(first=first, count=last - first + 1) for first, last in zip(starts, ends, strict=True)
-    ]
+    return [transfer_pb2.ChunkRun(first=first, count=last - first + 1) for first, last in numbers.runs(set(indexes))]
 
 
 def indexes(found: Iterable[transfer_pb2.ChunkRun], count: int) -> Iterator[int]:

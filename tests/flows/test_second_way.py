@@ -1,6 +1,5 @@
 """While the broker is dead everything goes to the hub itself; the operator is told, and nothing comes twice."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fakes.brokers import find_mosquitto
 from tests.flows.test_alarm_by_datagram import figures
 from tests.flows.test_alarm_delay import CALM, Monitor, reporting
 from tests.region.region import Clinic, Region, running, until
 from tests.region.screen import Screen
 
-SBIN = "/usr/sbin:/usr/bin:/usr/local/sbin"
 CLINIC = Clinic(beds=("B01",))
 
 
@@ -37,7 +36,7 @@ def stuck(operator: httpx.Client) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("mosquitto", path=SBIN) is None, reason="Mosquitto is not installed")
+@pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed")
 @pytest.mark.timeout(150)
 def test_measurements_reach_the_hub_without_a_broker_and_go_through_it_again_once_it_is_back(folder: Path) -> None:
     region = Region(folder, (CLINIC,), external_broker=True)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from telemed.numbers import Run
 from telemed.reconcile import BLOCK_RECORDS
 
 NS = 10**9
-Run = tuple[int, int]
-"""First and last number of a run, both included."""
 
 
 @dataclass(frozen=True, slots=True)

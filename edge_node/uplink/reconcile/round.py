@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from telemed.numbers import Run
 from telemed.reconcile import BLOCKS_LIMIT, CONFLICTS_LIMIT, Mark, blocks, digest, mark_of, pack
 from telemed.topics import STORED, Up
 from telemed.v1 import reconcile_pb2
 from telemed.wire import Record, encode, is_sound, split
 
 from edge_node.buffer.outbox import StreamKey, StreamState
-from edge_node.uplink.reconcile.agenda import Run, chosen
+from edge_node.uplink.reconcile.agenda import chosen
 from edge_node.uplink.reconcile.calls import Calls
 
 ROWS_AT_ONCE = 256

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from telemed.errors import Code
+from telemed.numbers import epoch_text
 from telemed.reconcile import BLOCK_RECORDS, digest, mark_of, pack
 from telemed.v1 import reconcile_pb2
 from telemed.wire import Record, encode
@@ -13,7 +14,6 @@ from cloud_hub.store import dead_letters, reconciliations
 from cloud_hub.store.engine import Database
 from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.store.schema import samples_dead_letter
-from cloud_hub.store.streams import epoch_text
 from tests.fakes.containers import CLINIC, EPOCH, HOME, numeric
 from tests.fakes.reconcile_hub import ReconcileHub
 

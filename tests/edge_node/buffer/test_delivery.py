@@ -2,17 +2,9 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from telemed.numbers import runs
 
-from edge_node.buffer.delivery import (
-    BLOCK_RECORDS,
-    BLOCK_S,
-    GAP_LIMIT,
-    LARGEST_WINDOW,
-    WINDOW,
-    Delivery,
-    Receipt,
-    runs,
-)
+from edge_node.buffer.delivery import BLOCK_RECORDS, BLOCK_S, GAP_LIMIT, LARGEST_WINDOW, WINDOW, Delivery, Receipt
 
 RESEND_S = 5.0
 

@@ -53,7 +53,7 @@ def no_loss(edge: EdgeSeen, hub: HubSeen, *, settled: bool, hub_was_set_back: bo
     return found
 
 
-def no_duplicates(edge: EdgeSeen | None, hub: HubSeen, *, is_cloned: bool = False) -> list[Violation]:
+def no_duplicates(edge: EdgeSeen | None, hub: HubSeen) -> list[Violation]:
     """I2: one row a key at the hub, with the checksum that the edge has; no key was ever used twice."""
     found = []
     for key, page in hub.pages.items():
@@ -67,7 +67,7 @@ def no_duplicates(edge: EdgeSeen | None, hub: HubSeen, *, is_cloned: bool = Fals
             found.append(_violation("I2", key, f"not what the edge has: {_some(other)}"))
     for key, letters in hub.dead.items():
         conflicts = [seq for seq, reason in letters.items() if reason == CONFLICT]
-        if conflicts and not is_cloned:
+        if conflicts:
             found.append(_violation("I2", key, f"a number used for two records: {_some(conflicts)}"))
     return found
 
@@ -186,8 +186,8 @@ def unreadable_is_set_aside(key: StreamKey, count: int, hub: HubSeen) -> list[Vi
 
 
 def clone_is_found(before: HubSeen, hub: HubSeen) -> list[Violation]:
-    """I2 where two machines are one node: what was first stays, and the operator is told."""
-    found = []
+    """I2 where two machines are one node: what was first stays, no number is used twice, and the operator is told."""
+    found = no_duplicates(None, hub)
     for key, page in before.pages.items():
         now = dict(hub.pages.get(key, ()))
         changed = [seq for seq, crc in page if now.get(seq) != crc]

@@ -80,7 +80,7 @@ def test_a_number_used_for_two_records_is_found_in_the_rows_and_in_the_dead_lett
 
     assert "not what the edge has: 4" in str(*invariants.no_duplicates(EDGE, other))
     assert "a number used for two records: 3" in str(*invariants.no_duplicates(EDGE, conflict))
-    assert invariants.no_duplicates(EDGE, conflict, is_cloned=True) == []
+    assert named(invariants.clone_is_found(HUB, replace(conflict, notices=frozenset({invariants.CLONED})))) == {"I2"}
 
 
 def test_a_row_that_is_there_twice_is_found() -> None:
