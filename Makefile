@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 UI := cloud_hub/web/ui
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-warn-script-location
+# What is installed has the very bytes that were locked; our own package is linked into place, its builder locked too.
+INSTALL := $(PIP) --require-hashes -r
+OURSELVES := $(PIP) --no-deps --no-build-isolation -e .
 UI_SOURCES := $(shell find $(UI)/src $(UI)/*.json $(UI)/*.ts $(UI)/*.html $(UI)/*.mjs -type f 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Set PORT_OFFSET to run a second demo beside the first; RECORD plays a WFDB or EDF record.
@@ -13,7 +16,7 @@ export PORT_OFFSET ?= 0
 export RECORD ?=
 HOURS ?= 72
 
-.PHONY: demo test quick check bench chaos drain protos ui fresh clean debian
+.PHONY: demo test quick check bench chaos drain lock sbom protos ui fresh clean debian
 
 demo: $(VENV)/.demo $(UI)/dist/.built
 	@exec $(BIN)/python -m deploy.demo
@@ -45,6 +48,20 @@ chaos: $(VENV)/.dev debian
 drain: $(VENV)/.dev debian $(UI)/dist/.built
 	@$(BIN)/python -m bench.drain --hours $(HOURS)
 
+# Chooses versions anew only where pyproject.toml asks for it; `make lock UPGRADE=--upgrade` takes the newest.
+lock: | $(VENV)/bin/python
+	@$(PIP) uv
+	@for part in dev demo edge hub; do \
+		echo "locking $$part ..."; \
+		$(BIN)/uv pip compile -q pyproject.toml --extra $$part --universal --python-version 3.11 --generate-hashes \
+			--no-annotate --no-header $(UPGRADE) $$([ $$part = dev ] || echo "-c deploy/locks/dev.txt") \
+			-o deploy/locks/$$part.txt; \
+	done
+
+# What the installed packages are: CycloneDX for machines, docs/licences.md for people.
+sbom: $(VENV)/.dev $(UI)/dist/.built
+	@$(BIN)/python -m deploy.supply
+
 protos: $(VENV)/.dev
 	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out protos --mypy_out protos protos/telemed/v1/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I protos --grpc_python_out protos --mypy_grpc_out protos \
@@ -62,16 +79,17 @@ debian:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --upgrade pip
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.demo: pyproject.toml deploy/locks/demo.txt | $(VENV)/bin/python
 	@echo "installing Python packages (demo), about two minutes the first time ..."
-	@$(PIP) -e ".[demo]" -c constraints.txt 2> >(grep -v "is ignored" >&2)
+	@$(INSTALL) deploy/locks/demo.txt 2> >(grep -v "is ignored" >&2)
+	@$(OURSELVES)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml deploy/locks/dev.txt | $(VENV)/bin/python
 	@echo "installing Python packages (development), about three minutes the first time ..."
-	@$(PIP) -e ".[dev]" -c constraints.txt 2> >(grep -v "is ignored" >&2)
+	@$(INSTALL) deploy/locks/dev.txt 2> >(grep -v "is ignored" >&2)
+	@$(OURSELVES)
 	@touch $(VENV)/.demo $@
 
 $(UI)/dist/.built: $(UI_SOURCES) | $(VENV)/.demo

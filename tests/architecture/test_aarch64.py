@@ -7,17 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from deploy.supply import licences
+
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_26_aarch64", "manylinux_2_28_aarch64")
 
 
 def resolve(requirements: list[str], target: Path) -> subprocess.CompletedProcess[str]:
-    """Ask the resolver for wheels alone, for CPython 3.11 on aarch64."""
+    """Ask the resolver for wheels alone, for CPython 3.11 on aarch64, of the locked versions."""
+    versions = target / "versions.txt"
+    locked = licences.locked((ROOT / "deploy/locks/dev.txt").read_text())
+    versions.write_text("".join(f"{name}=={version}\n" for name, version in locked.items()))
     platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
     return subprocess.run(
         [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--no-cache-dir",
          "--disable-pip-version-check", "--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp",
-         *platforms, "--target", str(target), "-c", str(ROOT / "constraints.txt"), *requirements],
+         *platforms, "--target", str(target), "-c", str(versions), *requirements],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 

