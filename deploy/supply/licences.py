@@ -79,9 +79,9 @@ def is_taken(expression: str) -> bool:
 
 def _component(name: str) -> Component:
     about = metadata.metadata(name)
-    named = [about.get("License-Expression", ""), READ_BY_HAND.get(name, "")]
+    expression, words = (str(about[key]) if key in about else "" for key in ("License-Expression", "License"))
+    named = [expression, READ_BY_HAND.get(name, "")]
     classes = [line for line in about.get_all("Classifier") or [] if line.startswith("License :: ")]
     named += [SPDX_OF.get(line.rpartition(" :: ")[2].lower(), "") for line in classes]
-    words = about.get("License", "").strip()
-    named += [SPDX_OF.get(words.lower(), ""), words if words in TAKEN else ""]
+    named += [SPDX_OF.get(words.strip().lower(), ""), words if words in TAKEN else ""]
     return Component(canonicalize_name(name), about["Version"], next((each for each in named if each), ""))
