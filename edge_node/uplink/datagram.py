@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 from google.protobuf.message import DecodeError
 from telemed import datagram as wire_format
-from telemed.datagram import SEALED_BYTES, SMALL_LIMIT_BYTES, Message
+from telemed.datagram import MARK_BYTES, SEALED_BYTES, SMALL_LIMIT_BYTES
 from telemed.dtls import ChannelBroken, node_context
 from telemed.v1 import uplink_pb2
 from telemed.wire import Record
@@ -34,6 +34,8 @@ LOOK_S = 1.0
 """How often the silence is looked at."""
 ANEW_EVERY_S = 0.2
 """No two handshakes are begun within this, whoever says that the hub does not know us."""
+MUCH_LOST_SHARE = 0.55
+"""Fewer answers than this: a quarter of the packets is lost each way, or more."""
 REFUSED_WAIT_S = 30.0
 RETRY_LONGEST_S = 5.0
 """An attempt costs a few hundred bytes, and a hub that comes back is wanted at once."""
@@ -158,7 +160,7 @@ class AlarmPath:
             for body in session.take(data, self._now_s()):
                 self._take_receipts(body)
             if session.pongs > pongs and session.round_trip_s is not None:
-                self.repeats.measured(session.round_trip_s)
+                self.repeats.answered(session.round_trip_s)
                 self.spare.told(session.round_trip_s, self._now_s())
         self._woken.set()
 
@@ -182,9 +184,7 @@ class AlarmPath:
         except DecodeError:
             self.counts["stray"] += 1
             return
-        now_s = self._now_s()
-        for trip_s in self.repeats.take(message.receipts, now_s):
-            self.spare.told(trip_s, now_s)
+        self.repeats.take(message.receipts, self._now_s())
         self._events.on_receipts(message)
 
     def _keep_session(self, now_s: float) -> None:
@@ -246,8 +246,13 @@ class AlarmPath:
                 self._send(datagram)
         if session is self._current and session.stage is Stage.UP:
             self.repeats.is_queue_known_short = self.spare.is_open(now_s)
-            for container in self.repeats.due(now_s, self._may_send):
-                self._send(session.seal(Message.ALARMS, container))
+            self.repeats.is_much_lost = session.answered_share < MUCH_LOST_SHARE
+            limit_bytes = self.repeats.body_limit_bytes + SEALED_BYTES
+            for container in self.repeats.due(now_s, self._may_send_marked):
+                self._send(session.marked(container, now_s, limit_bytes))
+
+    def _may_send_marked(self, size_bytes: int, now_s: float) -> bool:
+        return self._may_send(size_bytes + MARK_BYTES, now_s)
 
     def _may_send(self, size_bytes: int, now_s: float) -> bool:
         return self._events.may_send(size_bytes, now_s) or self.spare.take(size_bytes, now_s)

@@ -2,8 +2,12 @@
 
 At once, then every `wait` until a receipt covers it; `wait` is the smoothed round trip and a quarter, at least 50 ms.
 Two goes without an answer may be chance, but mostly mean that much is lost: the next ones follow twice as fast,
-unless round trips show a queue.  After eight goes the wait grows, up to a second: by then at half the packets lost an
-alarm has arrived 255 times in 256, and what is still missing is missing for another reason.
+unless round trips show a queue.  Where pings tell that much is lost, and no queue stands, none waits for its answer:
+the second goes 20 ms after the first, the others half a wait apart.
+
+After eight goes the wait grows, up to a second: by then at half the packets lost an alarm has arrived 255 times in 256,
+and what is still missing is missing for another reason.  Where much is known to be lost chance is reason enough, and
+the wait grows only after twenty-four.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,6 +43,11 @@ class RepeatPolicy:
     patient_times: int = 2
     """So many goes wait for their answers; those after them half as long."""
     steady_times: int = 8
+    """After so many the waits grow."""
+    twin_s: float = 0.02
+    """Where much is lost the second go follows the first so soon."""
+    lossy_steady_times: int = 24
+    """The same where much is lost."""
     growth: float = 1.5
     most_waiting: int = 256
     """Records under way at once; the others wait in the buffer."""
@@ -66,6 +75,8 @@ class Repeats:
         self._held_until_s = 0.0
         self.is_queue_known_short = True
         """False where a queue on the way explains that answers are late: then nothing is repeated faster."""
+        self.is_much_lost = False
+        """Whether many pings go unanswered: then, unless a queue explains it, nothing waits for its answer."""
         self.body_limit_bytes = BODY_LIMIT_BYTES
         """Largest container; made smaller where the path takes less."""
         self.too_large = 0
@@ -104,13 +115,12 @@ class Repeats:
         for seq in seqs:
             self._items.pop((stream, epoch, seq), None)
 
-    def take(self, receipts: Iterable[uplink_pb2.Receipt], now_s: float) -> list[float]:
-        """Drop what receipts that came by this path cover; return the round trips that they tell, in seconds."""
-        # Of one that went twice nobody knows which of them was answered (RFC 6298, 3).
-        trips_s = [now_s - item.first_s for item in self._covered(receipts) if item.sends == 1]
-        for trip_s in trips_s:
-            self.measured(trip_s)
-        return trips_s
+    def take(self, receipts: Iterable[uplink_pb2.Receipt], now_s: float) -> None:
+        """Drop what receipts that came by this path cover."""
+        for item in self._covered(receipts):
+            # Of one that went twice nobody knows which of them was answered (RFC 6298, 3).
+            if item.sends == 1:
+                self.measured(now_s - item.first_s)
 
     def forget(self, receipts: Iterable[uplink_pb2.Receipt]) -> None:
         """Drop what receipts that came by another path cover."""
@@ -130,6 +140,14 @@ class Repeats:
             # A way that has become slow is believed soon: repeats that come too early make its queue longer.
             weight = SLOWER_WEIGHT if round_trip_s > before_s else QUICKER_WEIGHT
             self._round_trip_s = before_s + (round_trip_s - before_s) * weight
+
+    def answered(self, round_trip_s: float) -> None:
+        """Take in the round trip of a ping, which waits for no commit at the hub.
+
+        While alarms wait for theirs only a longer one counts, unless hardly any of them would tell it.
+        """
+        if self.is_much_lost or not self._items or round_trip_s > (self._round_trip_s or 0.0):
+            self.measured(round_trip_s)
 
     def restart(self, now_s: float) -> None:
         """Make everything due now: there is a new session, and what went into the old one may be lost."""
@@ -183,9 +201,14 @@ class Repeats:
 
     def _wait_after_s(self, sends: int) -> float:
         policy = self._policy
-        if self.is_queue_known_short and policy.patient_times < sends <= policy.steady_times:
+        is_hasty = self.is_queue_known_short and self.is_much_lost
+        if is_hasty and sends == 1:
+            return policy.twin_s
+        patient_times = 0 if is_hasty else policy.patient_times
+        steady_times = policy.lossy_steady_times if is_hasty else policy.steady_times
+        if self.is_queue_known_short and patient_times < sends <= steady_times:
             return max(policy.shortest_s, self.wait_s / 2)
-        grown = max(0, sends - policy.steady_times)
+        grown = max(0, sends - steady_times)
         return min(policy.longest_s, self.wait_s * policy.growth ** min(grown, 20))
 
 

@@ -13,7 +13,7 @@ from enum import Enum
 
 from OpenSSL import SSL
 from telemed import datagram as wire_format
-from telemed.datagram import QUESTION_BYTES, SESSION_BYTES, Message
+from telemed.datagram import ENVELOPE_BYTES, MARK_BYTES, QUESTION_BYTES, SEALED_BYTES, SESSION_BYTES, Message
 from telemed.dtls import Channel, ChannelBroken
 
 REPEAT_FIRST_S = 0.1
@@ -23,8 +23,10 @@ REPEAT_LONGEST_S = 1.0
 """While nothing was heard: the hub may be down for days."""
 REPEAT_LONGEST_HEARD_S = 0.25
 """Once something was: it is there, and packets are being lost."""
-PING_AGAIN_S = 0.25
-PING_AGAIN_TIMES = 10
+PING_AGAIN_S = 0.1
+PING_AGAIN_TIMES = 30
+SHARE_WEIGHT = 1 / 32
+"""How much one ping counts in the share that was answered."""
 _TOKEN = struct.Struct(">d")
 
 
@@ -86,9 +88,11 @@ class NodeSession:
         self.stage = Stage.HANDSHAKE
         self.began_s = self.heard_s = now_s
         self.round_trip_s: float | None = None
-        """The latest measured by heartbeat; None while none is."""
+        """The latest measured by a ping; None while none is."""
         self.pongs = 0
         """How often that was."""
+        self.answered_share = 1.0
+        """Of the pings sent lately, in parts of one; what is still under way counts as unanswered."""
         self._credentials = credentials
         self._heartbeat_every_s = heartbeat_every_s
         self._channel = Channel(context, is_hub=False)
@@ -152,12 +156,28 @@ class NodeSession:
             raise
         return wire_format.envelope(self.name, record)
 
+    def marked(self, container: bytes, now_s: float, limit_bytes: int) -> bytes:
+        """Return the datagram that carries alarms, with a ping in front that tells how long its answer took.
+
+        It is answered at once and by its own time, so it tells that of a datagram that goes again as well.  Where the
+        limit leaves no room for one the alarms go without.  Raises as `seal` does.
+        """
+        has_room = len(container) + SEALED_BYTES + MARK_BYTES <= limit_bytes
+        mark = self._ping(now_s)[ENVELOPE_BYTES:] if has_room else b""
+        alarms = self.seal(Message.ALARMS, container)
+        return wire_format.envelope(self.name, mark + alarms[ENVELOPE_BYTES:])
+
     def _heartbeat(self, now_s: float) -> bytes:
-        # A lost ping is asked again soon, so that one lost packet is no silence; a hub that is gone is asked rarely.
+        # A lost ping is asked again soon, so that even half of the packets lost makes no silence of the five seconds
+        # after which a path counts as down; a hub that is gone is asked rarely.
         again_s = max(PING_AGAIN_S, 2 * (self.round_trip_s or 0.0))
         wait_s = min(self._heartbeat_every_s, again_s if self._unanswered < PING_AGAIN_TIMES else REPEAT_LONGEST_S)
         self._unanswered += 1
         self._repeat = _Repeat(now_s + wait_s)
+        return self._ping(now_s)
+
+    def _ping(self, now_s: float) -> bytes:
+        self.answered_share -= self.answered_share * SHARE_WEIGHT
         return self.seal(Message.PING, _TOKEN.pack(now_s))
 
     def _take_message(self, message: bytes, now_s: float) -> bytes:
@@ -169,6 +189,7 @@ class NodeSession:
         elif kind == Message.PONG and len(body) == _TOKEN.size:
             self.round_trip_s = max(0.0, now_s - _TOKEN.unpack(body)[0])
             self.pongs += 1
+            self.answered_share = min(1.0, self.answered_share + SHARE_WEIGHT)
             self._unanswered = 0
             self._repeat.at_s = now_s + self._heartbeat_every_s
         return b""

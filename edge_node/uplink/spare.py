@@ -3,7 +3,8 @@
 The alarms' own bucket is small, because on a thin link more would push everything else aside.  Where packets are lost
 in numbers it is too small: an alarm then goes four times and more until its receipt, while TCP stands still and leaves
 the link empty.  The estimate of the uplink cannot tell that from a full link, because both make acknowledgements late.
-The round trip of a datagram can: it is never sent again by itself, so it is late only where a queue stands.
+The round trip of a ping can: it is answered at once and by its own name, so it is late only where a queue stands.  One
+goes along with every datagram of alarms, so that any that comes through tells, however often its alarms went before.
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ FRESH_S = 1.0
 """How long a quick round trip counts: while a link falls, a longer trust would fill its queue with repeats."""
 GROWTH, DECAY, BACK_OFF = 4.0, 0.95, 0.5
 """A second while more is wanted; a second while nothing is; and at each round trip that stood in a queue."""
-DRIFT = 1.01
-"""By how much the quickest round trip is forgotten with each one told, so that a longer way is found out."""
+DRIFT = 1.02
+"""By how much the quickest round trip is forgotten a second, so that a longer way is found out."""
+FORGOTTEN_S = 600.0
+"""After this nothing of it is left, and the power of a longer silence would be too large a number."""
 LEAST_BURST_BYTES, BURST_S, LONGEST_STEP_S = 1_500, 0.1, 1.0
 
 
@@ -29,13 +32,15 @@ class Spare:
     _tokens: float = float(LEAST_BURST_BYTES)
     _at_s: float | None = None
     _quickest_s: float = float("inf")
+    _told_s: float = 0.0
     _quick_at_s: float = float("-inf")
     _is_wanted: bool = False
 
     def told(self, trip_s: float, now_s: float) -> None:
-        """A datagram that went once was answered so long after it was sent."""
+        """A ping was answered so long after it was sent."""
         self._fill(now_s)
-        self._quickest_s = min(trip_s, self._quickest_s * DRIFT)
+        self._quickest_s = min(trip_s, self._quickest_s * DRIFT ** min(FORGOTTEN_S, now_s - self._told_s))
+        self._told_s = now_s
         if trip_s > self._quickest_s + QUEUE_S:
             self.rate_bps = max(LEAST_BPS, self.rate_bps * BACK_OFF)
             self._quick_at_s = float("-inf")

@@ -9,9 +9,12 @@ does not know this session: it was started again, or forgot.  The session is dra
 a node behind a translated address that changed (what RFC 9146 does inside the record, which OpenSSL cannot).
 Zeros behind the records make a question as long as its answer may become.
 
-Inside the records, one message each: kind u8 | body.  After the DTLS handshake, in which the hub's certificate is
-not looked up anywhere, the node proves that it holds its secret and the hub proves the same, each over the channel
-binding: what stands in the middle has two bindings, and neither proof fits the other.
+Inside the records, one message each: kind u8 | body.  A datagram may carry several: a node puts a ping before its
+alarms, whose answer tells the round trip of that very datagram.
+
+After the DTLS handshake, in which the hub's certificate is not looked up anywhere, the node proves that it holds its
+secret and the hub proves the same, each over the channel binding: what stands in the middle has two bindings, and
+neither proof fits the other.
 """
 
 import hmac
@@ -35,6 +38,8 @@ SEALED_BYTES = ENVELOPE_BYTES + RECORD_HEAD_BYTES + 8 + 16 + 1
 BODY_LIMIT_BYTES = DATAGRAM_LIMIT_BYTES - SEALED_BYTES
 PROOF_BYTES = 32
 TOKEN_BYTES = 8
+MARK_BYTES = SEALED_BYTES - ENVELOPE_BYTES + TOKEN_BYTES
+"""What a ping costs that goes along in a datagram with alarms."""
 NODE_LIMIT_BYTES = 40
 
 HANDSHAKE_RECORD = 22

@@ -116,6 +116,22 @@ def test_nothing_is_taken_before_the_proof(wire: ManualWire) -> None:
     assert (wire.taken, wire.hub.counts["unproved"], wire.hub.sessions) == ([], 2, 0)
 
 
+def test_a_ping_beside_alarms_is_answered_once_and_by_less_than_was_asked(wire: ManualWire) -> None:
+    session = wire.up()
+    datagram = session.marked(encode([alarm(1)]), wire.now_s, DATAGRAM_LIMIT_BYTES)
+    answers = wire.ask(datagram)
+    assert [len(answer) < len(datagram) for answer in answers] == [True]
+    assert wire.ask(datagram) == []
+    assert len(wire.taken) == 1
+
+
+def test_a_ping_beside_alarms_is_not_answered_before_the_proof(wire: ManualWire) -> None:
+    session = wire.start()
+    wire.until(lambda: session.stage is Stage.PROVING)
+    assert wire.ask(session.marked(encode([alarm(1)]), wire.now_s, DATAGRAM_LIMIT_BYTES)) == []
+    assert (wire.taken, wire.hub.counts["unproved"]) == ([], 2)
+
+
 def test_a_wrong_secret_is_refused_counted_and_told(wire: ManualWire) -> None:
     session = wire.start(credentials(secret="wrong"))
     wire.until(lambda: session.stage is Stage.REFUSED)

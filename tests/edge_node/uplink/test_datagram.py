@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from telemed import datagram as wire_format
 from telemed import wire
-from telemed.datagram import DATAGRAM_LIMIT_BYTES, SEALED_BYTES, SMALL_LIMIT_BYTES, Message
+from telemed.datagram import DATAGRAM_LIMIT_BYTES, MARK_BYTES, SEALED_BYTES, SMALL_LIMIT_BYTES, Message
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import uplink_pb2
 
@@ -28,7 +28,7 @@ from edge_node.uplink.datagram_socket import PathSettings, open_socket
 from edge_node.uplink.repeat import MaySend
 from edge_node.uplink.session import NodeSession, Stage
 from edge_node.uplink.spare import FIRST_BPS, Spare
-from tests.fakes.containers import EPOCH, alarm
+from tests.fakes.containers import CLINIC, EPOCH, alarm
 from tests.fakes.datagram_wire import NODE_CONTEXT, ManualWire, credentials, secrets_file
 from tests.fakes.lossy import Lossy
 
@@ -129,11 +129,54 @@ def test_an_unanswered_heartbeat_is_asked_again_soon_and_rarely_when_the_hub_is_
     session = manual.up()
     manual.pass_time(0.1)
     now_s, times = manual.now_s, list[float]()
-    while len(times) < 16:
+    while len(times) < 36:
         now_s += 0.01
         times += [now_s] * len(session.due(now_s))
-    waits = [round(later - sooner, 1) for sooner, later in pairwise(times)]
-    assert (waits[:9], waits[-1]) == ([0.3] * 9, 1.0)
+    waits = [round(later - sooner, 2) for sooner, later in pairwise(times)]
+    assert all(0.1 <= wait_s < 0.12 for wait_s in waits[:29])
+    assert all(1.0 <= wait_s < 1.02 for wait_s in waits[30:])
+
+
+def test_with_half_of_all_packets_lost_an_idle_session_is_hardly_ever_taken_for_down(manual: ManualWire) -> None:
+    session, was_silent = manual.up(), [False]
+    manual.loss = 0.5
+    for _ in range(120_000):  # ten minutes
+        manual.step()
+        was_silent.append(manual.now_s - session.heard_s > PathSettings().silence_after_s)
+    assert sum(later and not sooner for sooner, later in pairwise(was_silent)) <= 1
+
+
+def test_the_answer_to_a_mark_tells_the_round_trip_of_what_goes_again_as_well(manual: ManualWire) -> None:
+    session, container = manual.up(), wire.encode([alarm(1)])
+    manual.pass_time(1)
+    for _ in range(2):
+        datagram = session.marked(container, manual.now_s, DATAGRAM_LIMIT_BYTES)
+        manual.now_s += 0.3
+        answers = manual.ask(datagram)
+        assert len(answers) == 1
+        assert session.take(answers[0], manual.now_s) == []
+        assert session.round_trip_s == pytest.approx(0.3)
+    assert manual.taken == [(CLINIC, Up.ALARM, container)] * 2
+
+
+def test_alarms_go_without_a_mark_where_the_limit_leaves_no_room_for_it(manual: ManualWire) -> None:
+    session, container = manual.up(), wire.encode([alarm(1)])
+    fitting = len(container) + SEALED_BYTES + MARK_BYTES
+    assert len(session.marked(container, manual.now_s, fitting)) == fitting
+    bare = session.marked(container, manual.now_s, fitting - 1)
+    assert len(bare) == fitting - MARK_BYTES
+    assert manual.ask(bare) == []
+    assert manual.taken == [(CLINIC, Up.ALARM, container)]
+
+
+def test_the_share_of_answered_pings_follows_the_loss(manual: ManualWire) -> None:
+    session = manual.up()
+    for loss, least, most in ((0.0, 0.95, 1.0), (0.5, 0.05, 0.45), (0.0, 0.8, 1.0)):
+        manual.loss = loss
+        for _ in range(100):
+            session.hurry(manual.now_s)
+            manual.pass_time(0.1)
+        assert least <= session.answered_share <= most
 
 
 def test_garbage_under_the_sessions_name_does_nothing(manual: ManualWire) -> None:

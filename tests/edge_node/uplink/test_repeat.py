@@ -210,6 +210,48 @@ def test_where_a_queue_stands_nothing_is_repeated_faster() -> None:
     assert times(repeats, 5) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
 
 
+def test_where_much_is_lost_the_second_go_follows_at_once_and_none_waits_for_its_answer() -> None:
+    repeats = Repeats()
+    repeats.measured(0.16)
+    repeats.is_much_lost = True
+    repeats.add([alarm(1)], 0.0)
+    assert times(repeats, 6) == pytest.approx([0.0, 0.02, 0.12, 0.22, 0.32, 0.42])
+
+
+def test_where_much_is_lost_the_waits_grow_only_after_twenty_four_goes() -> None:
+    repeats = Repeats()
+    repeats.is_much_lost = True
+    repeats.add([alarm(1)], 0.0)
+    waits = [round(later - sooner, 3) for sooner, later in pairwise(times(repeats, 40))]
+    assert waits[:24] == [0.02, *[0.05] * 23]
+    assert waits[24] > 0.05
+    assert waits[-1] == 1.0
+
+
+def test_a_queue_keeps_everything_patient_however_much_is_lost() -> None:
+    repeats = Repeats()
+    repeats.measured(0.16)
+    repeats.is_much_lost, repeats.is_queue_known_short = True, False
+    repeats.add([alarm(1)], 0.0)
+    assert times(repeats, 5) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+
+
+def test_the_answer_to_a_ping_shortens_the_wait_only_where_no_receipt_would_tell_it() -> None:
+    """A receipt waits for a commit, and what is repeated before it could come is repeated for nothing."""
+    repeats = Repeats()
+    repeats.measured(0.16)
+    repeats.answered(0.08)
+    assert repeats.wait_s == pytest.approx(1.25 * 0.15)
+    repeats.add([alarm(1)], 0.0)
+    repeats.answered(0.08)
+    assert repeats.wait_s == pytest.approx(1.25 * 0.15)
+    repeats.answered(0.25)
+    assert repeats.wait_s == pytest.approx(1.25 * 0.2)
+    repeats.is_much_lost = True
+    repeats.answered(0.12)
+    assert repeats.wait_s == pytest.approx(1.25 * 0.19)
+
+
 def test_a_way_that_has_become_slow_is_believed_sooner_than_one_that_has_become_quick() -> None:
     slower, quicker = Repeats(), Repeats()
     for repeats, trips_s in ((slower, (0.1, 0.5)), (quicker, (0.5, 0.1))):

@@ -71,6 +71,22 @@ def test_a_way_that_has_become_longer_is_taken_for_open_again() -> None:
     assert wanted(spare, 155, 160, lambda _now_s: 0.4) > FIRST_BPS
 
 
+def test_a_queue_is_not_taken_for_the_way_however_often_it_is_told_of() -> None:
+    spare = Spare()
+    wanted(spare, 0, 5, quick)
+    for step in range(500, 2_500):
+        spare.told(QUICK_S + 0.2, step / 100)
+    assert not spare.is_open(25)
+    assert spare.rate_bps <= LEAST_BPS
+
+
+def test_a_path_that_was_silent_for_weeks_is_judged_anew() -> None:
+    spare = Spare()
+    wanted(spare, 0, 5, quick)
+    spare.told(0.4, 3_000_000)
+    assert spare.is_open(3_000_000)
+
+
 def test_what_is_not_wanted_is_not_kept() -> None:
     spare = Spare()
     wanted(spare, 0, 6, quick)
