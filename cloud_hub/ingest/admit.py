@@ -25,6 +25,7 @@ LONGEST_STRETCH_S = 60
 _LARGEST = 2**63 - 1
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,39}/[a-z]{1,20}")
 _ID_CHARS = 36
+_MOST_CHANNELS = 32
 
 
 @dataclass(slots=True)
@@ -87,7 +88,10 @@ def _numerics_refusal(message: sample_pb2.NumericSet) -> str:
 def _waves_refusal(message: sample_pb2.WaveformSet) -> str:
     if not message.channels:
         return Code.NO_VALUES
-    return "" if _lengths_agree(message.channels) else Code.WAVE_LENGTH
+    spans = tuple([(len(channel.deltas), channel.rate_mhz) for channel in message.channels])
+    # A monitor sends the same lengths every second; only what a real one may send is remembered.
+    agree = _lengths_agree(spans) if len(spans) <= _MOST_CHANNELS else _lengths_agree.__wrapped__(spans)
+    return "" if agree else Code.WAVE_LENGTH
 
 
 def _alarm_refusal(message: alarm_pb2.AlarmEvent) -> str:
@@ -146,11 +150,15 @@ def measured_ns(record: Record, message: Message) -> int:
     return at_ns if 0 < at_ns <= _LARGEST else stamp.wall_ns
 
 
-def _lengths_agree(channels: Sequence[sample_pb2.Channel]) -> bool:
-    """Whether all channels are of one stretch of time: number of samples = rate x duration, to one sample."""
+@lru_cache(1024)
+def _lengths_agree(spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether channels are of one stretch of time: number of samples = rate x duration, to one sample.
+
+    Args:
+        spans: number of samples and rate in millihertz of each channel.
+    """
     longest_s, shortest_s, coarsest_s, finest_s = 0.0, inf, 0.0, inf
-    for channel in channels:
-        count, rate_mhz = len(channel.deltas), channel.rate_mhz
+    for count, rate_mhz in spans:
         if not count or not rate_mhz:
             return False
         step_s = 1000 / rate_mhz

@@ -34,13 +34,14 @@ from cloud_hub.store.holdings import CARE_KINDS, Name
 from cloud_hub.store.intake import Taken
 from cloud_hub.store.schema import care_stream, care_watermark, samples_stream, samples_watermark
 from cloud_hub.store.streams import epochs_of, watermark_of
+from cloud_hub.store.trends import write_after_s
 from cloud_hub.store.watermarks import Watermark
 
 NS_PER_DAY = 86_400 * 1_000_000_000
 HELLO_STREAMS_LIMIT, HELLOS_LIMIT = 500, 1000
 HEARD_EVERY_NS = 100_000_000
 """A node that talks all the time is noted as heard this often: silence is judged in seconds."""
-TRENDS_EVERY_S = 5.0
+TRENDS_TICK_S = 1.0
 LATE_NS = round(ON_THE_WAY_S * 1e9)
 _NOTICES: dict[str, Code] = {Code.KEY_CONFLICT: Code.KEY_CONFLICT, Code.TOO_LARGE: Code.TOO_LARGE}
 """Dead letters that the operator is told of in their own words; all others could not be read."""
@@ -304,8 +305,12 @@ class Ingest:
             await asyncio.sleep(3600)
 
     async def _write_trends(self) -> None:
+        written_s = time.monotonic()
         while True:
-            await asyncio.sleep(TRENDS_EVERY_S)
+            await asyncio.sleep(TRENDS_TICK_S)
+            if time.monotonic() - written_s < write_after_s(self._trends.minutes):
+                continue
+            written_s = time.monotonic()
             try:
                 await self._samples.write(self._trends.write, self._trends.written)
             except StoreFailure as failure:

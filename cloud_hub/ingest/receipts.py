@@ -33,18 +33,22 @@ class _Slot:
     told: Watermark = field(default_factory=Watermark)
 
     def may_go(self, now_s: float) -> bool:
-        """Whether a receipt is due now."""
-        is_active = self.is_due or now_s - self.changed_s < ACTIVE_S
-        return is_active and now_s - self.sent_s >= self.spacing_s()
+        """Whether a receipt is due now.
 
-    def spacing_s(self) -> float:
-        """How long after the last receipt the next one may go."""
-        if not self.is_due:
-            return REPEAT_S
+        Asked of every stream several times a second, so the cheap answers come first.
+        """
+        since_s = now_s - self.sent_s
+        if since_s < EAGER_SPACING_S:
+            return False
+        if self.is_due:
+            return since_s >= SPACING_S or self._is_eager()
+        return since_s >= REPEAT_S and now_s - self.changed_s < ACTIVE_S
+
+    def _is_eager(self) -> bool:
         more = max(
             self.mark.max - self.told.max, self.mark.contig - self.told.contig, self.told.missing - self.mark.missing
         )
-        return EAGER_SPACING_S if more >= EAGER_RECORDS else SPACING_S
+        return more >= EAGER_RECORDS
 
 
 class ReceiptBook:
@@ -62,7 +66,7 @@ class ReceiptBook:
         slot.mark, slot.changed_s, slot.is_due = mark, now_s, True
         if urgent:
             slot.sent_s = float("-inf")
-        return now_s - slot.sent_s >= slot.spacing_s()
+        return slot.may_go(now_s)
 
     def due(self, address: NodeAddress, now_s: float) -> list[uplink_pb2.Receipt]:
         """Return the receipts to send to a node now, and take them as sent.
@@ -70,11 +74,16 @@ class ReceiptBook:
         Where one is due, all streams with news are told with it: a message more costs both sides more than a line more.
         """
         slots = self._slots.get(address, {})
-        due = [name for name, slot in slots.items() if slot.may_go(now_s)]
-        news = [name for name, slot in slots.items() if slot.is_due and name not in due] if due else []
+        due, news = [], []
+        for name, slot in slots.items():
+            if slot.may_go(now_s):
+                due.append((name, slot))
+            elif slot.is_due:
+                news.append((name, slot))
+        if not due:
+            return []
         out = []
-        for name in (*due, *news):
-            slot = slots[name]
+        for name, slot in (*due, *news):
             slot.sent_s, slot.is_due, slot.told = now_s, False, slot.mark
             out.append(receipt(*name, slot.mark))
         return out

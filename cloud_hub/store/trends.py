@@ -1,4 +1,4 @@
-"""Minute roll-ups of valid numerics: folded in memory, written every few seconds behind a durable cursor.
+"""Minute roll-ups of valid numerics: folded in memory, written every 5 to 20 s behind a durable cursor.
 
 Each set is folded exactly once, so late data simply joins its minute.  The rows and the cursor (up to which arrival
 all sets are in them) change in one transaction; after a crash what came after the cursor is folded again from the
@@ -27,6 +27,8 @@ _VALUE_CHARS = 24
 _TEXTS_REMEMBERED = 4096
 _STREAMS_AT_ONCE = 500
 _RECORDS_AT_ONCE = 1000
+_SOONEST_S, _LATEST_S = 5.0, 20.0
+_ROWS_PER_S = 2000
 _ZERO = Decimal(0)
 _KEY = ("stream_id", "measure", "minute")
 
@@ -93,6 +95,11 @@ class Trends:
         self._folded: dict[Minute, _Fold] = {}
         """What committed sets add to the minutes as they are written."""
 
+    @property
+    def minutes(self) -> int:
+        """How many minutes wait to be written; may be asked by any thread."""
+        return len(self._folded)
+
     def stage(self, sets: Iterable[Pair]) -> None:
         """Take the sets that a transaction stores; `kept` or `forget` says what became of it."""
         self._staged.extend(sets)
@@ -127,6 +134,14 @@ class Trends:
     def written(self) -> None:
         """Start anew; called after the commit of what `write` wrote."""
         self._folded.clear()
+
+
+def write_after_s(minutes: int) -> float:
+    """Return how long after the last writing so many minutes are written.
+
+    While a minute lasts each writing writes the same rows anew: where there are many of them, it is done less often.
+    """
+    return min(_LATEST_S, max(_SOONEST_S, minutes / _ROWS_PER_S))
 
 
 def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: int, to_minute: int) -> list[TrendRow]:

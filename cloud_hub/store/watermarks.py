@@ -31,7 +31,7 @@ class Watermark:
     @property
     def missing(self) -> int:
         """How many numbers below the highest are not accounted for."""
-        return sum(last - first + 1 for first, last in self.gaps)
+        return sum(last - first + 1 for first, last in self.gaps) if self.gaps else 0
 
     @property
     def accounted(self) -> int:
@@ -56,7 +56,8 @@ class Watermark:
         """Return the watermark with these numbers accounted for as well."""
         ordered = sorted(set(seqs))
         if ordered and not self.gaps and ordered[0] == self.max + 1 and ordered[-1] == self.max + len(ordered):
-            return replace(self, contig=ordered[-1], max=ordered[-1])
+            # Nearly every record comes by here; `replace` takes three times as long.
+            return Watermark(ordered[-1], ordered[-1], (), self.is_quarantined)
         mark = self
         for seq in ordered:
             mark = mark.plus_one(seq)

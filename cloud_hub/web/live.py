@@ -104,14 +104,14 @@ class Live:
         if bed is None:
             return
         before = (bed.not_live, bed.unassigned)
-        readings = bed.take(device, sample, received_ns)
-        if readings and sample.origin == sample_pb2.ORIGIN_LIVE and not sample.clock_suspect:
+        measures = bed.take(device, sample, received_ns)
+        if measures and sample.origin == sample_pb2.ORIGIN_LIVE and not sample.clock_suspect:
             delay_ns = received_ns - sample.measured_at_unix_ns
             self.picture.node(address).delay_ms = max(0, delay_ns // 10**6)
         if (bed.not_live, bed.unassigned) != before:
             self._say_bed(bed)
-        elif readings:
-            self._say_readings(bed, readings)
+        elif measures:
+            self._say_readings(bed, measures)
 
     def waves(self, address: NodeAddress, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:
         """A stretch of waves is stored; only pages that watch the bed are told."""
@@ -120,10 +120,11 @@ class Live:
         if bed is None or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             return
         bed.take_waves(device, sample, received_ns)
-        watchers = [feed for feed in self.feeds if bed.key in feed.watched and self._may_see(feed, bed)]
+        key = bed.key
+        watchers = [feed for feed in self.feeds if key in feed.watched and self._may_see(feed, bed)]
         if watchers and not sample.late:
             channels = [wave_channel(channel, sample.measured_at_unix_ns) for channel in sample.channels]
-            text = screen.WaveMessage(bed_key=bed.key, channels=channels).model_dump_json()
+            text = screen.WaveMessage(bed_key=key, channels=channels).model_dump_json()
             for feed in watchers:
                 feed.put(text)
 
@@ -212,11 +213,14 @@ class Live:
 
     def _say(self, kind: Kind, site: str, person_id: str, texts: Callable[[], tuple[str, str]]) -> None:
         # At five thousand beds most of what happens is before nobody's eyes, and making text of it is what costs.
-        if not any(feed.principal.sees_site(site) for feed in self.feeds):
+        if not self._is_looked_at(site):
             return
         message = Message(kind, site, person_id, *texts())
         for feed in self.feeds:
             feed.offer(message)
+
+    def _is_looked_at(self, site: str) -> bool:
+        return any(feed.principal.sees_site(site) for feed in self.feeds)
 
     def _say_bed(self, bed: BedState) -> None:
         def texts() -> tuple[str, str]:
@@ -228,11 +232,11 @@ class Live:
 
         self._say("bed", bed.site, bed.person.person_id if bed.person else "", texts)
 
-    def _say_readings(self, bed: BedState, readings: list[screen.Reading]) -> None:
+    def _say_readings(self, bed: BedState, measures: list[str]) -> None:
         def texts() -> tuple[str, str]:
             news2 = bed.score(self.now_ns())
             text = screen.ReadingsMessage(
-                bed_key=bed.key, readings=readings, news2=news2, not_live=bed.not_live
+                bed_key=bed.key, readings=bed.readings_of(measures), news2=news2, not_live=bed.not_live
             ).model_dump_json()
             return text, text
 
@@ -306,10 +310,14 @@ class Live:
     def _rescore(self) -> None:
         if self.feeds:
             for bed in self.picture.beds.values():
-                if bed.signs:
+                if bed.may_score:
                     self._say_readings(bed, [])
 
     def _tell_site(self, site: str) -> None:
+        if not self._is_looked_at(site):
+            # A page that opens is shown the site as it is then; what was told before says nothing about that page.
+            self._told.pop(site, None)
+            return
         view = self.picture.site_view(site)
         if self._told.get(site) != view:
             self._told[site] = view

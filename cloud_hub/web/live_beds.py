@@ -1,7 +1,13 @@
-"""The present of one bed: newest readings, score, waves seen.  No I/O; used on the event loop alone."""
+"""The present of one bed: newest readings, score, waves seen.  No I/O; used on the event loop alone.
 
+Values are kept as they came and judged at once; what a screen shows of them is made when one looks, because most
+beds of a large hub are before nobody's eyes.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import InvalidOperation
+from functools import lru_cache
 from itertools import accumulate
 from typing import Literal
 
@@ -12,12 +18,14 @@ from telemed.v1 import sample_pb2
 
 from cloud_hub.care.places import age_years
 from cloud_hub.store.persons import Person
-from cloud_hub.web.views import bed_key, ms, patient_view
+from cloud_hub.web.views import NS_PER_MS, bed_key, ms, patient_view
 
 WAVE_SEEN_FOR_NS = 60 * 10**9
 AHEAD_AT_MOST_NS = 300 * 10**9
 """A measurement from further in the future than this is judged by its arrival, whatever its node says."""
 _ACVPU_HOME_S = 12 * 3600
+_SHORT_CHARS = 24
+_VALUES_REMEMBERED = 8192
 QUALITY_NAMES: dict[int, str] = {
     sample_pb2.QUALITY_VALID: "valid",
     sample_pb2.QUALITY_QUESTIONABLE: "questionable",
@@ -31,6 +39,14 @@ ORIGIN_NAMES: dict[int, str] = {
     sample_pb2.ORIGIN_REPLAY: "replay",
     sample_pb2.ORIGIN_MANUAL: "manual",
 }
+
+_MAY_SCORE = frozenset({"live", "manual"})
+
+_Held = tuple[sample_pb2.NumericSet, sample_pb2.NumericValue, int, int, bool]
+"""Set, value of it, arrival (ns), time as shown (ms), whether the measured time cannot be believed.
+
+A plain tuple: thousands of values come in a second.
+"""
 
 
 @dataclass(slots=True)
@@ -47,13 +63,30 @@ class BedState:
     has_camera: bool = False
     is_home: bool = False
     limits: dict[str, tuple[str, str]] = field(default_factory=dict)
-    readings: dict[str, screen.Reading] = field(default_factory=dict)
-    signs: dict[str, Sign] = field(default_factory=dict)
     waves: dict[str, int] = field(default_factory=dict)
     """Arrival of the newest stretch of each wave, ns."""
     origins: dict[str, str] = field(default_factory=dict)
     """Origin of the newest set of each device."""
     unassigned: int = 0
+    _held: dict[str, _Held] = field(default_factory=dict)
+    """The newest value of each measure."""
+    _scored: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Value and time (ns) of the newest one of each measure that may be scored."""
+
+    @property
+    def readings(self) -> dict[str, screen.Reading]:
+        """The newest reading of each measure, made now."""
+        return {measure: self._reading(held) for measure, held in self._held.items()}
+
+    @property
+    def signs(self) -> dict[str, Sign]:
+        """The newest value of each measure that may be scored."""
+        return {measure: Sign(*scored) for measure, scored in self._scored.items()}
+
+    @property
+    def may_score(self) -> bool:
+        """Whether there is any value that may be scored."""
+        return bool(self._scored)
 
     @property
     def key(self) -> str:
@@ -75,26 +108,38 @@ class BedState:
         changed = (person.person_id if person else None) != (self.person.person_id if self.person else None)
         self.person, self.since_ns = person, since_ns
         if changed:
-            kept = {name: one for name, one in self.readings.items() if one.measured_at_ms >= ms(since_ns)}
-            self.readings = kept if person else {}
-            self.signs = {name: sign for name, sign in self.signs.items() if name in self.readings}
+            kept = {name: held for name, held in self._held.items() if held[3] >= ms(since_ns)}
+            self._held = kept if person else {}
+            self._scored = {name: scored for name, scored in self._scored.items() if name in self._held}
         return changed
 
-    def take(self, device: str, sample: sample_pb2.NumericSet, received_ns: int) -> list[screen.Reading]:
-        """Take a numeric set; return the readings that are new because of it, empty where it is history."""
+    def take(self, device: str, sample: sample_pb2.NumericSet, received_ns: int) -> list[str]:
+        """Take a numeric set; return the measures that have a new reading now, none where it is history."""
         if sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             self.unassigned += 1
             return []
-        self.origins[device] = ORIGIN_NAMES.get(sample.origin, "live")
-        changed = []
+        origin = self.origins[device] = ORIGIN_NAMES.get(sample.origin, "live")
+        set_ns, is_suspect, may_score = sample.measured_at_unix_ns, sample.clock_suspect, origin in _MAY_SCORE
+        latest_ns, held_now, changed = received_ns + AHEAD_AT_MOST_NS, self._held, []
         for value in sample.values:
-            reading = self._reading(sample, value, received_ns)
-            if reading is None:
+            measure, measured_ns = value.measure, value.measured_at_unix_ns or set_ns
+            suspect = is_suspect or measured_ns > latest_ns
+            # A time that cannot be believed is not shown: the hub's own stands in for it (bad input 7).
+            shown_ns = received_ns if suspect else measured_ns
+            if shown_ns < self.since_ns:
                 continue
-            self.readings[value.measure] = reading
-            changed.append(reading)
-            self._keep_sign(value, reading)
+            shown_ms, known = shown_ns // NS_PER_MS, held_now.get(measure)
+            if known and not suspect and not known[4] and known[3] > shown_ms:
+                continue
+            held_now[measure] = (sample, value, received_ns, shown_ms, suspect)
+            changed.append(measure)
+            if may_score or value.quality == sample_pb2.QUALITY_RETRACTED:
+                self._keep_sign(measure, value, shown_ms)
         return changed
+
+    def readings_of(self, measures: Iterable[str]) -> list[screen.Reading]:
+        """The readings of measures that there are readings of."""
+        return [self._reading(self._held[measure]) for measure in measures]
 
     def take_waves(self, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:
         """Note which waves run here."""
@@ -130,31 +175,22 @@ class BedState:
             patient=patient_view(self.person, now_ns) if self.person else None,
             devices=self.devices,
             has_camera=self.has_camera,
-            readings=list(self.readings.values()),
+            readings=self.readings_of(self._held),
             news2=self.score(now_ns),
             waves=sorted(name for name, at_ns in self.waves.items() if now_ns - at_ns < WAVE_SEEN_FOR_NS),
             not_live=self.not_live,
             unassigned=self.unassigned,
         )
 
-    def _reading(
-        self, sample: sample_pb2.NumericSet, value: sample_pb2.NumericValue, received_ns: int
-    ) -> screen.Reading | None:
-        measured_ns = value.measured_at_unix_ns or sample.measured_at_unix_ns
-        suspect = sample.clock_suspect or measured_ns > received_ns + AHEAD_AT_MOST_NS
-        if (received_ns if suspect else measured_ns) < self.since_ns:
-            return None
-        known = self.readings.get(value.measure)
-        if known and not suspect and not known.clock_suspect and known.measured_at_ms > ms(measured_ns):
-            return None
+    def _reading(self, held: _Held) -> screen.Reading:
+        sample, value, received_ns, shown_ms, suspect = held
         quality = QUALITY_NAMES.get(value.quality, "valid")
         low, high = self.limits.get(value.measure, ("", ""))
         return screen.Reading(
             measure=value.measure,
             value=None if quality in {"missing", "retracted"} else value.value or None,
             unit=value.unit,
-            # A time that cannot be believed is not shown: the hub's own stands in for it (bad input 7).
-            measured_at_ms=ms(received_ns if suspect else measured_ns),
+            measured_at_ms=shown_ms,
             arrived_at_ms=ms(received_ns),
             quality=quality,
             origin=ORIGIN_NAMES.get(sample.origin, "live"),
@@ -164,12 +200,12 @@ class BedState:
             limit_high=high or None,
         )
 
-    def _keep_sign(self, value: sample_pb2.NumericValue, reading: screen.Reading) -> None:
-        if reading.quality == "valid" and reading.origin in {"live", "manual"} and _is_usable(reading):
-            at_ms = reading.arrived_at_ms if reading.clock_suspect else reading.measured_at_ms
-            self.signs[value.measure] = Sign(reading.value or "", at_ms * 10**6)
-        elif reading.quality == "retracted":
-            self.signs.pop(value.measure, None)
+    def _keep_sign(self, measure: str, value: sample_pb2.NumericValue, shown_ms: int) -> None:
+        quality = QUALITY_NAMES.get(value.quality, "valid")
+        if quality == "retracted":
+            self._scored.pop(measure, None)
+        elif quality == "valid" and is_usable(measure, text := value.value):
+            self._scored[measure] = (text, shown_ms * NS_PER_MS)
 
     def _stale_after_s(self, measure: str) -> int:
         if measure == "acvpu" and self.is_home:
@@ -194,10 +230,17 @@ def wave_channel(channel: sample_pb2.Channel, measured_ns: int) -> screen.WaveCh
     )
 
 
-def _is_usable(reading: screen.Reading) -> bool:
+def is_usable(measure: str, text: str) -> bool:
     """True where a value can be scored; a node may call valid what is none."""
+    # Of any length, as a node sends them: long ones are judged each time instead of being remembered.
+    is_short = len(text) <= _SHORT_CHARS and len(measure) <= _SHORT_CHARS
+    return bool(text) and (_is_plausible(measure, text) if is_short else _is_plausible.__wrapped__(measure, text))
+
+
+@lru_cache(_VALUES_REMEMBERED)
+def _is_plausible(measure: str, text: str) -> bool:
     try:
-        return reading.value is not None and is_plausible(reading.measure, reading.value)
+        return is_plausible(measure, text)
     except (InvalidOperation, KeyError):
         return False
 

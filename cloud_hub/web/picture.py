@@ -47,8 +47,7 @@ class Picture:
         for stay in set_up.stays:
             self._bed(stay.site, stay.bed)
         touched = [bed for bed in self.beds.values() if bed.site in chosen]
-        for bed in touched:
-            self._furnish(bed, set_up)
+        self._furnish(touched, chosen, set_up)
         for site in chosen & self.sites.keys():
             self.sites[site].beds = self._wall_order(site, set_up.nodes)
         return touched
@@ -179,13 +178,22 @@ class Picture:
             self.site(site)
         return self.beds[key]
 
-    def _furnish(self, bed: BedState, set_up: SetUp) -> None:
-        here = {key for key, at in self._bed_of_device.items() if at == bed.key}
-        bed.devices = sorted(device for _, _, device in here)
-        bed.has_camera = any(one.has_camera for one in set_up.devices if (one.site, one.node, one.device) in here)
-        bed.origins = {device: origin for device, origin in bed.origins.items() if device in bed.devices}
-        stay = next((one for one in set_up.stays if (one.site, one.bed) == (bed.site, bed.bed)), None)
-        bed.place(set_up.persons.get(stay.person_id) if stay else None, stay.from_ns if stay else 0)
+    def _furnish(self, beds: Iterable[BedState], sites: Collection[str], set_up: SetUp) -> None:
+        """Say of these beds, all of the sites, what stands there and who lies there."""
+        here: dict[str, set[tuple[str, str, str]]] = {}
+        for where, at in self._bed_of_device.items():
+            if where[0] in sites:
+                here.setdefault(at, set()).add(where)
+        cameras = {(one.site, one.node, one.device) for one in set_up.devices if one.has_camera}
+        # The first of several stays at a bed counts.
+        stays = {(one.site, one.bed): one for one in reversed(set_up.stays)}
+        for bed in beds:
+            standing = here.get(bed.key, set())
+            bed.devices = sorted(device for _, _, device in standing)
+            bed.has_camera = not cameras.isdisjoint(standing)
+            bed.origins = {device: origin for device, origin in bed.origins.items() if device in bed.devices}
+            stay = stays.get((bed.site, bed.bed))
+            bed.place(set_up.persons.get(stay.person_id) if stay else None, stay.from_ns if stay else 0)
 
     def _wall_order(self, site: str, nodes: list[Node]) -> list[str]:
         """Keys of a site's beds: as its nodes name them, then those that nobody named."""

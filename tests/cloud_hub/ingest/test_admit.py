@@ -11,7 +11,7 @@ from telemed.topics import Up
 from telemed.v1 import sample_pb2
 from telemed.wire import Codec, Kind, Record, encode, seal
 
-from cloud_hub.ingest.admit import Admission, admit
+from cloud_hub.ingest.admit import Admission, _lengths_agree, admit
 from tests.fakes.containers import CLINIC, T0_NS, alarm, care, numeric, numeric_set, of_schema, sealed, wave, wave_set
 
 
@@ -35,6 +35,17 @@ def test_good_records_pass_with_their_measurement_time() -> None:
 
 def test_random_bytes_as_payload_are_refused_and_counted() -> None:
     assert refusal(Up.VITALS, sealed(Kind.NUMERIC_SET, b"\xff\xfe garbage", 1)) == Code.PAYLOAD_UNREADABLE
+
+
+def test_lengths_that_no_monitor_sends_are_judged_and_not_remembered() -> None:
+    sample = wave_set(1)
+    del sample.channels[1:]
+    sample.channels.extend([sample.channels[0]] * 40)
+    before = _lengths_agree.cache_info().currsize
+    assert refusal(Up.WAVES, sealed(Kind.WAVEFORM_SET, sample.SerializeToString(), 1)) == ""
+    sample.channels[40].rate_mhz *= 3
+    assert refusal(Up.WAVES, sealed(Kind.WAVEFORM_SET, sample.SerializeToString(), 2)) == Code.WAVE_LENGTH
+    assert _lengths_agree.cache_info().currsize == before
 
 
 def test_a_set_without_values_is_refused() -> None:

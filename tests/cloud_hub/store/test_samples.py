@@ -13,7 +13,7 @@ from cloud_hub.store.intake import Taken, take
 from cloud_hub.store.samples import SampleLedger, StoredRecord, newest_of, record_by_key, records_between, streams_of
 from cloud_hub.store.schema import record, samples_dead_letter, samples_stream, samples_watermark
 from cloud_hub.store.streams import Incoming, watermark_of
-from cloud_hub.store.trends import Trends, trend_rows
+from cloud_hub.store.trends import Trends, trend_rows, write_after_s
 from tests.fakes.containers import CLINIC, EPOCH, HOME, S_NS, T0_NS, numeric, numeric_set, wave
 
 STREAM = (CLINIC, "mon-b01/numeric", EPOCH)
@@ -179,6 +179,19 @@ def test_what_is_a_test_or_of_a_person_in_doubt_makes_no_trend(samples_db: Datab
     fold(samples_db, [(1, test), (1, doubtful), (1, numeric_set(3, "97"))])
     rows = samples_db.read_blocking(lambda c: trend_rows(c, [1], 0, 2**31 - 1))
     assert [(row.n, row.low) for row in rows] == [(1, "97")]
+
+
+def test_trends_are_written_every_five_seconds_and_less_often_where_there_are_many() -> None:
+    assert [write_after_s(minutes) for minutes in (0, 800, 10_000, 30_000, 40_000, 10**6)] == [5, 5, 5, 15, 20, 20]
+
+
+def test_what_waits_to_be_written_is_counted_until_it_is_written(samples_db: Database) -> None:
+    trends = Trends()
+    trends.stage([(1, numeric_set(1, "96")), (1, numeric_set(2, "97")), (1, numeric_set(61, "98"))])
+    trends.kept()
+    assert trends.minutes == 2
+    samples_db.write_blocking(trends.write, trends.written)
+    assert trends.minutes == 0
 
 
 def test_days_are_made_ahead_and_a_wrong_clock_is_counted(samples_db: Database) -> None:

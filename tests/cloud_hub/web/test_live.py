@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from telemed import screen
 from telemed.errors import Code
 from telemed.roles import Role
 from telemed.topics import NodeAddress
@@ -23,9 +24,11 @@ from cloud_hub.store.reconciliations import Tally
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.store.streams import Incoming
+from cloud_hub.web import live_beds
 from cloud_hub.web.feeds import QUEUE_LIMIT, Feed
 from cloud_hub.web.live import Live, Stores
-from cloud_hub.web.live_beds import BedState
+from cloud_hub.web.live_beds import BedState, is_usable
+from cloud_hub.web.picture import Picture
 
 REGION, SITE, KEY = "baoshan", "baoshan-clinic", "baoshan-clinic:B01"
 ADDRESS = NodeAddress(REGION, SITE, "edge-clinic")
@@ -519,3 +522,74 @@ async def test_what_no_open_page_may_hear_is_made_into_no_text(
     live.join(PHYSICIAN, "here")
     live.numerics(ADDRESS, "mon-1", _set(clock, 2, hr="71"), clock.at_ns)
     assert scored == [KEY]
+
+
+@pytest.mark.anyio
+async def test_no_reading_is_made_until_somebody_looks_and_the_first_picture_is_whole(
+    live: Live, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = BedState._reading
+
+    def reading(bed: BedState, held: Any) -> screen.Reading:
+        made.append(held[1].measure)
+        return make(bed, held)
+
+    monkeypatch.setattr(BedState, "_reading", reading)
+    _take(live, clock, _set(clock, hr="120", nibp_sys="105"))
+    _take(live, clock, _set(clock, 1, hr="131"))
+    assert made == []
+    bed = live.picture.beds_for(PHYSICIAN, clock.at_ns)[0]
+    since_ms = clock.at_ns // 10**6
+    assert [(one.measure, one.value, one.measured_at_ms - since_ms) for one in bed.readings] == [
+        ("hr", "131", 1000),
+        ("nibp_sys", "105", 0),
+    ]
+    assert bed.news2 is not None
+    assert bed.news2.total == 4
+
+
+@pytest.mark.anyio
+async def test_a_value_taken_back_is_scored_no_longer_though_nobody_looked(live: Live, clock: Clock) -> None:
+    _take(live, clock, _set(clock, hr="131"))
+    sample = _set(clock, 1, hr="131")
+    sample.values[0].quality = sample_pb2.QUALITY_RETRACTED
+    _take(live, clock, sample)
+
+    assert _shown(live) == {"hr": None}
+    assert live.picture.beds[KEY].score(clock()) is None
+
+
+@pytest.mark.anyio
+async def test_a_site_is_drawn_for_those_who_look_and_told_anew_to_a_page_that_came_later(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    draw = Picture.site_view
+
+    def site_view(picture: Picture, name: str) -> screen.Site:
+        drawn.append(name)
+        return draw(picture, name)
+
+    monkeypatch.setattr(Picture, "site_view", site_view)
+    early = _joined(live, OPERATOR)
+    live._tell_site(SITE)
+    live.leave(early)
+    live.picture.site(SITE).link = "live"
+    live._tell_site(SITE)
+    assert drawn == [SITE]
+    late = _joined(live, OPERATOR)
+    live.picture.site(SITE).link = "never"
+    live._tell_site(SITE)
+    assert [message["site"]["link"] for message in _heard(late)] == ["never"]
+
+
+def test_texts_of_any_length_are_judged_and_only_short_ones_remembered() -> None:
+    assert is_usable("hr", "70.123")
+    before = live_beds._is_plausible.cache_info().currsize
+    assert [is_usable(*pair) for pair in (("hr", "9" * 400), ("hr", "70." + "0" * 400), ("m" * 400, "1"))] == [
+        False,
+        True,
+        False,
+    ]
+    assert live_beds._is_plausible.cache_info().currsize == before
