@@ -62,6 +62,8 @@ class Draft:
     clock_suspect: bool
     record_no: str
     """Number of the record where the device has such; empty for a monitor, which may send a value again."""
+    moved_ns: int = 0
+    """By how much the hub has corrected `effective_ns`, because the node's clock was wrong."""
 
     @property
     def key(self) -> str:
@@ -160,6 +162,9 @@ def compose(draft: Draft, setting: Setting) -> dict[str, Json]:
         if setting.device_id
         else {"identifier": {"system": codes.LOCAL_DEVICE, "value": draft.source.uid}}
     )
+    if draft.moved_ns:
+        said = instant(draft.effective_ns - draft.moved_ns, setting.utc_offset)
+        resource["note"] = [{"text": f"effectiveDateTime: corrected by the hub; the node's clock said {said}"}]
     if draft.panel:
         resource["component"] = _components(draft, draft.panel)
     else:

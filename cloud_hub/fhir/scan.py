@@ -6,7 +6,7 @@ them one: a value with a time of its own is taken from the record in which it fi
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 
@@ -113,7 +113,10 @@ def _order(stored: StoredRecord) -> tuple[int, int, int]:
 def _drafts(source: Source, stored: StoredRecord) -> list[Draft]:
     """Return the drafts of a record; none where its payload cannot be read: it was counted at ingest."""
     sample = numeric_set(stored)
-    return drafts(source, sample, stored.received_ns) if sample is not None else []
+    if sample is None:
+        return []
+    made = drafts(source, sample, stored.received_ns)
+    return [replace(draft, moved_ns=stored.shift_ns) for draft in made] if stored.shift_ns else made
 
 
 def _new(younger: tuple[StoredRecord, list[Draft]], older: list[Draft]) -> list[Draft]:

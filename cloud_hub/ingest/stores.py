@@ -1,23 +1,27 @@
 """What one transaction of each database consists of; runs in the writer threads."""
 
+from collections.abc import Iterable
+
 import structlog
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 from telemed.errors import Code
+from telemed.numbers import Run, epoch_text
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
+from telemed.wire import Record
 
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.ingest.batch import TRIES, Batch
 from cloud_hub.ingest.ports import CareIntake
-from cloud_hub.store import alarms, dead_letters
+from cloud_hub.store import alarms, dead_letters, reopening
 from cloud_hub.store.care_records import CareLedger
 from cloud_hub.store.dead_letters import DeadLetter
 from cloud_hub.store.intake import Taken, take
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.streams import Incoming
-from cloud_hub.store.trends import Trends
+from cloud_hub.store.trends import Pair, Trends
 
 UNREADABLE = "alarm-unreadable"
 HUB_NODE = "hub"
@@ -32,6 +36,8 @@ class SampleStore:
     def __init__(self) -> None:
         self._ledger = SampleLedger()
         self.trends = Trends()
+        self._asked_again: dict[tuple[int, str], list[Run]] | None = None
+        """Numbers whose sets may be counted in the minutes already; None: look it up."""
 
     def kept(self) -> None:
         """Called after the commit."""
@@ -41,18 +47,33 @@ class SampleStore:
         """Drop what is remembered, after a transaction that did not commit."""
         self._ledger.streams.forget()
         self.trends.forget()
+        self._asked_again = None
 
     def store(self, connection: Connection, batch: Batch) -> Taken:
         """Store a batch."""
         taken = take(connection, self._ledger, batch.records, batch.received_ns)
         taken.buried += dead_letters.bury(connection, self._ledger.dead, batch.unusable, batch.received_ns)
-        streams = self._ledger.streams
-        self.trends.stage(
-            (streams.stream_id(connection, item.address, item.record.stream, batch.received_ns), item.message)
-            for item in taken.fresh
-            if isinstance(item.message, sample_pb2.NumericSet | sample_pb2.MinuteSet)
-        )
+        self.trends.clocks.learn(connection, taken.fresh)
+        self._fold(connection, taken.fresh, batch.received_ns)
         return taken
+
+    def _fold(self, connection: Connection, fresh: Iterable[Incoming], received_ns: int) -> None:
+        """Let the minutes have what is new, and make those anew whose sets had vanished."""
+        if self._asked_again is None:
+            self._asked_again = reopening.asked_again(connection)
+        streams, new, again = self._ledger.streams, list[Pair](), list[Pair]()
+        for item in fresh:
+            if isinstance(item.message, sample_pb2.NumericSet | sample_pb2.MinuteSet):
+                stream_id = streams.stream_id(connection, item.address, item.record.stream, received_ns)
+                is_again = bool(self._asked_again) and self._is_again(stream_id, item.record)
+                (again if is_again else new).append((stream_id, item.message))
+        self.trends.stage(new)
+        if again:
+            self.trends.heal(connection, again)
+
+    def _is_again(self, stream_id: int, record: Record) -> bool:
+        asked = (self._asked_again or {}).get((stream_id, epoch_text(record.epoch)), ())
+        return any(first <= record.seq <= last for first, last in asked)
 
 
 class CareStore:

@@ -74,6 +74,15 @@ def close(connection: Connection, care: bool, run_id: str) -> None:
     connection.execute(delete(table).where(table.c.run_id == run_id))
 
 
+def asked_again(connection: Connection) -> dict[tuple[int, str], list[Run]]:
+    """Return the numbers of measurements that runs under way asked for again, by stream and epoch."""
+    c = SAMPLES.reopened.c
+    found: dict[tuple[int, str], list[Run]] = {}
+    for row in connection.execute(select(c.stream_id, c.epoch, c.first, c.last)):
+        found.setdefault((row.stream_id, row.epoch), []).append((row.first, row.last))
+    return found
+
+
 def verified_to(connection: Connection, name: Name) -> int:
     """Return up to which number every one was looked at once."""
     side, key = side_of(name), key_of(connection, name)

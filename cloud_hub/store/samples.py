@@ -17,6 +17,7 @@ from telemed.v1 import sample_pb2
 from telemed.wire import SCHEMA, Kind, Record, Stamp
 
 from cloud_hub.store import dialect
+from cloud_hub.store.boot_clocks import is_unknown
 from cloud_hub.store.intake import Ledger
 from cloud_hub.store.schema import record, samples_dead_letter, samples_shed, samples_stream, samples_watermark
 from cloud_hub.store.streams import Incoming, StreamKey, Streams
@@ -48,6 +49,8 @@ class StoredRecord:
     received_ns: int
     record: Record
     """Its stream name is empty: `stream_id` says which."""
+    shift_ns: int = 0
+    """By how much `measured_ns` was corrected; what the payload says is the time as it came."""
 
 
 class SampleLedger(Ledger):
@@ -76,6 +79,7 @@ class SampleLedger(Ledger):
             incoming.measured_ns,
             received_ns,
             item.payload,
+            None if is_unknown(stamp) else 0,
         )
 
 
@@ -150,23 +154,36 @@ def last_arrival(connection: Connection) -> int:
 
 
 def numeric_set(stored: StoredRecord) -> sample_pb2.NumericSet | None:
-    """Return what a stored record holds; None where it is no numeric set that this hub can read."""
+    """Return what a stored record holds, at its corrected time; None where it is no numeric set that can be read."""
     if stored.record.kind != Kind.NUMERIC_SET or stored.record.schema != SCHEMA:
         return None
     try:
-        return sample_pb2.NumericSet.FromString(stored.record.body())
+        sample = sample_pb2.NumericSet.FromString(stored.record.body())
     except (PayloadUnreadable, DecodeError):
         return None
+    if stored.shift_ns:
+        sample.measured_at_unix_ns = stored.measured_ns
+        for value in sample.values:
+            # Zero stands for the time of the set.
+            value.measured_at_unix_ns = max(0, value.measured_at_unix_ns + stored.shift_ns) * bool(
+                value.measured_at_unix_ns
+            )
+    return sample
 
 
 def minute_set(stored: StoredRecord) -> sample_pb2.MinuteSet | None:
-    """Return what a stored record holds; None where it is no minute that this hub can read."""
+    """Return what a stored record holds, at its corrected time; None where it is no minute that can be read."""
     if stored.record.kind != Kind.MINUTE_SET or stored.record.schema != SCHEMA:
         return None
     try:
-        return sample_pb2.MinuteSet.FromString(stored.record.body())
+        sample = sample_pb2.MinuteSet.FromString(stored.record.body())
     except (PayloadUnreadable, DecodeError):
         return None
+    if stored.shift_ns:
+        sample.minute_unix_ns = stored.measured_ns
+        for value in sample.values:
+            value.last_unix_ns = max(0, value.last_unix_ns + stored.shift_ns)
+    return sample
 
 
 def record_by_key(connection: Connection, stream_id: int, epoch: int, seq: int) -> StoredRecord | None:
@@ -180,4 +197,4 @@ def record_by_key(connection: Connection, stream_id: int, epoch: int, seq: int) 
 def _stored(row: Row[Any]) -> StoredRecord:
     stamp = Stamp(row.wall_ns, row.mono_ns, row.boot, row.offset_ms, row.offset_error_ms)
     item = Record("", row.kind, row.schema, row.codec, int(row.epoch, 16), row.seq, stamp, row.payload, row.crc)
-    return StoredRecord(row.stream_id, row.measured_ns, row.received_ns, item)
+    return StoredRecord(row.stream_id, row.measured_ns, row.received_ns, item, row.shift_ns or 0)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 NAMING = {
@@ -144,10 +145,36 @@ record = Table(
     Column("measured_ns", BigInteger, nullable=False, comment="measurement time of the payload; wall_ns if unreadable"),
     Column("received_ns", BigInteger, nullable=False),
     Column("payload", LargeBinary, nullable=False, comment="packed, exactly as received"),
+    Column(
+        "shift_ns",
+        BigInteger,
+        server_default="0",
+        comment="measured_ns has it in; 0 = right as it came; NULL = its boot's clock is not known yet",
+    ),
     UniqueConstraint("stream_id", "epoch", "seq", "edge_day"),
     Index(None, "stream_id", "measured_ns"),
+    Index(
+        None,
+        "boot",
+        "stream_id",
+        sqlite_where=text("shift_ns IS NULL"),
+        postgresql_where=text("shift_ns IS NULL"),
+    ),
 )
 """One row a record.  On PostgreSQL partitioned by edge_day with a DEFAULT partition for wrong clocks."""
+
+boot_clock = Table(
+    "boot_clock",
+    SAMPLES,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("boot", BigInteger, primary_key=True, autoincrement=False),
+    Column("ahead_ns", BigInteger, nullable=False, comment="hub's clock minus the node's CLOCK_BOOTTIME"),
+    Column("error_ms", BigInteger, nullable=False, comment="one-sided bound of that, at mono_ns"),
+    Column("mono_ns", BigInteger, nullable=False, comment="CLOCK_BOOTTIME of the record that told it"),
+)
+"""The clock of each boot of a node, as the first record with a good offset told it."""
 
 trend = Table(
     "trend",

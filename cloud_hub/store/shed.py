@@ -3,11 +3,12 @@
 In the transaction that stores the declaration.  What the hub has of them it keeps: only the missing ones count.
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 from telemed.numbers import epoch_text
+from telemed.shed import Reason
 from telemed.topics import NodeAddress
 from telemed.v1 import shed_pb2
 
@@ -53,6 +54,25 @@ def declare(
         for incoming in fresh
         if isinstance(incoming.message, shed_pb2.Shed)
     ]
+
+
+def given_up(
+    connection: Connection, table: Table, stream_ids: Collection[int], from_ns: int, to_ns: int
+) -> list[tuple[int, int, bool]]:
+    """Return what nodes gave up of streams for want of room in [from_ns, to_ns), the earliest first.
+
+    Each with when its first and last came in (the node's clock) and whether something is left of it.  What came all
+    the same, and what nobody knows the time of, is left out.
+    """
+    c = table.c
+    query = (
+        select(c.from_ns, c.to_ns, c.reduced_to)
+        .where(c.stream_id.in_(list(stream_ids)), c.reason == Reason.DISK, c.missing > 0)
+        .where(c.from_ns > 0, c.from_ns < to_ns, c.to_ns >= from_ns)
+        .distinct()
+        .order_by(c.from_ns, c.to_ns)
+    )
+    return [(row.from_ns, row.to_ns, bool(row.reduced_to)) for row in connection.execute(query)]
 
 
 def _take(

@@ -2,22 +2,32 @@
 
 Each set is folded exactly once, so late data simply joins its minute.  The rows and the cursor (up to which arrival
 all sets are in them) change in one transaction; after a crash what came after the cursor is folded again from the
-stored records.  Values keep the sender's decimals.
+stored records.  Minutes of sets whose time is corrected, or that came again because they had vanished, are made anew
+from the records.  Values keep the sender's decimals.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 from telemed.measures import MEASURES
 from telemed.v1 import sample_pb2
 from telemed.wire import Kind
 
 from cloud_hub.store import dialect
-from cloud_hub.store.samples import StoredRecord, last_arrival, minute_set, numeric_set, records_after
+from cloud_hub.store.boot_clocks import BootClocks, Moved
+from cloud_hub.store.samples import (
+    StoredRecord,
+    last_arrival,
+    minute_set,
+    numeric_set,
+    record_by_key,
+    records_after,
+    records_between,
+)
 from cloud_hub.store.schema import trend, trend_cursor
 
 _NS_PER_MINUTE = 60 * 1_000_000_000
@@ -29,6 +39,11 @@ _STREAMS_AT_ONCE = 500
 _RECORDS_AT_ONCE = 1000
 _SOONEST_S, _LATEST_S = 5.0, 20.0
 _ROWS_PER_S = 2000
+_SPAN_APART = 10
+"""Minutes that are no further apart are read in one go."""
+_REPEATED_NS = 60 * _NS_PER_MINUTE
+"""So long after its own time a value may stand in a set once more, as decision 8 has it."""
+_MOST_IN_A_SPAN = 200_000
 _ZERO = Decimal(0)
 _KEY = ("stream_id", "measure", "minute")
 
@@ -94,6 +109,9 @@ class Trends:
         """Sets of the transaction under way."""
         self._folded: dict[Minute, _Fold] = {}
         """What committed sets add to the minutes as they are written."""
+        self.clocks = BootClocks()
+        self._is_written_through = False
+        """The transaction under way writes all minutes itself."""
 
     @property
     def minutes(self) -> int:
@@ -106,12 +124,31 @@ class Trends:
 
     def kept(self) -> None:
         """Fold what was staged; called after the commit."""
-        _fold_into(self._folded, self._staged)
+        if self._is_written_through:
+            self._folded.clear()
+            self._is_written_through = False
+        else:
+            _fold_into(self._folded, self._staged)
         self._staged.clear()
 
     def forget(self) -> None:
         """Drop what was staged; called after a transaction that did not commit."""
         self._staged.clear()
+        self._is_written_through = False
+        self.clocks.forget()
+
+    def heal(self, connection: Connection, again: Iterable[Pair]) -> None:
+        """Make the minutes anew of sets that this transaction stores again: they may be counted there already.
+
+        Everything else is written with them, staged or folded, so that the cursor can go past them.
+        """
+        folded = {key: replace(fold) for key, fold in self._folded.items()}
+        _fold_into(folded, self._staged)
+        _join(connection, folded)
+        healed: dict[Minute, _Fold] = {}
+        _fold_into(healed, again)
+        remake(connection, set(healed))
+        self._is_written_through = True
 
     def catch_up(self, connection: Connection) -> None:
         """Fold and write what was stored, but not folded, when the hub ended; once, before the first `stage`."""
@@ -123,17 +160,36 @@ class Trends:
         self.write(connection)
 
     def write(self, connection: Connection) -> None:
-        """Write what is folded, and up to which arrival that is; `written` after the commit."""
-        if not self._folded:
-            return
-        known = _known(connection, self._folded)
-        rows = [fold.row(key, known.get(key)) for key, fold in self._folded.items()]
-        dialect.upsert(connection, trend, TrendRow._fields, rows, _KEY)
-        dialect.upsert(connection, trend_cursor, ("id", "arrival"), [(1, last_arrival(connection))], ("id",))
+        """Write what is folded, and up to which arrival that is; `written` after the commit.
+
+        Times that can be corrected are, and their minutes made anew.
+        """
+        moved = self.clocks.correct(connection) if self.clocks.is_due else []
+        if self._folded or moved:
+            _join(connection, self._folded)
+        remake(connection, _minutes_of(connection, moved))
 
     def written(self) -> None:
         """Start anew; called after the commit of what `write` wrote."""
         self._folded.clear()
+        self.clocks.corrected()
+
+
+def remake(connection: Connection, minutes: Collection[Minute]) -> None:
+    """Make minutes anew from the stored records, and nothing else; what is not written yet must be, before."""
+    folded: dict[Minute, _Fold] = {}
+    for stream_id, first, last in _spans(minutes):
+        until_ns = (last + 1) * _NS_PER_MINUTE + _REPEATED_NS
+        after = first * _NS_PER_MINUTE
+        for stored in records_between(connection, [stream_id], after, until_ns, _MOST_IN_A_SPAN):
+            sample = _source(stored)
+            _fold_into(folded, [(stream_id, sample)] if sample is not None else [])
+    c = trend.c
+    for stream_id, measure, minute in minutes:
+        is_it = (c.stream_id == stream_id, c.measure == measure, c.minute == minute)
+        connection.execute(delete(trend).where(*is_it))
+    rows = [fold.row(key, None) for key, fold in folded.items() if key in minutes]
+    dialect.upsert(connection, trend, TrendRow._fields, rows, _KEY)
 
 
 def write_after_s(minutes: int) -> float:
@@ -153,6 +209,38 @@ def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: i
         .order_by(c.minute, c.measure, c.stream_id)
     )
     return [TrendRow(*row) for row in connection.execute(query)]
+
+
+def _join(connection: Connection, folded: dict[Minute, _Fold]) -> None:
+    known = _known(connection, folded)
+    rows = [fold.row(key, known.get(key)) for key, fold in folded.items()]
+    dialect.upsert(connection, trend, TrendRow._fields, rows, _KEY)
+    dialect.upsert(connection, trend_cursor, ("id", "arrival"), [(1, last_arrival(connection))], ("id",))
+
+
+def _spans(minutes: Iterable[Minute]) -> list[tuple[int, int, int]]:
+    """Return stretches (stream, first, last minute) that hold these minutes and no long time between them."""
+    spans: list[tuple[int, int, int]] = []
+    for stream_id, minute in sorted({(key[0], key[2]) for key in minutes}):
+        last = spans[-1] if spans else None
+        if last is not None and last[0] == stream_id and minute - last[2] <= _SPAN_APART:
+            spans[-1] = (stream_id, last[1], minute)
+        else:
+            spans.append((stream_id, minute, minute))
+    return spans
+
+
+def _minutes_of(connection: Connection, moved: Iterable[Moved]) -> set[Minute]:
+    """Return the minutes in which sets were that have another time now, and those in which they are."""
+    touched: dict[Minute, _Fold] = {}
+    for each in moved:
+        stored = record_by_key(connection, each.stream_id, int(each.epoch, 16), each.seq)
+        if stored is None or not each.shift_ns:
+            continue
+        as_it_came = replace(stored, shift_ns=0)
+        for sample in (_source(stored), _source(as_it_came)):
+            _fold_into(touched, [(each.stream_id, sample)] if sample is not None else [])
+    return set(touched)
 
 
 def _known(connection: Connection, keys: Collection[Minute]) -> dict[Minute, TrendRow]:

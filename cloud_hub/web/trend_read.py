@@ -9,7 +9,8 @@ from telemed.measures import MEASURES
 
 from cloud_hub.care.places import Place
 from cloud_hub.desk.silence import CONDITION
-from cloud_hub.store import alarms, persons, samples, trends
+from cloud_hub.store import alarms, persons, samples, shed, trends
+from cloud_hub.store.schema import samples_shed
 from cloud_hub.store.trends import TrendRow
 
 NS_PER_MINUTE = 60 * 10**9
@@ -57,6 +58,36 @@ def read_trends(connection: Connection, site: str, places: list[Place], window: 
     )
     kept = [row for row in rows if row.last_ns >= max(streams[row.stream_id].from_ns, window.from_ns)]
     return [_trend(measure, kept, window.step_s) for measure in MEASURES if any(row.measure == measure for row in kept)]
+
+
+def read_given_up(connection: Connection, site: str, places: list[Place], window: Window) -> list[screen.GivenUp]:
+    """Return the stretches of which the nodes of these devices gave values up because their disk was full.
+
+    Stretches of one kind that follow each other within a minute are one.
+    """
+    found: list[screen.GivenUp] = []
+    for place in places:
+        streams = [
+            stream.id
+            for stream in samples.streams_of(connection, site, [place.device])
+            if stream.address.node == place.node and stream.kind == "numeric"
+        ]
+        from_ns, to_ns = max(place.from_ns, window.from_ns), min(place.to_ns or window.to_ns, window.to_ns)
+        for first_ns, last_ns, has_minutes in shed.given_up(connection, samples_shed, streams, from_ns, to_ns):
+            begin_ms, end_ms = max(first_ns, from_ns) // 10**6, min(last_ns, to_ns) // 10**6
+            found.append(screen.GivenUp(from_ms=begin_ms, to_ms=end_ms, has_minutes=has_minutes))
+    return _joined(found)
+
+
+def _joined(stretches: list[screen.GivenUp]) -> list[screen.GivenUp]:
+    joined: list[screen.GivenUp] = []
+    for each in sorted(stretches, key=lambda one: (one.has_minutes, one.from_ms)):
+        last = joined[-1] if joined and joined[-1].has_minutes == each.has_minutes else None
+        if last is not None and each.from_ms <= last.to_ms + NS_PER_MINUTE // 10**6:
+            joined[-1] = last.model_copy(update={"to_ms": max(last.to_ms, each.to_ms)})
+        else:
+            joined.append(each)
+    return sorted(joined, key=lambda one: one.from_ms)
 
 
 def _trend(measure: str, rows: Iterable[TrendRow], step_s: int) -> screen.Trend:

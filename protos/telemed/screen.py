@@ -475,6 +475,14 @@ class Trend(View):
     points: list[TrendPoint]
 
 
+class GivenUp(View):
+    """A stretch whose single values a node gave up before the hub had them, because its disk was full."""
+
+    from_ms: int
+    to_ms: int
+    has_minutes: bool = Field(description="Lowest, middle and highest of each minute are left of it.")
+
+
 class Trends(View):
     """Answer of `GET /api/v1/beds/{key}/trends?hours=6`."""
 
@@ -483,6 +491,7 @@ class Trends(View):
     to_ms: int
     trends: list[Trend]
     link_gaps_ms: list[tuple[int, int]] = Field(description="Times without contact, hatched on the screen.")
+    given_up: list[GivenUp] = Field(default_factory=list, description="Named on the screen; known to the hub alone.")
 
 
 class ConsultBody(View):

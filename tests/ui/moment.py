@@ -10,6 +10,7 @@ from telemed.screen import (
     AlarmStep,
     Bed,
     BedSync,
+    GivenUp,
     Me,
     News2,
     News2Part,
@@ -460,6 +461,7 @@ def trends(bed_key: str, hours: int, now: int) -> Trends:
     step_s = max(60, hours * 3600 // 360)
     first = now - hours * 3_600_000
     gap = (first + hours * 1_800_000, first + hours * 1_980_000)
+    lost = GivenUp(from_ms=first + hours * 300_000, to_ms=first + hours * 450_000, has_minutes=True)
     found = []
     for measure, middle, unit, every in (
         ("hr", lie.hr, "/min", 1),
@@ -476,4 +478,4 @@ def trends(bed_key: str, hours: int, now: int) -> Trends:
             value = middle + 3 * math.sin(index / 17) - (8 if measure == "spo2" and index > 355 else 0)
             points.append(TrendPoint(at_ms=at, low=value - 1, high=value + 1, last=round(value, 1)))
         found.append(Trend(measure=measure, unit=unit, step_s=step_s * every, points=points))
-    return Trends(bed_key=bed_key, from_ms=first, to_ms=now, trends=found, link_gaps_ms=[gap])
+    return Trends(bed_key=bed_key, from_ms=first, to_ms=now, trends=found, link_gaps_ms=[gap], given_up=[lost])

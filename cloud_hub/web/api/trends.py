@@ -9,7 +9,7 @@ from cloud_hub.access.rights import Principal, Right
 from cloud_hub.errors import NotFound
 from cloud_hub.web.guard import require
 from cloud_hub.web.parts import parts_of
-from cloud_hub.web.trend_read import Window, read_gaps, read_trends
+from cloud_hub.web.trend_read import Window, read_gaps, read_given_up, read_trends
 
 HOURS_LIMIT = 90 * 24
 
@@ -31,12 +31,14 @@ async def trends(key: Key, request: Request, principal: Reader, hours: Hours = 6
     region, site, code = parts.config.region, bed.site, bed.bed
     places, gaps = await parts.stores.care.read(lambda c: read_gaps(c, region, site, code, window))
     found = await parts.stores.samples.read(lambda c: read_trends(c, site, places, window))
+    given_up = await parts.stores.samples.read(lambda c: read_given_up(c, site, places, window))
     return screen.Trends(
         bed_key=key,
         from_ms=window.from_ns // 10**6,
         to_ms=window.to_ns // 10**6,
         trends=found,
         link_gaps_ms=gaps,
+        given_up=given_up,
     )
 
 

@@ -62,7 +62,11 @@ class Hub:
         self.samples.write_blocking(lambda c: c.execute(insert(samples_stream).values(values)))
 
     def store(
-        self, stream_id: int, *sets: sample_pb2.NumericSet, received_ns: int = ns("2026-11-21T08:00:00+08:00")
+        self,
+        stream_id: int,
+        *sets: sample_pb2.NumericSet,
+        received_ns: int = ns("2026-11-21T08:00:00+08:00"),
+        shift_ns: int = 0,
     ) -> None:
         rows = []
         for sample in sets:
@@ -82,7 +86,8 @@ class Hub:
                     "boot": 0,
                     "offset_ms": 0,
                     "offset_error_ms": 0,
-                    "measured_ns": sample.measured_at_unix_ns,
+                    "measured_ns": sample.measured_at_unix_ns + shift_ns,
+                    "shift_ns": shift_ns,
                     "received_ns": received_ns,
                     "payload": sample.SerializeToString(),
                 }

@@ -301,3 +301,20 @@ async def test_a_search_for_what_is_rare_ends_after_a_bounded_scan_with_a_link_t
             pages += 1
             url = next((link["url"] for link in body(page)["link"] if link["relation"] == "next"), None)
     assert pages == 3
+
+
+async def test_a_corrected_time_is_the_effective_one_and_the_observation_says_what_the_node_s_clock_said(
+    hub: Any, example_set: Any
+) -> None:
+    hour_ns = 3600 * 10**9
+    hub.store(1, example_set(at="2026-11-20T02:30:15+08:00", cuff_at="2026-11-20T02:28:10+08:00"), shift_ns=5 * hour_ns)
+    async with hub.client() as client:
+        found = resources(
+            await client.get(PATH, params={"patient": "Patient/p-1", "date": "ge2026-11-20T07:00:00+08:00"})
+        )
+        again = [await client.get(f"{PATH}/{one['id']}") for one in found]
+
+    assert len(found) == 6
+    assert {one["effectiveDateTime"] for one in found} == {"2026-11-20T07:30:15+08:00", "2026-11-20T07:28:10+08:00"}
+    assert all("the node's clock said 2026-11-20T02:" in one["note"][0]["text"] for one in found)
+    assert [one.status_code for one in again] == [200] * 6

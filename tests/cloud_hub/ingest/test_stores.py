@@ -2,7 +2,7 @@
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, delete, func, select
 from telemed.errors import Code
 from telemed.topics import Up
 from telemed.wire import Kind, Record, encode
@@ -13,7 +13,9 @@ from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch, Batcher
 from cloud_hub.ingest.metrics import IngestMetrics
 from cloud_hub.ingest.stores import CareStore, SampleStore
+from cloud_hub.store import reopening
 from cloud_hub.store.engine import Database
+from cloud_hub.store.holdings import Name
 from cloud_hub.store.intake import Taken
 from cloud_hub.store.schema import alarm as alarm_table
 from cloud_hub.store.schema import (
@@ -27,7 +29,7 @@ from cloud_hub.store.schema import (
 )
 from cloud_hub.store.trends import trend_rows
 from tests.fakes.brokers import running, until
-from tests.fakes.containers import CLINIC, T0_NS, alarm, care, numeric, sealed, wave
+from tests.fakes.containers import CLINIC, EPOCH, T0_NS, alarm, care, numeric, sealed, wave
 
 
 def batch(what: Up, *records: Record) -> Batch:
@@ -67,6 +69,29 @@ def test_minutes_not_yet_written_when_the_hub_ended_are_folded_at_its_next_start
 
     rows = samples_db.read_blocking(lambda c: trend_rows(c, [1, 2], 0, 2**31 - 1))
     assert [(row.n, row.low, row.high, row.last) for row in rows] == [(3, "91", "97", "93"), (1, "95", "95", "95")]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_set_that_vanished_and_came_again_is_counted_once_in_its_minute(
+    samples_db: Database, *, is_killed: bool
+) -> None:
+    store = SampleStore()
+    keep(samples_db, store, batch(Up.VITALS, *(numeric(seq, "97") for seq in (1, 2, 3))))
+    samples_db.write_blocking(store.trends.write, store.trends.written)
+    samples_db.write_blocking(lambda c: c.execute(delete(record).where(record.c.seq == 2)))
+    name = Name(CLINIC, "mon-b01/numeric", EPOCH)
+    samples_db.write_blocking(lambda c: reopening.reopen(c, name, [2], "run", T0_NS), store.forget)
+
+    keep(samples_db, store, batch(Up.VITALS, numeric(4, "97")))
+    keep(samples_db, store, batch(Up.VITALS, numeric(2, "97"), numeric(5, "97")))
+    if is_killed:
+        samples_db.write_blocking(lambda c: reopening.close(c, False, "run"))
+        store = SampleStore()
+        samples_db.write_blocking(store.trends.catch_up, store.trends.written)
+    samples_db.write_blocking(store.trends.write, store.trends.written)
+
+    rows = samples_db.read_blocking(lambda c: trend_rows(c, [1, 2], 0, 2**31 - 1))
+    assert [row.n for row in rows] == [5]
 
 
 def test_a_batch_that_was_not_committed_is_in_no_minute(samples_db: Database) -> None:

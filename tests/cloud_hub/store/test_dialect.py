@@ -11,7 +11,7 @@ KEY = ("stream_id", "epoch", "seq")
 
 
 def row(seq: int, payload: bytes = b"first") -> dialect.Row:
-    return (1, "00", seq, 20_000, 1, 1, 0, 7, 1, 1, 1, 0, 0, 1, 1, payload)
+    return (1, "00", seq, 20_000, 1, 1, 0, 7, 1, 1, 1, 0, 0, 1, 1, payload, 0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 127, 128, 129, 300])

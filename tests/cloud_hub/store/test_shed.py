@@ -1,5 +1,7 @@
 """Numbers that a node declares given up, on SQLite and PostgreSQL."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 from telemed.errors import Code
@@ -7,6 +9,7 @@ from telemed.topics import Up
 from telemed.v1 import sample_pb2
 from telemed.wire import Kind, Record, encode
 
+from cloud_hub.care.places import Place
 from cloud_hub.desk.intake import Intake
 from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch
@@ -15,6 +18,7 @@ from cloud_hub.store.engine import Database
 from cloud_hub.store.intake import Taken
 from cloud_hub.store.schema import care_shed, record, samples_shed
 from cloud_hub.store.trends import trend_rows
+from cloud_hub.web.trend_read import Window, read_given_up
 from tests.fakes.containers import CLINIC, EPOCH, T0_NS, alarm, declared, numeric, sealed, wave
 
 WAVES = (CLINIC, "mon-b01/wave", EPOCH)
@@ -125,3 +129,22 @@ def test_what_is_left_of_a_minute_joins_the_trends(samples: Samples) -> None:
 
     rows = samples.database.read_blocking(lambda c: trend_rows(c, [1, 2], 0, 2**31 - 1))
     assert ("spo2", 60, "88", "97", "93") in [(row.measure, row.n, row.low, row.high, row.last) for row in rows]
+
+
+def test_the_trends_name_what_a_node_gave_up_for_room_apart_from_what_was_damaged(samples: Samples) -> None:
+    minute_ns = 60 * 10**9
+    place = Place(CLINIC.site, CLINIC.node, "mon-b01", "B01", T0_NS + minute_ns, None)
+    samples.take(Up.VITALS, numeric(1), declared(1, "mon-b01/numeric", (2, 3)), declared(2, "mon-b01/numeric", (4, 5)))
+    samples.take(Up.VITALS, declared(3, "mon-b01/wave", (1, 9)))
+    samples.take(Up.VITALS, declared(4, "mon-b02/numeric", (6, 7), reason="damaged"))
+
+    def named(from_ns: int, *places: Place) -> list[tuple[int, int, bool]]:
+        window = Window(from_ns, from_ns + 10 * minute_ns, 60)
+        found = samples.database.read_blocking(lambda c: read_given_up(c, CLINIC.site, list(places), window))
+        return [(one.from_ms, one.to_ms, one.has_minutes) for one in found]
+
+    whole = replace(place, from_ns=0)
+    assert named(T0_NS - minute_ns, whole) == [(T0_NS // 10**6, T0_NS // 10**6 + 1000, False)]
+    assert named(T0_NS + minute_ns, whole) == []
+    assert named(T0_NS - minute_ns, place) == []
+    assert named(T0_NS - minute_ns, replace(whole, device="mon-b02")) == []

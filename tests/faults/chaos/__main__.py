@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.faults.chaos import schedule, tally, theme
-from tests.faults.chaos.episode import ROUND_S, ROUNDS, Episode
+from tests.faults.chaos.episode import Episode
 from tests.faults.chaos.mishaps import KINDS
 from tests.faults.chaos.nursery import ROOT
+from tests.faults.chaos.schedule import AIMED_ROUND_S, AIMED_ROUNDS, ROUND_S, ROUNDS
 from tests.faults.chaos.tally import Counts, Tally
 from tests.faults.chaos.world import World, living
 
@@ -42,6 +43,8 @@ class Run:
     report: Path
     name: str
     """No other run has it."""
+    tally: str = ""
+    """Name of the tally that the only episode begins from; empty: from the report as it is."""
 
     @property
     def about(self) -> dict[str, str]:
@@ -88,11 +91,16 @@ def _episode(world: World, run: Run, number: int, into: tuple[Tally, Counts]) ->
     kept, own = into
     drawn = theme.of_episode(seed)
     befalls = replace(drawn, mishaps=run.mishaps, damages=False) if run.mishaps else drawn
-    episode = Episode(world, seed, schedule.rounds(seed, ROUNDS, ROUND_S), befalls, dict(kept.counts.crashes))
+    crashed = tally.named(kept, run.tally) if run.tally else dict(kept.counts.crashes)
+    sought = schedule.aim(crashed)
+    count, seconds = (AIMED_ROUNDS, AIMED_ROUND_S) if sought else (ROUNDS, ROUND_S)
+    rounds = schedule.rounds(seed, count, seconds, crashed)
+    episode = Episode(world, seed, rounds, befalls, crashed, sought)
     episode.run()
     more = "".join(f" --mishap '{name}'" for name in run.mishaps)
-    replay = f"python -m tests.faults.chaos --seed {run.seed} --episode {number} --broker {run.broker}{more}"
-    about = run.about | {"seed": run.seed, "episode": number, "replay": replay}
+    began = f"--seed {run.seed} --episode {number} --tally {tally.name_of(crashed)}"
+    replay = f"python -m tests.faults.chaos {began} --broker {run.broker}{more}"
+    about = run.about | {"seed": run.seed, "episode": number, "replay": replay, "began_from": crashed}
     kept.take(episode.counts, episode.found, about)
     if episode.found:
         _keep_evidence(world, EVIDENCE / f"{run.seed}-{number}")
@@ -141,6 +149,7 @@ def _asked() -> Run:
     arguments.add_argument("--minutes", type=float, default=1, help="how long; the last episode is finished")
     arguments.add_argument("--seed", type=int, default=None, help="what is drawn; drawn itself if left out")
     arguments.add_argument("--episode", type=int, default=None, help="run this episode of the seed alone")
+    arguments.add_argument("--tally", default="", help="run it from the counts of this name, as a violation has them")
     arguments.add_argument("--broker", choices=("mosquitto", "embedded"), default="mosquitto")
     arguments.add_argument("--report", type=Path, default=REPORT, help="JSON file that the counts are added to")
     arguments.add_argument(
@@ -149,7 +158,9 @@ def _asked() -> Run:
     chosen = arguments.parse_args()
     name = f"{int(time.time())}-{os.getpid()}"
     seed = secrets.randbelow(10**6) if chosen.seed is None else chosen.seed
-    return Run(seed, chosen.minutes, chosen.episode, chosen.broker, tuple(chosen.mishap), chosen.report, name)
+    return Run(
+        seed, chosen.minutes, chosen.episode, chosen.broker, tuple(chosen.mishap), chosen.report, name, chosen.tally
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tests.faults.chaos.sender import Bed, message_of
 from tests.faults.chaos.world import READY_LIMIT_S, World
 
 NAME = "16 duplicate node"
-FOUND_LIMIT_S, SAY_EVERY_S, ANSWER_LIMIT_S = 20.0, 0.2, 2.0
+FOUND_LIMIT_S, SAY_EVERY_S, ANSWER_LIMIT_S = 40.0, 0.2, 2.0
 ANSWER_BYTES = 65536
 PAGE_PORT, HL7_PORT = 8091, 2576
 

@@ -4,20 +4,34 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 
+from edge_node.uplink.reconcile.diary import Diary
 from tests.faults.chaos import clone, damage, files, garbage, invariants, mishaps, schedule
 from tests.faults.chaos.files import Files
 from tests.faults.chaos.garbage import Garbage
 from tests.faults.chaos.invariants import Size
 from tests.faults.chaos.nursery import Unhealthy
 from tests.faults.chaos.place import EDGE_MIB, NODE, empty
-from tests.faults.chaos.schedule import KILLED, POWER, RESTORED, SLOW_HUB, STOPPED, Fate, Round, Weather
+from tests.faults.chaos.schedule import (
+    ASKED,
+    BLOCKED,
+    FORGOTTEN,
+    KILLED,
+    POWER,
+    RESTORED,
+    SLOW_HUB,
+    STOPPED,
+    Fate,
+    Round,
+    Weather,
+)
 from tests.faults.chaos.seen import Violation
 from tests.faults.chaos.steps import AT_RANDOM, BY_NAME, POWER_LOSS
 from tests.faults.chaos.tally import Counts
@@ -27,9 +41,10 @@ from tests.faults.chaos.world import ACTORS, SCALED, World, begin_anew
 from tests.faults.relay.carrier import DIRECTIONS
 from tests.faults.relay.settings import Settings
 
-ROUNDS, ROUND_S = 5, 8.0
 LIFE_WITHOUT_STEP_S, PATIENCE_S = 1.0, 0.05
-DRAIN_LIMIT_S, FILES_LIMIT_S, SAVE_LIMIT_S, PAUSED_S = 30.0, 30.0, 5.0, 65.0
+DRAIN_LIMIT_S, FILES_LIMIT_S, SAVE_LIMIT_S, PAUSED_S = 30.0, 30.0, 30.0, 65.0
+"""So long may nothing come nearer to its end; the whole may take longer on a machine that is busy."""
+ASK_EVERY_S = 0.7
 CALM_AFTER_S, CALM_S = 10.0, 1.5
 """So long after the last fault the lag must be short again (I8), and so long that is watched."""
 QUEUE_FOR_S = 0.5
@@ -48,7 +63,9 @@ class Episode:
     theme: Theme = NOTHING
     """What befalls the machines."""
     crashed: Mapping[str, int] = field(default_factory=dict)
-    """Crashes of earlier episodes by step: the rarest are sought."""
+    """Crashes of earlier episodes by step: with the seed they decide what is drawn."""
+    sought: str = ""
+    """The actor whose steps are sought."""
     counts: Counts = field(default_factory=Counts)
     found: list[Violation] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -56,6 +73,7 @@ class Episode:
     _awaited: set[str] = field(default_factory=set)
     """Actors that are to come to a step in peace."""
     _broken: list[Exception] = field(default_factory=list)
+    _drawn: Counter[str] = field(default_factory=Counter)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
@@ -74,14 +92,14 @@ class Episode:
         watch = Watch(self.world)
         backup = self.world.scratch / "backup"
         shutil.rmtree(backup, ignore_errors=True)
-        fates = {actor: schedule.fates(self.seed, actor, self._crashed_at) for actor in ACTORS}
+        self._drawn = Counter(self.crashed)
         weathers = schedule.weathers(self.seed)
         sending = Files(self.world, self.seed)
         try:
             self.world.start_all()
             self.world.send_messages()
             for each in self.rounds:
-                self._trouble(each, watch, fates, (weathers, sending))
+                self._trouble(each, watch, (weathers, sending))
                 self._lose_power(each, watch, (backup, sending))
                 if self.found:
                     return
@@ -97,22 +115,31 @@ class Episode:
             with suppress(Unhealthy):
                 self.world.stop_messages()
 
-    def _crashed_at(self, step: str) -> int:
-        return self.crashed.get(step, 0) + self.counts.crashes[step]
-
     def _clock_jumps(self) -> bool:
         return any(name.startswith(mishaps.CLOCK) for name in self.theme.mishaps)
 
-    def _trouble(
-        self, each: Round, watch: Watch, fates: dict[str, Iterator[Fate]], rest: tuple[Iterator[Weather], Files]
-    ) -> None:
+    def _trouble(self, each: Round, watch: Watch, rest: tuple[Iterator[Weather], Files]) -> None:
         """Let every actor live and die, and the links be bad, each in a thread of its own."""
+        with ExitStack() as undo:
+            if each.offers == "second way":
+                undo.enter_context(self.world.place.without_broker_port())
+                self.counts.faults[BLOCKED] += 1
+            self._in_threads(each, watch, rest)
+
+    def _in_threads(self, each: Round, watch: Watch, rest: tuple[Iterator[Weather], Files]) -> None:
         self._ended.clear()
         until_s = time.monotonic() + each.seconds
         looks = {"edge": watch.after_edge, "hub": watch.after_hub, "broker": list[Violation]}
+        # Each actor's steps are its own, so that none counts what another's thread draws.
+        fates = {
+            actor: schedule.fates(f"{self.seed}/{each.number}", actor, self._drawn, each.offers, self.sought)
+            for actor in ACTORS
+        }
         work: list[tuple[str, tuple[object, ...]]] = [
             (actor, (self._live, actor, fates[actor], looks[actor], until_s)) for actor in ACTORS
         ]
+        if each.offers == "comparison":
+            work.append(("asker", (self._ask, until_s)))
         weathers, sending = rest
         bad_luck = mishaps.drawn(f"{self.seed}/{each.number}", self.theme.mishaps)
         work.append(("weather", (self._blow, weathers, until_s)))
@@ -148,13 +175,13 @@ class Episode:
         """Let an actor live through one fate after the other; it may be alive already, and is dead or alive after."""
         while time.monotonic() < until_s and not self._ended.is_set():
             fate = next(fates)
-            needs_file = bool(fate.step) and BY_NAME[fate.step].needs_file
-            if self.world.actors[fate.actor].is_alive or (self._is_awaited(fate.actor) and not needs_file):
+            is_needy = bool(fate.step) and bool(BY_NAME[fate.step].needs)
+            if self.world.actors[fate.actor].is_alive or (self._is_awaited(fate.actor) and not is_needy):
                 # It lives without a step already, or another has to come to a step that needs all others alive.
                 fate = Fate(fate.actor, within_s=min(fate.within_s, LIFE_WITHOUT_STEP_S))
             if not self.world.actors[fate.actor].is_alive:
                 self.world.start(fate.actor, step=fate.step, nth=fate.nth, commit_takes_s=fate.commit_takes_s)
-            if fate.step and needs_file:
+            if fate.step and is_needy:
                 self._awaited.add(fate.actor)
             died = self._came_to_its_end(fate, until_s)
             self._awaited.discard(fate.actor)
@@ -178,7 +205,9 @@ class Episode:
                 self.counts.took(f"{actor} serves again", time.monotonic() - began_s)
         if fate.stopped_s and world.actors[actor].is_alive:
             self._stop(fate)
-        left_s = max(0.0, min(began_s + fate.within_s, until_s) - time.monotonic())
+        # A start takes as long as the machine is busy: the way to a step is what has a limit.
+        counts_from_s = time.monotonic() if fate.step else began_s
+        left_s = max(0.0, min(counts_from_s + fate.within_s, until_s) - time.monotonic())
         at_step = world.until_dead(actor, left_s)
         self._awaited.discard(actor)
         while not at_step and self._is_awaited(actor) and time.monotonic() < until_s:
@@ -248,6 +277,16 @@ class Episode:
             with self._writing:
                 self.counts.faults[garbage.NAME] += 1
 
+    def _ask(self, until_s: float) -> None:
+        """Ask the node again and again to compare, as its command line does; the disk may be full."""
+        diary = Diary(self.world.place.edge_folder)
+        while not self._ended.is_set() and time.monotonic() < until_s:
+            with suppress(OSError):
+                diary.ask()
+            with self._writing:
+                self.counts.faults[ASKED] += 1
+            self._ended.wait(ASK_EVERY_S)
+
     def _hold(self, factor: float, seconds: float) -> None:
         self._ended.wait(seconds * factor)
 
@@ -268,6 +307,8 @@ class Episode:
         self.world.kill_all()
         self.counts.crashes[POWER_LOSS] += alive
         self.counts.faults[POWER] += 1
+        if each.forgets:
+            self._forget(each, watch)
         self.found.extend(watch.after_all(settled=False))
         if self.found:
             return
@@ -276,6 +317,7 @@ class Episode:
         if each.restores and backup.exists():
             empty(hub)
             shutil.copytree(backup, hub, dirs_exist_ok=True)
+            self.world.place.sync()
             watch.note_set_back()
             sending.forget()
             self.counts.faults[RESTORED] += 1
@@ -284,12 +326,21 @@ class Episode:
         if self.theme.damages and each is not self.rounds[-1]:
             self._damage(each, watch)
 
+    def _forget(self, each: Round, watch: Watch) -> None:
+        """Drop what edge and hub have not synced."""
+        self.world.place.lose_power(Random(f"{self.seed}/{each.number}/forget"))
+        # The journal may bring back what was deleted and not synced.
+        mishaps.clear(self.world)
+        watch.note_forgotten()
+        self.counts.faults[FORGOTTEN] += 1
+
     def _damage(self, each: Round, watch: Watch) -> None:
         """Damage a file of the dead node; let it live in peace until it has saved what is sound."""
         folder = self.world.place.edge_folder
         with self.world.reading:
             before = self.world.reader.edge(folder)
         done = damage.inflict(folder, Random(f"{self.seed}/{each.number}/damage"))
+        self.world.place.sync()
         self.counts.faults[done] += 1
         watch.damaged.append(before)
         self.world.start("edge")
@@ -383,9 +434,12 @@ class Episode:
         began_s = time.monotonic()
         # A hub whose disk was nearly full has asked for a pause of a minute.
         limit_s = FILES_LIMIT_S + (PAUSED_S if "hub" in self.world.may_refuse else 0)
-        while time.monotonic() - began_s < limit_s:
+        arrived, arrived_s = -1, began_s
+        while time.monotonic() - arrived_s < limit_s:
             with self.world.reading:
                 hub = self.world.reader.hub_whatever(self.world.place.hub_folder, NODE)
+            if len(hub.files) > arrived:
+                arrived, arrived_s = len(hub.files), time.monotonic()
             if sending.promised <= hub.files:
                 self.counts.took("all files arrived after that", time.monotonic() - began_s)
                 return
@@ -400,7 +454,7 @@ class Episode:
         self.counts.totals["files"] += len(sending.promised)
 
     def _until_written_down(self) -> None:
-        until_s = time.monotonic() + 5
+        until_s = time.monotonic() + SAVE_LIMIT_S
         while time.monotonic() < until_s:
             with self.world.reading:
                 edge = self.world.reader.edge_acked(self.world.place.edge_folder)

@@ -42,6 +42,12 @@ def filled(folder: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def clear(world: World) -> None:
+    """Make room again on disks whose filler came back with an older state of theirs."""
+    for folder in (world.place.edge_folder, world.place.hub_folder):
+        (folder / FILLER).unlink(missing_ok=True)
+
+
 def clock_wrong(by_ns: Callable[[], int]) -> Mishap:
     """Return the mishap that lets the edge's wall clock jump, and jump back."""
 

@@ -2,7 +2,8 @@
 
 The edge lives at one end of a packet tunnel, broker and hub at the other: every byte between them crosses the relay.
 The monitors live outside and reach the edge through a relay of byte streams alone.
-Folders of edge and hub are file systems of their own in memory, small, so that they can be filled up.
+Folders of edge and hub are file systems of their own, small, so that they can be filled up, and such as forget what
+was not synced when their power is lost.
 """
 
 import shutil
@@ -11,8 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from cloud_hub.broker_mosquitto import write_settings
+from tests.faults.chaos import disk
+from tests.faults.chaos.disk import Disk
 from tests.faults.relay.link import Proxy
 from tests.faults.relay.settings import Settings
 from tests.faults.relay.tunnel import Tunnel, tunnel
@@ -22,8 +26,11 @@ NODE = "edge-clinic"
 BEDS = ("B01", "B02", "B03", "B04")
 RULESET = Path(__file__).with_name("ruleset.toml")
 EDGE_MIB, HUB_MIB = 96, 128
+SECOND_WAY_AFTER_S = 2.5
+"""Longer than a hub takes to be back."""
 PORTS = {"web": 8080, "broker": 1883, "datagram": 8443, "files": 8444, f"{NODE}.page": 8090, f"{NODE}.hl7": 2575}
 """Both namespaces are empty: the ports of the documentation are free."""
+PACES = f"first_retry_s = 0.1\nsecond_way_after_s = {SECOND_WAY_AFTER_S}\n"
 CLINIC = Clinic(node=NODE, beds=BEDS, extra='[alarms]\nruleset = "ruleset.toml"\n')
 
 
@@ -52,7 +59,7 @@ class FarRegion(Region):
 
     def _edge_config(self, clinic: Clinic) -> str:
         text = Region._edge_config(self, clinic)
-        text = _put(text, "[uplink]\n", f'[uplink]\nbroker_host = "{self.hub_address}"\nfirst_retry_s = 0.1\n')
+        text = _put(text, "[uplink]\n", f'[uplink]\nbroker_host = "{self.hub_address}"\n{PACES}')
         text = _put(text, "[transfer]\n", f'[transfer]\nhub_host = "{self.hub_address}"\nlook_every_s = 5\n')
         folder = f'folder = "{NODE}-buffer"\n'
         return _put(text, folder, f"{folder}keep_sent_hours = 24\nlimit_mib = {EDGE_MIB}\n")
@@ -66,6 +73,8 @@ class Place:
     link: Tunnel
     bedside: Proxy
     region: FarRegion
+    disks: list[Disk] = field(default_factory=list)
+    """Of edge and hub."""
 
     @property
     def edge_folder(self) -> Path:
@@ -104,6 +113,28 @@ class Place:
         for folder in (self.edge_folder, self.hub_folder):
             empty(folder)
             shutil.copytree(template / folder.name, folder, dirs_exist_ok=True)
+        self.sync()
+
+    def sync(self) -> None:
+        """Let the disks have what a run itself has put there."""
+        for each in self.disks:
+            each.sync()
+
+    def lose_power(self, draw: Random) -> None:
+        """Let both disks forget what was not synced; nobody may be running."""
+        for each in self.disks:
+            each.lose_power(draw)
+
+    @contextmanager
+    def without_broker_port(self) -> Iterator[None]:
+        """Let the edge reach the hub but not the broker while the block runs, as behind some firewalls."""
+        rule = ("ipproto", "tcp", "dport", str(PORTS["broker"]), "unreachable")
+        at_edge = ("ip", "-n", self.link.name_of("edge"), "rule")
+        subprocess.run([*at_edge, "add", *rule], check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*at_edge, "del", *rule], check=True, capture_output=True)
 
 
 @contextmanager
@@ -115,9 +146,12 @@ def made(folder: Path, seed: int) -> Iterator[Place]:
         bedside = _bedside(link, seed)
         undo.callback(bedside.close)
         place = Place(folder, link, bedside, FarRegion(folder, (CLINIC,), hub_address=link.hub_address))
+        images = folder / "disks"
+        images.mkdir()
+        undo.enter_context(_in_memory(images, 4 * (EDGE_MIB + HUB_MIB)))
         for each, mib in ((place.edge_folder, EDGE_MIB), (place.hub_folder, HUB_MIB)):
             each.mkdir()
-            undo.enter_context(_in_memory(each, mib))
+            place.disks.append(undo.enter_context(disk.held(each, images / f"{each.name}.img", mib)))
         place.region.write()
         yield place
 

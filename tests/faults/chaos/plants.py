@@ -140,6 +140,32 @@ def second_machine_taken() -> None:
     CloneWatch.is_clone = lambda *_: False  # type: ignore[method-assign]
 
 
+def never_synced() -> None:
+    """Both: leave it to the kernel when what was committed comes to the disk (I1, I3, I5)."""
+    import sqlite3  # noqa: PLC0415
+
+    def careless(sql: str) -> str:
+        return "PRAGMA synchronous = OFF" if "synchronous" in sql and "PRAGMA" in sql.upper() else sql
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, sql: str, *arguments: Any) -> Any:
+            return super().execute(careless(sql), *arguments)
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            return super().execute(careless(sql), *arguments)
+
+        def cursor(self, *_: Any) -> Any:
+            return super().cursor(Cursor)
+
+    right: Any = sqlite3.connect
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        return right(*arguments, **({"factory": Connection} | options))
+
+    sqlite3.connect = sqlite3.dbapi2.connect = connect
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "answer-before-commit": answer_before_commit,
     "number-used-again": number_used_again,
@@ -150,4 +176,5 @@ PLANTS: dict[str, Callable[[], None]] = {
     "log-believed": log_believed,
     "unreadable-dropped": unreadable_dropped,
     "second-machine-taken": second_machine_taken,
+    "never-synced": never_synced,
 }

@@ -10,6 +10,8 @@ from typing import Literal
 Actor = Literal["edge", "hub", "send"]
 """`send` is the command that queues a file, a process beside the node."""
 When = Literal["at", "before", "after"]
+Need = Literal["", "file", "second way", "comparison"]
+"""What must go on for a step to be reached, beside measurements."""
 HIT_LIMIT = {"row": 25, "container": 5, "seldom": 2}
 """How often a step may be passed before it is the fatal one, by how often it is reached."""
 
@@ -26,8 +28,8 @@ class Step:
     place: str
     """Name of a failpoint (`at`), or `module:Class.function`."""
     often: Literal["row", "container", "seldom"] = "container"
-    needs_file: bool = False
-    """It is only reached when a file is sent."""
+    needs: Need = ""
+    """It is only reached while this goes on."""
 
 
 def _edge(clause: str, name: str, when: When, place: str, often: Literal["row", "container", "seldom"]) -> Step:
@@ -39,7 +41,16 @@ def _hub(clause: str, name: str, when: When, place: str) -> Step:
 
 
 def _file(actor: Actor, name: str, place: str) -> Step:
-    return Step(f"{actor}: {name}", actor, "2.2.5", "at", place, "seldom", needs_file=True)
+    return Step(f"{actor}: {name}", actor, "2.2.5", "at", place, "seldom", "file")
+
+
+def _second(actor: Actor, name: str, when: When, place: str) -> Step:
+    often: Literal["container", "seldom"] = "seldom" if "call" in name else "container"
+    return Step(f"{actor}: second way, {name}", actor, "2.8", when, place, often, "second way")
+
+
+def _compared(actor: Actor, name: str, when: When, place: str) -> Step:
+    return Step(f"{actor}: comparison, {name}", actor, "2.3.5", when, place, "seldom", "comparison")
 
 
 STEPS = (
@@ -86,6 +97,25 @@ STEPS = (
     _hub("2.3.5", "hello came, not answered", "before", "cloud_hub.ingest.gateway:Ingest._answer"),
     _hub("2.3.5", "hello answered", "after", "cloud_hub.ingest.downlink:Downlink.greeted"),
     _hub("2.3.6", "credit about to be told", "before", "cloud_hub.ingest.gateway:Ingest._credit"),
+    _second("edge", "call open, nothing said", "after", "edge_node.uplink.second_way:SecondWay._begin"),
+    _second("edge", "records handed to it", "after", "edge_node.uplink.second_way:SecondWay.send"),
+    _second("edge", "hub's words came, not taken", "before", "edge_node.uplink.second_way:SecondWay._take"),
+    _second("edge", "hub's words taken", "after", "edge_node.uplink.second_way:SecondWay._take"),
+    _second("hub", "call about to be heard", "before", "cloud_hub.rpc.talks:TalkServicer._hear"),
+    _second("hub", "message taken, not said", "before", "cloud_hub.rpc.talks:_Hearing.took"),
+    _second("hub", "message counted", "after", "cloud_hub.rpc.talks:_Hearing.took"),
+    _second("hub", "receipt about to be told", "after", "cloud_hub.rpc.talks:_Hearing.next"),
+    _compared("edge", "not begun", "before", "edge_node.uplink.reconcile.calls:Calls.begin"),
+    _compared("edge", "begun", "after", "edge_node.uplink.reconcile.calls:Calls.begin"),
+    _compared("edge", "blocks compared", "after", "edge_node.uplink.reconcile.calls:Calls.compare"),
+    _compared("edge", "report came", "after", "edge_node.uplink.reconcile.calls:Calls.finish"),
+    _compared("edge", "report noted, question open", "before", "edge_node.uplink.reconcile.diary:Diary.answered"),
+    _compared("hub", "about to be begun", "before", "cloud_hub.rpc.comparing:Reconciling.begin"),
+    _compared("hub", "begun, not answered", "after", "cloud_hub.rpc.comparing:Reconciling.begin"),
+    _compared("hub", "blocks about to be compared", "before", "cloud_hub.rpc.comparing:Reconciling.compare"),
+    _compared("hub", "blocks compared, not answered", "after", "cloud_hub.rpc.comparing:Reconciling.compare"),
+    _compared("hub", "about to end", "before", "cloud_hub.rpc.comparing:Reconciling._end"),
+    _compared("hub", "ended, not answered", "after", "cloud_hub.rpc.comparing:Reconciling._end"),
 )
 BY_NAME = {step.name: step for step in STEPS}
 AT_RANDOM = {"edge": "edge: at any moment", "hub": "hub: at any moment", "broker": "broker: at any moment"}

@@ -1,5 +1,6 @@
 """What was counted over all runs, and the report of it (pure but for `load` and `save`)."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -61,6 +62,24 @@ class Tally:
             return
         for each in found:
             self.violations.append({**about, "invariant": each.invariant, "what": each.what})
+
+
+def name_of(crashes: Mapping[str, int]) -> str:
+    """Return the name of a tally: with a seed it decides what an episode draws."""
+    text = json.dumps({name: count for name, count in crashes.items() if count}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class TallyUnknown(Exception):
+    """No violation of the report began from a tally of that name."""
+
+
+def named(tally: Tally, name: str) -> dict[str, int]:
+    """Return the crashes that an episode began from which is to be run again; raises TallyUnknown."""
+    for crashes in (tally.counts.crashes, *(each.get("began_from", {}) for each in tally.violations)):
+        if name_of(crashes) == name:
+            return dict(crashes)
+    raise TallyUnknown(f"no episode in this report that violated anything began from a tally {name}")
 
 
 def load(path: Path) -> Tally:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.chaos import schedule, theme
 from tests.faults.chaos.episode import Episode
+from tests.faults.chaos.steps import BY_NAME, Need
 from tests.faults.chaos.tally import Counts
 from tests.faults.chaos.theme import Theme
 from tests.faults.chaos.world import World, living
@@ -27,6 +28,8 @@ PLANTS = (
     ("edge", "own-clock-believed", CLOCKS, {"I9"}),
     ("hub", "unreadable-dropped", Theme(has_garbage=True), {"I1", "I3"}),
     ("hub", "second-machine-taken", Theme(is_cloned=True), {"I2"}),
+    ("edge", "never-synced", Theme(), {"I1", "I5"}),
+    ("hub", "never-synced", Theme(), {"I1", "I3", "I5"}),
 )
 
 
@@ -55,6 +58,16 @@ def test_a_minute_of_kills_and_bad_links_violates_no_invariant(world: World) -> 
     assert set(counts.checks) >= {"I1", "I2", "I3", "I4", "I5", "I6", "I7"}
 
 
+@pytest.mark.parametrize("offers", ["second way", "comparison"])
+def test_crashes_on_the_second_way_and_in_a_comparison_violate_no_invariant(world: World, offers: Need) -> None:
+    rounds = [replace(each, offers=offers, forgets=True) for each in schedule.rounds(f"ci/{offers}", 2, 2 * ROUND_S)]
+    episode = Episode(world, f"ci/{offers}", rounds)
+    episode.run()
+
+    assert episode.found == []
+    assert any(BY_NAME[name].needs == offers for name in episode.counts.crashes if name in BY_NAME)
+
+
 @pytest.mark.parametrize("befalls", [DISK, CLOCKS, Theme(damages=True, has_garbage=True, is_cloned=True)])
 def test_what_befalls_the_machines_violates_no_invariant(world: World, befalls: Theme) -> None:
     episode = Episode(world, "ci/5", schedule.rounds("ci/5", 2, ROUND_S), befalls)
@@ -68,7 +81,10 @@ def test_a_planted_bug_is_found(world: World, actor: str, plant: str, befalls: T
     as_shipped = world.actors[actor].wishes
     world.actors[actor].wishes = replace(as_shipped, plant=plant)
     try:
-        episode = Episode(world, f"plant/{plant}", schedule.rounds(f"plant/{plant}", 4, ROUND_S), befalls)
+        rounds = [
+            replace(each, forgets=plant == "never-synced") for each in schedule.rounds(f"plant/{plant}", 4, ROUND_S)
+        ]
+        episode = Episode(world, f"plant/{plant}", rounds, befalls)
         episode.run()
     finally:
         world.actors[actor].wishes = as_shipped

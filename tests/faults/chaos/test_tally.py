@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from tests.faults.chaos import schedule, tally
 from tests.faults.chaos.child import find
 from tests.faults.chaos.seen import Violation
-from tests.faults.chaos.steps import BY_NAME, STEPS
+from tests.faults.chaos.steps import BY_NAME, STEPS, Need
 from tests.faults.chaos.tally import Counts, Tally
 
 T = TypeVar("T")
@@ -20,8 +22,8 @@ def counts(crashes: int) -> Counts:
     return Counts(crashes=Counter({STEPS[0].name: crashes}), checks=Counter({"I1": 2}), longest_s={"edge": crashes})
 
 
-def never(_step: str) -> int:
-    return 0
+def never() -> Counter[str]:
+    return Counter()
 
 
 def first(drawn: Iterator[T]) -> list[T]:
@@ -29,24 +31,61 @@ def first(drawn: Iterator[T]) -> list[T]:
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
-    assert first(schedule.fates("1/1", "hub", never)) == first(schedule.fates("1/1", "hub", never))
-    assert first(schedule.fates("1/1", "hub", never)) != first(schedule.fates("1/2", "hub", never))
+    assert first(schedule.fates("1/1", "hub", never())) == first(schedule.fates("1/1", "hub", never()))
+    assert first(schedule.fates("1/1", "hub", never())) != first(schedule.fates("1/2", "hub", never()))
     assert first(schedule.weathers("1/1")) == first(schedule.weathers("1/1"))
     assert schedule.rounds("1/1", 4, 6) == schedule.rounds("1/1", 4, 6)
 
 
-def test_a_step_that_was_seldom_hit_is_drawn_more_until_it_has_caught_up() -> None:
-    own = [step.name for step in STEPS if step.actor == "hub"]
-    crashed = Counter(dict.fromkeys(own, 50))
-    crashed[own[3]] = 0
-    fates = schedule.fates("1/1", "hub", lambda name: crashed[name])
-    drawn = [fate.step for fate in itertools.islice(fates, 40) if fate.step]
-    assert drawn.count(own[3]) > 30
+def drawn(crashed: dict[str, int], lives: int, offers: Need = "") -> Counter[str]:
+    """Return which steps end the first lives of a hub."""
+    fates = schedule.fates("1/1", "hub", Counter(crashed), offers, "hub")
+    return Counter(fate.step for fate in itertools.islice(fates, lives) if fate.step)
 
-    crashed = Counter()
-    for fate in itertools.islice(schedule.fates("1/1", "hub", lambda name: crashed[name]), 1500):
-        crashed.update([fate.step] if fate.step else [])
-    assert min(crashed[name] for name in own) > 40
+
+def test_the_steps_with_the_fewest_crashes_are_drawn_most_until_they_have_caught_up() -> None:
+    own = [step.name for step in STEPS if step.actor == "hub" and not step.needs]
+    crashed = dict.fromkeys((step.name for step in STEPS if step.actor == "hub"), 60)
+    behind = own[3:6]
+    seldom = drawn(crashed | dict.fromkeys(behind, 20), 40)
+    assert sum(seldom[name] for name in behind) > 15
+
+    even = drawn(crashed, 4000)
+    assert max(even[name] for name in own) < 1.3 * min(even[name] for name in own)
+
+
+def test_a_step_that_needs_something_is_drawn_only_where_that_goes_on() -> None:
+    for need in schedule.OFFERS:
+        steps = {BY_NAME[name].needs for name in drawn({}, 400, need)}
+        assert need in steps
+        assert steps <= {"", "file", need}
+    assert "" not in {BY_NAME[name].needs for name in drawn({}, 400, "second way")}
+
+
+def test_an_episode_seeks_the_steps_of_the_actor_that_lacks_most_crashes_to_the_goal() -> None:
+    every = {step.name: schedule.GOAL for step in STEPS}
+    hub = next(step.name for step in STEPS if step.actor == "hub")
+
+    assert schedule.aim(every) == ""
+    assert schedule.aim(every | {hub: schedule.GOAL - 1}) == "hub"
+
+
+def test_what_an_episode_draws_is_decided_by_its_seed_and_the_tally_it_begins_from() -> None:
+    begun = {STEPS[0].name: 3}
+    assert drawn(begun, 50) == drawn(dict(begun), 50)
+    assert schedule.rounds("1/1", 9, 8, begun) == schedule.rounds("1/1", 9, 8, dict(begun))
+    assert tally.name_of(begun) != tally.name_of({STEPS[0].name: 4})
+
+
+def test_a_replay_finds_the_tally_that_a_violation_names(tmp_path: Path) -> None:
+    kept, begun = Tally(), {STEPS[0].name: 3}
+    kept.take(counts(3), [Violation("I1", "6 of 7 lost")], ABOUT | {"began_from": begun})
+    tally.save(kept, tmp_path / "chaos.json")
+
+    again = tally.load(tmp_path / "chaos.json")
+    assert tally.named(again, tally.name_of(begun)) == begun
+    with pytest.raises(tally.TallyUnknown):
+        tally.named(again, "12345678")
 
 
 def test_the_place_of_every_step_is_there_in_the_product() -> None:

@@ -117,6 +117,13 @@ class Watch:
         self.hub_before = None
         self.hub_was_set_back = True
 
+    def note_forgotten(self) -> None:
+        """The hub's disk has forgotten what was not synced.
+
+        A look at the dead hub may have shown more than that; nobody was told of it, which I1, I3 and I5 look at.
+        """
+        self.hub_before = None
+
     def _excused(self, edge: EdgeSeen, hub: HubSeen) -> frozenset[str]:
         return frozenset().union(*(invariants.owned_up(before, edge, hub) for before in self.damaged))
 

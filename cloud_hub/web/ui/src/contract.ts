@@ -432,6 +432,14 @@ export interface Trend {
   points: TrendPoint[];
 }
 
+/** A stretch whose single values a node gave up before the hub had them, because its disk was full. */
+export interface GivenUp {
+  from_ms: number;
+  to_ms: number;
+  /** Lowest, middle and highest of each minute are left of it. */
+  has_minutes: boolean;
+}
+
 /** Answer of `GET /api/v1/beds/{key}/trends?hours=6`. */
 export interface Trends {
   bed_key: string;
@@ -440,6 +448,8 @@ export interface Trends {
   trends: Trend[];
   /** Times without contact, hatched on the screen. */
   link_gaps_ms: [number, number][];
+  /** Named on the screen; known to the hub alone. */
+  given_up: GivenUp[];
 }
 
 /** Body of `POST /api/v1/consults` (hub): call this bed. */

@@ -163,6 +163,8 @@ export const en: Record<keyof typeof zh, string> = {
   "patient.trends": "Trends",
   "patient.trendsHint": "one time axis",
   "patient.gap": "Link gap",
+  "patient.givenUp": "Given up by the node: its disk was full",
+  "patient.givenUpMinutes": "Given up by the node, its disk was full; one summary a minute is left",
   "patient.noTrend": "No data in this time.",
   "patient.range": "Time range",
   "range.1": "1 h",

@@ -161,6 +161,8 @@ export const zh = {
   "patient.trends": "趋势",
   "patient.trendsHint": "同一时间轴",
   "patient.gap": "断链",
+  "patient.givenUp": "节点磁盘已满，此段数据被放弃",
+  "patient.givenUpMinutes": "节点磁盘已满，此段数据被放弃，仅存每分钟摘要",
   "patient.noTrend": "这段时间没有数据。",
   "patient.range": "时间范围",
   "range.1": "1 时",

@@ -1,4 +1,4 @@
-/** One lane of the trends, drawn by uPlot: fixed range, limits as dashed lines, link gaps hatched. */
+/** One lane of the trends, drawn by uPlot: fixed range, limits as dashed lines, link gaps hatched, what was given up dotted. */
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -35,6 +35,21 @@ function hatch(plot: uPlot, gaps: Trends["link_gaps_ms"], colour: string): void 
     }
     ctx.stroke();
     ctx.restore();
+  }
+  ctx.restore();
+}
+
+/** What a node gave up is dotted, so that nobody takes it for a gap of the link or for no device. */
+function dot(plot: uPlot, stretches: Trends["given_up"], colour: string): void {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.fillStyle = colour;
+  for (const { from_ms, to_ms } of stretches) {
+    const left = Math.max(bbox.left, plot.valToPos(from_ms / 1000, "x", true));
+    const right = Math.min(bbox.left + bbox.width, Math.max(left + 2, plot.valToPos(to_ms / 1000, "x", true)));
+    for (let x = left; x < right; x += 8) {
+      for (let y = bbox.top + 4; y < bbox.top + bbox.height; y += 8) ctx.fillRect(x, y, 2, 2);
+    }
   }
   ctx.restore();
 }
@@ -103,7 +118,10 @@ function options(props: Props, element: HTMLElement): uPlot.Options {
     ],
     bands: isBars ? [] : [{ series: [3, 2], fill: `${colour}2e` }],
     hooks: {
-      drawClear: [(plot) => hatch(plot, trends.link_gaps_ms, style.getPropertyValue("--hatch").trim())],
+      drawClear: [
+        (plot) => hatch(plot, trends.link_gaps_ms, style.getPropertyValue("--hatch").trim()),
+        (plot) => dot(plot, trends.given_up, quiet),
+      ],
       draw: [
         (plot) => {
           dashed(plot, limits?.limit_high, quiet);

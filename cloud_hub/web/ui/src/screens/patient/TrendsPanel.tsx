@@ -41,6 +41,13 @@ export function TrendsPanel({ bed }: { bed: Bed }) {
         <h2>{t("patient.trends")}</h2>
         <span className="t3 dense">{t("patient.trendsHint")}</span>
         {trends && trends.link_gaps_ms.length > 0 && <span className="gap-mark dense">{t("patient.gap")}</span>}
+        {[false, true]
+          .filter((hasMinutes) => trends?.given_up.some((each) => each.has_minutes === hasMinutes))
+          .map((hasMinutes) => (
+            <span key={String(hasMinutes)} className="given-up-mark dense" data-testid="given-up">
+              {t(hasMinutes ? "patient.givenUpMinutes" : "patient.givenUp")}
+            </span>
+          ))}
         <span className="sp" />
         <Segmented
           aria-label={t("patient.range")}
