@@ -1,27 +1,27 @@
 """An outage's worth of measurements, written by the product's own path and drained while the live ones go on.
 
 `python -m bench.drain` (Linux, root): the link is cut, eight monitors speak as fast as the node takes it until so many
-hours are in its buffer, and the link comes back with 1 Mbit/s.  From then on the monitors speak as in life, a message a
-second.  `--times` makes the second part so many times as fast, link and monitors alike.
+hours are in its buffer, and the link comes back.  From then on everything runs `--times` as fast as in life: the link
+has so many Mbit/s, and a monitor says so many messages a second.  `--times 1` is life itself.
 """
 
 import argparse
 import json
-import sqlite3
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection
+import psutil
 
 from bench.__main__ import circumstances
 from bench.alarm_trial import at
+from bench.drain_watch import MOMENT_S, PROGRESS_S, Moment, Screen, Watch, say
 from bench.far import FarRegion
 from edge_node.devices.simulated.messages import Number, Report, Speaker, compose
 from edge_node.devices.simulated.patient import Patient
@@ -38,10 +38,24 @@ BEDS = tuple(f"B{number:02d}" for number in range(1, 9))
 CLINIC = Clinic(beds=BEDS)
 LINK_BPS, QUEUE_BYTES = 1_000_000, 48_000
 TRAVEL = Settings(delay_s=0.03)
-STEPS = 60
-"""Different seconds of a patient; then they come again."""
-ANSWER_LIMIT_S = 30.0
-LOOK_S = 0.2
+WRITING_LINES = 3
+"""Connections of each monitor while it writes: one alone would wait for each commit."""
+STEPS = 600
+"""Different seconds of a patient; then they come again, long after the container in which they could be packed away."""
+BUFFER_LIMIT_MIB = 8192
+"""Three days of eight patients are more than a node keeps by default."""
+ANSWER_LIMIT_S = 120.0
+"""A run of an hour on a machine that others use meets a disk that stands still for long."""
+ROWS_SHOWN = 30
+"""Points of the time line in the table; the JSON file has all."""
+
+
+class RoomyRegion(FarRegion):
+    """A far region whose node has room for three days."""
+
+    def _edge_config(self, clinic: Clinic) -> str:
+        config = super()._edge_config(clinic)
+        return config.replace("[buffer]\n", f"[buffer]\nlimit_mib = {BUFFER_LIMIT_MIB}\n", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +76,45 @@ class Outcome:
     drained_s: float
     times_real_time: float
     """Seconds of the outage drained in a second from the moment the link is there, by `times`; the bar is 2."""
+    patient_seconds_a_second: float
+    bytes_a_patient_second: float
+    """On the wire, packets and all; what was spoken meanwhile counts as patient-seconds too."""
     link_share: float
     live_p50_s: float
     live_p99_s: float
     live_worst_s: float
     """Age of the newest values on the screen, all beds, looked at five times a second from then on."""
+    edge_cpu_us: float
+    """Processor time a patient-second, while it drained."""
+    broker_cpu_us: float
+    hub_cpu_us: float
+    timeline: tuple[Moment, ...] = ()
+
+
+@cache
+def seconds_of(bed: str) -> list[tuple[list[Number], list[Channel]]]:
+    """Return what a patient's monitor measures."""
+    patient = Patient(PROFILES["stable"], build(1), CLINIC.beds.index(bed))
+    return [patient.step(1.0, time.time_ns()) for _ in range(STEPS)]
 
 
 @dataclass(slots=True)
 class Monitor:
-    """One monitor; each message is acknowledged before the next."""
+    """One line of a monitor; each message is acknowledged before the next."""
 
     region: FarRegion
     bed: str
     every_s: float
+    first_step: int = 0
     sent: int = 0
-    _seconds: list[tuple[list[Number], list[Channel]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Made before it is wanted: it takes seconds, and a monitor speaks at once.
-        patient = Patient(PROFILES["stable"], build(1), CLINIC.beds.index(self.bed))
-        self._seconds = [patient.step(1.0, time.time_ns()) for _ in range(STEPS)]
+        # Made before they are wanted: it takes seconds, and a monitor speaks at once.
+        seconds_of(self.bed)
 
     def run(self, stop: threading.Event, most: int | None = None) -> None:
         """Send so many messages, or until stopped."""
-        speaker = Speaker(CLINIC.eui64(self.bed))
+        speaker, seconds = Speaker(CLINIC.eui64(self.bed)), seconds_of(self.bed)
         with self.region.dial("edge", self.region.ports[f"{CLINIC.node}.hl7"]) as line:
             line.settimeout(ANSWER_LIMIT_S)
             next_s = time.monotonic()
@@ -94,9 +122,10 @@ class Monitor:
                 next_s += self.every_s
                 time.sleep(max(0.0, next_s - time.monotonic()))
                 now_ns = time.time_ns()
-                numbers, channels = self._seconds[self.sent % STEPS]
+                numbers, channels = seconds[(self.first_step + self.sent) % STEPS]
                 current = [number for number in numbers if not number.at_ns]
-                report = Report(f"{self.bed}-{now_ns}", now_ns, now_ns - 1_000_000_000, now_ns, current, channels)
+                name = f"{self.bed}.{self.first_step}-{now_ns}"
+                report = Report(name, now_ns, now_ns - 1_000_000_000, now_ns, current, channels)
                 line.sendall(b"\x0b" + compose(speaker, report) + b"\x1c\r")
                 answer = line.recv(4096)
                 assert b"MSA|AA" in answer, answer
@@ -118,106 +147,138 @@ def speaking(monitors: Sequence[Monitor], most: int | None = None) -> Iterator[l
             thread.join(ANSWER_LIMIT_S + 5)
 
 
-@dataclass(slots=True)
-class Screen:
-    """What the physician's screen knows of each bed."""
+def write(region: FarRegion, most: int) -> list[Monitor]:
+    """Let every monitor say so many messages, as fast as the node takes them."""
+    apart = STEPS // WRITING_LINES
+    writers = [Monitor(region, bed, 0, line * apart) for bed in BEDS for line in range(WRITING_LINES)]
+    began_s = time.monotonic()
+    with speaking(writers, most // WRITING_LINES) as threads:
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            until_s = time.monotonic() + PROGRESS_S
+            for thread in alive:
+                thread.join(max(0.0, until_s - time.monotonic()))
+            sent, for_s = sum(each.sent for each in writers), time.monotonic() - began_s
+            say(f"writing: {sent} of {most * len(BEDS)} messages, {sent / len(BEDS) / for_s:.0f} times as in life")
+    assert sent == most * len(BEDS), "a monitor was not answered"
+    return writers
 
-    newest_ms: dict[str, float] = field(default_factory=dict)
-    """Bed -> when its newest values were measured, wall clock."""
-    ages_s: list[float] = field(default_factory=list)
 
-    def listen(self, live: ClientConnection) -> None:
-        """Take in what comes until the socket is closed."""
-        with suppress(ConnectionClosed):
-            for text in live:
-                message = json.loads(text)
-                if message["type"] == "readings" and message["readings"]:
-                    newest_ms = max(reading["measured_at_ms"] for reading in message["readings"])
-                    bed = message["bed_key"]
-                    self.newest_ms[bed] = max(newest_ms, self.newest_ms.get(bed, 0.0))
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the outage left."""
 
-    def is_live(self, since_ms: float) -> bool:
-        """Whether every bed shows values measured since then."""
-        return len(self.newest_ms) == len(BEDS) and min(self.newest_ms.values()) > since_ms
+    messages: int
+    for_s: float
+    buffer_bytes: int
 
-    def look(self) -> None:
-        """Note how old the values of each bed are; the second that they are of is taken off."""
-        now_s = time.time()
-        self.ages_s += [now_s - newest_ms / 1000 - 1 for newest_ms in list(self.newest_ms.values())]
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How it went away."""
+
+    live_again_s: float
+    for_s: float
+    spoken: int
+    """Messages that the monitors said meanwhile."""
+    used_bits: int
+    cpu_s: Sequence[float]
+    """Of edge, broker and hub."""
 
 
 def measure(hours: float, times: float = 1) -> Outcome:
     """Run the outage and the drain once, the drain so many times as fast as in life."""
     up = replace(TRAVEL, rate=constant(LINK_BPS * times), queue_bytes=round(QUEUE_BYTES * times))
+    most = round(hours * 3600 / WRITING_LINES) * WRITING_LINES
     with ExitStack() as held:
         link = held.enter_context(tunnel(up=up, down=TRAVEL))
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
-        region = held.enter_context(running(FarRegion(folder, (CLINIC,), link=link)))
+        region = held.enter_context(running(RoomyRegion(folder, (CLINIC,), link=link)))
+        link.cut()
+        for bed in BEDS:
+            seconds_of(bed)
+        began_s = time.monotonic()
+        messages = sum(each.sent for each in write(region, most))
+        written_s = time.monotonic() - began_s
+        buffer_bytes = sum(path.stat().st_size for path in (folder / f"{CLINIC.node}-buffer").glob("*.db*"))
+        # Opened only now: nobody stays signed in before a screen for as long as the writing may take.
         live = held.enter_context(region.screen("physician"))
         screen = Screen()
         listener = threading.Thread(target=screen.listen, args=(live,), name="screen")
         listener.start()
         held.callback(listener.join, 10)
         held.callback(live.close)
-        link.cut()
-        writers = [Monitor(region, bed, 0) for bed in BEDS]
-        speakers = [Monitor(region, bed, 1 / times) for bed in BEDS]
-        most, began_s = round(hours * 3600), time.monotonic()
-        with speaking(writers, most) as threads:
-            for thread in threads:
-                thread.join()
-        written_s = time.monotonic() - began_s
-        buffer_bytes = sum(path.stat().st_size for path in (folder / f"{CLINIC.node}-buffer").glob("*.db*"))
-        with speaking(speakers):
-            link.heal()
-            began_s, healed_ms, before = time.monotonic(), time.time() * 1000, link.report()
-            until(lambda: screen.is_live(healed_ms), 90, "live values of every bed")
-            live_again_s = time.monotonic() - began_s
-            _drain(region, screen, most, times)
-            drained_s, after = time.monotonic() - began_s, link.report()
-    used_bits = (after.up.wire_bytes - before.up.wire_bytes) * 8
-    ages_s = sorted(screen.ages_s)
+        watch = Watch(folder / "hub" / "samples.db", screen, 2 * len(BEDS), most, LINK_BPS * times)
+        drained = drain(region, watch, times)
+    return outcome_of(hours, times, Written(messages, written_s, buffer_bytes), drained, watch)
+
+
+def drain(region: FarRegion, watch: Watch, times: float) -> Drained:
+    """Give the link back and let the monitors speak until the hub has all that was written during the outage."""
+    speakers = [Monitor(region, bed, 1 / times) for bed in BEDS]
+    with speaking(speakers):
+        cpu_s = _cpu_s(region)
+        healed_ms = time.time() * 1000
+        region.link.heal()
+        watch.begin(lambda: region.link.report().up.wire_bytes)
+        until(lambda: watch.screen.is_live(len(BEDS), healed_ms), 90, "live values of every bed")
+        live_again_s = watch.for_s
+        # Longer means that not even real time was kept up with.
+        until(watch.is_drained, max(60.0, watch.most / times), "the backlog is drained")
+        spent_s = [after - before for before, after in zip(cpu_s, _cpu_s(region), strict=True)]
+        spoken = sum(each.sent for each in speakers)
+        return Drained(live_again_s, watch.for_s, spoken, watch.used_bytes * 8, spent_s)
+
+
+def _cpu_s(region: FarRegion) -> list[float]:
+    """Processor time that edge, broker and hub have had so far."""
+    times = [psutil.Process(region.processes[name].popen.pid).cpu_times() for name in (CLINIC.node, "broker", "hub")]
+    return [float(each.user + each.system) for each in times]
+
+
+def outcome_of(hours: float, times: float, written: Written, drained: Drained, watch: Watch) -> Outcome:
+    """Reckon what is asked from what was seen."""
+    ages_s = sorted(watch.screen.ages_s)
+    carried = written.messages + drained.spoken
+    edge_us, broker_us, hub_us = (round(cpu_s / carried * 1e6, 1) for cpu_s in drained.cpu_s)
     return Outcome(
         hours=hours,
         patients=len(BEDS),
         times=times,
-        messages=sum(each.sent for each in writers),
-        buffer_mib=round(buffer_bytes / 2**20, 1),
-        written_s=round(written_s, 1),
-        written_times=round(most / written_s, 1),
-        live_again_s=round(live_again_s, 1),
-        drained_s=round(drained_s, 1),
-        times_real_time=round(hours * 3600 / drained_s / times, 2),
-        link_share=round(used_bits / (LINK_BPS * times * drained_s), 3),
+        messages=written.messages,
+        buffer_mib=round(written.buffer_bytes / 2**20, 1),
+        written_s=round(written.for_s, 1),
+        written_times=round(hours * 3600 / written.for_s, 1),
+        live_again_s=round(drained.live_again_s, 1),
+        drained_s=round(drained.for_s, 1),
+        times_real_time=round(hours * 3600 / drained.for_s / times, 2),
+        patient_seconds_a_second=round(written.messages / drained.for_s, 1),
+        bytes_a_patient_second=round(drained.used_bits / 8 / carried, 1),
+        link_share=round(drained.used_bits / (LINK_BPS * times * drained.for_s), 3),
         live_p50_s=round(at(ages_s, 0.5), 2),
         live_p99_s=round(at(ages_s, 0.99), 2),
         live_worst_s=round(ages_s[-1], 2),
+        edge_cpu_us=edge_us,
+        broker_cpu_us=broker_us,
+        hub_cpu_us=hub_us,
+        timeline=tuple(watch.timeline),
     )
 
 
-def _drain(region: FarRegion, screen: Screen, most: int, times: float) -> None:
-    """Look at the screen until the hub has all that was written during the outage.
-
-    Raises:
-        AssertionError: not within a time in which not even real time was kept up with.
-    """
-    store = region.folder / "hub" / "samples.db"
-
-    def is_drained() -> bool:
-        screen.look()
-        time.sleep(LOOK_S)
-        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
-            (whole,) = database.execute("SELECT count(*) FROM watermark WHERE contig >= ?", (most,)).fetchone()
-        # Two streams a monitor, numbered from one when the link was cut.
-        return bool(whole >= 2 * len(BEDS))
-
-    until(is_drained, max(60.0, most / times), "the backlog is drained")
-
-
 def table(row: Outcome) -> str:
-    """Return the outcome as a Markdown table."""
+    """Return the outcome as a Markdown table, without its time line."""
     lines = ["| what | value |", "| --- | --- |"]
-    lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(row).items()]
+    found = {name: value for name, value in asdict(row).items() if name != "timeline"}
+    return "\n".join(lines + [f"| {name.replace('_', ' ')} | {value} |" for name, value in found.items()])
+
+
+def timeline_table(moments: Sequence[Moment]) -> str:
+    """Return some points of the time line as a Markdown table; the oldest live values of those left out are kept."""
+    lines = ["| at s | waiting records | oldest live values s | link share |", "| --- | --- | --- | --- |"]
+    step = max(1, -(-len(moments) // ROWS_SHOWN))
+    for first in range(0, len(moments), step):
+        part = moments[first : first + step]
+        worst_s, share = max(each.live_worst_s for each in part), sum(each.link_share for each in part) / len(part)
+        lines.append(f"| {part[-1].at_s} | {part[-1].waiting_records} | {worst_s} | {share:.2f} |")
     return "\n".join(lines)
 
 
@@ -225,7 +286,7 @@ def main() -> None:
     """Run it and write drain.json and drain.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=72)
-    parser.add_argument("--times", type=float, default=1, help="how much faster than in life the drained part runs")
+    parser.add_argument("--times", type=float, default=10, help="how much faster than in life the drained part runs")
     parser.add_argument("--dry", action="store_true", help="write no files")
     asked = parser.parse_args()
     outcome = measure(asked.hours, asked.times)
@@ -242,12 +303,16 @@ def main() -> None:
 {len(BEDS)} monitors with five values and three waves, a message a second in life.  While the link is cut they speak as
 fast as the node takes it, and are acknowledged after the synced commit as ever; then the link is there again at
 {LINK_BPS * asked.times / 1_000_000:g} Mbit/s, and they go on {asked.times:g} times as fast as in life while the backlog
-drains.  Records are stamped when they are written.  Ages are those of the values on the physician's screen, from the
-moment on when every bed shows live values again, until all is drained.
+drains.  Records are stamped when they are written.  The store's limit is {BUFFER_LIMIT_MIB} MiB.  Ages are those of the
+values on the physician's screen, from the moment on when every bed shows live values again, until all is drained.
 
 Bars: live values under 2 s old all the while, the backlog at twice real time or better.
 
 {table(outcome)}
+
+The drain as it went; every {MOMENT_S:g} s in drain.json.
+
+{timeline_table(outcome.timeline)}
 """)
 
 

@@ -71,8 +71,8 @@ class IngestConfig(Section):
 
     batch_records: Annotated[int, Field(ge=1, le=5000)] = Field(default=1000, description="Records per commit at most.")
     batch_ms: Annotated[float, Field(ge=1, le=1000)] = Field(default=50, description="Longest wait for a batch.")
-    window: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=256, description="Credit per stream given to edges while the store keeps up; less while it is behind."
+    window: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1024, description="Credit per stream given to edges while the store keeps up; less while it is behind."
     )
     datagram_enabled: bool = Field(
         default=True, description="Whether alarms may also come by encrypted datagram (UDP)."

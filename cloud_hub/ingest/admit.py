@@ -12,16 +12,17 @@ from math import inf
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
-from telemed import shed
+from telemed import history, shed
 from telemed.errors import Code, PayloadUnreadable, WireError
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, shed_pb2
-from telemed.wire import PAYLOAD_LIMIT_BYTES, SCHEMA, Kind, Record, decode
+from telemed.wire import HEAD_BYTES, PAYLOAD_LIMIT_BYTES, SCHEMA, Kind, Record, decode
 
 from cloud_hub.store.dead_letters import DeadLetter
 from cloud_hub.store.streams import Incoming
 
 LONGEST_STRETCH_S = 60
+_WITH_HISTORY = frozenset({Up.VITALS, Up.WAVES})
 _LARGEST = 2**63 - 1
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,39}/[a-z]{1,20}")
 _ID_CHARS = 36
@@ -37,13 +38,15 @@ class Admission:
     """What has no identity that could be counted."""
     newer: int = 0
     """Records of a newer schema: kept as they are; the hub must be upgraded to read them."""
+    size_bytes: int = 0
+    """How much it takes up until it is stored: a history container is larger than it was on the way."""
 
 
 def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
     """Return the records of a container that arrived from a node on one of the stored classes."""
-    out = Admission()
+    out = Admission(size_bytes=len(container))
     try:
-        records = decode(container)
+        records = _read(what, container)
     except WireError as error:
         out.unusable.append(DeadLetter(address, error.code, container))
         return out
@@ -54,7 +57,15 @@ def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
             continue
         out.records.append(_judged(address, kinds.get(record.kind), record))
         out.newer += record.schema > SCHEMA
+    out.size_bytes = max(out.size_bytes, sum(len(record.payload) + HEAD_BYTES for record in records))
     return out
+
+
+def _read(what: Up, container: bytes) -> list[Record]:
+    """Return the records of a container of either form; only measurements have a history that comes in numbers."""
+    if what in _WITH_HISTORY and container.startswith(history.MAGIC):
+        return history.decode(container)
+    return decode(container)
 
 
 @lru_cache(16384)

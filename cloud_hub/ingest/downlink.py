@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
+from telemed.history import PACKER
 from telemed.topics import Down, NodeAddress
 from telemed.v1 import event_pb2, uplink_pb2
 
@@ -129,7 +130,8 @@ class Downlink:
         """Answer a hello: a receipt for each stream that it named, and an event page from its cursor."""
         self.heard(address)
         receipts = [receipt(stream, epoch, mark) for (stream, epoch), mark in marks.items()]
-        self._send(uplink_pb2.Receipts(receipts=receipts, hub_run=self._run, node_run=node_run), address)
+        answer = uplink_pb2.Receipts(receipts=receipts, hub_run=self._run, node_run=node_run, history_packer=PACKER)
+        self._send(answer, address)
         node = self._nodes[address]
         node.cursor, node.sent, node.wants_page = cursor, cursor, True
         self._pages_wanted.set()

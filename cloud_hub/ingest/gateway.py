@@ -192,7 +192,7 @@ class Ingest:
             self.metrics.newer.inc(admission.newer)
             self.note(address, Code.SCHEMA_UNKNOWN, admission.newer)
         batches = self._care_batches if what in (Up.ALARM, Up.CARE) else self._sample_batches
-        taken = batches.put(admission.records, admission.unusable, len(payload), received_ns)
+        taken = batches.put(admission.records, admission.unusable, admission.size_bytes, received_ns)
         if not taken:
             self.metrics.dropped.inc()
         if taken == self._is_dropping:

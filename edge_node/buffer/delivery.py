@@ -13,7 +13,7 @@ from telemed.numbers import Run
 
 WINDOW = 64
 """Records of one stream under way at most, until the hub gives more or less credit (reliability 2.2, 2.3)."""
-LARGEST_WINDOW = 256
+LARGEST_WINDOW = 1024
 """However much credit a hub gives."""
 ALARM_WINDOW = 32
 """The alarms' own credit, which no slow hub can take away."""

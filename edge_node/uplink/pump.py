@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
-from telemed import wire
+from telemed import history, wire
 from telemed.numbers import Run, runs
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
@@ -27,6 +27,10 @@ RETRY_S = 1.0
 LIVE = {Up.ALARM: Traffic.ALARM, Up.CARE: Traffic.VITALS, Up.VITALS: Traffic.VITALS, Up.WAVES: Traffic.WATCHED}
 BACKLOG = {Up.ALARM: Traffic.VITALS, Up.CARE: Traffic.VITALS, Up.VITALS: Traffic.BACKLOG, Up.WAVES: Traffic.BACKLOG}
 GUESSED_RECORD_BYTES = 300
+WHOLE_FROM, MANY_SHRINK_TO = 16, 0.25
+"""Live records in one container from which on they, too, are compressed together, and what is then left of numerics."""
+MOST_AT_ONCE_BYTES = wire.CONTAINER_LIMIT_BYTES // 2
+"""Of records as they are stored, in one container: it must fit whatever form it takes."""
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +77,8 @@ class _Lane:
     keys: dict[StreamKey, None] = field(default_factory=dict)
     """Streams that may have something to send this way, in the order in which they came."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    shrinks_to: float = 1.0
+    """What records take on the wire, by what they take in the store, of late."""
 
     def add(self, key: StreamKey) -> None:
         """Look at a stream, now."""
@@ -111,6 +117,8 @@ class Pump:
         """Whether somebody looks at a stream now; one that nobody looks at goes in blocks."""
         self.block_s = BLOCK_S
         """How long what nobody looks at is gathered."""
+        self.history_packer = 0
+        """The zstd of a hub that takes history containers; 0: it takes none."""
         self.may_send_backlog: Callable[[], bool] = lambda: True
         """Whether nothing more wanted waits elsewhere; asked again with `look_again`."""
 
@@ -170,7 +178,7 @@ class Pump:
         sent_bytes = 0
         try:
             chosen = await self._choose(lane, asked.granted_bytes) if self.is_open else []
-            sent_bytes = self._send(chosen)
+            sent_bytes = self._send(lane, chosen)
         finally:
             self._turns.settle(asked, sent_bytes)
         return len(chosen) if sent_bytes else 0
@@ -260,7 +268,7 @@ class Pump:
     async def _choose(self, lane: _Lane, room_bytes: int) -> list[_Chosen]:
         """Read what fits into a turn, one record at least, the streams taking turns at being first."""
         chosen: list[_Chosen] = []
-        left_bytes = float(room_bytes)
+        left_bytes = self._stored_bytes(lane, room_bytes)
         states = self._outbox.streams(self._up)
         for key in sorted(lane.keys, key=self._last_s):
             if chosen and left_bytes < self._record_bytes:
@@ -276,6 +284,14 @@ class Pump:
                 left_bytes -= size_bytes
                 chosen.append(one)
         return chosen
+
+    def _stored_bytes(self, lane: _Lane, room_bytes: int) -> float:
+        """How much of the store to put into a turn; so much at least that it is worth to be compressed together."""
+        stored_bytes = room_bytes / lane.shrinks_to
+        many_bytes = WHOLE_FROM * self._record_bytes
+        if self.history_packer and many_bytes * MANY_SHRINK_TO <= room_bytes:
+            stored_bytes = max(stored_bytes, many_bytes)
+        return min(MOST_AT_ONCE_BYTES, stored_bytes)
 
     def _last_s(self, key: StreamKey) -> float:
         delivery = self._deliveries.get(key)
@@ -301,19 +317,33 @@ class Pump:
             self._backlog.woken.set()
         return [_Chosen(delivery, turn, found[seq]) for seq in wanted if seq in found]
 
-    def _send(self, chosen: list[_Chosen]) -> int:
+    def _send(self, lane: _Lane, chosen: list[_Chosen]) -> int:
         """Send records in one container; return its bytes, 0 where there is no connection."""
         if not chosen or not self.is_open:
             return 0
-        container = wire.encode([each.record for each in chosen])
+        carried, container = self._pack(lane, chosen)
         if not self._publish(self._up, container):
             return 0
-        now_s = self._now_s()
-        for each in chosen:
-            self._record_bytes += 0.05 * (len(each.record.payload) + wire.HEAD_BYTES - self._record_bytes)
+        now_s, stored_bytes = self._now_s(), 0
+        for each in carried:
+            size_bytes = len(each.record.payload) + wire.HEAD_BYTES
+            stored_bytes += size_bytes
+            self._record_bytes += 0.05 * (size_bytes - self._record_bytes)
             if each.delivery.turn == each.turn:
                 each.delivery.sent([each.record.seq], now_s)
+        lane.shrinks_to += 0.2 * (min(1.0, len(container) / stored_bytes) - lane.shrinks_to)
         return len(container)
+
+    def _pack(self, lane: _Lane, chosen: list[_Chosen]) -> tuple[list[_Chosen], bytes]:
+        """Return one container and what it holds of the chosen records, one at least."""
+        if not self.history_packer or (lane.is_live and len(chosen) < WHOLE_FROM):
+            return chosen, wire.encode([each.record for each in chosen])
+        again = [each for each in chosen if each.record.seq in each.delivery.flying]
+        if again:
+            # What came to nothing once goes as it is stored: perhaps the hub cannot make it what it was.
+            return again, wire.encode([each.record for each in again])
+        whole = history.encode([each.record for each in chosen], self.history_packer)
+        return chosen[: whole.count], whole.container
 
 
 def receipt_of(message: uplink_pb2.Receipt, hub_ns: int) -> Receipt:

@@ -322,6 +322,8 @@ class Uplink:
                 failures.append(failure)
         if message.hub_run and message.node_run in (0, self._buffer.life):
             self._hub_run = message.hub_run
+            for up in (Up.VITALS, Up.WAVES):
+                self._pumps[up].history_packer = message.history_packer
             self._ways.set()
         if Up.ALARM in by_class:
             self.alarm_paths.take(by_class[Up.ALARM])

@@ -35,6 +35,7 @@ STREAM_NAME_LIMIT_BYTES = 120
 
 _PREFIX = struct.Struct("<4sBH")
 _HEAD = struct.Struct("<BBBBIQQqQIiI")
+PREFIX_BYTES = _PREFIX.size
 _CRC = struct.Struct("<I")
 _SEALED = struct.Struct(_HEAD.format + "I")
 HEAD_BYTES = _SEALED.size
@@ -194,7 +195,7 @@ def split(records: Iterable[Record], limit_bytes: int = CONTAINER_LIMIT_BYTES) -
     runs: list[list[Record]] = []
     room = 0
     for record in records:
-        need = HEAD_BYTES + len(record.payload) + 1 + STREAM_NAME_LIMIT_BYTES
+        need = need_bytes(record)
         if need + _PREFIX.size > limit_bytes:
             raise ContainerTooLarge(f"record {record.stream} {record.seq}: {len(record.payload)} bytes")
         if not runs or need > room or len(runs[-1]) >= 200:
@@ -205,12 +206,33 @@ def split(records: Iterable[Record], limit_bytes: int = CONTAINER_LIMIT_BYTES) -
     return runs
 
 
+def need_bytes(record: Record) -> int:
+    """Return how much of a container a record takes at most."""
+    return HEAD_BYTES + len(record.payload) + 1 + STREAM_NAME_LIMIT_BYTES
+
+
 def decode(container: bytes) -> list[Record]:
     """Return the records of a container; payloads are not looked into.
 
     Raises:
         ContainerTooLarge: over CONTAINER_LIMIT_BYTES.
         ContainerUnreadable: damaged head, bytes missing or left over, or a checksum that does not fit.
+    """
+    records = decode_unchecked(container)
+    # A head with its index set to 0 is not made anew from the fields: the bytes are at hand.
+    at = len(container) - sum(len(record.payload) for record in records) - len(records) * HEAD_BYTES
+    for record in records:
+        if record.crc != _crc(b"\0" + container[at + 1 : at + _HEAD.size], record.payload):
+            raise ContainerUnreadable(f"record {record.stream} {record.seq}: checksum wrong")
+        at += HEAD_BYTES
+    return records
+
+
+def decode_unchecked(container: bytes) -> list[Record]:
+    """Return the records of a container whose checksums the caller makes anew.
+
+    Raises:
+        ContainerTooLarge, ContainerUnreadable: as `decode` does, but for the checksums.
     """
     if len(container) > CONTAINER_LIMIT_BYTES:
         raise ContainerTooLarge(f"{len(container)} bytes")
@@ -235,13 +257,11 @@ def _decode(container: bytes) -> list[Record]:
     for _ in range(record_count):
         index, kind, schema, codec, length, epoch, seq, *stamp, crc = _SEALED.unpack_from(container, at)
         payload = container[payload_at : payload_at + length]
-        if len(payload) != length or crc != _crc(b"\0" + container[at + 1 : at + _HEAD.size], payload):
-            raise ContainerUnreadable(f"record {names[index]} {seq}: bytes missing or checksum wrong")
         records.append(Record(names[index], kind, schema, codec, epoch, seq, Stamp(*stamp), payload, crc))
         at += HEAD_BYTES
         payload_at += length
     if payload_at != len(container):
-        raise ContainerUnreadable(f"{len(container) - payload_at} bytes left over")
+        raise ContainerUnreadable(f"{len(container)} bytes where {payload_at} are announced")
     return records
 
 

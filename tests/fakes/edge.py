@@ -25,6 +25,7 @@ class FakeEdge:
         self.presences: list[uplink_pb2.HubPresence] = []
         self.signals: list[uplink_pb2.Signal] = []
         self.window = 0
+        self.history_packer = 0
         self._news = asyncio.Event()
 
     def send(self, what: Up, *records: Record) -> None:
@@ -81,6 +82,7 @@ class FakeEdge:
         if what is Down.RECEIPT:
             message = uplink_pb2.Receipts.FromString(payload)
             self.window = message.window_hint
+            self.history_packer = message.history_packer or self.history_packer
             for receipt in message.receipts:
                 self.receipts.append(receipt)
                 self._acked(receipt)

@@ -176,15 +176,20 @@ class Receipts(_message.Message):
     HUB_RUN_FIELD_NUMBER: _builtins.int
     NODE_RUN_FIELD_NUMBER: _builtins.int
     REFUSED_RUN_FIELD_NUMBER: _builtins.int
+    HISTORY_PACKER_FIELD_NUMBER: _builtins.int
     hub_unix_ns: _builtins.int
     window_hint: _builtins.int
-    """Records the edge may have under way per stream, 0..256; alarms have their own credit of 32."""
+    """Records the edge may have under way per stream, 0..1024; alarms have their own credit of 32."""
     hub_run: _builtins.int
     """Only in the answer to a hello: the run of the hub that answers, see HubPresence."""
     node_run: _builtins.int
     """Only there: the run of the node that is answered; whatever else has its name takes it for nobody."""
     refused_run: _builtins.int
     """The run of a second machine under this node's name, which is to be silent; 0 = none."""
+    history_packer: _builtins.int
+    """Only in the answer to a hello: this hub takes history containers, and packs payloads with this zstd (PACKER of
+    telemed/history.py); 0 = it knows none and must not be sent any.
+    """
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
     def __init__(
@@ -196,10 +201,11 @@ class Receipts(_message.Message):
         hub_run: _builtins.int = ...,
         node_run: _builtins.int = ...,
         refused_run: _builtins.int = ...,
+        history_packer: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns", "node_run", b"node_run", "receipts", b"receipts", "refused_run", b"refused_run", "window_hint", b"window_hint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history_packer", b"history_packer", "hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns", "node_run", b"node_run", "receipts", b"receipts", "refused_run", b"refused_run", "window_hint", b"window_hint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,9 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from telemed import history
 from telemed.errors import Code
+from telemed.history import PACKER
 from telemed.topics import Up
 from telemed.v1 import sample_pb2
 from telemed.wire import Codec, Kind, Record, encode, seal
@@ -149,3 +151,30 @@ def test_no_bytes_whatever_raise(payload: bytes) -> None:
     assert admit(CLINIC, Up.VITALS, payload).records == []
     record = sealed(Kind.NUMERIC_SET, payload, 1)
     assert len(admitted(Up.VITALS, record).records) == 1
+
+
+def test_records_of_a_history_container_are_judged_as_if_each_had_come_by_itself() -> None:
+    records = [numeric(seq) for seq in range(1, 30)] + [sealed(Kind.NUMERIC_SET, b"\xff\xfe garbage", 30)]
+    admission = admit(CLINIC, Up.VITALS, history.encode(records, PACKER).container)
+    assert admission.records == admitted(Up.VITALS, *records).records
+    assert admission.records[-1].refusal == Code.PAYLOAD_UNREADABLE
+
+
+def test_a_history_container_counts_as_what_it_takes_up_here() -> None:
+    records = [numeric(seq) for seq in range(1, 201)]
+    container = history.encode(records, PACKER).container
+    assert admit(CLINIC, Up.VITALS, container).size_bytes > 3 * len(container)
+    assert admitted(Up.VITALS, *records).size_bytes == len(encode(records))
+
+
+def test_a_bomb_is_kept_as_a_dead_letter_and_never_unpacked() -> None:
+    bomb = history.MAGIC + zstandard.ZstdCompressor(level=19).compress(bytes(1 << 28))
+    admission = admit(CLINIC, Up.WAVES, bomb)
+    assert not admission.records
+    assert [(letter.reason, letter.raw) for letter in admission.unusable] == [(Code.TOO_LARGE, bomb)]
+
+
+def test_alarms_and_care_have_no_history_containers() -> None:
+    for what, record in ((Up.ALARM, alarm(1)), (Up.CARE, care(1))):
+        admission = admit(CLINIC, what, history.encode([record], PACKER).container)
+        assert [letter.reason for letter in admission.unusable] == [Code.CONTAINER_UNREADABLE]

@@ -4,7 +4,10 @@ import asyncio
 from functools import partial
 
 import pytest
+import zstandard
+from telemed import history
 from telemed.errors import Code
+from telemed.history import PACKER
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 from telemed.wire import Kind, encode
@@ -32,8 +35,24 @@ async def test_everything_sent_is_stored_once_receipted_and_shown(hub: Hub) -> N
     assert (hub.screen.waves_seen, hub.intake.alarms) == (30, ["0190-alarm/1", "0190-alarm/2"])
     assert hub.intake.events == ["event-1", "event-2"]
     assert hub.intake.in_thread == {"care-writer_0"}
-    assert hub.edge.window == 256
+    assert hub.edge.window == 1024
     assert hub.metric("hub_records_total", store="samples") == 330
+
+
+async def test_history_is_stored_as_if_each_record_had_come_by_itself_and_a_bomb_stops_nothing(hub: Hub) -> None:
+    sent = [numeric(seq, str(seq)) for seq in range(1, 201)]
+    hub.edge.raw(Up.VITALS, history.MAGIC + zstandard.ZstdCompressor().compress(bytes(1 << 24)))
+    hub.edge.raw(Up.VITALS, history.encode(sent, PACKER).container)
+    hub.edge.send(Up.VITALS, *sent[:3])
+    await hub.edge.until(lambda: any(item.contig == 200 for item in hub.edge.receipts))
+    assert hub.column(hub.samples, record, "payload") == [item.payload for item in sent]
+    assert hub.column(hub.samples, record, "crc") == [item.crc for item in sent]
+    assert hub.metric("hub_dead_letters_total", reason=Code.TOO_LARGE) == 1
+
+
+async def test_a_greeting_is_answered_with_the_form_that_history_may_take(hub: Hub) -> None:
+    hub.edge.hello()
+    await hub.edge.until(lambda: hub.edge.history_packer == PACKER)
 
 
 async def test_an_alarm_is_receipted_at_once_and_samples_at_most_once_a_second(hub: Hub) -> None:

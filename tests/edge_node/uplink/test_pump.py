@@ -4,14 +4,15 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from telemed import wire
+from telemed import history, wire
+from telemed.history import PACKER
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 from telemed.wire import Record
 
 from edge_node.buffer.outbox import StreamKey
 from edge_node.errors import BufferFailure
-from edge_node.uplink.pump import PRESSED_GATHER_S, Pump
+from edge_node.uplink.pump import PRESSED_GATHER_S, WHOLE_FROM, Pump
 from edge_node.uplink.schedule import Ask, Traffic
 from tests.fakes.outbox import EPOCH, MemoryOutbox
 
@@ -45,7 +46,8 @@ class Bench:
     def publish(self, what: Up, container: bytes) -> bool:
         if self.is_up:
             self.containers.append(container)
-            self.sent += [(record.stream, record.seq) for record in wire.decode(container)]
+            decode = history.decode if container.startswith(history.MAGIC) else wire.decode
+            self.sent += [(record.stream, record.seq) for record in decode(container)]
         return self.is_up
 
     async def round(self) -> list[tuple[str, int]]:
@@ -159,12 +161,13 @@ async def test_when_the_way_opens_the_newest_hour_goes_first() -> None:
 
 async def test_the_hub_can_set_the_window_but_not_that_of_alarms() -> None:
     # Half of a window is for the backlog.
-    for up, credit, most in ((Up.VITALS, 4, 2), (Up.VITALS, 1000, 128), (Up.ALARM, 4, 16)):
+    for up, credit, most in ((Up.VITALS, 4, 2), (Up.VITALS, 5000, 512), (Up.ALARM, 4, 16)):
         bench = Bench(up)
-        bench.outbox.store("a/numeric", 200)
+        bench.outbox.store("a/numeric", 700)
         await bench.pump.open()
         await bench.hear("a/numeric", 0, window=credit)
-        assert len(await bench.round()) == most, up
+        sent = [len(await bench.round()) for _ in range(4)]
+        assert sum(sent) == most, up
 
 
 async def test_a_restart_in_the_middle_of_a_round_leaves_out_nothing() -> None:
@@ -255,3 +258,83 @@ async def test_a_receipt_that_could_not_be_noted_is_noted_with_the_next() -> Non
     bench.outbox.is_failing = False
     await bench.hear("a/numeric", 2, hub_ns=2)
     assert bench.outbox.acked == {"a/numeric": 2}
+
+
+async def test_backlog_goes_compressed_to_a_hub_that_can_read_it_and_live_records_as_ever() -> None:
+    bench = Bench()
+    bench.outbox.store("a/numeric", 50, payload=b"97 percent, as before")
+    await bench.pump.open()
+    bench.pump.history_packer = PACKER
+    await bench.round()
+    bench.outbox.store("a/numeric")
+    await bench.round()
+    assert [container[:4] for container in bench.containers] == [history.MAGIC, wire.MAGIC]
+    assert len(bench.containers[0]) < 500
+    assert bench.sent == [("a/numeric", 51)]
+
+
+async def test_live_records_go_compressed_where_there_are_many_in_one_container() -> None:
+    for count, magic in ((WHOLE_FROM - 1, wire.MAGIC), (WHOLE_FROM, history.MAGIC)):
+        bench = Bench()
+        bench.pump.history_packer = PACKER
+        for number in range(count):
+            bench.outbox.store(f"bed-{number}/numeric", payload=b"97 percent, as before")
+        assert len(await bench.round()) == count
+        assert [container[:4] for container in bench.containers] == [magic]
+
+
+async def test_a_small_turn_takes_as_many_small_live_records_as_are_worth_compressing() -> None:
+    bench = Bench(granted_bytes=1024)
+    bench.pump.history_packer = PACKER
+    sent = []
+    for _ in range(30):
+        for number in range(20):
+            bench.outbox.store(f"bed-{number}/numeric", payload=bytes(150))
+        sent.append(len(await bench.round()))
+    assert sent[0] < WHOLE_FROM
+    assert min(sent[-5:]) >= WHOLE_FROM
+    assert max(bench.settled[-5:]) <= 1024
+
+
+async def test_a_hub_that_knows_no_history_is_sent_none() -> None:
+    bench = Bench()
+    bench.outbox.store("a/numeric", 5)
+    await bench.pump.open()
+    await bench.round()
+    assert [container[:4] for container in bench.containers] == [wire.MAGIC]
+
+
+async def test_what_is_sent_again_goes_as_it_is_stored() -> None:
+    bench = Bench()
+    bench.outbox.store("a/numeric", 5)
+    await bench.pump.open()
+    bench.pump.history_packer = PACKER
+    await bench.round()
+    bench.now_s = 5
+    bench.outbox.store("b/numeric", 5)
+    assert [seq for _, seq in await bench.round()][-5:] == [1, 2, 3, 4, 5]
+    assert bench.containers[-1].startswith(wire.MAGIC)
+
+
+async def test_the_more_records_shrink_the_more_go_in_a_turn() -> None:
+    bench = Bench(granted_bytes=2000)
+    bench.pump.history_packer = PACKER
+    bench.outbox.store("a/numeric", 300, payload=b"97 percent, as before, and no more than that")
+    await bench.hear("a/numeric", 0, window=1024)
+    await bench.pump.open()
+    counts = [len(await bench.round()) for _ in range(7)]
+    assert counts == sorted(counts)
+    stored_bytes = wire.HEAD_BYTES + 44
+    assert counts[-1] * stored_bytes > 2 * bench.granted_bytes
+    assert max(bench.settled) < 3000
+
+
+async def test_large_records_never_make_a_container_that_is_refused() -> None:
+    bench = Bench(granted_bytes=16_000)
+    bench.pump.history_packer = PACKER
+    bench.outbox.store("a/numeric", 60, payload=bytes(30_000))
+    await bench.hear("a/numeric", 0, window=1024)
+    await bench.pump.open()
+    for bench.now_s in (0, 5):
+        sent = [bench.sent[:] for _ in range(90) if await bench.round()]
+        assert sorted(seq for records in sent for _, seq in records) == list(range(1, 61))

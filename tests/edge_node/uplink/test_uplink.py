@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from telemed.history import MAGIC, PACKER
 from telemed.topics import Down, NodeAddress, Up
 from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
 
@@ -190,6 +191,35 @@ async def test_a_file_that_fails_keeps_nothing_of_the_other_classes_from_going(
         await until(lambda: buffer.waiting()[Up.CARE].records == 0)
         await buffer.propose(event_pb2.Event(event_id="f", aggregate_type="bed"))
         await until(lambda: Up.CARE in [what for what, _ in links["control"].published])
+
+
+async def test_only_a_hub_that_says_so_in_its_answer_is_sent_history_containers(
+    buffer: Buffer, config: UplinkConfig
+) -> None:
+    links: dict[str, FakeLink] = {}
+
+    def connect(name: str, listens: bool, events: LinkEvents) -> FakeLink:
+        links[name] = FakeLink(name, listens, events)
+        return links[name]
+
+    def history() -> list[bool]:
+        sent = [payload for link in links.values() for what, payload in link.published if what is Up.VITALS]
+        return [payload.startswith(MAGIC) for payload in sent]
+
+    def answer(packer: int, run: int) -> bytes:
+        told = uplink_pb2.Receipts(hub_unix_ns=1, hub_run=run, node_run=buffer.life, history_packer=packer)
+        return told.SerializeToString()
+
+    await buffer.store_intake(intake())
+    async with running(Uplink(config.model_copy(update={"resend_after_s": 60}), buffer, ADDRESS, connect=connect)):
+        for link in links.values():
+            link.network.set()
+        await until(lambda: all(link.is_up for link in links.values()))
+        links["control"].say(Down.RECEIPT, answer(PACKER, 7))
+        await until(lambda: history() == [True])
+        links["vitals"].events.on_down()
+        links["control"].say(Down.RECEIPT, answer(0, 8))
+        await until(lambda: history() == [True, False])
 
 
 async def test_a_hub_that_lost_its_last_hour_gets_it_again(
