@@ -1,6 +1,7 @@
-"""An edge node whose buffer and uplink do nothing: what it costs is the cost of everything else.
+"""An edge node whose buffer and uplink do nothing, or whose uplink alone does: what it costs is the cost of the rest.
 
-Run as `python -m bench.edge_null serve --config FILE`, in place of `python -m edge_node`.
+Run as `python -m bench.edge_null serve --config FILE`, in place of `python -m edge_node`; with `--store` before `serve`
+it stores as ever, and sends nothing.
 """
 
 import asyncio
@@ -29,16 +30,16 @@ async def _send_nothing(_uplink: Uplink) -> None:
     await asyncio.Event().wait()
 
 
-def main() -> int:
-    """Run the node with nothing behind its store and nothing before its hub."""
-    for owner, name, nothing in (
-        (Buffer, "store_intake", _store_nothing),
-        (Buffer, "append_alarms", _append_nothing),
-        (Uplink, "run", _send_nothing),
-    ):
+def main(arguments: list[str]) -> int:
+    """Run the node with nothing before its hub and, unless it is told to store, nothing behind its store."""
+    does_store = arguments[:1] == ["--store"]
+    replaced: list[tuple[type, str, object]] = [(Uplink, "run", _send_nothing)]
+    if not does_store:
+        replaced += [(Buffer, "store_intake", _store_nothing), (Buffer, "append_alarms", _append_nothing)]
+    for owner, name, nothing in replaced:
         setattr(owner, name, nothing)
-    return command.main()
+    return command.main(arguments[1:] if does_store else arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -80,6 +80,7 @@ class Node:
         clock_ns = buffer.clock.now_ns
         self.ward = Ward(arrangement.layout(config), ruleset.load(config.alarms.ruleset), buffer, clock_ns, boottime_ns)
         address = NodeAddress(config.node.region, config.node.site, config.node.node)
+        buffer.goes_at_once = self.ward.goes_at_once
         self._figures = CollectorRegistry()
         self.radios = Radios(config.modems, lambda: self.uplink.hub_silent_s)
         self.uplink = Uplink(

@@ -45,6 +45,7 @@ def open_buffer(config: EdgeConfig) -> Buffer:
     return Buffer.open(
         settings.folder,
         group_commit_ms=settings.group_commit_ms,
+        share_commit_ms=settings.share_commit_ms,
         limit_mib=settings.limit_mib,
         keep_sent_hours=settings.keep_sent_hours,
     )

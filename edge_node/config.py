@@ -46,6 +46,10 @@ class BufferConfig(Section):
     group_commit_ms: Annotated[float, Field(ge=0, le=100)] = Field(
         default=15, description="Longest wait to share a synced commit with others; alarms never wait."
     )
+    share_commit_ms: Annotated[float, Field(ge=0, le=300)] = Field(
+        default=300,
+        description="Longest wait of calm vitals for another monitor that is expected to send; 0: none waits.",
+    )
     keep_sent_hours: Annotated[float, Field(ge=24, le=24 * 90)] = Field(
         default=24 * 30, description="How long acknowledged rows are kept as history and for a restored hub."
     )

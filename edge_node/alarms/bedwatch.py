@@ -76,6 +76,13 @@ class BedWatch:
         watch.now.since_ns = since_ns
         return watch
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing stands at this bed that a reading could end or make worse."""
+        if self._poor_since or self._notes or self._score_level.level is not None:
+            return False
+        return not any(watch.on for track in self._tracks.values() for watch in track.watches)
+
     def take(self, sample: NumericSet) -> list[Held]:
         """Take a set that arrived; return the values that became the newest of their measure."""
         before = dict(self.now.held)

@@ -17,6 +17,7 @@ from telemed.v1 import alarm_pb2
 
 from edge_node.alarms import ladder, news2, silence, texts, wire
 from edge_node.alarms.bedwatch import Ages, BedWatch
+from edge_node.alarms.calm import Calm
 from edge_node.alarms.clockstep import ClockSteps
 from edge_node.alarms.conversation import Conversations
 from edge_node.alarms.machine import fold
@@ -30,6 +31,8 @@ from edge_node.samples.score import News2
 
 NS = 1_000_000_000
 TICK_S = 1.0
+MARKS_EVERY_S = 5.0
+"""How often cursors are stored that no step brings along: what is judged again after a restart is younger than that."""
 REBUILD_S = 600
 """At start the readings of this long rebuild delays and last values."""
 ALARM_HISTORY_S = 48 * 3600
@@ -115,6 +118,7 @@ class Ward:
         self._roster = Roster()
         self._persons: dict[str, str] = {}
         self._watches = {bed: BedWatch(bed, rules, layout.ages) for bed in ("", *layout.beds)}
+        self._calm = Calm(rules)
         self._talk = Conversations(rules.id, rules.version)
         self._heard_ns: dict[str, int] = {}
         self._hub_heard_ns = clock()
@@ -162,6 +166,10 @@ class Ward:
                 self._watches[bed] = self._watches[bed].for_person(self._subject(bed), since_ns)
             else:
                 self._watches[bed].subject = self._subject(bed)
+
+    def goes_at_once(self, intake: Intake) -> bool:
+        """Whether an intake must be stored without any wait: it may change an alarm, or a person typed it in."""
+        return bool(intake.notes) or not all(self._is_calm(sample) for sample in intake.sets)
 
     async def take(self, intake: Intake) -> None:
         """Judge what was just stored."""
@@ -301,6 +309,17 @@ class Ward:
         self._tell_readings(bed, {held.value.measure for held in taken})
         self._marks[sample.device] = max(self._marks.get(sample.device, 0), sample.arrived_at_ns)
 
+    def _is_calm(self, sample: NumericSet) -> bool:
+        place = self.layout.devices.get(sample.device)
+        heard_ns = self._heard_ns.get(sample.device)
+        if place is None or not place.is_watched or heard_ns is None:
+            return False
+        rule, usual_s = self.rules.silence, place.usual_interval_s
+        if silence.device_silence(rule, usual_s, heard_ns, sample.arrived_at_ns) is not None:
+            return False
+        watch = self._watch_of(sample.device)
+        return watch.is_quiet and self._calm.holds(sample, watch.now.held)
+
     def _take_waves(self, waves: WaveformSet) -> None:
         self._hear(waves)
         bed = self._bed_of(waves.device)
@@ -388,8 +407,8 @@ class Ward:
             self._is_failing = False
 
     def _is_due(self, marks: Mapping[str, int]) -> bool:
-        """Cursors alone are stored once a second: judging a reading twice is harmless."""
-        return bool(marks) and self._clock() - self._saved_ns >= TICK_S * NS
+        """Cursors alone are stored now and then: judging a reading twice is harmless."""
+        return bool(marks) and self._clock() - self._saved_ns >= MARKS_EVERY_S * NS
 
 
 def _silent(condition: str, level: Priority, where: tuple[str, str], heard_ns: int, limit_s: float) -> Finding:

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from telemed.numbers import Run
 from telemed.topics import CLASS_OF, STREAM_KINDS, Up
-from telemed.wire import Record
 
 from edge_node.buffer import failpoint, outbox, schema, tombstone
 from edge_node.buffer.disk import PAGE_BYTES, WAL_BYTES, FileSize
+from edge_node.buffer.lobby import MOST_HELD, Lobby
 from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, open_checked, translated
 from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.recent import Recent
@@ -26,8 +26,6 @@ from edge_node.errors import BufferFailure, BufferFull
 
 T = TypeVar("T")
 
-GROUP_LIMIT = 64
-"""Jobs in one commit at most."""
 READERS = 2
 """Reading connections a file: one is never behind the other's long query."""
 MEASURE_EVERY_S = 1.0
@@ -53,6 +51,11 @@ class _Job:
 
 def _no_room() -> bool:
     return False
+
+
+def _pushing(jobs: Iterable[_Job]) -> int:
+    """Count those that have not waited for others already, and may do so for a moment."""
+    return sum(not job.urgent for job in jobs)
 
 
 class LogFile:
@@ -94,7 +97,9 @@ class LogFile:
         self._last_group = 1
         self._measured_s = 0.0
         self._must_shrink = False
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self.lobby: Lobby[_Job] = Lobby(self._jobs.put)
+        """Where jobs wait for others to share their commit; used on the event loop alone."""
         self._writer = open_checked(path, synchronous)
         self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES[path.name] // PAGE_BYTES}")
         self.former_epochs = schema.former_epochs(self._writer)
@@ -122,7 +127,14 @@ class LogFile:
         self._thread = threading.Thread(target=self._run, name=f"write-{path.stem}", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Batch], T], *, urgent: bool = False, may_use_reserve: bool = False) -> T:
+    async def write(
+        self,
+        work: Callable[[Batch], T],
+        *,
+        urgent: bool = False,
+        may_use_reserve: bool = False,
+        patience_s: float = 0.0,
+    ) -> T:
         """Run `work` in a transaction of the writer; return its result after the synced commit.
 
         If the caller is cancelled, the work may or may not have been committed.  Where the disk is full, `work` may be
@@ -132,6 +144,7 @@ class LogFile:
             work: what to do.
             urgent: it waits for no others to share its commit.
             may_use_reserve: it is of what is taken when everything else is refused.
+            patience_s: it waits so long at most; whatever is asked for meanwhile and does not wait takes it along.
 
         Raises:
             BufferFull: no room on the disk; nothing of this work is stored.
@@ -141,7 +154,7 @@ class LogFile:
         if not self._thread.is_alive():
             raise BufferFailure(f"{self.path.name}: is closed")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, urgent, may_use_reserve, done))
+        self.lobby.add(_Job(work, urgent or patience_s > 0, may_use_reserve, done), patience_s)
         return await done
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -240,7 +253,8 @@ class LogFile:
         states = self._to_save()
         try:
             if states:
-                await self.write(lambda batch: outbox.save(batch, states), may_use_reserve=True)
+                patience_s = self.lobby.upkeep_patience_s()
+                await self.write(lambda batch: outbox.save(batch, states), may_use_reserve=True, patience_s=patience_s)
         except BufferFailure:
             self._unsaved |= {state.key for state in states}
             raise
@@ -250,6 +264,7 @@ class LogFile:
         """Commit what was asked for, then close; idempotent, blocking."""
         if not self._thread.is_alive():
             return
+        self.lobby.let_go()
         self._jobs.put(None)
         self._thread.join()
         self._readers.shutdown(wait=True)
@@ -289,22 +304,22 @@ class LogFile:
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Wait for a job and those that come soon after it; False beside them: the file is being closed."""
-        job = self._jobs.get()
+        group = self._jobs.get()
         jobs: list[_Job] = []
         until_s = time.monotonic() + self._group_commit_s
-        while job is not None:
-            jobs.append(job)
-            if len(jobs) >= GROUP_LIMIT:
+        while group is not None:
+            jobs += group
+            if len(jobs) >= MOST_HELD:
                 break
             # Nobody is made to wait for company that the last commit did not have.
-            is_complete = job.urgent or len(jobs) >= self._last_group
+            is_complete = group[-1].urgent or _pushing(jobs) >= self._last_group
             wait_s = 0.0 if is_complete else max(0.0, until_s - time.monotonic())
             try:
-                job = self._jobs.get(timeout=wait_s) if wait_s else self._jobs.get_nowait()
+                group = self._jobs.get(timeout=wait_s) if wait_s else self._jobs.get_nowait()
             except queue.Empty:
                 break
-        self._last_group = len(jobs)
-        return jobs, job is not None
+        self._last_group = max(1, _pushing(jobs))
+        return jobs, group is not None
 
     def _commit(self, jobs: list[_Job]) -> None:
         """Do the jobs in one transaction; each learns whether it is committed."""
@@ -411,11 +426,16 @@ class LogFile:
             if job.batch is None or job.failure:
                 continue
             for record in job.batch.appended:
-                key = self._note(record)
-                stored[CLASS_OF[key.kind]].add(key)
+                key = StreamKey(record.stream, record.epoch)
+                up = CLASS_OF[key.kind]
+                streams = self.streams[up]
+                streams[key] = (streams.get(key) or StreamState(*key)).with_record(record)
+                self.recent.add(key, record)
+                stored[up].add(key)
             for gone in job.batch.shed:
                 self._note_gone(gone)
         if stored:
+            self._unsaved.update(*stored.values())
             self.on_stored(stored)
         for job in jobs:
             if job.done.done():
@@ -424,13 +444,6 @@ class LogFile:
                 job.done.set_exception(job.failure)
             else:
                 job.done.set_result(job.result)
-
-    def _note(self, record: Record) -> StreamKey:
-        key = StreamKey(record.stream, record.epoch)
-        self._put(self.state(key).with_record(record))
-        self._unsaved.add(key)
-        self.recent.add(key, record)
-        return key
 
     def _gone_over(self, key: StreamKey, acked: int) -> int:
         """Count the declared numbers over `acked`; those up to it need not be known any more."""

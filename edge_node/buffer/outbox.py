@@ -90,8 +90,9 @@ class StreamState(NamedTuple):
 
     def with_record(self, record: Record) -> "StreamState":
         """Return the state after this record was stored."""
-        oldest_ns = self.oldest_ns if self.waiting else record.stamp.wall_ns
-        return self._replace(next_seq=record.seq + 1, oldest_ns=oldest_ns)
+        stream, epoch, next_seq, acked, oldest_ns, gone, is_closed = self
+        oldest_ns = oldest_ns if next_seq - 1 - acked - gone else record.stamp.wall_ns
+        return StreamState(stream, epoch, record.seq + 1, acked, oldest_ns, gone, is_closed)
 
 
 class Gone(NamedTuple):

@@ -29,6 +29,8 @@ RATE_WINDOW_S = 600
 RATE_SAMPLE_S = 5
 LIMIT_EVERY_S = 1.0
 """How old the limit of the file of measurements may be: others may fill the disk, too."""
+AMPLE_BYTES = 64 * 1024 * 1024
+"""Where so much may still come in, nobody need look again before the limit is brought up to date."""
 SAMPLED_ROWS = 20
 ROW_BYTES = 150
 """What a record takes beside its payload: the head, and its entries in the indexes."""
@@ -57,6 +59,7 @@ class Room:
     """What of the measurements the hub has: it can go without loss; an estimate of the last upkeep."""
     _growth: deque[tuple[float, int]] = field(default_factory=deque)
     _limited_s: float = 0.0
+    _ample_until_s: float = 0.0
 
     def disk(self) -> Disk:
         """Return the room as it is now; cheap."""
@@ -75,11 +78,19 @@ class Room:
     def may_take(self) -> bool:
         """Return whether measurements are taken; brings the limit of their file up to date now and then."""
         now_s, file = time.monotonic(), self.files[VITALS]
+        if now_s < self._ample_until_s:
+            return True
         there = self.disk()
         if now_s - self._limited_s >= LIMIT_EVERY_S:
             self._limited_s = now_s
             file.most_pages_bytes = disk.most_pages_bytes(there, file.size)
+        if there.growth_bytes >= AMPLE_BYTES:
+            self._ample_until_s = now_s + LIMIT_EVERY_S
         return disk.takes_measurements(there, file.size)
+
+    def _look_again(self) -> None:
+        """Have the limit brought up to date by the next question: the room has just changed."""
+        self._limited_s = self._ample_until_s = float("-inf")
 
     def holds_downloads(self) -> bool:
         """Return whether nothing large may be fetched from the hub now."""
@@ -110,6 +121,7 @@ class Room:
             with contextlib.suppress(BufferFailure):
                 await file.look()
         file = self.files[VITALS]
+        self._look_again()
         if not self.may_take():
             await file.shrink()
         states = [state for up in (Up.VITALS, Up.WAVES) for state in file.streams[up].values()]
@@ -117,6 +129,7 @@ class Room:
         self.droppable_bytes = int(share * file.size.content_bytes)
         if self.used_share() <= retention.COPIES_SHARE:
             await asyncio.to_thread(self.reserve.fill, self.disk().refill_bytes())
+            self._look_again()
             return 0
         shedder = Shedder(file, self.clock, self.used_share)
         is_tight = self.used_share() > retention.SHED_SHARE

@@ -34,6 +34,7 @@ from edge_node.buffer import (
     trend,
 )
 from edge_node.buffer.clock import NodeClock, boot_number
+from edge_node.buffer.company import Company
 from edge_node.buffer.delivery import Receipt
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.grace import GraceOfFile
@@ -77,6 +78,8 @@ class Buffer:
         self.room = Room(folder, files, reserve, limit_bytes, self.clock)
         self.on_stored: list[Callable[[Up, Collection[StreamKey]], None]] = []
         """Called on the event loop after each commit that added records of a class, with the streams they are of."""
+        self.goes_at_once: Callable[[Intake], bool] = lambda _intake: True
+        """Whether an intake must not wait for others to share its commit; the node says which may raise an alarm."""
         self.life, self.former_lives = files[VITALS].epoch, files[VITALS].former_epochs
         """Random number of this life of the store, and of those that had it before."""
         self.damaged = salvage.kept_aside(folder)
@@ -98,6 +101,7 @@ class Buffer:
         folder: Path,
         *,
         group_commit_ms: float = 15,
+        share_commit_ms: float = 0,
         limit_mib: int = 2048,
         keep_sent_hours: float = 24 * 30,
         synchronous: Synchronous = "FULL",
@@ -129,6 +133,7 @@ class Buffer:
                 files[name] = _opened(folder / name, make)
                 undo.callback(files[name].close)
             undo.pop_all()
+        files[VITALS].lobby.company = Company(share_commit_ms / 1000)
         buffer = cls(folder, files, reserve, limit_bytes, keep_sent_hours)
         buffer.clock.not_before(max(file.newest_ns() for file in files.values()))
         reserve.fill(buffer.room.disk().refill_bytes())
@@ -148,7 +153,19 @@ class Buffer:
         """
         if not self.room.may_take():
             raise BufferFull("the store is full: what is left is kept for alarms and care")
-        return await self._files[VITALS].write(lambda batch: intake.store(batch, self.clock, self._trends, brought))
+        return await self._files[VITALS].write(
+            lambda batch: intake.store(batch, self.clock, self._trends, brought), patience_s=self._patience_s(brought)
+        )
+
+    def _patience_s(self, brought: Intake) -> float:
+        """Return how long an intake may wait for others; what must be kept as it came never does."""
+        devices = [sample.device for sample in brought.sets] or [wave.device for wave in brought.waves]
+        if not devices:
+            return 0.0
+        sender = devices[0]
+        company, now_s = self._files[VITALS].lobby.company, time.monotonic()
+        company.came(sender, now_s)
+        return 0.0 if brought.raw or self.goes_at_once(brought) else company.wait_s(sender, now_s)
 
     async def append_alarms(
         self, events: Sequence[alarm_pb2.AlarmEvent], evaluated: Mapping[str, int] | None = None
@@ -355,7 +372,7 @@ class Buffer:
     async def save(self) -> None:
         """Write down how far the streams have come, and the trends."""
         await self._each(LogFile.save_states)
-        await self._fold()
+        await self._fold(self._files[VITALS].lobby.upkeep_patience_s())
 
     async def _each(self, work: Callable[[LogFile], Awaitable[int]]) -> int:
         """Do the same with every file, also where one of them fails; return the sum.
@@ -421,11 +438,13 @@ class Buffer:
             total += gone
         return total
 
-    async def _fold(self) -> None:
+    async def _fold(self, patience_s: float = 0.0) -> None:
         """Write the trends that are folded in memory; where there is no room they stay there, and can be read later."""
         if self._trends.is_behind or self._trends.folds:
             with contextlib.suppress(BufferFull):
-                await self._files[VITALS].write(lambda batch: history.write_trends(batch, self._trends))
+                await self._files[VITALS].write(
+                    lambda batch: history.write_trends(batch, self._trends), patience_s=patience_s
+                )
 
     async def _near_alarms(self) -> list[Window]:
         since_ns = self.clock.now_ns() - shedding.WAVES_YOUNG_NS - shedding.AROUND_ALARM_NS

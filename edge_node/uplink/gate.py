@@ -20,6 +20,8 @@ class Gate:
         self._now_s = now_s
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
+        self._is_ticking = False
+        """Whether the clockwork will look at the link soon by itself."""
 
     async def turn(self, traffic: Traffic, most_bytes: int) -> Ask:
         """Wait until this class may send; the answer says how many bytes.  `settle` must follow, whatever happens."""
@@ -44,7 +46,7 @@ class Gate:
     def settle(self, asked: Ask, sent_bytes: int) -> None:
         """Say how many bytes of a turn were sent, without headers; 0 = none."""
         self.scheduler.settle(asked, sent_bytes + HEADER_BYTES if sent_bytes else 0, self._now_s())
-        self._changed.set()
+        self._wake()
 
     def spend(self, traffic: Traffic, sent_bytes: int) -> None:
         """Count a message that was sent at once: heartbeats, greetings, an alarm's datagram."""
@@ -60,12 +62,12 @@ class Gate:
     def acknowledged(self, sent_bytes: int, trip_s: float) -> None:
         """A message of this size, without headers, was acknowledged so long after it was sent."""
         self.capacity.acknowledged(sent_bytes + HEADER_BYTES, trip_s, self._now_s())
-        self._changed.set()
+        self._wake()
 
     def lost(self, sent_bytes: int) -> None:
         """A message will not be acknowledged: its connection ended."""
         self.capacity.lost(sent_bytes + HEADER_BYTES)
-        self._changed.set()
+        self._wake()
 
     def restart(self, estimate_bps: float = START_BPS) -> None:
         """The link came up or was handed over: what was known of it is forgotten."""
@@ -81,15 +83,22 @@ class Gate:
             if now_s - ticked_s >= TICK_S:
                 self.capacity.tick(now_s)
                 ticked_s = now_s
-            self._grant()
+            if self._waiting:
+                self._grant()
             self._changed.clear()
             alarm = None
             if self.capacity.under_way_bytes or self._waiting:
                 due_s = min(ticked_s + TICK_S, self.scheduler.next_s(now_s) or float("inf"))
                 alarm = loop.call_later(max(0.0, due_s - now_s), self._changed.set)
+            self._is_ticking = alarm is not None
             await self._changed.wait()
             if alarm is not None:
                 alarm.cancel()
+
+    def _wake(self) -> None:
+        # Where nobody waits there is nothing to give out, and the next tick sees the rest.
+        if self._waiting or not self._is_ticking:
+            self._changed.set()
 
     def _grant(self) -> None:
         for asked in self.scheduler.grant(self._now_s()):

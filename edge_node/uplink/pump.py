@@ -20,7 +20,7 @@ from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.errors import BufferFailure
 from edge_node.uplink.schedule import WIDE_SEGMENT_BYTES, Ask, Traffic
 
-GATHER_S, WATCHED_GATHER_S, PRESSED_GATHER_S = 0.5, 0.02, 5.0
+GATHER_S, WATCHED_GATHER_S, PRESSED_GATHER_S = 0.65, 0.02, 5.0
 """How long measurements wait for others to share a container; hardly at all while somebody looks at this node's beds,
 longest where headers cost too much of the link."""
 RETRY_S = 1.0

@@ -614,3 +614,17 @@ async def test_a_node_that_was_off_for_a_week_ends_the_alarms_that_stood_when_it
     after = await before.again()
     await after.live(15)
     assert [event.phase for event in after.store.events if event.alarm_id == alarm_id][-1] == alarm_pb2.PHASE_END
+
+
+@pytest.mark.anyio
+async def test_cursors_alone_are_stored_every_few_seconds_and_with_every_step() -> None:
+    bedside = Bedside()
+    await bedside.live(1)
+    first = bedside.store.marks["m1"]
+    await bedside.live(3)
+    assert bedside.store.marks["m1"] == first
+    await bedside.live(2)
+    assert bedside.store.marks["m1"] > first
+    await bedside.live(25, values=CALM | {"hr": "130"})
+    started_ns = next(event.at_unix_ns for event in bedside.store.events if Phase(event.phase) is Phase.START)
+    assert bedside.store.marks["m1"] >= started_ns

@@ -11,7 +11,7 @@ import pytest
 from telemed.topics import Up
 from telemed.v1 import alarm_pb2, event_pb2
 
-from edge_node.buffer import maintenance
+from edge_node.buffer import maintenance, room
 from edge_node.buffer.store import Buffer
 from edge_node.errors import BufferFull
 from edge_node.samples.measurement import Intake, NumericSet, Value
@@ -57,7 +57,7 @@ async def taken_until_full(buffer: Buffer) -> int:
 
 
 async def test_alarms_and_care_are_kept_on_a_full_disk_and_measurements_again_when_there_is_room(
-    small_disk: Path,
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffer = Buffer.open(small_disk / "edge-test", group_commit_ms=0)
     taken = await taken_until_full(buffer)
@@ -68,10 +68,13 @@ async def test_alarms_and_care_are_kept_on_a_full_disk_and_measurements_again_wh
     for number in range(ALARMS):
         await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id=f"a{number}")])
         await buffer.propose(event_pb2.Event(event_id=f"e{number}", aggregate_type="referral"))
+    monkeypatch.setattr(room, "LIMIT_EVERY_S", 0.0)
     with pytest.raises(BufferFull):
         await buffer.store_intake(measured(taken))
     assert taken > 500
 
+    # However short a time ago the limit was set, room that is there again is used.
+    monkeypatch.setattr(room, "LIMIT_EVERY_S", 3600.0)
     hog.unlink()
     await buffer.make_room()
     await buffer.store_intake(measured(taken))

@@ -61,6 +61,7 @@ class Site:
         self.buffer._files[VITALS]._measure()
         room = self.buffer.room.disk()
         self.buffer.room.limit_bytes = int((room.content_bytes + room.wal_bytes) / share)
+        self.buffer.room._ample_until_s = 0.0
 
     async def read(self, stream: str) -> list[Record]:
         up = Up.WAVES if stream.endswith(("wave", "envelope")) else Up.VITALS
