@@ -65,7 +65,7 @@ sbom: $(VENV)/.dev $(UI)/dist/.built
 protos: $(VENV)/.dev
 	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out protos --mypy_out protos protos/telemed/v1/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I protos --grpc_python_out protos --mypy_grpc_out protos \
-		protos/telemed/v1/{transfer,talk,reconcile}.proto
+		protos/telemed/v1/{transfer,talk,reconcile,enrolment}.proto
 
 ui: $(UI)/dist/.built
 

@@ -83,12 +83,13 @@ class FarRegion(Region):
         text = Region._hub_config(self)  # noqa: SLF001 - a slotted dataclass has no super()
         for head, key in (("broker", "host"), ("ingest", "datagram_host"), ("rpc", "host")):
             text = _put(text, f"[{head}]\n", f'[{head}]\n{key} = "{self.link.hub_address}"\n')
-        return text
+        return _put(text, "[broker]\n", "[broker]\nsecrets_off_loopback = true\n")
 
     def _edge_config(self, clinic: Clinic) -> str:
         text = Region._edge_config(self, clinic)  # noqa: SLF001 - a slotted dataclass has no super()
         for head, key in (("uplink", "broker_host"), ("transfer", "hub_host")):
             text = _put(text, f"[{head}]\n", f'[{head}]\n{key} = "{self.link.hub_address}"\n')
+        text = _put(text, "[uplink]\n", "[uplink]\nsecrets_off_loopback = true\n")
         for shortened in ("wave_block_s = 2\n", "longest_retry_s = 1\n"):
             text = _put(text, shortened, "")
         return text

@@ -1,4 +1,4 @@
-"""`cloud-hub serve | check-config | accounts`: start the hub, look at its configuration, say who may sign in."""
+"""`cloud-hub serve | check-config | accounts | nodes`: run the hub, look at its configuration, say who may come in."""
 
 import argparse
 import gc
@@ -13,9 +13,9 @@ import uvloop
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from cloud_hub import accounts_command, app
+from cloud_hub import accounts_command, app, node_access, nodes_command
 from cloud_hub.broker_rights import load_users
-from cloud_hub.config import HubConfig, load
+from cloud_hub.config import HubConfig, load, readable_listeners, readable_pages
 from cloud_hub.errors import ConfigRefused, HubError
 
 REFUSED = 2
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(config)
         if options.command == "check-config":
             print(f"{options.config}: in order")
+        elif options.command == "nodes":
+            print("\n".join(nodes_command.run(config, options)))
         elif options.command == "accounts":
             print("\n".join(accounts_command.run(config, options)))
         else:
@@ -59,10 +61,20 @@ def check(config: HubConfig) -> None:
     Raises:
         ConfigRefused: a file or folder that it names cannot be used.
     """
-    broker = config.broker
-    users = load_users(broker.secrets_file)
-    if broker.user not in users.by_name:
-        raise ConfigRefused(f"{broker.secrets_file}: {broker.user}: no secret for the hub itself")
+    readable = readable_listeners(config)
+    if readable:
+        raise ConfigRefused(
+            f"{', '.join(readable)}: not loopback, so nodes must have certificates: add [pki] with the hub's names"
+        )
+    if readable_pages(config):
+        raise ConfigRefused(
+            "web.host: not loopback, so passwords would cross the network readable: "
+            'leave it, and add [web.https] with host = "0.0.0.0"'
+        )
+    if config.pki is None:
+        _check_secrets(config)
+    else:
+        node_access.open_authority(config, config.pki)
     for name, path in (
         ("web.metrics_token_file", config.web.metrics_token_file),
         ("accounts.seed_file", config.accounts.seed_file),
@@ -71,6 +83,13 @@ def check(config: HubConfig) -> None:
             raise ConfigRefused(f"{name}: {path} cannot be read")
     for name, url in (("store.samples_url", config.store.samples_url), ("store.care_url", config.store.care_url)):
         _check_store(name, url)
+
+
+def _check_secrets(config: HubConfig) -> None:
+    broker = config.broker
+    users = load_users(broker.secrets_file)
+    if broker.user not in users.by_name:
+        raise ConfigRefused(f"{broker.secrets_file}: {broker.user}: no secret for the hub itself")
 
 
 def _check_store(name: str, url: str) -> None:
@@ -92,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--pids", type=Path, help="file that is told the process ids of hub and broker")
     commands.add_parser("check-config", help="look at the configuration and say what is wrong")
     accounts_command.add_arguments(commands.add_parser("accounts", help="say who may sign in"))
+    nodes_command.add_arguments(commands.add_parser("nodes", help="let nodes in and shut them out"))
     for command in commands.choices.values():
         command.add_argument("--config", type=Path, required=True, help="TOML file of the hub")
     return parser

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -13,12 +14,15 @@ from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, Proce
 from telemed.topics import NodeAddress
 from telemed.v1 import event_pb2
 
-from cloud_hub import face, server
+from cloud_hub import face, node_access, server
+from cloud_hub.access.ca_folder import PAGES, PAGES_KEY
+from cloud_hub.access.page_certificate import PageCertificate
 from cloud_hub.access.seed import seed_accounts
 from cloud_hub.access.sign_in import Access, Lifetimes
 from cloud_hub.broker import EmbeddedBroker
+from cloud_hub.broker_certificates import Certified
+from cloud_hub.broker_external import ExternalBroker
 from cloud_hub.broker_notices import BrokerNotices
-from cloud_hub.broker_rights import load_users
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.config import HubConfig
 from cloud_hub.consult.signalling import Consults, Outlets
@@ -28,18 +32,16 @@ from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.errors import HubError
 from cloud_hub.ingest import datagram
-from cloud_hub.ingest.datagram_proof import SecretProver
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.reload import Reload
 from cloud_hub.rpc.comparing import Reconciling
-from cloud_hub.rpc.identity import SecretIdentity
 from cloud_hub.rpc.metrics import ReconcileMetrics
 from cloud_hub.rpc.server import RpcServer
 from cloud_hub.store import events
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.web.live import Live, Stores
-from cloud_hub.web.parts import Parts
+from cloud_hub.web.parts import NodeDesk, Parts
 
 VERSION = "0.1.0"
 STOP_WITHIN_S = 5.0
@@ -77,6 +79,7 @@ class Hub:
         care = Database(config.store.care_url, CARE, "care")
         samples = Database(config.store.samples_url, SAMPLES, "samples")
         self.stores = Stores(care, samples)
+        self.nodes = node_access.make(config, care)
         self.live = Live(self.stores, config.region, config.silence_after_s)
         self.notices = Notices(care, config.region, self.live.noticed, time.time_ns)
         self.ingest = Ingest(
@@ -89,6 +92,7 @@ class Hub:
             sinks=[self.live],
         )
         self.ingest.note = self.notices.note
+        self.nodes.note = self.notices.note
         self.consults = self._make_consults()
         self._files = self._make_files() if config.rpc.enabled else None
         self._datagrams = self._make_datagrams() if config.ingest.datagram_enabled else None
@@ -99,6 +103,8 @@ class Hub:
         pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
         pages.set_function(lambda: len(self.live.feeds))
         self.broker = self._make_broker() if config.broker.kind == "embedded" else None
+        self._mosquitto = self._make_mosquitto()
+        self._cut_the_denied()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then end everything in bounded time.
@@ -107,21 +113,28 @@ class Hub:
             ConfigRefused: the port is taken, or the secrets of the broker cannot be used.
             StoreFailure: a database cannot be opened.
         """
-        listener = server.listen(self.config.web)
-        alarms = None
+        listener, https = server.listen(self.config.web), self.config.web.https
+        alarms = secure = None
         try:
+            if https is not None:
+                secure = server.listen(https)
             if self._datagrams is not None:
                 alarms = datagram.listen(self.config.ingest.datagram_host, self.config.ingest.datagram_port)
             await self._open()
-            web = server.make(face.build(self._parts(), self._access(), self.registry, VERSION))
+            built = face.build(self._parts(), self._access(), self.registry, VERSION)
+            web = server.make(built)
+            pages = [(web, listener)]
+            certificate = self._page_certificate()
+            if certificate is not None and secure is not None:
+                pages.append((server.make(built, certificate.context), secure))
             async with asyncio.TaskGroup() as group:
-                if self.broker is not None:
-                    group.create_task(self.broker.run())
-                if self._files is not None:
-                    group.create_task(self._files.run())
+                for optional in (self.broker, self._mosquitto, self._files, certificate):
+                    if optional is not None:
+                        group.create_task(optional.run())
                 if self._datagrams is not None and alarms is not None:
                     group.create_task(self._datagrams.run(alarms))
                 for part in (
+                    self.nodes.run(),
                     self._take_in(),
                     self.live.run(),
                     self.notices.run(),
@@ -129,18 +142,19 @@ class Hub:
                     self._say_ready(web),
                 ):
                     group.create_task(part)
-                serving = group.create_task(web.serve(sockets=[listener]))
+                serving = [group.create_task(each.serve(sockets=[at])) for each, at in pages]
                 await stop.wait()
                 log.info("stopping")
-                web.stop()
-                await asyncio.wait([serving], timeout=STOP_WITHIN_S)
+                for each, _ in pages:
+                    each.stop()
+                await asyncio.wait(serving, timeout=STOP_WITHIN_S)
                 raise _Stopped
         except* _Stopped:
             log.info("stopped")
         finally:
-            for each in (listener, alarms):
-                if each is not None:
-                    each.close()
+            for opened in (listener, secure, alarms):
+                if opened is not None:
+                    opened.close()
             await asyncio.to_thread(self._close)
 
     async def _open(self) -> None:
@@ -149,6 +163,7 @@ class Hub:
         seed_file = self.config.accounts.seed_file
         if seed_file is not None:
             await asyncio.to_thread(seed_accounts, self.stores.care, seed_file, self.config.region)
+        await self.nodes.load()
         await self.live.load()
         await self.notices.load()
         since_ns = time.time_ns() - CONSULTS_KEPT_NS
@@ -190,7 +205,28 @@ class Hub:
             calls=self.consults,
             signals=self.consults,
             is_ready=self.ingest.not_ready,
+            nodes=self._node_desk(),
         )
+
+    def _page_certificate(self) -> PageCertificate | None:
+        https, pki, nodes = self.config.web.https, self.config.pki, self.nodes
+        if https is None:
+            return None
+        if https.certificate_file is not None and https.key_file is not None:
+            return PageCertificate(https.certificate_file, https.key_file)
+        if pki is None or not isinstance(nodes, node_access.ByCertificates):
+            return None
+        folder = nodes.folder
+        return PageCertificate(
+            folder.path(PAGES), folder.path(PAGES_KEY), lambda: folder.keep_pages(pki.names, datetime.now(UTC))
+        )
+
+    def _node_desk(self) -> NodeDesk | None:
+        nodes, pki = self.nodes, self.config.pki
+        if pki is None or not isinstance(nodes, node_access.ByCertificates):
+            return None
+        pinned = nodes.folder.authority.sha256
+        return NodeDesk(nodes.enrolment, pki.names[0], pki.door_port, pinned, nodes.look, time.time_ns)
 
     def _access(self) -> Access:
         web = self.config.web
@@ -199,12 +235,35 @@ class Hub:
         )
 
     def _make_broker(self) -> EmbeddedBroker:
-        judged = BrokerNotices(load_users(self.config.broker.secrets_file), self.notices.note)
-        return EmbeddedBroker(self.config.broker, self._note_broker, judged.take)
+        judged = BrokerNotices(self.nodes.users, self.notices.note)
+        pki = self.config.pki
+        certified = Certified(pki.folder, self.config.region) if pki else None
+        return EmbeddedBroker(self.config.broker, self._note_broker, judged.take, certified)
+
+    def _make_mosquitto(self) -> ExternalBroker | None:
+        broker, nodes = self.config.broker, self.nodes
+        if broker.settings_folder is None or not isinstance(nodes, node_access.ByCertificates):
+            return None
+        external = ExternalBroker(broker, broker.settings_folder, nodes.folder, nodes.users)
+        nodes.on_nodes = external.changed
+        return external
+
+    def _cut_the_denied(self) -> None:
+        """Have every listener end what a node has open, as soon as a certificate of it is revoked."""
+        deny, broker = self.nodes.deny, self.broker
+        if broker is not None:
+            deny.on_denied.append(lambda _node: broker.denied())
+        if self._mosquitto is not None:
+            deny.on_denied.append(self._mosquitto.denied)
+        if self._files is not None:
+            deny.on_denied.append(self._files.cut)
+        if self._datagrams is not None:
+            deny.on_denied.append(self._datagrams.cut)
 
     def _make_files(self) -> RpcServer:
-        identity = SecretIdentity(load_users(self.config.broker.secrets_file))
+        identity = self.nodes.identity()
         served = RpcServer(self.config.rpc, self.config.region, self.stores.care, identity, self.registry)
+        served.credentials = self.nodes.credentials
         served.talks.take = self.ingest.take
         self.ingest.downlink.outlets.append(served.talks.publish)
         return served
@@ -223,7 +282,7 @@ class Hub:
     def _make_datagrams(self) -> datagram.DatagramServer:
         ingest = self.ingest
         server = datagram.DatagramServer(
-            SecretProver(self.config.broker.secrets_file),
+            self.nodes.prover(),
             lambda address, up, container: ingest.take(address.up(up), container),
             registry=self.registry,
             note=self.notices.note,

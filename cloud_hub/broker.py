@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from cloud_hub.broker_certificates import Certified
 from cloud_hub.broker_mosquitto import write_settings
 from cloud_hub.broker_rights import load_users
 from cloud_hub.config import BrokerConfig
@@ -35,6 +36,7 @@ class EmbeddedBroker:
         config: BrokerConfig,
         on_start: Callable[[int], None] = lambda _pid: None,
         on_notice: Callable[[str, str], None] = lambda _what, _detail: None,
+        certified: Certified | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -42,10 +44,13 @@ class EmbeddedBroker:
             config: where to listen, and the secrets file.
             on_start: told the process id after every start.
             on_notice: told every report of the broker: what, and the details.
+            certified: by whose certificates clients are known; None: by the secrets.
         """
         self._config = config
         self._on_start = on_start
         self._on_notice = on_notice
+        self._certified = certified
+        self._told_of_denied: asyncio.StreamWriter | None = None
         self._ready = asyncio.Event()
         self.pid: int | None = None
         """Process id while the broker runs."""
@@ -56,13 +61,19 @@ class EmbeddedBroker:
         """Wait until the broker listens."""
         await self._ready.wait()
 
+    def denied(self) -> None:
+        """Certificates were revoked, and stand in the authority's folder: their sessions are to end."""
+        if self._told_of_denied is not None and not self._told_of_denied.is_closing():
+            self._told_of_denied.write(b"denied\n")
+
     async def run(self) -> None:
         """Keep the broker running until cancelled; the process is ended before this returns.
 
         Raises:
             ConfigRefused: the secrets file cannot be used, or somebody else has the port.
         """
-        load_users(self._config.secrets_file)
+        if self._certified is None:
+            load_users(self._config.secrets_file)
         await _port_free(self._config.host, self._config.port)
         wait_s = 0.1
         while True:
@@ -81,19 +92,25 @@ class EmbeddedBroker:
             "cloud_hub.broker_process",
             f"--host={self._config.host}",
             f"--port={self._config.port}",
-            f"--secrets={self._config.secrets_file}",
+            *self._known_by(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
         self.pid = process.pid
+        self._told_of_denied = process.stdin
         self._on_start(process.pid)
         try:
             assert process.stdout is not None
             await self._listen(process.stdout)
             return await process.wait()
         finally:
-            self.pid = None
+            self.pid = self._told_of_denied = None
             await _end(process)
+
+    def _known_by(self) -> list[str]:
+        if self._certified is None:
+            return [f"--secrets={self._config.secrets_file}"]
+        return [f"--certificates={self._certified.folder}", f"--region={self._certified.region}"]
 
     async def _listen(self, lines: asyncio.StreamReader) -> None:
         while line := await lines.readline():

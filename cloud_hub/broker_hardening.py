@@ -7,6 +7,8 @@ open and deaf.  This changes internals of amqtt, so its version is pinned and ea
 
 import asyncio
 import logging
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ from amqtt.plugins.manager import PluginManager
 from amqtt.session import Session
 from telemed.wire import CONTAINER_LIMIT_BYTES
 
+from cloud_hub import broker_certificates
+from cloud_hub.access import tls
+from cloud_hub.access.ca_folder import AUTHORITY
+from cloud_hub.broker_certificates import Certified
 from cloud_hub.broker_rights import User, load_users
 
 CONNECT_WITHIN_S = 5
@@ -85,6 +91,19 @@ class CheckedFirst(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is unt
 
 class HardenedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped
     """A broker that remembers nothing and closes the old socket when a client comes back."""
+
+    @staticmethod
+    def _create_ssl_context(listener: Any) -> ssl.SSLContext:
+        """Return a context that demands a certificate: amqtt's own lets in whoever shows none."""
+        return tls.listener(Path(listener["cafile"]).parent)
+
+    async def cut(self, is_denied: Callable[[Session], bool]) -> None:
+        """Close the connections of all sessions that are not to go on."""
+        for session, handler in list(self._sessions.values()):
+            if handler is not None and session.transitions.is_connected() and is_denied(session):
+                log.warning("cut client=%s", _printable(session.client_id))
+                await handler.handle_connection_closed()
+                await handler.stop()
 
     async def retain_message(
         self, source_session: Session | None, topic_name: str | None, data: Any, qos: int | None = None
@@ -152,8 +171,17 @@ def harden() -> None:
     ConnectPacket.FIXED_HEADER = BoundedHeader
 
 
+def certified_settings(host: str, port: int, certified: Certified) -> dict[str, Any]:
+    """Return the configuration of amqtt where nodes have certificates."""
+    found = settings(host, port, Path())
+    listener = {"ssl": True, "cafile": str(certified.folder / AUTHORITY)}
+    found["listeners"]["default"] |= listener
+    found["plugins"] = broker_certificates.plugins(certified)
+    return found
+
+
 def settings(host: str, port: int, secrets: Path) -> dict[str, Any]:
-    """Return the configuration of amqtt."""
+    """Return the configuration of amqtt where nodes have secrets."""
     here = f"{NodeAuth.__module__}."
     return {
         "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}", "max_connections": 500}},

@@ -1,4 +1,8 @@
-"""Settings of an external Mosquitto with the same users and rights as the embedded broker."""
+"""Settings of an external Mosquitto with the same users and rights as the embedded broker.
+
+With certificates the user is the common name, and each node's rights are written out one by one: a pattern over the
+name would let a node speak for another site.
+"""
 
 import base64
 import hashlib
@@ -9,6 +13,7 @@ from pathlib import Path
 
 from telemed.wire import CONTAINER_LIMIT_BYTES
 
+from cloud_hub.access.ca_folder import AUTHORITY, LISTENERS, LISTENERS_KEY, REVOKED, CaFolder
 from cloud_hub.broker_rights import Users, load_users, read_secrets
 
 _ITERATIONS = 101
@@ -33,12 +38,35 @@ def write_settings(secrets_file: Path, folder: Path, host: str, port: int) -> Pa
     for path, text in (
         (folder / "passwords", passwords),
         (folder / "rights", rights(users)),
-        (config, _config(folder, host, port)),
+        (config, _config(folder, f"listener {port} {host}\npassword_file {folder / 'passwords'}")),
     ):
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
-        _give_to_mosquitto(path)
+        _put(path, text)
     return config
+
+
+def write_certified_settings(authority: CaFolder, users: Users, folder: Path, host: str, port: int) -> Path:
+    """Write mosquitto.conf, rights, keys and revocations into `folder`; return the path of mosquitto.conf."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (AUTHORITY, LISTENERS, LISTENERS_KEY):
+        _put(folder / name, authority.pem(name).decode())
+    write_admitted(authority, users, folder)
+    listener = f"""listener {port} {host}
+tls_version tlsv1.3
+cafile {folder / AUTHORITY}
+certfile {folder / LISTENERS}
+keyfile {folder / LISTENERS_KEY}
+crlfile {folder / REVOKED}
+require_certificate true
+use_identity_as_username true"""
+    config = folder / "mosquitto.conf"
+    _put(config, _config(folder, listener))
+    return config
+
+
+def write_admitted(authority: CaFolder, users: Users, folder: Path) -> None:
+    """Write what changes while Mosquitto runs: who has which rights, and who is shut out."""
+    _put(folder / "rights", rights(users))
+    _put(folder / REVOKED, authority.pem(REVOKED).decode())
 
 
 def rights(users: Users) -> str:
@@ -50,11 +78,19 @@ def rights(users: Users) -> str:
     return "\n".join(blocks)
 
 
-def _config(folder: Path, host: str, port: int) -> str:
-    return f"""# Made by `python -m cloud_hub.broker mosquitto`; made anew when the secrets change.
-listener {port} {host}
+def _put(path: Path, text: str) -> None:
+    """Put a file in place whole: a broker that reads it meanwhile must not see a half."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text, encoding="utf-8")
+    _give_to_mosquitto(fresh)
+    fresh.replace(path)
+
+
+def _config(folder: Path, listener: str) -> str:
+    return f"""# Made by the hub; made anew when secrets or nodes change.
+{listener}
 allow_anonymous false
-password_file {folder / "passwords"}
 acl_file {folder / "rights"}
 # Both sides have outboxes: the broker needs to remember nothing.
 persistence false

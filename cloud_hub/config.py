@@ -3,6 +3,7 @@
 Secrets are files, never values.  Paths are taken relative to the configuration file.
 """
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,8 +41,38 @@ class BrokerConfig(Section):
     )
     host: str = Field(default=LOOPBACK, description="Address of the broker.")
     port: Port = Field(default=1883, description="Port of the broker.")
-    secrets_file: Path = Field(description="JSON file: user name -> secret, region, site of each node, and the hub's.")
+    secrets_file: Path = Field(
+        default=Path("broker-secrets.json"),
+        description="JSON file: user name -> secret, region, site of each node, and the hub's; of no use with [pki].",
+    )
     user: str = Field(default="hub", description="User name of the hub at the broker.")
+    secrets_off_loopback: bool = Field(
+        default=False,
+        description="Without [pki]: whether secrets may cross a network readable, for a test in a network of its own.",
+    )
+    settings_folder: Path | None = Field(
+        default=None, description="With [pki]: folder of an external Mosquitto's settings, which the hub keeps current."
+    )
+    reload_command: list[str] = Field(
+        default_factory=list, description="Program that has the external broker read them again (SIGHUP)."
+    )
+
+
+class HttpsConfig(Section):
+    """HTTPS beside the plain HTTP of loopback: for every page that is not on this machine."""
+
+    host: str = Field(min_length=1, description="Address to listen on, e.g. 0.0.0.0.")
+    port: Port = Field(default=8444, description="Port.")
+    certificate_file: Path | None = Field(
+        default=None, description="PEM chain; none: of the hub's own authority, for the names of [pki]."
+    )
+    key_file: Path | None = Field(default=None, description="Its private key, PEM without a password.")
+
+    @model_validator(mode="after")
+    def _files_come_together(self) -> "HttpsConfig":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file come together")
+        return self
 
 
 class WebConfig(Section):
@@ -49,6 +80,7 @@ class WebConfig(Section):
 
     host: str = Field(default=LOOPBACK, description="Address to listen on; loopback unless HTTPS is set up.")
     port: Port = Field(default=8080, description="Port.")
+    https: HttpsConfig | None = Field(default=None, description="HTTPS; none: pages on this machine alone.")
     session_idle_minutes: Annotated[int, Field(ge=1, le=720)] = Field(default=15, description="Idle sign-out.")
     session_hours: Annotated[int, Field(ge=1, le=24)] = Field(default=12, description="Longest session.")
     requests_per_minute: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
@@ -109,6 +141,25 @@ class RpcConfig(Section):
     )
 
 
+class PkiConfig(Section):
+    """Certificates instead of secrets for nodes: required as soon as one of them is not on this machine."""
+
+    folder: Path = Field(
+        default=Path("pki"), description="Folder of the hub's own authority and certificates; made at the first start."
+    )
+    names: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
+        min_length=1, description="Names and addresses by which nodes reach the hub; the first stands in tokens."
+    )
+    door_host: str = Field(default=LOOPBACK, description="Address to listen on for nodes without a valid certificate.")
+    door_port: Port = Field(default=8445, description="Port for them (gRPC, the hub's certificate alone).")
+    node_hours: Annotated[float, Field(gt=0, le=24 * 90)] = Field(
+        default=24 * 7, description="Life of a node's certificate; it is renewed at two thirds of it."
+    )
+    grace_hours: Annotated[float, Field(ge=0, le=24 * 365)] = Field(
+        default=24 * 30, description="How long after its end a node may still renew it; then it needs a token again."
+    )
+
+
 class HubConfig(Section):
     """The whole configuration file of the hub."""
 
@@ -123,6 +174,7 @@ class HubConfig(Section):
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="Intake.")
     accounts: AccountsConfig = Field(default_factory=AccountsConfig, description="Accounts.")
     rpc: RpcConfig = Field(default_factory=RpcConfig, description="Transfer of files.")
+    pki: PkiConfig | None = Field(default=None, description="Certificates of nodes; none: secrets, on loopback alone.")
     silence_after_s: Seconds = Field(default=15, description="Silence of a node that raises the technical alarm.")
     utc_offset: Annotated[str, Field(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] = Field(
         default="+08:00", description="Offset of the region's clocks, written into the times of FHIR resources."
@@ -133,6 +185,36 @@ class HubConfig(Section):
         if not self.web.totp_required and not self.demo:
             raise ValueError("web.totp_required = false is allowed in a demo only (demo = true); remove it")
         return self
+
+    @model_validator(mode="after")
+    def _https_has_a_certificate(self) -> "HubConfig":
+        https = self.web.https
+        if https is not None and https.certificate_file is None and self.pki is None:
+            raise ValueError("web.https needs certificate_file and key_file, or [pki] to make them")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is of this machine alone; a name is only if it is localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def readable_pages(config: HubConfig) -> list[str]:
+    """Return the settings by which people's passwords would cross a network readable."""
+    return [] if is_loopback(config.web.host) else ["web.host"]
+
+
+def readable_listeners(config: HubConfig) -> list[str]:
+    """Return the settings by which secrets of nodes would cross a network readable; none with certificates."""
+    if config.pki is not None or config.broker.secrets_off_loopback:
+        return []
+    listeners = [("broker.host", config.broker.host)]
+    listeners += [("rpc.host", config.rpc.host)] if config.rpc.enabled else []
+    listeners += [("ingest.datagram_host", config.ingest.datagram_host)] if config.ingest.datagram_enabled else []
+    return [name for name, host in listeners if not is_loopback(host)]
 
 
 def load(path: Path) -> HubConfig:
@@ -190,9 +272,25 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
     return config.model_copy(
         update={
             "store": StoreConfig(samples_url=url(config.store.samples_url), care_url=url(config.store.care_url)),
-            "broker": config.broker.model_copy(update={"secrets_file": base / config.broker.secrets_file}),
-            "web": config.web.model_copy(update={"metrics_token_file": base / token if token else None}),
+            "broker": config.broker.model_copy(
+                update={
+                    "secrets_file": base / config.broker.secrets_file,
+                    "settings_folder": base / config.broker.settings_folder if config.broker.settings_folder else None,
+                }
+            ),
+            "web": config.web.model_copy(
+                update={"metrics_token_file": base / token if token else None, "https": _absolute_https(config, base)}
+            ),
             "rpc": config.rpc.model_copy(update={"folder": base / config.rpc.folder}),
             "accounts": AccountsConfig(seed_file=base / seed if seed else None),
+            "pki": config.pki.model_copy(update={"folder": base / config.pki.folder}) if config.pki else None,
         }
     )
+
+
+def _absolute_https(config: HubConfig, base: Path) -> HttpsConfig | None:
+    https = config.web.https
+    if https is None or https.certificate_file is None or https.key_file is None:
+        return https
+    files = {"certificate_file": base / https.certificate_file, "key_file": base / https.key_file}
+    return https.model_copy(update=files)

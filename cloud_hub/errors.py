@@ -17,6 +17,7 @@ Tree::
         CallWasteful         far too many tiny messages, or too many calls at once
         ReaderStalled        the node does not read what it is told
         BlobDamaged          a file in the hub's own folder no longer matches its hash
+      EnrolmentRefused       a node gets no certificate; carries why
       SignInRefused          name or secret wrong; never says which half
         TooManyAttempts      must wait; carries how long
       NotSignedIn            no session or token, or one that is worth nothing any more
@@ -24,6 +25,9 @@ Tree::
 """
 
 from typing import ClassVar
+
+from telemed.enrolment import REFUSALS, Refusal
+from telemed.topics import NodeAddress
 
 
 class HubError(Exception):
@@ -84,6 +88,18 @@ class BadRequest(CareError):
     def __init__(self, text: str, fields: list[str]) -> None:
         super().__init__(text)
         self.fields = fields
+
+
+class EnrolmentRefused(HubError):
+    """A node does not get a certificate; the reason is one of `telemed.enrolment.Refusal`."""
+
+    code = "enrolment-refused"
+
+    def __init__(self, reason: Refusal, address: NodeAddress | None = None) -> None:
+        super().__init__(REFUSALS.get(reason, ("", reason))[1])
+        self.reason = reason
+        self.address = address
+        """Whose token or certificate it was, where that is known."""
 
 
 class SignInRefused(HubError):

@@ -2,12 +2,13 @@
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
 
-from cloud_hub.config import WebConfig
+from cloud_hub.config import HttpsConfig, WebConfig
 from cloud_hub.errors import ConfigRefused
 
 STOP_WITHIN_S = 3
@@ -29,12 +30,13 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def listen(config: WebConfig) -> socket.socket:
+def listen(config: WebConfig | HttpsConfig) -> socket.socket:
     """Return the listening socket.
 
     Raises:
         ConfigRefused: the port is in use, or the address is not ours.
     """
+    key = "web.port" if isinstance(config, WebConfig) else "web.https.port"
     listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -43,14 +45,14 @@ def listen(config: WebConfig) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigRefused(
-            f"web.port: {config.host}:{config.port} cannot be used: {error.strerror} (is another hub running?)"
+            f"{key}: {config.host}:{config.port} cannot be used: {error.strerror} (is another hub running?)"
         ) from error
     listener.setblocking(False)
     return listener
 
 
-def make(app: FastAPI) -> Server:
-    """Return a server for this application; `serve(sockets=[...])` runs it."""
+def make(app: FastAPI, tls: ssl.SSLContext | None = None) -> Server:
+    """Return a server for this application, with TLS or without; `serve(sockets=[...])` runs it."""
     return Server(
         uvicorn.Config(
             app,
@@ -66,5 +68,6 @@ def make(app: FastAPI) -> Server:
             ws_max_size=SOCKET_LIMIT_BYTES,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=STOP_WITHIN_S,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
     )

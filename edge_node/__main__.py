@@ -1,4 +1,4 @@
-"""Command line of the edge node: serve, check-config, inspect, admit, send, transfers, reconcile."""
+"""Command line of the edge node: serve, check-config, enrol, inspect, admit, send, transfers, reconcile."""
 
 import argparse
 import asyncio
@@ -12,7 +12,8 @@ import uvloop
 from edge_node import admit, app, arrangement, config
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
-from edge_node.errors import BufferFailure, ConfigRefused, FileUnusable
+from edge_node.errors import BufferFailure, ConfigRefused, EnrolmentFailed, FileUnusable
+from edge_node.uplink.enrolment import command as enrolment_command
 from edge_node.uplink.reconcile import command as reconcile_command
 from edge_node.uplink.transfer import command as transfer_command
 
@@ -37,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.command == reconcile_command.NAME:
             print("\n".join(reconcile_command.run(settings, asked)))
             return 0
+        if asked.command == enrolment_command.NAME:
+            print("\n".join(enrolment_command.run(settings, asked)))
+            return 0
         if asked.command == "inspect":
             print("\n".join(maintenance.lines(maintenance.inspect(settings.buffer.folder))))
             return 0
@@ -51,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         for error in _leaves(failed):
             print(f"edge-node: store: {error}", file=sys.stderr)
         return_code = FAILED
-    except* FileUnusable as unusable:
+    except* (FileUnusable, EnrolmentFailed) as unusable:
         for error in _leaves(unusable):
             print(f"edge-node: {error}", file=sys.stderr)
         return_code = FAILED
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         ("admit", "put people into beds, while the node is stopped"),
         ("send", "queue a file for the hub; also beside a running node"),
         ("transfers", "list the files that go to the hub and come from it; also beside a running node"),
+        ("enrol", "get this node its certificate, with a token from the hub"),
         ("reconcile", "compare everything with the hub now, beside a running node, and show the report"),
     ):
         command = commands.add_parser(name, help=text)
@@ -97,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
             transfer_command.add_arguments(name, command)
         if name == reconcile_command.NAME:
             reconcile_command.add_arguments(command)
+        if name == enrolment_command.NAME:
+            enrolment_command.add_arguments(command)
         if name == "admit":
             command.add_argument("--from", dest="people", type=Path, required=True, metavar="FILE")
     return parser

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import math
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,10 +39,13 @@ from edge_node.errors import BufferFailure, CareError, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
+from edge_node.page_certificate import PageCertificate
 from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
 from edge_node.sitelog import SiteLog
+from edge_node.uplink.certificates import CertificateFolder
+from edge_node.uplink.enrolment.renewal import Renewer
 from edge_node.uplink.file_paces import FilesDown, FilesUp
 from edge_node.uplink.presence import LinkView, held_up
 from edge_node.uplink.radios import Radios
@@ -118,6 +122,8 @@ class Node:
         self.sounder = Sounder(config.alarms.sound_command, self.ward.alarms)
         self.lag = LoopLag()
         paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate, buffer.room.holds_downloads))
+        certificates = config.uplink.certificates
+        self.renewer = Renewer(CertificateFolder(certificates), buffer.clock) if certificates else None
         self.files = TransferClient(config, paces, self._figures) if config.transfer.enabled else None
         # Not bulk, which stands still below 1 Mbit/s: a site on a thin link would never be compared.
         behind = FilesUp(self.uplink.gate, Traffic.BACKLOG)
@@ -239,22 +245,43 @@ class Node:
         Raises:
             ConfigRefused: a port cannot be opened.
         """
-        bedside, hl7 = self.config.bedside, self.config.hl7
+        hl7 = self.config.hl7
         if hl7.enabled:
             page_server.open_port(hl7.host, hl7.port, "hl7.port").close()
-        listening = page_server.open_port(bedside.host, bedside.port, "bedside.port")
-        server = page_server.server(self.page())
+        certificate = self._page_certificate()
+        pages = self._open_pages(certificate)
+        server = pages[0][0]
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(supervise.keep(name, run, budget), name=name) for name, run, budget in self._stages()
             ]
-            serving = group.create_task(server.serve(sockets=[listening]), name="page")
+            if certificate is not None:
+                tasks.append(group.create_task(certificate.run(), name="page-certificate"))
+            serving = [group.create_task(each.serve(sockets=[at]), name="page") for each, at in pages]
             group.create_task(self._announce(server, ready), name="announce")
             await stop.wait()
-            server.should_exit = True
-            await asyncio.wait([serving], timeout=page_server.STOP_LIMIT_S * 2)
-            for task in (*tasks, serving):
+            for each, _ in pages:
+                each.should_exit = True
+            await asyncio.wait(serving, timeout=page_server.STOP_LIMIT_S * 2)
+            for task in (*tasks, *serving):
                 task.cancel()
+
+    def _open_pages(self, certificate: PageCertificate | None) -> list[tuple[page_server.PageServer, socket.socket]]:
+        """Return the servers of the page with their open ports, the plain one first; none is left open on failure."""
+        bedside, built = self.config.bedside, self.page()
+        with contextlib.ExitStack() as opened:
+            plain = opened.enter_context(page_server.open_port(bedside.host, bedside.port, "bedside.port"))
+            pages = [(page_server.server(built), plain)]
+            if bedside.https is not None and certificate is not None:
+                https = bedside.https
+                at = opened.enter_context(page_server.open_port(https.host, https.port, "bedside.https.port"))
+                pages.append((page_server.server(built, certificate.context), at))
+            opened.pop_all()
+        return pages
+
+    def _page_certificate(self) -> PageCertificate | None:
+        https = self.config.bedside.https
+        return None if https is None else PageCertificate(https.certificate_file, https.key_file)
 
     def _stages(self) -> list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]]:
         stages: list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]] = [
@@ -269,6 +296,8 @@ class Node:
         ]
         if self.files is not None:
             stages.append(("files", self.files.run, None))
+        if self.renewer is not None:
+            stages.append(("certificate", self.renewer.run, None))
         if self.reconciler is not None:
             stages.append(("reconcile", self.reconciler.run, None))
         stages += [(f"radio-{radio.path}", radio.run, supervise.Budget()) for radio in self.radios.each]
@@ -378,7 +407,9 @@ class Node:
         store = stuck.Store(room.held_share(), not room.may_take(), self.buffer.gives_up, self.buffer.damaged)
         is_recent = time.monotonic() - self._clock_set_s < CLOCK_SET_TOLD_S
         machine = stuck.MachineClock(self.buffer.clock.wrong_by_ns(), self._clock_moved_ns if is_recent else 0)
-        return list(stuck.found(store, held_back, self.monitor.clocks(), self._refused(), machine))
+        trouble = self.renewer.trouble if self.renewer is not None else ""
+        told = stuck.found(store, held_back, self.monitor.clocks(), self._refused(), machine)
+        return [*stuck.of_certificate(trouble), *told]
 
     def _now_ns(self) -> int:
         return self.buffer.clock.now_ns()

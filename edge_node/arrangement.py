@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
+from telemed.topics import NodeAddress
 
 from edge_node import placement
 from edge_node.alarms import ruleset
 from edge_node.alarms.bedwatch import Ages
 from edge_node.alarms.ward import Layout, Place
 from edge_node.buffer.store import Buffer
-from edge_node.config import EdgeConfig
+from edge_node.config import EdgeConfig, is_loopback, readable_ways
 from edge_node.consult.pipe import Configure
 from edge_node.errors import ConfigRefused
+from edge_node.page_certificate import PageCertificate
+from edge_node.uplink.certificates import CertificateFolder
 from edge_node.uplink.second_way import SecondWay, Waits
 from edge_node.uplink.transfer.client import login
 
@@ -24,7 +27,8 @@ def check(config: EdgeConfig) -> None:
     """
     ruleset.load(config.alarms.ruleset)
     metrics_token(config)
-    for key, path in (("uplink.secret_file", config.uplink.secret_file), *records(config)):
+    _page(config)
+    for key, path in (*_identity(config), *records(config)):
         if not path.is_file():
             raise ConfigRefused(f"{key}: {path} is not there")
         try:
@@ -32,6 +36,42 @@ def check(config: EdgeConfig) -> None:
                 pass
         except OSError as error:
             raise ConfigRefused(f"{key}: {path} cannot be read: {error.strerror}") from error
+
+
+def _page(config: EdgeConfig) -> None:
+    """Look at how the page is reached.
+
+    Raises:
+        ConfigRefused: passwords would cross a network readable, or a certificate cannot be used.
+    """
+    bedside = config.bedside
+    if not is_loopback(bedside.host):
+        raise ConfigRefused(
+            "bedside.host: not loopback, so passwords would cross the network readable: "
+            'leave it, and add [bedside.https] with host = "0.0.0.0"'
+        )
+    if bedside.https is not None:
+        PageCertificate(bedside.https.certificate_file, bedside.https.key_file)
+
+
+def _identity(config: EdgeConfig) -> list[tuple[str, Path]]:
+    """Return the file by which the node shows who it is; a certificate is looked at whole.
+
+    Raises:
+        ConfigRefused: there is no certificate, or it is another node's.
+    """
+    uplink, node, readable = config.uplink, config.node, readable_ways(config)
+    if readable:
+        raise ConfigRefused(
+            f"{', '.join(readable)}: not loopback, so this node must have a certificate: "
+            "set uplink.certificates and run `edge-node enrol`"
+        )
+    if uplink.certificates is None:
+        return [("uplink.secret_file", uplink.secret_file)]
+    held = CertificateFolder(uplink.certificates).read()
+    if held.address != NodeAddress(node.region, node.site, node.node):
+        raise ConfigRefused(f"uplink.certificates: the certificate is of {held.address.node}, this node is {node.node}")
+    return []
 
 
 def records(config: EdgeConfig) -> list[tuple[str, Path]]:

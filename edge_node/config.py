@@ -3,6 +3,7 @@
 Secrets are files, never values.  Paths are taken relative to the configuration file.
 """
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -74,7 +75,18 @@ class UplinkConfig(Section):
 
     broker_host: str = Field(default=LOOPBACK, min_length=1, description="Host name of the hub's MQTT broker.")
     broker_port: Port = Field(default=1883, description="Port of the broker.")
-    secret_file: Path = Field(description="File with this node's secret at the broker.")
+    secret_file: Path = Field(
+        default=Path("broker-secret"),
+        description="File with this node's secret at the broker; of no use where there are certificates.",
+    )
+    certificates: Path | None = Field(
+        default=None,
+        description="Folder of this node's key and certificate, filled by `edge-node enrol`; none: the secret.",
+    )
+    secrets_off_loopback: bool = Field(
+        default=False,
+        description="Without certificates: whether the secret may cross a network, for a test in a network of its own.",
+    )
     first_retry_s: Seconds = Field(default=0.5, description="Wait after the first failure.")
     longest_retry_s: Seconds = Field(default=30, description="The wait doubles up to this, with full jitter.")
     resend_after_s: Seconds = Field(default=5, description="What is not receipted within this is sent again.")
@@ -234,11 +246,21 @@ class AlarmsConfig(Section):
     )
 
 
+class HttpsConfig(Section):
+    """HTTPS beside the plain HTTP of loopback: for phones and other machines at the site."""
+
+    host: str = Field(min_length=1, description="Address to listen on, e.g. 0.0.0.0.")
+    port: Port = Field(default=8490, description="Port.")
+    certificate_file: Path = Field(description="PEM chain of the page; read again when it changes.")
+    key_file: Path = Field(description="Its private key, PEM without a password.")
+
+
 class BedsideConfig(Section):
     """The local web page."""
 
     host: str = Field(default=LOOPBACK, description="Address to listen on; loopback unless HTTPS is set up.")
     port: Port = Field(default=8090, description="Port of the bedside page.")
+    https: HttpsConfig | None = Field(default=None, description="HTTPS; none: the page is for this machine alone.")
     metrics_token_file: Path | None = Field(
         default=None, description="File with the bearer token for /metrics when asked from elsewhere than loopback."
     )
@@ -291,6 +313,24 @@ class EdgeConfig(Section):
         if self.consult.camera is not None and self.consult.camera not in codes:
             raise ValueError(f"consult.camera: {self.consult.camera} is not in [[devices]]")
         return self
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is of this machine alone; a name is only if it is localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def readable_ways(config: EdgeConfig) -> list[str]:
+    """Return the settings by which the node's secret would cross a network readable; none with certificates."""
+    uplink, transfer = config.uplink, config.transfer
+    if uplink.certificates is not None or uplink.secrets_off_loopback:
+        return []
+    ways = [("uplink.broker_host", uplink.broker_host)]
+    ways += [("transfer.hub_host", transfer.hub_host)] if transfer.enabled or uplink.second_way_enabled else []
+    return [name for name, host in ways if not is_loopback(host)]
 
 
 def load(path: Path) -> EdgeConfig:
@@ -351,7 +391,13 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
     return config.model_copy(
         update={
             "buffer": config.buffer.model_copy(update={"folder": base / config.buffer.folder}),
-            "uplink": config.uplink.model_copy(update={"secret_file": base / config.uplink.secret_file}),
+            "uplink": config.uplink.model_copy(
+                update={
+                    "secret_file": base / config.uplink.secret_file,
+                    "certificates": base / config.uplink.certificates if config.uplink.certificates else None,
+                }
+            ),
+            "bedside": config.bedside.model_copy(update={"https": _absolute_https(config.bedside.https, base)}),
             "devices": devices,
             "modems": [
                 modem.model_copy(update={"recordings": [base / each for each in modem.recordings]})
@@ -360,6 +406,13 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
             "consult": config.consult.model_copy(update={"microphone": _media_source(base, config.consult.microphone)}),
         }
     )
+
+
+def _absolute_https(https: HttpsConfig | None, base: Path) -> HttpsConfig | None:
+    if https is None:
+        return None
+    files = {"certificate_file": base / https.certificate_file, "key_file": base / https.key_file}
+    return https.model_copy(update=files)
 
 
 def _media_source(base: Path, source: str) -> str:

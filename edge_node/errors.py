@@ -17,6 +17,8 @@ Tree::
         ModemUnreachable     the program that drives the modem, or its bus, does not answer
         SimRefused           the modem cannot use that SIM slot; carries the slot
         HubRefuses           the hub does not take this node's calls now; carries the code of why
+        EnrolmentFailed      no certificate was given; carries why
+          HubUnproved        who answers is not the hub that the token names
         FileUnusable         a file that is to be sent is not there, empty, too large or cannot be read
       CareError              a step that people asked for
         StepRefused          illegal in this state; carries what is allowed
@@ -151,6 +153,28 @@ class HubRefuses(UplinkError):
     def __init__(self, reason_code: str, text: str) -> None:
         super().__init__(text)
         self.reason_code = reason_code
+
+
+class EnrolmentFailed(UplinkError):
+    """The hub gave no certificate, or could not be reached; what the node had it has still."""
+
+    code = "enrolment-failed"
+    retry = Retry.SAFE
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        """One of `telemed.enrolment.Refusal`, or "unreachable", or "unproved"."""
+
+
+class HubUnproved(EnrolmentFailed):
+    """Whoever answers at the token's address does not show the authority that the token pins."""
+
+    code = "hub-unproved"
+    retry = Retry.USELESS
+
+    def __init__(self, text: str) -> None:
+        super().__init__("unproved", text)
 
 
 class FileUnusable(UplinkError):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -33,8 +34,8 @@ class PageServer(uvicorn.Server):
         yield
 
 
-def server(app: FastAPI) -> PageServer:
-    """Return a server for the page that leaves signals and logging alone."""
+def server(app: FastAPI, tls: ssl.SSLContext | None = None) -> PageServer:
+    """Return a server for the page, with TLS or without, that leaves signals and logging alone."""
     settings = uvicorn.Config(
         app,
         log_config=None,
@@ -46,6 +47,7 @@ def server(app: FastAPI) -> PageServer:
         ws="websockets-sansio",
         ws_max_size=SOCKET_MESSAGE_LIMIT_BYTES,
         timeout_graceful_shutdown=STOP_LIMIT_S,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
     return PageServer(settings)
 

@@ -11,6 +11,8 @@ from edge_node.devices.hl7_monitor.devclock import SKEW_LIMIT_NS, ClockState
 
 NS_PER_MS = 1_000_000
 _DETAIL_CHARS = 120
+ENDED = "ended"
+"""What the renewal calls a certificate that has ended and may still be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,12 @@ def found(
         if clock.is_suspect or abs(clock.offset_ms) * NS_PER_MS > SKEW_LIMIT_NS:
             known = f" {-clock.offset_ms / 1000:+.0f} s" if clock.is_known else ""
             yield uplink_pb2.Stuck(code=Code.CLOCK_SUSPECT, what=f"{device}{known}")
+
+
+def of_certificate(trouble: str) -> Iterable[uplink_pb2.Stuck]:
+    """Yield what is told of a certificate that is not good: it has ended, or the hub refuses to renew it."""
+    if trouble:
+        yield uplink_pb2.Stuck(code=Code.CERTIFICATE_ENDED if trouble == ENDED else Code.CERTIFICATE_REFUSED)
 
 
 def _seconds(difference_ns: int) -> str:

@@ -28,6 +28,7 @@ class Right(StrEnum):
     TRIAGE = "triage"  # every step of a referral that the hub takes
     JOIN_CONSULT = "join-consult"
     START_CONSULT = "start-consult"
+    MANAGE_NODES = "manage-nodes"  # let nodes in and shut them out
 
 
 _R = Right
@@ -62,7 +63,7 @@ RIGHTS_OF: dict[Role, frozenset[Right]] = {
         }
     ),
     Role.CAREGIVER: frozenset({_R.SIGNED_IN, _R.SEE_VITALS}),
-    Role.OPERATOR: frozenset({_R.SIGNED_IN, _R.SEE_LINKS, _R.SEE_DEVICES}),
+    Role.OPERATOR: frozenset({_R.SIGNED_IN, _R.SEE_LINKS, _R.SEE_DEVICES, _R.MANAGE_NODES}),
     # A program has what its scopes name, and of that only what is listed here: in this form it only reads.
     Role.PROGRAM: frozenset(
         {_R.SIGNED_IN, _R.SEE_LINKS, _R.SEE_VITALS, _R.SEE_RECORD, _R.SEE_REFERRALS, _R.SEE_DEVICES}

@@ -124,6 +124,11 @@ class DatagramServer(asyncio.DatagramProtocol):
         """Return whether a node has a session here."""
         return node in self._sessions.of_node
 
+    def cut(self, node: NodeAddress) -> None:
+        """Drop the sessions of a node; it has to prove itself anew."""
+        for name in list(self._sessions.of_node.get(node, ())):
+            self._sessions.drop(name)
+
     def sweep(self) -> None:
         """Forget what has been silent for too long, and change the key of the cookies when it is old."""
         now_s = self._now_s()

@@ -1,13 +1,26 @@
-"""Who a session of the datagram server belongs to: the port, and proof by the node's broker secret (decision 34)."""
+"""Who a session of the datagram server belongs to: the port, proof by certificate, and by secret (decision 34).
+
+A certificate is not shown in the DTLS handshake: its flights would be three times as long, need more datagrams to
+arrive where half of them are lost, and the hub would answer a stranger with more than it was sent.  It comes in the
+proof instead, with a signature by its key over the channel binding, which no other channel has.
+"""
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from telemed.datagram import NODE_LIMIT_BYTES, PROOF_BYTES, hub_proof, node_proof
+from telemed.enrolment import DATAGRAM_HUB, DATAGRAM_NODE, is_signed, pack_proof, sign, unpack_proof
 from telemed.topics import NodeAddress
 
+from cloud_hub.access.ca_folder import CaFolder
+from cloud_hub.access.deny_list import DenyList
+from cloud_hub.access.device_ca import is_good, shown_by
 from cloud_hub.broker_rights import load_users, read_secrets
 
 
@@ -24,7 +37,7 @@ class Verdict:
 
 
 class Prover(Protocol):
-    """Decides whose a session is; certificates of nodes come in behind this."""
+    """Decides whose a session is."""
 
     def judge(self, proof: bytes, binding: bytes) -> Verdict:
         """Judge the body of a PROOF message against the channel binding; never raises."""
@@ -51,6 +64,33 @@ class SecretProver:
         if not is_right or node is None:
             return Verdict(None, named=node)
         return Verdict(node, hub_proof(secret, name, binding))
+
+
+class CertificateProver:
+    """Knows nodes by certificates of the hub's authority."""
+
+    def __init__(self, folder: CaFolder, deny: DenyList, now: Callable[[], datetime]) -> None:
+        self._folder, self._deny, self._now = folder, deny, now
+        self._shown_der = folder.listeners.public_bytes(Encoding.DER)
+
+    def judge(self, proof: bytes, binding: bytes) -> Verdict:
+        """Judge certificate and signature; what is not signed by its key names nobody."""
+        unpacked = unpack_proof(proof)
+        if unpacked is None:
+            return Verdict(None)
+        signature, certificate = unpacked
+        node = self._node_of(certificate) if is_signed(certificate, signature, DATAGRAM_NODE, binding) else None
+        if node is None:
+            return Verdict(None)
+        if self._deny.is_denied(f"{certificate.serial_number:x}"):
+            return Verdict(None, named=node)
+        answer = sign(self._folder.listeners_key, DATAGRAM_HUB, binding)
+        return Verdict(node, pack_proof(answer, self._shown_der))
+
+    def _node_of(self, certificate: x509.Certificate) -> NodeAddress | None:
+        shown = shown_by(certificate, self._folder.region)
+        is_ours = is_good(certificate, [self._folder.authority.certificate], self._now())
+        return shown.address if shown is not None and is_ours else None
 
 
 def _name(raw: bytes) -> str:

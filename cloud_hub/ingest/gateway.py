@@ -15,6 +15,7 @@ from telemed.shed import Reason
 from telemed.topics import STORED, NodeAddress, Up, parse_up
 from telemed.v1 import sample_pb2, uplink_pb2
 
+from cloud_hub.access import tls
 from cloud_hub.broker_rights import read_secrets
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import ConfigRefused, StoreFailure
@@ -360,6 +361,10 @@ class Ingest:
 
 def _login(config: HubConfig) -> BrokerLogin:
     broker = config.broker
+    if config.pki is not None:
+        # Where the embedded broker listens everywhere it is met on this machine.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(broker.host, broker.host)  # noqa: S104
+        return BrokerLogin(host, broker.port, broker.user, "", tls.client(config.pki.folder))
     secret = read_secrets(broker.secrets_file).get(broker.user, {}).get("secret", "")
     if not secret:
         raise ConfigRefused(f"{broker.secrets_file}: {broker.user}: no secret for the hub itself")

@@ -7,6 +7,7 @@ acknowledged within seconds, and edges resend until they have our own receipt.
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,6 +72,8 @@ class BrokerLogin:
     port: int
     user: str
     secret: str
+    tls: ssl.SSLContext | None = None
+    """With the hub's certificate, which takes the place of the secret; None: no TLS."""
 
 
 class BrokerLink:
@@ -122,12 +125,19 @@ class BrokerLink:
         client = _Client(f"{self._login.user}.{CLIENT}", self._on_message)
         # Its own reconnect would ask for the old session; -2 is "never" in its counting.
         client.set_config({"reconnect_retries": -2, "reconnect_delay": 0})
-        client.set_auth_credentials(self._login.user, self._login.secret)
+        if self._login.tls is None:
+            client.set_auth_credentials(self._login.user, self._login.secret)
         client.on_disconnect = lambda *_: lost.set()
         client.on_subscribe = lambda _client, _mid, qos, _properties: granted.set() if max(qos) < 0x80 else lost.set()
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await client.connect(self._login.host, self._login.port, keepalive=KEEPALIVE_S, version=MQTTv311)
+                await client.connect(
+                    self._login.host,
+                    self._login.port,
+                    ssl=self._login.tls or False,
+                    keepalive=KEEPALIVE_S,
+                    version=MQTTv311,
+                )
                 client.subscribe([gmqtt.Subscription(topic, qos=1) for topic in self._filters])
                 await _first(granted, lost)
             if not granted.is_set():

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -49,6 +51,13 @@ class Judge:
     def __init__(self, parts: Parts, identity: Identity) -> None:
         self._parts = parts
         self._identity = identity
+        self._peers: dict[NodeAddress, Counter[str]] = defaultdict(Counter)
+        """From where each node has calls open, and how many."""
+
+    def cut(self, address: NodeAddress) -> None:
+        """Shut down the connections on which a node has calls open; returns at once."""
+        for peer in self._peers.get(address, ()):
+            self._parts.disk.later(partial(_hang_up, peer))
 
     @contextlib.asynccontextmanager
     async def judged(self, context: Context) -> AsyncIterator[Call]:
@@ -57,7 +66,7 @@ class Judge:
         failure: BaseException | None = None
         try:
             address = self._address(context)
-            with self._parts.call_of(address):
+            with self._parts.call_of(address), self._open_from(address, context.peer()):
                 yield Call(address, telling)
         except* (HubError, OSError) as failed:
             failure = _first(failed)
@@ -67,6 +76,19 @@ class Judge:
             raise asyncio.CancelledError
         if failure is not None:
             await self._end(context, telling, failure)
+
+    @contextlib.contextmanager
+    def _open_from(self, address: NodeAddress, peer: str) -> Iterator[None]:
+        peers = self._peers[address]
+        peers[peer] += 1
+        try:
+            yield
+        finally:
+            peers[peer] -= 1
+            if not peers[peer]:
+                del peers[peer]
+            if not peers:
+                self._peers.pop(address, None)
 
     def _address(self, context: Context) -> NodeAddress:
         """Return the node that calls.
@@ -89,6 +111,10 @@ class Judge:
             raise asyncio.CancelledError
         status = next((status for kind, status in STATUS.items() if isinstance(failure, kind)), None)
         await context.abort(status or grpc.StatusCode.INTERNAL, reason)
+
+
+def _hang_up(peer: str) -> None:
+    hang_up(peer)
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

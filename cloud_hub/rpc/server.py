@@ -7,6 +7,7 @@ from time import time_ns
 import grpc
 import structlog
 from prometheus_client import CollectorRegistry
+from telemed.topics import NodeAddress
 from telemed.transfer import MESSAGE_LIMIT_BYTES
 from telemed.v1 import reconcile_pb2_grpc, talk_pb2_grpc, transfer_pb2_grpc
 
@@ -84,7 +85,13 @@ class RpcServer:
         """Nodes that cannot reach the broker; whoever joins the parts says where their messages go."""
         self._config = config
         self._parts = Parts(config, region, care, Disk(self.blobs), TransferMetrics(registry), time_ns, on_complete)
-        self._identity = identity
+        self._judge = Judge(self._parts, identity)
+        self.credentials: grpc.ServerCredentials | None = None
+        """TLS of the port, set before `run`; None: none, on loopback alone."""
+
+    def cut(self, address: NodeAddress) -> None:
+        """Shut down the connections on which a node has calls open; returns at once."""
+        self._judge.cut(address)
 
     async def run(self) -> None:
         """Serve until cancelled; calls that are open then get STOP_WITHIN_S.
@@ -113,7 +120,7 @@ class RpcServer:
             *KEEPALIVE,
         ]
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS)
-        judge = Judge(self._parts, self._identity)
+        judge = self._judge
         transfer_pb2_grpc.add_TransferServicer_to_server(TransferServicer(self._parts, judge), server)
         talk = TalkServicer(self.talks, judge, self._config.write_limit_s)
         talk_pb2_grpc.add_TalkServicer_to_server(talk, server)
@@ -121,7 +128,11 @@ class RpcServer:
             reconcile_pb2_grpc.add_ReconcileServicer_to_server(ReconcileServicer(self.reconciling, judge), server)
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         try:
-            self.port = server.add_insecure_port(f"{host}:{self._config.port}")
+            address = f"{host}:{self._config.port}"
+            if self.credentials is None:
+                self.port = server.add_insecure_port(address)
+            else:
+                self.port = server.add_secure_port(address, self.credentials)
         except RuntimeError as error:
             raise ConfigRefused(
                 f"rpc.port: {host}:{self._config.port} cannot be used (is another hub running?)"

@@ -495,3 +495,34 @@ reconciliation = Table(
     Index(None, "site", "node", "began_ns"),
 )
 """A comparison of what a node still holds with what is stored here."""
+
+node_token = Table(
+    "node_token",
+    CARE,
+    Column("secret_sha256", String(64), primary_key=True, comment="the secret itself is kept nowhere"),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("ends_ns", BigInteger, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("key_sha256", String(64), nullable=False, default="", comment="bound to at first use; empty before"),
+)
+"""Tokens by which nodes are let in."""
+
+node_certificate = Table(
+    "node_certificate",
+    CARE,
+    Column("serial", String(48), primary_key=True, comment="hex digits"),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("key_sha256", String(64), nullable=False),
+    Column("issued_ns", BigInteger, nullable=False),
+    Column("ends_ns", BigInteger, nullable=False),
+    Column("next_key_sha256", String(64), nullable=False, default="", comment="of its renewal; empty before"),
+    Column("revoked_ns", BigInteger, nullable=False, default=0, comment="0: it is not"),
+    Column("reason", String(40), nullable=False, default=""),
+    Index("ix_node_certificate_region_node", "region", "node"),
+)
+"""Certificates that nodes got."""

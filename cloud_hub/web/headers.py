@@ -18,6 +18,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(self), geolocation=()",
 }
+HSTS = "max-age=31536000"
+"""A browser that came by HTTPS once does not come without it again."""
 
 
 class SecurityHeaders:
@@ -37,6 +39,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", HSTS)
                 if scope["path"].startswith(("/api/", "/fhir/", "/oauth/")):
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)

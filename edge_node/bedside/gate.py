@@ -14,11 +14,12 @@ CSRF_HEADER = "x-csrf-token"
 
 
 def cookie_of(request: HTTPConnection) -> str:
-    """Name of this page's session cookie.
+    """Name of this page's session cookie, bound to host and TLS by its prefix where there is TLS.
 
     Browsers keep cookies by host, not by port: hub and edges on one machine must not sign each other out.
     """
-    return f"yz_session_{request.url.port or 0}"
+    prefix = "__Host-" if request.url.scheme in ("https", "wss") else ""
+    return f"{prefix}yz_session_{request.url.port or 0}"
 
 
 def station_of(request: HTTPConnection) -> Station:

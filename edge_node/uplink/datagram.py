@@ -25,7 +25,7 @@ from edge_node.errors import ConfigRefused
 from edge_node.uplink import backoff
 from edge_node.uplink.datagram_socket import FIRST_RETRY_S, HubSocket, PathSettings, SocketEvents
 from edge_node.uplink.repeat import PACKET_HEAD_BYTES, MaySend, Repeats
-from edge_node.uplink.session import Credentials, NodeSession, Stage
+from edge_node.uplink.session import Credentials, NodeSession, Proving, Stage
 from edge_node.uplink.spare import Spare
 
 ATTEMPT_S = 10.0
@@ -59,7 +59,7 @@ class AlarmPath:
     def __init__(
         self,
         settings: PathSettings,
-        credentials: Credentials,
+        credentials: Proving,
         events: PathEvents,
         *,
         now_s: Callable[[], float] = time.monotonic,
@@ -68,7 +68,7 @@ class AlarmPath:
 
         Args:
             settings: where the path goes.
-            credentials: who the node is, with its secret at the broker.
+            credentials: how the node proves who it is.
             events: what it tells and asks.
             now_s: a steady clock, the one that `may_send` is asked with.
         """
@@ -88,7 +88,7 @@ class AlarmPath:
         self._retry_at_s = 0.0
         self._was_up = False
         self.is_refused = False
-        """Whether the hub last refused our secret, or could not prove its own."""
+        """Whether the hub last refused our proof, or could not prove itself."""
         self._woken = asyncio.Event()
 
     @property
@@ -223,7 +223,9 @@ class AlarmPath:
         if refused != self.is_refused:
             self.is_refused = refused
             if refused:
-                log.error("datagram.refused", host=self._settings.host, hint="compare the node's secret with the hub's")
+                log.error(
+                    "datagram.refused", host=self._settings.host, hint="is the node's secret or certificate good?"
+                )
             self._events.on_change()
 
     def _begin_anew(self, now_s: float) -> None:

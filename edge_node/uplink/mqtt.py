@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from telemed.topics import CONNECTIONS, Down, NodeAddress, Up
 from edge_node.config import UplinkConfig
 from edge_node.errors import ConfigRefused, LinkDown
 from edge_node.uplink import backoff
+from edge_node.uplink.certificates import CertificateFolder
 from edge_node.uplink.dscp import DSCP_OF_CLASS, Dscp, mark
 from edge_node.uplink.link import Connect, Link, LinkEvents
 from edge_node.uplink.schedule import Traffic
@@ -52,6 +54,11 @@ def connector(config: UplinkConfig, address: NodeAddress) -> Connect:
     Raises:
         ConfigRefused: the file with the secret cannot be read.
     """
+    if config.certificates is not None:
+        certificates = CertificateFolder(config.certificates)
+        return lambda name, listens, events: MqttLink(
+            config, Identity(address, name, "", certificates), listens, events
+        )
     try:
         secret = config.secret_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -70,6 +77,8 @@ class Identity:
     address: NodeAddress
     connection: str
     secret: str = field(repr=False)
+    certificates: CertificateFolder | None = None
+    """Shown instead of the secret, where there are some."""
 
 
 class MqttLink:
@@ -162,12 +171,14 @@ class MqttLink:
         config = self._config
         try:
             async with asyncio.timeout(CONNECT_LIMIT_S * 2):
+                if self._identity.certificates is not None:
+                    client.tls_set_context(self._identity.certificates.tls())
                 await asyncio.to_thread(client.connect, config.broker_host, config.broker_port, KEEPALIVE_S)
                 await conversation.accepted
                 if self._filters:
                     client.subscribe(self._filters)
                     await conversation.subscribed
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        except (OSError, ValueError, ConfigRefused) as error:  # TimeoutError and SSLError are OSErrors
             raise LinkDown(f"{config.broker_host}:{config.broker_port}: {error}") from error
 
     def _acknowledged(self, mid: int) -> None:
@@ -184,7 +195,8 @@ class MqttLink:
             # A lost connection is given up with all that paho still holds: the pump sends again what counts.
             reconnect_on_failure=False,
         )
-        client.username_pw_set(node, self._identity.secret)
+        if self._identity.certificates is None:
+            client.username_pw_set(node, self._identity.secret)
         client.connect_timeout = CONNECT_LIMIT_S
         client.max_inflight_messages_set(INFLIGHT_LIMIT)
         client.on_socket_open = conversation.on_socket_open
@@ -256,6 +268,9 @@ class _Conversation:
 
     def _read(self, client: paho.Client) -> None:
         client.loop_read()
+        # What TLS has unpacked already does not make the socket readable again.
+        while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            client.loop_read()
 
     def _write(self, client: paho.Client) -> None:
         """Write what there is; what the socket does not take now goes when it does."""

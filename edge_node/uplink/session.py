@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from OpenSSL import SSL
 from telemed import datagram as wire_format
@@ -37,16 +38,34 @@ class Stage(Enum):
     PROVING = "proving"
     UP = "up"
     REFUSED = "refused"
-    """The hub does not take the node's secret, or cannot prove that it has it."""
+    """The hub does not take the node's proof, or cannot prove that it is the hub."""
     BROKEN = "broken"
+
+
+class Proving(Protocol):
+    """How the node proves who it is, and knows the hub."""
+
+    def prove(self, binding: bytes) -> bytes:
+        """Return the body of the proof over the channel binding."""
+
+    def is_hub(self, answer: bytes, binding: bytes) -> bool:
+        """Return whether the body of the answer can only be the hub's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who the node is and how it proves it."""
+    """By the secret that the node also has at the broker."""
 
     node: str
     secret: str = field(repr=False)
+
+    def prove(self, binding: bytes) -> bytes:
+        """Return the body of the proof over the channel binding."""
+        return wire_format.node_proof(self.secret, self.node, binding) + self.node.encode()
+
+    def is_hub(self, answer: bytes, binding: bytes) -> bool:
+        """Return whether the body of the answer can only be the hub's."""
+        return hmac.compare_digest(answer, wire_format.hub_proof(self.secret, self.node, binding))
 
 
 @dataclass(slots=True)
@@ -69,7 +88,7 @@ class NodeSession:
     def __init__(
         self,
         context: SSL.Context,
-        credentials: Credentials,
+        credentials: Proving,
         now_s: float,
         *,
         heartbeat_every_s: float = 2.0,
@@ -128,8 +147,7 @@ class NodeSession:
             return [self._heartbeat(now_s)]
         self._repeat.next(now_s)
         if self.stage is Stage.PROVING:
-            proof = wire_format.node_proof(self._credentials.secret, self._credentials.node, self._channel.binding())
-            return [self.seal(Message.PROOF, proof + self._credentials.node.encode())]
+            return [self.seal(Message.PROOF, self._credentials.prove(self._channel.binding()))]
         is_long_question = wire_format.asks_for_session(self._flight) and not self._is_first_flight
         question_bytes = QUESTION_BYTES if is_long_question else 0
         return [wire_format.envelope(self.name, self._flight, question_bytes)]
@@ -199,6 +217,5 @@ class NodeSession:
         if kind == Message.REFUSED:
             self.stage = Stage.REFUSED
         elif kind == Message.WELCOME:
-            expected = wire_format.hub_proof(self._credentials.secret, self._credentials.node, self._channel.binding())
-            is_right = hmac.compare_digest(body, expected)
+            is_right = self._credentials.is_hub(body, self._channel.binding())
             self.stage, self._repeat = (Stage.UP if is_right else Stage.REFUSED), _Repeat(now_s)

@@ -21,6 +21,7 @@ from edge_node.config import PathConfig, UplinkConfig
 from edge_node.errors import BufferFailure
 from edge_node.uplink import greeting, mqtt, presence
 from edge_node.uplink.alarm_paths import AlarmPaths
+from edge_node.uplink.certificates import CertificateCredentials, CertificateFolder
 from edge_node.uplink.datagram import AlarmPath, PathEvents, credentials_of
 from edge_node.uplink.datagram_socket import PathSettings
 from edge_node.uplink.device_sync import behind
@@ -202,7 +203,11 @@ class Uplink:
 
     def _make_paths(self) -> list[AlarmPath]:
         config = self._config
-        credentials = credentials_of(self._address.node, config.secret_file)
+        credentials = (
+            CertificateCredentials(CertificateFolder(config.certificates))
+            if config.certificates is not None
+            else credentials_of(self._address.node, config.secret_file)
+        )
         events = PathEvents(self._take_from_path, self.gate.may_repeat, self._path_changed)
         ways: Sequence[PathConfig | None] = config.paths or (None,)
         settings = PathSettings(config.datagram_host or config.broker_host, config.datagram_port)

@@ -54,6 +54,8 @@ class Code(StrEnum):
     NODE_CLONED = "node-cloned"
     NODE_SECOND = "node-second"
     STORE_SET_BACK = "store-set-back"
+    CERTIFICATE_ENDED = "certificate-ended"
+    CERTIFICATE_REFUSED = "certificate-refused"
     CONFIG_REFUSED = "config-refused"
     BROKER_SILENT = "broker-silent"
     MESSAGE_UNREADABLE = "message-unreadable"

@@ -501,6 +501,44 @@ class ConsultBody(View):
     referral_id: str = ""
 
 
+class EnrolledNode(View):
+    """The newest certificate of a node."""
+
+    site: str
+    node: str
+    issued_ms: int
+    ends_ms: int
+    state: Literal["good", "ended", "revoked"]
+    reason: str = Field(description="Why it was revoked, in the operator's words.")
+
+
+class EnrolledNodes(View):
+    """Answer of `GET /api/v1/nodes` (hub, operators)."""
+
+    is_certified: bool = Field(description="False: this hub knows nodes by secrets, there is nothing to manage.")
+    nodes: list[EnrolledNode]
+
+
+class NodeToken(View):
+    """Answer of `POST /api/v1/nodes/{site}/{node}/token`: shown once, kept nowhere."""
+
+    token: str
+    qr: list[str] = Field(description="The same as a QR code: its rows, 1 for a dark module, without a border.")
+    ends_ms: int
+
+
+class NodeRevokeBody(View):
+    """Body of `POST /api/v1/nodes/{site}/{node}/revocation`."""
+
+    reason: str = Field(default="", max_length=40)
+
+
+class NodeRevoked(View):
+    """Answer of a revocation."""
+
+    certificates: int = Field(description="How many were good until now.")
+
+
 class Problem(View):
     """Every error answer of both HTTP faces (RFC 9457 problem+json)."""
 

@@ -115,6 +115,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "同一站点名的连接反复互相顶替：请确认没有第二台机器使用该名字，否则请检查网络",
         "A node's connections keep taking each other over: make sure no other machine uses the name, or check the line",
     ),
+    Code.CERTIFICATE_ENDED: (
+        "本站证书已过期，数据留在本站、不会丢失，监测与报警照常：联系上中心后自动换新，否则请联系运维",
+        "The node's certificate has ended, data wait here, care goes on: renewed once the hub is back, or call support",
+    ),
+    Code.CERTIFICATE_REFUSED: (
+        "中心不再接受本站的证书，数据留在本站、未上传，监测与报警照常：请联系运维重新入网",
+        "The hub takes this node's certificate no more, data wait here, care goes on: have the operator enrol it anew",
+    ),
     Code.CONFIG_REFUSED: (
         "配置文件改过但不能使用，站点仍按原配置运行：请改正后重新加载",
         "The changed configuration cannot be used, the site goes on with the earlier one: correct it and load it again",

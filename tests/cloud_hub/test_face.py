@@ -152,6 +152,9 @@ async def test_every_route_names_a_right_or_is_in_the_open_list(app: FastAPI) ->
         ("POST", "/api/v1/alarms/a1/actions"),
         ("GET", f"/api/v1/beds/{CLINIC}:B01/trends"),
         ("POST", "/api/v1/consults"),
+        ("GET", "/api/v1/nodes"),
+        ("POST", "/api/v1/nodes/baoshan-clinic/edge-clinic/token"),
+        ("POST", "/api/v1/nodes/baoshan-clinic/edge-clinic/revocation"),
         ("GET", "/fhir/R4/Patient"),
     ],
 )

@@ -66,6 +66,13 @@ def test_a_good_configuration_is_in_order(folder: Path, capsys: pytest.CaptureFi
         ("sqlite:///care.db", "care.db", "store.care_url: is no database URL"),
         ("port = 18080", 'metrics_token_file = "none"', "web.metrics_token_file"),
         ("port = 18080", "totp_required = false", "allowed in a demo only"),
+        ("[web]", '[rpc]\nhost = "0.0.0.0"\n[web]', "rpc.host: not loopback, so nodes must have certificates"),
+        ("[web]", '[ingest]\ndatagram_host = "192.0.2.7"\n[web]', "ingest.datagram_host: not loopback"),
+        ("[broker]", '[broker]\nhost = "hub.example.org"', "broker.host: not loopback"),
+        ("[web]", "[pki]\nnames = []\n[web]", "pki.names"),
+        ("port = 18080", 'host = "0.0.0.0"', "web.host: not loopback, so passwords would cross the network"),
+        ("port = 18080", '[web.https]\nhost = "0.0.0.0"', "web.https needs certificate_file and key_file, or [pki]"),
+        ("port = 18080", '[web.https]\nhost = "0.0.0.0"\nkey_file = "k"', "come together"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place_and_exit_status_2(
@@ -127,3 +134,20 @@ def test_an_account_that_does_not_exist_or_a_weak_password_is_refused(
 
     assert (weak, absent) == (1, 1)
     assert "there is no account nobody" in capsys.readouterr().err
+
+
+def test_with_an_authority_the_listeners_may_leave_loopback_and_no_secrets_are_needed(folder: Path) -> None:
+    (folder / "secrets.json").unlink()
+    text = GOOD.replace("[broker]", '[broker]\nhost = "0.0.0.0"').replace(
+        "[web]", '[rpc]\nhost = "0.0.0.0"\n[pki]\nnames = ["192.0.2.7"]\n[web]'
+    )
+    assert _run(folder, text) == 0
+    (folder / "pki" / "ca.key").chmod(0o640)
+    assert _run(folder, text) == 2
+
+
+def test_a_hub_without_an_authority_invites_nobody(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "hub.toml").write_text(GOOD)
+    with pytest.raises(SystemExit):
+        main(["nodes", "--config", str(folder / "hub.toml"), "invite", "site", "node"])
+    assert "[pki] is not in the configuration" in capsys.readouterr().err

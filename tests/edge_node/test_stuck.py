@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 
 import pytest
+from telemed.errors import Code
 from telemed.stuck import TEXTS, stuck_views
 
+from edge_node import stuck
 from edge_node.devices.hl7_monitor.devclock import ClockState
 from edge_node.stuck import HeldBack, MachineClock, Store, found
+from edge_node.uplink.enrolment import renewal
 
 ROOMY = Store(0.1)
 FINE = ClockState(0, is_known=True, is_suspect=False)
@@ -70,3 +73,17 @@ def test_a_code_without_words_is_shown_as_it_is() -> None:
 def test_a_configuration_that_is_not_in_force_is_told_without_its_folder() -> None:
     told = list(found(Store(0), (), {}, "/etc/yuanzhen/edge.toml:12: bedside.colour: not permitted"))
     assert [(one.code, one.what) for one in told] == [("config-refused", "edge.toml:12: bedside.colour: not permitted")]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("", []),
+        (renewal.ENDED, [Code.CERTIFICATE_ENDED]),
+        ("certificate-revoked", [Code.CERTIFICATE_REFUSED]),
+        ("renewed-elsewhere", [Code.CERTIFICATE_REFUSED]),
+    ],
+)
+def test_a_certificate_that_is_not_good_is_told_with_what_helps(trouble: str, told: list[Code]) -> None:
+    assert [row.code for row in stuck.of_certificate(trouble)] == told
+    assert all(code in TEXTS for code in told)

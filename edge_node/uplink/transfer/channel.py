@@ -13,6 +13,7 @@ from telemed.transfer import MESSAGE_LIMIT_BYTES, NODE_KEY, SECRET_KEY
 from telemed.v1 import transfer_pb2_grpc
 
 from edge_node.errors import HubRefuses, LinkDown, UplinkError
+from edge_node.uplink.certificates import CertificateFolder
 
 DSCP_FILES, DSCP_BUNDLES = 10, 1
 """AF11 for studies and exams, LE for bundles (reliability 3.1)."""
@@ -42,10 +43,14 @@ class Login:
     port: int
     address: NodeAddress
     secret: str = field(repr=False)
+    certificates: CertificateFolder | None = None
+    """Shown by every connection instead of the secret, where there are some."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What every call shows of who makes it."""
+        if self.certificates is not None:
+            return ()
         return ((NODE_KEY, self.address.node), (SECRET_KEY, self.secret))
 
     def channel(self, dscp: int) -> grpc.aio.Channel:
@@ -62,7 +67,11 @@ class Login:
             ("grpc.max_reconnect_backoff_ms", 1_000),
             *KEEPALIVE,
         ]
-        return grpc.aio.insecure_channel(f"{host}:{self.port}", options=options)
+        if self.certificates is None:
+            return grpc.aio.insecure_channel(f"{host}:{self.port}", options=options)
+        held = self.certificates.latest()
+        credentials = grpc.ssl_channel_credentials(held.trust_pem, held.key_pem, held.certificate_pem)
+        return grpc.aio.secure_channel(f"{host}:{self.port}", credentials, options=options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from telemed.v1 import transfer_pb2, transfer_pb2_grpc
 from edge_node.config import EdgeConfig, TransferConfig
 from edge_node.errors import BufferFailure, ConfigRefused, HubRefuses, UplinkError
 from edge_node.uplink import backoff
+from edge_node.uplink.certificates import CertificateFolder
 from edge_node.uplink.transfer import downward, intake, ledger, releases, rows, session
 from edge_node.uplink.transfer.agenda import Agenda
 from edge_node.uplink.transfer.budget import Rule, Window
@@ -310,12 +311,15 @@ def login(config: EdgeConfig) -> Login:
     Raises:
         ConfigRefused: the file with the secret cannot be read.
     """
+    address = NodeAddress(config.node.region, config.node.site, config.node.node)
+    host, port = config.transfer.hub_host, config.transfer.hub_port
+    if config.uplink.certificates is not None:
+        return Login(host, port, address, "", CertificateFolder(config.uplink.certificates))
     try:
         secret = config.uplink.secret_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigRefused(f"uplink.secret_file {config.uplink.secret_file}: {error}") from error
-    address = NodeAddress(config.node.region, config.node.site, config.node.node)
-    return Login(config.transfer.hub_host, config.transfer.hub_port, address, secret)
+    return Login(host, port, address, secret)
 
 
 def rules(config: TransferConfig) -> dict[FileKind, Rule]:

@@ -20,6 +20,7 @@ make-referral  - x - -
 triage         - - x -
 join-consult   - x x -
 start-consult  - - x -
+manage-nodes   - - - x
 """
 ROLES = (Role.CAREGIVER, Role.CLINIC, Role.PHYSICIAN, Role.OPERATOR)
 CELLS = [

@@ -52,13 +52,13 @@ class FarRegion(Region):
         shutil.copy(RULESET, self.folder / "ruleset.toml")
 
     def _hub_config(self) -> str:
-        text = Region._hub_config(self)
+        text = _put(Region._hub_config(self), "[broker]\n", "[broker]\nsecrets_off_loopback = true\n")
         for head, key in (("broker", "host"), ("ingest", "datagram_host"), ("rpc", "host")):
             text = _put(text, f"[{head}]\n", f'[{head}]\n{key} = "{self.hub_address}"\n')
         return text
 
     def _edge_config(self, clinic: Clinic) -> str:
-        text = Region._edge_config(self, clinic)
+        text = _put(Region._edge_config(self, clinic), "[uplink]\n", "[uplink]\nsecrets_off_loopback = true\n")
         text = _put(text, "[uplink]\n", f'[uplink]\nbroker_host = "{self.hub_address}"\n{PACES}')
         text = _put(text, "[transfer]\n", f'[transfer]\nhub_host = "{self.hub_address}"\nlook_every_s = 5\n')
         folder = f'folder = "{NODE}-buffer"\n'

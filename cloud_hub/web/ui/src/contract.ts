@@ -458,6 +458,43 @@ export interface ConsultBody {
   referral_id?: string;
 }
 
+/** The newest certificate of a node. */
+export interface EnrolledNode {
+  site: string;
+  node: string;
+  issued_ms: number;
+  ends_ms: number;
+  state: "good" | "ended" | "revoked";
+  /** Why it was revoked, in the operator's words. */
+  reason: string;
+}
+
+/** Answer of `GET /api/v1/nodes` (hub, operators). */
+export interface EnrolledNodes {
+  /** False: this hub knows nodes by secrets, there is nothing to manage. */
+  is_certified: boolean;
+  nodes: EnrolledNode[];
+}
+
+/** Answer of `POST /api/v1/nodes/{site}/{node}/token`: shown once, kept nowhere. */
+export interface NodeToken {
+  token: string;
+  /** The same as a QR code: its rows, 1 for a dark module, without a border. */
+  qr: string[];
+  ends_ms: number;
+}
+
+/** Body of `POST /api/v1/nodes/{site}/{node}/revocation`. */
+export interface NodeRevokeBody {
+  reason?: string;
+}
+
+/** Answer of a revocation. */
+export interface NodeRevoked {
+  /** How many were good until now. */
+  certificates: number;
+}
+
 /** Every error answer of both HTTP faces (RFC 9457 problem+json). */
 export interface Problem {
   type: string;

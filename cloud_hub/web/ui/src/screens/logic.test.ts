@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { qrPath } from "./sites/qr";
 import type { Alarm, Reading, Referral, Site, Trend } from "../contract";
 import { bundle, isOpen, sounds, worstFirst } from "../alarms/order";
 import { isStale, shownValue } from "../state/format";
@@ -147,5 +148,11 @@ describe("the wall", () => {
     const site = (name: string, count: number) => ({ site: name, beds: Array<string>(count).fill("") }) as unknown as Site;
     const pages = pagesOf([site("a", 5), site("b", 4), site("c", 1)]);
     expect(pages.map((page) => page.map((each) => each.site))).toEqual([["a", "b"], ["c"]]);
+  });
+});
+
+describe("the QR code of a token", () => {
+  it("is drawn as one rectangle for each run of dark modules", () => {
+    expect(qrPath(["110", "000", "101"])).toBe("M0 0h2v1h-2zM0 2h1v1h-1zM2 2h1v1h-1z");
   });
 });

@@ -7,11 +7,13 @@ import { exact, serverNow, shortMoment } from "../../live/clock";
 import { Empty } from "../../state/Small";
 import { LinkState, RadioState, SyncState, waitingTotal } from "../../state/LinkState";
 import { PaperTop } from "../PaperTop";
+import { Nodes } from "./Nodes";
 import "./sites.css";
 
 export function Sites() {
   const { t, both } = useWords();
   const sites = Object.values(useLive((state) => state.sites));
+  const role = useLive((state) => state.me?.role);
   return (
     <Page surface="paper">
       <PaperTop page="sites" />
@@ -56,6 +58,7 @@ export function Sites() {
             </tbody>
           </table>
         )}
+        {role === "operator" && <Nodes />}
       </main>
     </Page>
   );

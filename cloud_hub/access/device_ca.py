@@ -1,0 +1,225 @@
+"""The hub's own certificate authority for nodes: what it signs and what it takes (pure; files are in `ca_folder`).
+
+One key on P-256 signs nodes, the hub's listeners and the pages of home nodes.  A node judges the hub by name and by the
+pinned authority, never by the date: its own clock may show 1970.  So the authority and the listeners for nodes bear the
+whole of time (RFC 5280, 4.1.2.5).  What the hub judges itself, on its own clock, is short: a node's seven days.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from telemed.enrolment import BACK_DATED, hub_urn, is_issued_by, node_of, node_urn, urns_of
+from telemed.topics import NodeAddress
+
+ALWAYS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+PAGE_LIFE = timedelta(days=397)
+"""Browsers refuse certificates of pages that live longer."""
+LIST_LIFE = timedelta(days=3650)
+"""A revocation list that a broker thinks too old would shut everybody out; it is made anew with each revocation."""
+_NAME_LIMIT = 64
+_HASH = hashes.SHA256()
+
+
+class RequestUnusable(ValueError):
+    """A request for a certificate is none, its signature is wrong, or its key is not on P-256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate authority with its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def sha256(self) -> bytes:
+        """What tokens pin it by."""
+        return self.certificate.fingerprint(_HASH)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a certificate says of whoever shows it."""
+
+    address: NodeAddress | None
+    """None: the hub itself."""
+    name: str
+    """Common name, by which the brokers know it."""
+    serial: str
+    """Hex digits."""
+    ends: datetime
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Return a fresh key of the kind that everything here uses."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def new_authority(region: str) -> Authority:
+    """Return a fresh authority for a region."""
+    key = new_key()
+    subject = _named(f"Yuanzhen {region} device CA")
+    builder = _begun(subject, subject, key.public_key(), ALWAYS)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    return Authority(builder.sign(key, _HASH), key)
+
+
+def read_request(der: bytes) -> ec.EllipticCurvePublicKey:
+    """Return the key that a request is for; what it asks to be called is not looked at.
+
+    Raises:
+        RequestUnusable: it is no request for a key on P-256, signed by that key.
+    """
+    try:
+        request = x509.load_der_x509_csr(der)
+        key, is_signed = request.public_key(), request.is_signature_valid
+    except (ValueError, TypeError) as error:
+        raise RequestUnusable("not a request for a certificate") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise RequestUnusable("the key is not on P-256")
+    if not is_signed:
+        raise RequestUnusable("the request is not signed by its key")
+    return key
+
+
+def for_node(
+    authority: Authority, key: ec.EllipticCurvePublicKey, address: NodeAddress, now: datetime, life: timedelta
+) -> x509.Certificate:
+    """Return a certificate by which a node shows who it is."""
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(node_urn(address))]
+    times = (now - BACK_DATED, now + life)
+    return _leaf(authority, key, address.node, names, times, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def for_hub_client(authority: Authority, key: ec.EllipticCurvePublicKey, region: str, user: str) -> x509.Certificate:
+    """Return the certificate by which the hub shows itself to its broker."""
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(hub_urn(region))]
+    return _leaf(authority, key, user, names, ALWAYS, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def for_listeners(
+    authority: Authority, key: ec.EllipticCurvePublicKey, region: str, hosts: Sequence[str]
+) -> x509.Certificate:
+    """Return the certificate of what the hub opens for nodes: gRPC, MQTT, datagrams.
+
+    Args:
+        authority: who signs.
+        key: of the listeners.
+        region: whose hub it is.
+        hosts: names and addresses by which nodes reach it; at least one.
+    """
+    names = [*_hosts(hosts), x509.UniformResourceIdentifier(hub_urn(region))]
+    return _leaf(authority, key, hosts[0], names, ALWAYS, ExtendedKeyUsageOID.SERVER_AUTH)
+
+
+def for_pages(
+    authority: Authority, key: ec.EllipticCurvePublicKey, hosts: Sequence[str], now: datetime
+) -> x509.Certificate:
+    """Return the certificate of pages for browsers, of the hub or of a home node; it bears no name of ours."""
+    times = (now - BACK_DATED, now + PAGE_LIFE)
+    return _leaf(authority, key, hosts[0], _hosts(hosts), times, ExtendedKeyUsageOID.SERVER_AUTH)
+
+
+def revocation_list(authority: Authority, serials: Iterable[str], now: datetime) -> x509.CertificateRevocationList:
+    """Return the list of revoked certificates, for brokers that read one."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.certificate.subject)
+    builder = builder.last_update(now - BACK_DATED).next_update(now + LIST_LIFE)
+    for serial in sorted(serials):
+        entry = x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(now - BACK_DATED)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(authority.key, _HASH)
+
+
+def shown_by(certificate: x509.Certificate, region: str) -> Shown | None:
+    """Return who shows a certificate; None where it is neither the hub's nor a node's of this region.
+
+    Whether it may be believed is not looked at here.
+    """
+    name = next((str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
+    serial, ends = serial_of(certificate), certificate.not_valid_after_utc
+    address = node_of(certificate)
+    if address is not None:
+        return Shown(address, name, serial, ends) if (address.region, address.node) == (region, name) else None
+    return Shown(None, name, serial, ends) if hub_urn(region) in urns_of(certificate) else None
+
+
+def is_good(certificate: x509.Certificate, trust: Sequence[x509.Certificate], now: datetime) -> bool:
+    """Return whether a client's certificate is of a trusted authority, meant for clients, and of this time."""
+    is_of_time = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+    return is_of_time and is_for_clients(certificate) and is_issued_by(certificate, trust)
+
+
+def is_for_clients(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate may show who calls."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return ExtendedKeyUsageOID.CLIENT_AUTH in usage
+
+
+def serial_of(certificate: x509.Certificate) -> str:
+    """Return the serial number as it is stored and compared."""
+    return f"{certificate.serial_number:x}"
+
+
+def _leaf(
+    authority: Authority,
+    key: ec.EllipticCurvePublicKey,
+    name: str,
+    names: Sequence[x509.GeneralName],
+    times: tuple[datetime, datetime],
+    usage: x509.ObjectIdentifier,
+) -> x509.Certificate:
+    builder = _begun(_named(name[:_NAME_LIMIT]), authority.certificate.subject, key, times)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    return builder.add_extension(issuer, critical=False).sign(authority.key, _HASH)
+
+
+def _begun(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, times: tuple[datetime, datetime]
+) -> x509.CertificateBuilder:
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+    builder = builder.serial_number(x509.random_serial_number())
+    return builder.not_valid_before(times[0]).not_valid_after(times[1])
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _hosts(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    return [_host(host) for host in hosts]
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
