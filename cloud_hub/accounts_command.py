@@ -1,4 +1,4 @@
-"""`cloud-hub accounts list | set | disable`: who may sign in, from the command line of the hub's own machine.
+"""`cloud-hub accounts list | set | disable | reset-factor`: who may sign in, from the hub's own machine.
 
 May be run while the hub serves: it commits like anybody else, and the sites are told by their logs.
 """
@@ -17,7 +17,7 @@ from cloud_hub.access.rights import parse_scope
 from cloud_hub.access.seed import publish_accounts
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import BadRequest
-from cloud_hub.store import accounts, persons
+from cloud_hub.store import accounts, factors, persons
 from cloud_hub.store.accounts import Account, AuditEntry
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
@@ -30,13 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="say who may sign in")
     change = actions.add_parser("set", help="make or change an account; the password is read from standard input")
-    change.add_argument("--role", choices=[role.value for role in Role], required=True)
+    change.add_argument("--role", choices=[role.value for role in Role if role is not Role.DISPLAY], required=True)
     change.add_argument("--name-zh", required=True)
     change.add_argument("--name-en", required=True)
     change.add_argument("--site", action="append", default=[], help="may be given more than once; none: the region")
     change.add_argument("--scope", action="append", default=[], help="of a program, e.g. system/Observation.rs")
     disable = actions.add_parser("disable", help="let nobody sign in with this account any more")
-    for command in (change, disable):
+    forget = actions.add_parser("reset-factor", help="take away the second factor of somebody who lost it")
+    for command in (change, disable, forget):
         command.add_argument("username")
 
 
@@ -52,6 +53,10 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
         database.migrate()
         if options.action == "list":
             return [_line(account) for account in database.read_blocking(accounts.accounts)]
+        if options.action == "reset-factor":
+            return [
+                database.write_blocking(lambda connection: _reset_factor(connection, config.region, options.username))
+            ]
         wanted = _wanted(database, options)
         database.write_blocking(lambda connection: _save(connection, config.region, wanted))
         return [_line(wanted)]
@@ -68,7 +73,7 @@ def _wanted(database: Database, options: argparse.Namespace) -> Account:
     try:
         for scope in options.scope:
             parse_scope(scope)
-        hashed = hash_password(_password())
+        hashed = hash_password(_password(), options.username)
     except ValueError as error:
         raise BadRequest(str(error), ["password" if not options.scope else "scope"]) from error
     return Account(
@@ -86,6 +91,18 @@ def _password() -> str:
     if sys.stdin.isatty():
         return getpass.getpass("password: ")
     return sys.stdin.readline().rstrip("\n")
+
+
+def _reset_factor(connection: Connection, region: str, username: str) -> str:
+    """Take a second factor away and end the account's sessions; where one is needed, another is set up next time."""
+    had_one = factors.forget(connection, username)
+    if not had_one:
+        raise BadRequest(f"{username} has no second factor", ["username"])
+    accounts.end_sessions_of(connection, username)
+    target = f"account/{username}"
+    entry = AuditEntry(time.time_ns(), OPERATOR_NAME, "system", "second-factor-reset", target, "ok", region)
+    accounts.write_audit(connection, entry)
+    return f"{username}: second factor taken away"
 
 
 def _save(connection: Connection, region: str, account: Account) -> None:

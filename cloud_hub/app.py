@@ -17,8 +17,9 @@ from telemed.v1 import event_pb2
 from cloud_hub import face, node_access, server
 from cloud_hub.access.ca_folder import PAGES, PAGES_KEY
 from cloud_hub.access.page_certificate import PageCertificate
+from cloud_hub.access.sealing import load_or_make
 from cloud_hub.access.seed import seed_accounts
-from cloud_hub.access.sign_in import Access, Lifetimes
+from cloud_hub.access.sign_in import Access, Lifetimes, SecondFactor
 from cloud_hub.broker import EmbeddedBroker
 from cloud_hub.broker_certificates import Certified
 from cloud_hub.broker_external import ExternalBroker
@@ -230,9 +231,12 @@ class Hub:
 
     def _access(self) -> Access:
         web = self.config.web
-        return Access(
-            self.stores.care, self.config.region, Lifetimes(web.session_idle_minutes * 60, web.session_hours * 3600)
-        )
+        lifetimes = Lifetimes(web.session_idle_minutes * 60, web.session_hours * 3600)
+        roles = web.second_factor_roles if web.totp_required else frozenset()
+        second = SecondFactor(roles, load_or_make(self.config.accounts.key_file))
+        access = Access(self.stores.care, self.config.region, lifetimes, second=second)
+        access.site_changed = self.ingest.downlink.events_changed
+        return access
 
     def _make_broker(self) -> EmbeddedBroker:
         judged = BrokerNotices(self.nodes.users, self.notices.note)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from telemed.roles import MACHINES, OWN_ONLY, Role
 
 from cloud_hub.errors import ConfigRefused
 
@@ -87,6 +88,10 @@ class WebConfig(Section):
         default=100, description="Requests of one session; more are answered 429."
     )
     totp_required: bool = Field(default=True, description="Second factor; only a demo may switch it off.")
+    second_factor_roles: frozenset[Role] = Field(
+        default=frozenset(Role) - OWN_ONLY - MACHINES,
+        description="Roles that must set up a second factor; family and care workers may.",
+    )
     metrics_token_file: Path | None = Field(
         default=None, description="File with the bearer token for /metrics when asked from elsewhere than loopback."
     )
@@ -96,6 +101,11 @@ class AccountsConfig(Section):
     """People and programs that may sign in, as made by `cloud-hub accounts`."""
 
     seed_file: Path | None = Field(default=None, description="JSON file of accounts taken in at start, secrets hashed.")
+    key_file: Path = Field(
+        default=Path("accounts-key"),
+        description="Key under which secrets of second factors are sealed; made at the first start, never in a backup "
+        "of the database.",
+    )
 
 
 class IngestConfig(Section):
@@ -282,7 +292,9 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
                 update={"metrics_token_file": base / token if token else None, "https": _absolute_https(config, base)}
             ),
             "rpc": config.rpc.model_copy(update={"folder": base / config.rpc.folder}),
-            "accounts": AccountsConfig(seed_file=base / seed if seed else None),
+            "accounts": AccountsConfig(
+                seed_file=base / seed if seed else None, key_file=base / config.accounts.key_file
+            ),
             "pki": config.pki.model_copy(update={"folder": base / config.pki.folder}) if config.pki else None,
         }
     )

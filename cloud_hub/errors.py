@@ -118,6 +118,18 @@ class TooManyAttempts(SignInRefused):
         self.retry_after_s = retry_after_s
 
 
+class SecondFactorNeeded(SignInRefused):
+    """Name and password are right, and this account has a second factor whose code was not sent."""
+
+    code = "second-factor-needed"
+
+
+class SecondFactorRefused(SignInRefused):
+    """The code of the second factor is wrong, too old, or was used before."""
+
+    code = "second-factor-refused"
+
+
 class NotSignedIn(HubError):
     """There is no session or token, or it has ended."""
 

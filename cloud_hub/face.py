@@ -9,7 +9,18 @@ from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import outcome
 from cloud_hub.fhir import routes as fhir
 from cloud_hub.web import headers, health, oauth, problems, socket, static_files
-from cloud_hub.web.api import alarms, consults, nodes, referrals, session, trends
+from cloud_hub.web.api import (
+    alarms,
+    break_glass,
+    care_team,
+    consults,
+    displays,
+    nodes,
+    referrals,
+    second_factor,
+    session,
+    trends,
+)
 from cloud_hub.web.guard import require
 from cloud_hub.web.limits import RequestLimits
 from cloud_hub.web.parts import Parts
@@ -37,7 +48,20 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
         is_demo=parts.config.demo,
     )
     app.include_router(health.router(registry, parts.config.web.metrics_token_file))
-    for module in (session, alarms, referrals, trends, consults, nodes, socket, oauth):
+    for module in (
+        session,
+        second_factor,
+        alarms,
+        referrals,
+        trends,
+        consults,
+        care_team,
+        displays,
+        break_glass,
+        nodes,
+    ):
+        app.include_router(module.router)
+    for module in (socket, oauth):
         app.include_router(module.router)
     app.include_router(fhir.router(face, require))
     static_files.install(app)

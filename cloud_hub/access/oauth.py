@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
-from telemed.roles import Role
+from telemed.roles import MACHINES, Role
 
 from cloud_hub.access.rights import parse_scope
 from cloud_hub.access.sign_in import NS_PER_S, Access
@@ -59,6 +59,16 @@ class CodeRequest:
     state: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a person typed on our page."""
+
+    username: str
+    password: str
+    code: str = ""
+    """Of the second factor."""
+
+
 class OAuth:
     """The grants; one per hub process, beside `Access`."""
 
@@ -76,7 +86,7 @@ class OAuth:
         if account.role is not Role.PROGRAM:
             raise OAuthRefused("unauthorized_client", "people sign in with a code")
         scopes = narrowed(scope, account.scopes)
-        return await self._issue(account, scopes, "token-issued")
+        return await self._issue(account, scopes)
 
     async def check_request(self, request: CodeRequest) -> Account:
         """Return the program that sends a person here.
@@ -95,17 +105,20 @@ class OAuth:
         narrowed(request.scope, PEOPLES_DEFAULT_SCOPES)
         return client
 
-    async def give_code(self, request: CodeRequest, username: str, password: str, address: str) -> str:
+    async def give_code(self, request: CodeRequest, proof: Proof, address: str) -> str:
         """Return a code for a person who signed in on our page.
 
         Raises:
-            OAuthRefused: as `check_request`, or the account is a program's.
-            TooManyAttempts, SignInRefused: name or password wrong.
+            OAuthRefused: as `check_request`, the account is a program's, or it lacks the second factor it needs.
+            TooManyAttempts, SignInRefused: name or password wrong, or the second factor.
         """
         client = await self.check_request(request)
-        account = await self._access.authenticate(username, password, address)
-        if account.role is Role.PROGRAM:
+        account = await self._access.authenticate(proof.username, proof.password, address)
+        if account.role in MACHINES:
             raise OAuthRefused("access_denied", "programs use their own grant")
+        factor = await self._access.second_factor(account, proof.code)
+        if not factor and account.role in self._access.second.roles:
+            raise OAuthRefused("access_denied", "a second factor must be set up on the hub's own page first")
         code, now = new_token(), self._access.now_ns()
         session = Session(
             digest(code),
@@ -115,7 +128,8 @@ class OAuth:
             now,
             now + CODE_S * NS_PER_S,
             scopes=narrowed(request.scope, PEOPLES_DEFAULT_SCOPES),
-            extra={"client": client.username, "redirect": request.redirect_uri, "challenge": request.challenge},
+            extra={"client": client.username, "redirect": request.redirect_uri, "challenge": request.challenge}
+            | ({"factor": factor} if factor else {}),
         )
 
         def work(connection: Connection) -> None:
@@ -147,15 +161,17 @@ class OAuth:
         same = session.extra["client"] == client_id and session.extra["redirect"] == redirect_uri
         if not same or not is_verified(verifier, session.extra["challenge"]):
             raise OAuthRefused("invalid_grant", "the code was made for another program, redirect or verifier")
-        return await self._issue(account, session.scopes, "token-issued")
+        return await self._issue(account, session.scopes, session.extra.get("factor", ""))
 
-    async def _issue(self, account: Account, scopes: tuple[str, ...], action: str) -> Grant:
+    async def _issue(self, account: Account, scopes: tuple[str, ...], factor: str = "") -> Grant:
         token, now = new_token(), self._access.now_ns()
-        session = Session(digest(token), "bearer", account.username, now, now, now + TOKEN_S * NS_PER_S, scopes=scopes)
+        extra = {"factor": factor} if factor else {}
+        ends = now + TOKEN_S * NS_PER_S
+        session = Session(digest(token), "bearer", account.username, now, now, ends, scopes=scopes, extra=extra)
 
         def work(connection: Connection) -> None:
             accounts.open_session(connection, session)
-            accounts.write_audit(connection, self._entry(account, action, " ".join(scopes)))
+            accounts.write_audit(connection, self._entry(account, "token-issued", " ".join(scopes)))
 
         await self._access.database.write(work)
         return Grant(token, TOKEN_S, scopes)

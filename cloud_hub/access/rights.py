@@ -1,74 +1,24 @@
-"""Roles, rights and scopes: deny by default, granted per role (clinical 9.1, first form) and per scope (SMART v2).
+"""Roles, rights and scopes: deny by default, granted per role (`telemed.roles`) and per scope (SMART v2).
 
-`RIGHTS_OF` is written out by hand from the table in clinical 9.1 and is the whole truth about roles; a bearer
-token can only narrow it.  Where somebody may use a right is `Principal.sites` and `Principal.persons`.
+`telemed.roles.GRANTS` is the whole truth about roles; a bearer token can only narrow it.  Where somebody may use a
+right is `Principal.sites`, `Principal.persons` and, past an ended episode, what was opened by breaking the glass.
 """
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 
-from telemed.roles import Role
+from telemed import roles
+from telemed.roles import OWN_ONLY, Reach, Role
 
 from cloud_hub.errors import NotFound, NotPermitted
 
-
-class Right(StrEnum):
-    """Something a person or program may do; every route names exactly one."""
-
-    SIGNED_IN = "signed-in"  # one's own session and account
-    SEE_LINKS = "see-links"  # sites, links, sync state, buffers
-    SEE_VITALS = "see-vitals"  # live values, waves, trends, NEWS2, alarms
-    SEE_RECORD = "see-record"  # who the person is, record, FHIR
-    SEE_REFERRALS = "see-referrals"
-    SEE_DEVICES = "see-devices"  # devices and their state, no clinical data
-    ENTER_VITALS = "enter-vitals"
-    ACT_ON_ALARM = "act-on-alarm"  # see, accept, pause, resolve, reset
-    MAKE_REFERRAL = "make-referral"
-    TRIAGE = "triage"  # every step of a referral that the hub takes
-    JOIN_CONSULT = "join-consult"
-    START_CONSULT = "start-consult"
-    MANAGE_NODES = "manage-nodes"  # let nodes in and shut them out
-
-
+Right = roles.Right
 _R = Right
 RIGHTS_OF: dict[Role, frozenset[Right]] = {
-    Role.PHYSICIAN: frozenset(
-        {
-            _R.SIGNED_IN,
-            _R.SEE_LINKS,
-            _R.SEE_VITALS,
-            _R.SEE_RECORD,
-            _R.SEE_REFERRALS,
-            _R.SEE_DEVICES,
-            _R.ENTER_VITALS,
-            _R.ACT_ON_ALARM,
-            _R.TRIAGE,
-            _R.JOIN_CONSULT,
-            _R.START_CONSULT,
-        }
-    ),
-    Role.CLINIC: frozenset(
-        {
-            _R.SIGNED_IN,
-            _R.SEE_LINKS,
-            _R.SEE_VITALS,
-            _R.SEE_RECORD,
-            _R.SEE_REFERRALS,
-            _R.SEE_DEVICES,
-            _R.ENTER_VITALS,
-            _R.ACT_ON_ALARM,
-            _R.MAKE_REFERRAL,
-            _R.JOIN_CONSULT,
-        }
-    ),
-    Role.CAREGIVER: frozenset({_R.SIGNED_IN, _R.SEE_VITALS}),
-    Role.OPERATOR: frozenset({_R.SIGNED_IN, _R.SEE_LINKS, _R.SEE_DEVICES, _R.MANAGE_NODES}),
-    # A program has what its scopes name, and of that only what is listed here: in this form it only reads.
-    Role.PROGRAM: frozenset(
-        {_R.SIGNED_IN, _R.SEE_LINKS, _R.SEE_VITALS, _R.SEE_RECORD, _R.SEE_REFERRALS, _R.SEE_DEVICES}
-    ),
+    role: frozenset(right for right, how_far in granted.items() if how_far is not Reach.HOME)
+    for role, granted in roles.GRANTS.items()
 }
+"""What each role may do at the hub somewhere; what is for the home's own page alone is not among it."""
 
 _READS: dict[str, frozenset[Right]] = {
     "Patient": frozenset({_R.SEE_RECORD}),
@@ -142,13 +92,19 @@ class Principal:
     scopes: frozenset[str] | None = None
     """Scopes of a bearer token, which narrow the role; None for a session in the browser."""
     persons: frozenset[str] | None = None
-    """Persons this caregiver may see; None = all at those sites."""
+    """Persons whom somebody sees who sees only their own; None = all at those sites."""
+    opened: frozenset[tuple[str, str]] = frozenset()
+    """Site and id of persons whose record was opened by breaking the glass, for as long as that lasts."""
     csrf_token: str = ""
     """Of a session in the browser; empty for a bearer token, which no browser sends by itself."""
+    must_enrol: bool = False
+    """True where the role needs a second factor and none was used: until then only one's own session is open."""
 
     @property
     def rights(self) -> frozenset[Right]:
         """What this principal may do somewhere."""
+        if self.must_enrol:
+            return frozenset({Right.SIGNED_IN})
         granted = RIGHTS_OF[self.role]
         return granted if self.scopes is None else granted & rights_of_scopes(self.scopes)
 
@@ -165,16 +121,40 @@ class Principal:
         if not self.may(right):
             raise NotPermitted(f"{self.role} may not {right}")
 
+    @property
+    def sees_own_only(self) -> bool:
+        """True for family and care workers, who are shown their own persons and nothing of the site."""
+        return self.role in OWN_ONLY
+
+    @property
+    def needs_treatment(self) -> bool:
+        """True where a record is open only while its person has an open episode or task (clinical 9.1, treating)."""
+        return roles.reach(self.role, Right.SEE_RECORD) is Reach.TREATED
+
     def sees_site(self, site: str) -> bool:
         """True where the site is within scope."""
         return self.sites is None or site in self.sites
 
     def sees_person(self, site: str, person_id: str) -> bool:
-        """True where a person at a site is within scope; a caregiver sees only their own."""
+        """True where a person at a site is within scope; family and care workers see only their own."""
+        if (site, person_id) in self.opened:
+            return True
         return self.sees_site(site) and (self.persons is None or person_id in self.persons)
 
+    def sees_alarm(self, site: str, person_id: str, *, is_technical: bool) -> bool:
+        """True where an alarm is within scope: an operator's are the technical ones, one's own persons' never are."""
+        if self.sees_own_only:
+            return not is_technical and bool(person_id) and self.sees_person(site, person_id)
+        needed = Right.SEE_LINKS if is_technical else Right.SEE_VITALS
+        return self.may(needed) and (self.sees_site(site) or (site, person_id) in self.opened)
+
     def may_read(self, resource: str, letter: str) -> bool:
-        """True where the token's scopes allow `letter` (r or s) on this FHIR resource type; a session has no scopes."""
+        """True where the token's scopes allow `letter` (r or s) on this FHIR resource type; a session has no scopes.
+
+        A wall display shows its wall and reads nothing else.
+        """
+        if self.role is Role.DISPLAY:
+            return False
         if self.scopes is None:
             return True
         wanted = (Scope(context, resource, letter) for context in ("user", "system"))

@@ -11,19 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
-from telemed.roles import Role
+from telemed.roles import AT_BEDSIDE, OWN_ONLY, Role
 from telemed.v1 import event_pb2
 
 from cloud_hub.access.passwords import hash_password, is_right
 from cloud_hub.access.rights import parse_scope
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.errors import ConfigRefused
-from cloud_hub.store import accounts, events, persons
+from cloud_hub.store import accounts, care_team, events, persons
 from cloud_hub.store.accounts import Account, AuditEntry
 from cloud_hub.store.engine import Database
-
-AT_SITES = (Role.PHYSICIAN, Role.CLINIC, Role.CAREGIVER)
-"""Roles that sign in at a bedside page; programs and operators stay at the hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +64,13 @@ def seed_accounts(database: Database, file: Path, region: str, sites: Iterable[s
 def publish_accounts(connection: Connection, region: str, site: str, now_ns: int) -> bool:
     """Append what has changed about who may sign in at this site to its log; True where something had.
 
-    To be called whenever an account changes and when a site is heard of for the first time.
+    To be called whenever an account or a care team changes and when a site is heard of for the first time.
     """
     before = _published(connection, SiteScope(region, site))
     wanted = {
-        account.username: _account_set(account) for account in accounts.accounts(connection) if _acts_at(account, site)
+        account.username: _account_set(account, care_team.cared_for(connection, region, account.username, (site,)))
+        for account in accounts.accounts(connection)
+        if _acts_at(account, site)
     }
     for username, last in before.items():
         if username not in wanted:
@@ -119,7 +118,9 @@ def _take_in(connection: Connection, account: Account, secret: str, region: str,
     known = accounts.account_of(connection, account.username)
     is_same_secret = known is not None and is_right(known.password_hash, secret)
     try:
-        hashed = known.password_hash if known is not None and is_same_secret else hash_password(secret)
+        hashed = (
+            known.password_hash if known is not None and is_same_secret else hash_password(secret, account.username)
+        )
     except ValueError as error:
         raise ConfigRefused(f"account {account.username}: {error}") from error
     account = replace(account, password_hash=hashed)
@@ -133,12 +134,12 @@ def _take_in(connection: Connection, account: Account, secret: str, region: str,
 
 
 def _acts_at(account: Account, site: str) -> bool:
-    if account.disabled or account.role not in AT_SITES:
+    if account.disabled or account.role not in AT_BEDSIDE:
         return False
     return site in account.sites or (account.role is Role.PHYSICIAN and not account.sites)
 
 
-def _account_set(account: Account) -> event_pb2.AccountSet:
+def _account_set(account: Account, cared_for: frozenset[str]) -> event_pb2.AccountSet:
     return event_pb2.AccountSet(
         username=account.username,
         role=account.role,
@@ -146,6 +147,7 @@ def _account_set(account: Account) -> event_pb2.AccountSet:
         name_en=account.name_en,
         password_hash=account.password_hash,
         sites=account.sites,
+        persons=sorted(cared_for) if account.role in OWN_ONLY else (),
     )
 
 

@@ -1,25 +1,33 @@
 """Signing in and out, and finding out who asks: sessions in the browser and bearer tokens."""
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
-from telemed.roles import Role
+from telemed.roles import MACHINES, OWN_ONLY, REGIONAL, Right, Role, reach
 
+from cloud_hub.access import factors
 from cloud_hub.access.delay import Failures
 from cloud_hub.access.passwords import Verifier
 from cloud_hub.access.rights import Principal
+from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.tokens import digest, new_token
-from cloud_hub.errors import SignInRefused, TooManyAttempts
-from cloud_hub.store import accounts
+from cloud_hub.errors import BadRequest, SecondFactorNeeded, SecondFactorRefused, SignInRefused, TooManyAttempts
+from cloud_hub.store import accounts, broken_glass, care_team, displays
+from cloud_hub.store import factors as stored_factors
 from cloud_hub.store.accounts import Account, AuditEntry, Session
+from cloud_hub.store.displays import Display
 from cloud_hub.store.engine import Database
 
 NS_PER_S = 1_000_000_000
 TOUCH_EVERY_NS = 30 * NS_PER_S
 """A session's last use is written at most this often: one commit per request would be waste."""
 LONGEST_NAME, LONGEST_PASSWORD = 64, 256
+KNOWN_FOR_NS = 2 * NS_PER_S
+"""How long an answer about a token is kept: what the command line changes counts after this at the latest."""
+KNOWN_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,15 @@ class Lifetimes:
 
     idle_s: int = 15 * 60
     absolute_s: int = 12 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class SecondFactor:
+    """What is asked beside the password."""
+
+    roles: frozenset[Role] = frozenset()
+    """Roles that need one; whoever has set one up needs it in any role."""
+    seal: Seal = field(default_factory=lambda: Seal(secrets.token_bytes(KEY_BYTES)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +65,21 @@ class Access:
         region: str,
         lifetimes: Lifetimes = Lifetimes(),
         now_ns: Callable[[], int] = time.time_ns,
+        second: SecondFactor | None = None,
     ) -> None:
         self.database = database
         self.region = region
         self.now_ns = now_ns
+        self.site_changed: Callable[[str], None] = lambda _site: None
+        """Told on the event loop once a site's log has grown by what changed here."""
+        self.second = second or SecondFactor()
+        self._known: dict[tuple[str, str], tuple[int, Session, Principal]] = {}
+        """Token hash and kind to when it was looked up, and what was found."""
         self._lifetimes = lifetimes
         self._verifier = Verifier()
         self._failures = Failures()
+        self._code_failures = Failures()
+        """By name alone: whoever has the password can try codes from anywhere."""
 
     async def authenticate(self, username: str, secret: str, address: str) -> Account:
         """Return the account that name and secret belong to; every attempt is audited.
@@ -79,21 +104,110 @@ class Access:
         self._failures.succeeded(username, address)
         return account
 
-    async def sign_in(self, username: str, password: str, address: str, old_token: str = "") -> Opened:
+    async def second_factor(self, account: Account, code: str) -> str:
+        """Return the kind of second factor that `code` proves; empty where the account has none set up.
+
+        Raises:
+            TooManyAttempts: codes were wrong too often; nothing was looked at.
+            SecondFactorNeeded: the account has one, and no code was sent.
+            SecondFactorRefused: the code is wrong or was used before.
+        """
+        username = account.username
+        if not (await self.database.read(lambda c: factors.state(c, username))).has_totp:
+            return ""
+        if not code:
+            raise SecondFactorNeeded("a code is needed")
+        wait_s = self._code_failures.wait_s(username, "", self._now_s())
+        if wait_s > 0:
+            raise TooManyAttempts("too many attempts", wait_s)
+        seal, now_ns = self.second.seal, self.now_ns()
+        kind = await self.database.write(lambda c: factors.check(c, seal, username, code, now_ns))
+        if not kind:
+            self._code_failures.failed(username, "", self._now_s())
+            await self._audit_attempt(username, account.role, SecondFactorRefused.code)
+            raise SecondFactorRefused("the code is wrong")
+        self._code_failures.succeeded(username, "")
+        return kind
+
+    async def reauthenticate(self, who: Principal, password: str, code: str, address: str) -> None:
+        """Pass where somebody who is signed in proves once more who they are, before what cannot be taken back.
+
+        Raises:
+            TooManyAttempts, SignInRefused, SecondFactorNeeded, SecondFactorRefused: as for `sign_in`.
+        """
+        await self.second_factor(await self.authenticate(who.username, password, address), code)
+
+    async def sign_in(self, username: str, password: str, address: str, old_token: str = "", code: str = "") -> Opened:
         """Open a browser session for a person; a session that the browser already had is ended.
 
         Raises:
             TooManyAttempts: must wait.
             SignInRefused: name or password wrong; also for programs, which have no screens.
+            SecondFactorNeeded, SecondFactorRefused: the account has a second factor, and `code` does not prove it.
         """
         account = await self.authenticate(username, password, address)
-        if account.role is Role.PROGRAM:
+        if account.role in MACHINES:
             await self._audit_attempt(account.username, account.role, SignInRefused.code)
             raise SignInRefused("name or secret is wrong")
+        return await self.open(account, await self.second_factor(account, code), old_token)
+
+    async def confirm_totp(self, who: Principal, code: str) -> list[str]:
+        """Take a new authenticator app into use; return the recovery codes.
+
+        Raises:
+            TooManyAttempts: codes were wrong too often.
+            StepRefused, BadRequest: as `factors.confirm`.
+        """
+        wait_s = self._code_failures.wait_s(who.username, "", self._now_s())
+        if wait_s > 0:
+            raise TooManyAttempts("too many attempts", wait_s)
+
+        def work(connection: Connection) -> list[str]:
+            codes = factors.confirm(connection, self.second.seal, who.username, code, self.now_ns())
+            factors.audit(connection, who, "second-factor-set", self.now_ns())
+            return codes
+
+        try:
+            return await self.database.write(work)
+        except BadRequest:
+            self._code_failures.failed(who.username, "", self._now_s())
+            raise
+
+    async def remove_totp(self, who: Principal, password: str, code: str, address: str) -> None:
+        """Take the authenticator app away and end all sessions of the account.
+
+        Raises:
+            TooManyAttempts, SignInRefused, SecondFactorNeeded, SecondFactorRefused: as for `sign_in`.
+        """
+        await self.reauthenticate(who, password, code, address)
+
+        def work(connection: Connection) -> None:
+            stored_factors.forget(connection, who.username)
+            accounts.end_sessions_of(connection, who.username)
+            factors.audit(connection, who, "second-factor-removed", self.now_ns())
+
+        await self.database.write(work)
+        self.forget()
+
+    async def open(self, account: Account, factor: str, old_token: str = "") -> Opened:
+        """Open a browser session for somebody whose identity is proved; the one before is ended (rotation).
+
+        Args:
+            account: whose session it is.
+            factor: the second factor that was used, empty for none.
+            old_token: of the session that this one takes the place of.
+        """
         token, now = new_token(), self.now_ns()
         lifetime_s = self._lifetimes.absolute_s
         session = Session(
-            digest(token), "cookie", account.username, now, now, now + lifetime_s * NS_PER_S, csrf_token=new_token()
+            digest(token),
+            "cookie",
+            account.username,
+            now,
+            now,
+            now + lifetime_s * NS_PER_S,
+            csrf_token=new_token(),
+            extra={"factor": factor} if factor else {},
         )
 
         def work(connection: Connection) -> Principal:
@@ -103,7 +217,9 @@ class Access:
             accounts.write_audit(connection, self._entry(account, "sign-in"))
             return self._principal(connection, account, session)
 
-        return Opened(token, await self.database.write(work), lifetime_s)
+        principal = await self.database.write(work)
+        self.forget()
+        return Opened(token, principal, lifetime_s)
 
     async def sign_out(self, token: str) -> None:
         """End a session; harmless where there is none."""
@@ -116,17 +232,29 @@ class Access:
                     accounts.write_audit(connection, self._entry(account, "sign-out"))
 
         await self.database.write(work)
+        self.forget()
 
     async def resolve(self, token: str, kind: str) -> Principal | None:
         """Return who holds this token (`kind` cookie or bearer) and note its use; None where it is worth nothing."""
+        key, now = (digest(token), kind), self.now_ns()
+        looked_up_ns, session, principal = self._known.get(key, _UNKNOWN)
+        if session is not None and now - looked_up_ns < KNOWN_FOR_NS and self._is_alive(session):
+            return principal
         found = await self._holder(token, kind)
         if found is None:
+            self._known.pop(key, None)
             return None
         session, principal = found
-        now = self.now_ns()
         if now - session.seen_ns > TOUCH_EVERY_NS:
-            await self.database.write(lambda c: accounts.touch_session(c, session.token_hash, now))
+            await self.database.write(lambda c: accounts.touch_session(c, found[0].token_hash, now))
+        if len(self._known) >= KNOWN_LIMIT:
+            self._known.clear()
+        self._known[key] = (now, session, principal)
         return principal
+
+    def forget(self) -> None:
+        """Look everybody up anew: to be called after each change of what somebody may see, on the event loop."""
+        self._known.clear()
 
     async def is_current(self, token: str, kind: str) -> bool:
         """True while the token is worth something; not counted as use."""
@@ -160,7 +288,12 @@ class Access:
     async def _holder(self, token: str, kind: str) -> tuple[Session, Principal] | None:
         def look(connection: Connection) -> tuple[Session, Principal] | None:
             session = accounts.session_of(connection, digest(token))
-            if session is None or session.kind != kind or not self._is_alive(session):
+            if session is None or not self._is_alive(session):
+                return None
+            if kind == "cookie" and session.kind == "display":
+                shown = displays.display_of(connection, session.extra["display"])
+                return None if shown is None else (session, _display_principal(shown, session))
+            if session.kind != kind:
                 return None
             account = accounts.account_of(connection, session.username)
             if account is None or account.disabled:
@@ -179,11 +312,14 @@ class Access:
             sites=_sites(account),
             scopes=frozenset(session.scopes) if session.kind == "bearer" else None,
             csrf_token=session.csrf_token,
+            must_enrol=account.role in self.second.roles and "factor" not in session.extra,
         )
-        if account.role is not Role.CAREGIVER:
+        if reach(account.role, Right.BREAK_GLASS) is not None and not session.scopes:
+            broken = broken_glass.open_of(connection, account.username, self.now_ns())
+            principal = replace(principal, opened=frozenset((one.site, one.person_id) for one in broken))
+        if account.role not in OWN_ONLY:
             return principal
-        persons = accounts.persons_of_caregiver(connection, self.region, account.username, account.sites)
-        return replace(principal, persons=persons)
+        return replace(principal, persons=care_team.own_persons(connection, self.region, account))
 
     def _is_alive(self, session: Session) -> bool:
         now = self.now_ns()
@@ -202,7 +338,22 @@ class Access:
         return self.now_ns() / NS_PER_S
 
 
+_UNKNOWN: tuple[int, Session | None, Principal | None] = (0, None, None)
+
+
+def _display_principal(shown: Display, session: Session) -> Principal:
+    """A wall display, which is nobody: it stands for its site and has the role that shows a wall."""
+    return Principal(
+        username=session.username,
+        role=Role.DISPLAY,
+        name_zh=shown.name,
+        name_en=shown.name,
+        region=shown.region,
+        sites=frozenset({shown.site}),
+        csrf_token=session.csrf_token,
+    )
+
+
 def _sites(account: Account) -> frozenset[str] | None:
     """Return the sites of an account: an empty list is the whole region for those who serve it, else nothing."""
-    everywhere = account.role in (Role.PHYSICIAN, Role.PROGRAM, Role.OPERATOR)
-    return None if everywhere and not account.sites else frozenset(account.sites)
+    return None if account.role in REGIONAL and not account.sites else frozenset(account.sites)

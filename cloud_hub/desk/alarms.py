@@ -170,7 +170,8 @@ def next_step(alarm: Alarm, phase: "alarm_pb2.Phase.ValueType", now_ns: int) -> 
 
 
 def _sees(principal: Principal, alarm: Alarm) -> bool:
-    return principal.sees_site(alarm.site) and (principal.persons is None or alarm.first.person_id in principal.persons)
+    first = alarm.first
+    return principal.sees_alarm(alarm.site, first.person_id, is_technical=first.technical)
 
 
 def _was_seen(alarm: Alarm) -> bool:

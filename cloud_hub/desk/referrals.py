@@ -63,6 +63,10 @@ class Referrals:
         site = events.site_of(connection, self._region, "referral", referral_id)
         if site is None or not principal.sees_site(site):
             raise NotFound("no such referral within scope")
+        for to_state in step.to_states:
+            if principal.role not in table.ENTERED_BY[State(to_state)]:
+                # Before the state is judged: who may not take a step at all is not told when it is possible.
+                principal.demand(_right_for(to_state))
         where = Place(self._region, site)
         current = _present(connection, where, referral_id)
         if step.version != current.version:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from cloud_hub.access.rights import Principal
+from cloud_hub.access.treating import Circle, circle_of, opens
 from cloud_hub.errors import BadRequest, NotFound
 from cloud_hub.fhir import codes, parameters, scan
 from cloud_hub.fhir.observation import Draft, Source, locate
@@ -26,11 +27,17 @@ class Scene:
     whereabouts: Whereabouts
     device_ids: frozenset[str]
     """FHIR ids of the devices that nodes have described."""
+    circle: Circle
+    """Whose record is open to the one who asks."""
 
     def device_of(self, source: Source) -> str | None:
         """Return the FHIR id of the Device behind a stream; None where no node has described it."""
         found = device_id(source.site, source.node, source.device)
         return found if found in self.device_ids else None
+
+    def shows(self, draft: Draft) -> bool:
+        """True where a measurement is of a person whose record is open, or of nobody at a site within scope."""
+        return self.circle.sees(draft.source.site, self.whereabouts.subject(draft))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +100,32 @@ class ObservationSearch:
 
 def scene(connection: Connection, principal: Principal) -> Scene:
     """Return the scene of a principal's scope (care store)."""
-    region, sites = principal.region, principal.sites
+    circle = circle_of(connection, principal)
+    region, sites = principal.region, circle.sites
     found = persons.devices(connection, region, sites)
     return Scene(
         Whereabouts(persons.stays(connection, region, sites), persons.places(connection, region, sites)),
         frozenset(device_id(one.site, one.node, one.device) for one in found),
+        circle,
     )
 
 
 def observations(connection: Connection, principal: Principal, around: Scene, search: ObservationSearch) -> scan.Page:
     """Return a page of Observations within scope, newest first (sample store)."""
-    asked, allowed = search.person_ids, principal.persons
+    asked, allowed = search.person_ids, around.circle.named
     wanted = asked if allowed is None else set(allowed) & asked if asked is not None else set(allowed)
     if not search.is_about_vital_signs:
         return scan.Page((), None)
     windows = None if wanted is None else around.whereabouts.windows(wanted)
     stretches = []
-    for source in scan.numeric_sources(connection, principal.region, principal.sites):
+    for source in scan.numeric_sources(connection, principal.region, around.circle.sites):
         stretch = _stretch(source, around, search, windows)
         if stretch is not None:
             stretches.append(stretch)
 
     def is_wanted(draft: Draft) -> bool:
-        return search.wants(draft) and (wanted is None or around.whereabouts.subject(draft) in wanted)
+        is_asked = wanted is None or around.whereabouts.subject(draft) in wanted
+        return is_asked and around.shows(draft) and search.wants(draft)
 
     return scan.page(connection, stretches, is_wanted, search.count, search.start)
 
@@ -133,12 +143,12 @@ def observation(connection: Connection, principal: Principal, around: Scene, fhi
     margin = scan.OWN_TIME_MARGIN_NS
     stretches = [
         scan.Stretch(source, effective_ns - margin, effective_ns + margin)
-        for source in scan.numeric_sources(connection, principal.region, principal.sites)
+        for source in scan.numeric_sources(connection, principal.region, around.circle.sites)
         if source.stream_id == stream_id
     ]
     page = scan.page(connection, stretches, lambda draft: draft.fhir_id == fhir_id, 1, None)
     for draft in page.drafts:
-        if principal.persons is None or around.whereabouts.subject(draft) in principal.persons:
+        if around.shows(draft):
             return draft
     raise NotFound("no such Observation")
 
@@ -150,7 +160,7 @@ def patient(connection: Connection, principal: Principal, person_id: str) -> Per
         NotFound: no such person, or not within scope.
     """
     found = persons.person(connection, principal.region, person_id)
-    if found is None or not principal.sees_person(found.site, found.person_id):
+    if found is None or not opens(connection, principal, found.site, found.person_id):
         raise NotFound("no such Patient")
     return found
 
@@ -167,12 +177,13 @@ def patients(
     tests = _person_tests(values, utc_offset)
     count, after = parameters.count(values), (parameters.cursor(values, 1) or ("",))[0]
     found: list[Person] = []
+    circle = circle_of(connection, principal)
     # The narrowest identifier asked for is looked for in SQL; what comes back is judged again below.
     hint = next((group[0].code for group in parameters.tokens(values, "identifier") if len(group) == 1), "")
     while True:
-        chunk = persons.persons_after(connection, principal.region, principal.sites, after, PERSONS_AT_ONCE, hint)
+        chunk = persons.persons_after(connection, principal.region, circle.sites, after, PERSONS_AT_ONCE, hint)
         for person in chunk:
-            if principal.sees_person(person.site, person.person_id) and all(test(person) for test in tests):
+            if circle.sees(person.site, person.person_id) and all(test(person) for test in tests):
                 if len(found) == count:
                     return found, found[-1].person_id
                 found.append(person)

@@ -78,7 +78,7 @@ def _add_patient(routes: APIRouter, face: Face, guard: Guard) -> None:
         """Return one person."""
         _demand(principal, "Patient", "r")
         found = await face.care.read(lambda c: reads.patient(c, principal, person_id))
-        await face.audit(principal, [("patient-read", f"Patient/{person_id}", "ok")])
+        await face.audit(principal, [_patient_read(principal, person_id)])
         return _answer(patient(found))
 
     @routes.get("/Patient")
@@ -87,7 +87,7 @@ def _add_patient(routes: APIRouter, face: Face, guard: Guard) -> None:
         _demand(principal, "Patient", "s")
         values = request.query_params.multi_items()
         found, after = await face.care.read(lambda c: reads.patients(c, principal, values, face.utc_offset))
-        await face.audit(principal, [("patient-read", f"Patient/{one.person_id}", "ok") for one in found])
+        await face.audit(principal, [_patient_read(principal, one.person_id) for one in found])
         return _bundle(request, values, [patient(one) for one in found], after and write_cursor(after))
 
 
@@ -147,9 +147,18 @@ def _composed(face: Face, around: reads.Scene, draft: Draft) -> dict[str, Json]:
 async def _audit_drafts(face: Face, principal: Principal, around: reads.Scene, drafts: Sequence[Draft]) -> None:
     """Note each person whose measurements were looked at, once a page."""
     seen = dict.fromkeys(around.whereabouts.subject(draft) for draft in drafts)
-    entries = [("observation-read", f"Patient/{person_id}", "ok") for person_id in seen if person_id]
+    entries = [("observation-read", f"Patient/{one}", _purpose(principal, one)) for one in seen if one]
     if entries:
         await face.audit(principal, entries)
+
+
+def _patient_read(principal: Principal, person_id: str) -> tuple[str, str, str]:
+    return "patient-read", f"Patient/{person_id}", _purpose(principal, person_id)
+
+
+def _purpose(principal: Principal, person_id: str) -> str:
+    """What the audit trail says of a read: `ok`, or `ok-btg` where the glass was broken for it (clinical 9.2)."""
+    return "ok-btg" if any(opened == person_id for _, opened in principal.opened) else "ok"
 
 
 def _bundle(request: Request, values: Values, resources: Sequence[dict[str, Json]], following: str | None) -> Response:

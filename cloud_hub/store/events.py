@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
 from telemed.errors import Code
+from telemed.roles import REGIONAL
 from telemed.v1 import event_pb2
 
 from cloud_hub.care import referral
 from cloud_hub.care.conflicts import RULES, Origin, Wins
 from cloud_hub.care.referral import Ordered
-from cloud_hub.store import accounts, persons
+from cloud_hub.store import accounts, care_team, persons
 from cloud_hub.store.schema import event as table
 
 LONGEST_ID = 64
@@ -148,7 +149,7 @@ def _is_known_author(connection: Connection, scope: Scope, actor: event_pb2.Acto
     account = accounts.account_of(connection, actor.username)
     if account is None or account.disabled or account.role != actor.role:
         return False
-    return scope.site in account.sites or (not account.sites and account.role in {"physician", "program"})
+    return scope.site in account.sites or (not account.sites and account.role in REGIONAL)
 
 
 def _referral(connection: Connection, scope: Scope, referral_id: str) -> referral.Referral | None:
@@ -166,6 +167,8 @@ def _apply(connection: Connection, scope: Scope, event: event_pb2.Event, receive
             persons.vacate_bed(connection, where, which, event.bed_vacated.at_unix_ns)
         case "device_placed":
             persons.place_device(connection, where, which, event.device_placed, event.at_unix_ns)
+        case "referral_submitted" | "referral_moved":
+            care_team.note_referral(connection, where, event, received_ns)
         case "node_described":
             persons.describe_node(connection, where, which, event.node_described)
 

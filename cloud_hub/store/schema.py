@@ -370,6 +370,102 @@ account = Table(
     Column("updated_ns", BigInteger, nullable=False),
 )
 
+care_team = Table(
+    "care_team",
+    CARE,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("username", String(64), nullable=False),
+    Column("added_by", String(64), nullable=False),
+    Column("since_ns", BigInteger, nullable=False),
+    Column("to_ns", BigInteger, nullable=True, comment="NULL while it lasts"),
+    Index(None, "username"),
+    Index(None, "person_id"),
+)
+
+referral_head = Table(
+    "referral_head",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("referral_id", String(64), primary_key=True),
+    Column("site", String(40), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("updated_ns", BigInteger, nullable=False),
+    Index(None, "person_id"),
+)
+"""Whom each referral is about and how far it is, folded from its events: an open one is a treating relation."""
+
+totp = Table(
+    "totp",
+    CARE,
+    Column("username", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False, comment="secret under the hub's key"),
+    Column("is_confirmed", Boolean, nullable=False),
+    Column("last_step", BigInteger, nullable=False, comment="a code counts once"),
+    Column("updated_ns", BigInteger, nullable=False),
+)
+"""Authenticator apps."""
+
+recovery_code = Table(
+    "recovery_code",
+    CARE,
+    Column("username", String(64), primary_key=True),
+    Column("code_hash", String(64), primary_key=True, comment="SHA-256; deleted when used"),
+)
+
+display = Table(
+    "display",
+    CARE,
+    Column("display_id", String(36), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("made_by", String(64), nullable=False),
+    Column("made_ns", BigInteger, nullable=False),
+    Column("code_hash", String(64), nullable=False, comment="SHA-256 of the pairing code; empty once used"),
+    Column("code_until_ns", BigInteger, nullable=False),
+    Column("paired_ns", BigInteger, nullable=True),
+    Column("revoked_ns", BigInteger, nullable=True),
+    Index(None, "code_hash"),
+)
+"""Wall displays."""
+
+break_glass = Table(
+    "break_glass",
+    CARE,
+    Column("break_id", String(36), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("username", String(64), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("reason_code", String(20), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("opened_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("due_ns", BigInteger, nullable=False, comment="when the review must be done"),
+    Column("is_renewed", Boolean, nullable=False, default=False),
+    Column("reviewed_by", String(64), nullable=False, default=""),
+    Column("reviewed_ns", BigInteger, nullable=True),
+    Column("verdict", String(20), nullable=False, default=""),
+    Column("review_text", Text, nullable=False, default=""),
+    Index(None, "username", "until_ns"),
+)
+"""Records opened in an emergency; each is reviewed."""
+
+break_notice = Table(
+    "break_notice",
+    CARE,
+    Column("break_id", String(36), primary_key=True),
+    Column("username", String(64), primary_key=True),
+    Column("seen_ns", BigInteger, nullable=True),
+    Index(None, "username"),
+)
+"""Who is to be told of an opening."""
+
 session = Table(
     "session",
     CARE,

@@ -5,8 +5,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from telemed.roles import Role
-
 from cloud_hub.access.rights import Principal, Right
 
 QUEUE_LIMIT = 512
@@ -83,9 +81,13 @@ class Feed:
 def text_for(principal: Principal, message: Message) -> str:
     """Return what this principal is told of a message; empty where it is not for them."""
     if not principal.sees_site(message.site):
-        return ""
-    if principal.role is Role.CAREGIVER:
-        return message.reduced if sees_person(principal, message.site, message.person_id) else ""
+        is_opened = (message.site, message.person_id) in principal.opened and message.kind in ("bed", "alarm")
+        return message.full if is_opened else ""
+    if principal.sees_own_only:
+        if not sees_person(principal, message.site, message.person_id):
+            return ""
+        # Whoever must act on an alarm at the bed has to see who has it already.
+        return message.full if message.kind == "alarm" and principal.may(Right.ACT_ON_ALARM) else message.reduced
     needed = {
         "bed": Right.SEE_VITALS,
         "alarm": Right.SEE_VITALS,

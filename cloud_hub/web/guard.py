@@ -28,6 +28,7 @@ OPEN_PATHS: Final = frozenset(
         "/openapi.json",
         "/fhir/R4/metadata",
         "/api/v1/session",
+        "/api/v1/displays/pair",
         "/oauth/token",
         "/oauth/authorize",
         "/.well-known/smart-configuration",

@@ -12,7 +12,6 @@ from functools import partial
 
 import structlog
 from telemed import screen
-from telemed.roles import Role
 from telemed.topics import NodeAddress
 from telemed.v1 import sample_pb2, uplink_pb2
 
@@ -255,7 +254,7 @@ class Live:
     def _say_site(self, view: screen.Site) -> None:
         self._say("site", view.site, "", lambda: (screen.SiteMessage(site=view).model_dump_json(), ""))
         for feed in self.feeds:
-            if feed.principal.role is Role.CAREGIVER and feed.principal.sees_site(view.site):
+            if feed.principal.sees_own_only and feed.principal.sees_site(view.site):
                 own = {bed.key for bed in self.picture.beds.values() if self._may_see(feed, bed)}
                 feed.put(screen.SiteMessage(site=reduced_site(view, own)).model_dump_json())
 

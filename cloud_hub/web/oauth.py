@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
-from cloud_hub.access.oauth import PEOPLES_DEFAULT_SCOPES, CodeRequest, Grant, OAuth, OAuthRefused
+from cloud_hub.access.oauth import PEOPLES_DEFAULT_SCOPES, CodeRequest, Grant, OAuth, OAuthRefused, Proof
 from cloud_hub.access.rights import RESOURCES
-from cloud_hub.errors import BadRequest, SignInRefused, TooManyAttempts
+from cloud_hub.errors import BadRequest, SecondFactorNeeded, SignInRefused, TooManyAttempts
 from cloud_hub.web.api.session import address_of
 from cloud_hub.web.guard import access_of, check_origin
 
@@ -81,13 +81,14 @@ async def answer(request: Request) -> Response:
     form = await _form(request)
     wanted = _code_request(form)
     try:
-        code = await OAuth(access_of(request)).give_code(
-            wanted, form.get("username", ""), form.get("password", ""), address_of(request)
-        )
+        proof = Proof(form.get("username", ""), form.get("password", ""), form.get("code", ""))
+        code = await OAuth(access_of(request)).give_code(wanted, proof, address_of(request))
     except OAuthRefused as error:
         return _send_back(wanted, error)
     except TooManyAttempts:
         return await _page(request, form, failed="尝试次数过多，请稍候再试。 Too many attempts, please wait.")
+    except SecondFactorNeeded:
+        return await _page(request, form, failed="请再输入密码和验证码。 Enter your password again, and the code.")
     except SignInRefused:
         return await _page(request, form, failed="用户名或密码不正确。 User name or password is not right.")
     return RedirectResponse(_with(wanted, {"code": code}), 303, headers=_NO_STORE)
@@ -138,6 +139,8 @@ _PAGE = """<!doctype html>
 <p><label>用户名 · User name <input name="username" autocomplete="username" required maxlength="64"></label></p>
 <p><label>密码 · Password <input name="password" type="password" autocomplete="current-password" required
 maxlength="256"></label></p>
+<p><label>验证码（如已设置） · Code, if you have set one up <input name="code" autocomplete="one-time-code"
+maxlength="64"></label></p>
 <p><button type="submit">登录并允许 · Sign in and allow</button></p></form>
 </main></body></html>
 """

@@ -114,7 +114,7 @@ class Picture:
         order = [key for site in sorted(self.sites) for key in self.sites[site].beds]
         seen = [self.beds[key] for key in order if self.may_see(principal, self.beds[key])]
         views = [bed.view(now_ns) for bed in seen]
-        return [reduced_bed(view) for view in views] if principal.role is Role.CAREGIVER else views
+        return [reduced_bed(view) for view in views] if principal.sees_own_only else views
 
     def may_see(self, principal: Principal, bed: BedState) -> bool:
         """True where this principal may see this bed's values."""
@@ -122,12 +122,14 @@ class Picture:
         return principal.may(Right.SEE_VITALS) and sees_person(principal, bed.site, person_id)
 
     def sites_for(self, principal: Principal) -> list[screen.Site]:
-        """The sites within scope; a caregiver's shows only their own person's bed."""
+        """The sites within scope; who sees only their own persons is shown only those beds."""
+        own = {bed.key for bed in self.beds.values() if self.may_see(principal, bed)}
         views = [self.site_view(name) for name in sorted(self.sites) if principal.sees_site(name)]
-        if principal.role is Role.CAREGIVER:
-            own = {bed.key for bed in self.beds.values() if self.may_see(principal, bed)}
+        if principal.sees_own_only:
             return [reduced_site(view, own) for view in views]
-        return views if principal.may(Right.SEE_LINKS) else []
+        opened = {site for site, _ in principal.opened if site in self.sites and not principal.sees_site(site)}
+        elsewhere = [reduced_site(self.site_view(name), own) for name in sorted(opened)]
+        return [*views, *elsewhere] if principal.may(Right.SEE_LINKS) else []
 
     def site_view(self, name: str) -> screen.Site:
         """A site with how far each of its beds is."""
@@ -220,8 +222,5 @@ def _parts(address: NodeAddress) -> tuple[str, str, str]:
 
 
 def _may_see_alarm(principal: Principal, alarm: Alarm) -> bool:
-    if not principal.sees_site(alarm.site):
-        return False
-    if principal.role is Role.CAREGIVER:
-        return not alarm.first.technical and sees_person(principal, alarm.site, alarm.first.person_id)
-    return principal.may(Right.SEE_LINKS if alarm.first.technical else Right.SEE_VITALS)
+    first = alarm.first
+    return principal.sees_alarm(alarm.site, first.person_id, is_technical=first.technical)

@@ -45,6 +45,13 @@ STATUS_OF: dict[type[HubError], int] = {
 TEXT_OF: dict[str, Text2] = {
     "not-signed-in": Text2(zh="请先登录。", en="Please sign in first."),
     "sign-in-refused": Text2(zh="用户名或密码不正确。", en="User name or password is not right."),
+    "second-factor-needed": Text2(
+        zh="请输入身份验证器上的验证码。", en="Please enter the code that your authenticator app shows."
+    ),
+    "second-factor-refused": Text2(
+        zh="验证码不正确或已使用，请等待下一个。",
+        en="The code is not right or was used already. Please take the next one.",
+    ),
     "too-many-attempts": Text2(
         zh="尝试次数过多，请稍候再试。", en="Too many attempts. Please wait a moment and try again."
     ),

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Protocol
 
 import structlog
-from telemed.roles import Role
+from telemed.roles import Reach, Right, reach
 from telemed.v1 import alarm_pb2
 
 from edge_node.alarms import ladder, news2, silence, texts, wire
@@ -42,8 +42,6 @@ SETTLED = "*"
 """Name of the cursor up to which every device was judged."""
 SETTLE_AFTER_S = 60
 """A stored set is judged much sooner than this."""
-MAY_ANSWER = frozenset({Role.CLINIC.value, Role.PHYSICIAN.value})
-"""Who is responsible for alarms here; a caregiver sees them and cannot take them."""
 
 log = structlog.get_logger(__name__)
 
@@ -204,7 +202,7 @@ class Ward:
             NotPermitted: this person does not answer for it.
             StepRefused: not possible in its present state.
         """
-        if who.role not in MAY_ANSWER:
+        if not self._may_answer(who.role, alarm_id):
             raise NotPermitted(f"a {who.role or 'stranger'} does not answer alarms")
         alarm = self._talk.ask(
             alarm_id, ask, who, home=self.layout.home, now_ns=self._clock(), cause_event_id=cause_event_id
@@ -212,6 +210,14 @@ class Ward:
         self._moved([alarm])
         await self._save()
         return alarm
+
+    def _may_answer(self, role: str, alarm_id: str) -> bool:
+        """True where a role answers for alarms here: family only at home, an operator only for technical ones."""
+        how_far = reach(role, Right.ACT_ON_ALARM)
+        if how_far is Reach.TECHNICAL:
+            alarm = self._talk.alarms.get(alarm_id)
+            return alarm is not None and alarm.finding.technical
+        return how_far is not None and (how_far is not Reach.HOME or self.layout.home)
 
     def has_done(self, cause_event_id: str) -> bool:
         """True where an event of the hub's log has already led to a step."""

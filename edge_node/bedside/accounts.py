@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from telemed.roles import Role
+from telemed.roles import AT_BEDSIDE, OWN_ONLY, Role
 from telemed.v1 import event_pb2
 
 from edge_node.samples.alarm import Who
@@ -24,7 +24,6 @@ SESSION_LIMIT = 1000
 FREE_FAILURES = 3
 LONGEST_WAIT_S = 300
 """After FREE_FAILURES wrong tries each further one doubles the wait, up to this."""
-MAY_SIGN_IN = frozenset({Role.CLINIC.value, Role.PHYSICIAN.value, Role.CAREGIVER.value})
 _HASHER = PasswordHasher()
 
 
@@ -39,8 +38,13 @@ class Session:
 
     @property
     def is_caregiver(self) -> bool:
-        """True for somebody who sees their own person alone and changes nothing."""
+        """True for family, who read the words of an alarm and not who did what."""
         return self.who.role == Role.CAREGIVER
+
+    @property
+    def sees_own_only(self) -> bool:
+        """True for family and care workers, who are shown their own persons and nothing of the site."""
+        return self.who.role in OWN_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Accounts:
 
     def _may(self, account: event_pb2.AccountSet) -> bool:
         here = account.role == Role.PHYSICIAN or self.site in account.sites
-        return not account.disabled and account.role in MAY_SIGN_IN and here
+        return not account.disabled and account.role in AT_BEDSIDE and here
 
     def _begin(self, account: event_pb2.AccountSet) -> Session:
         now_ns = self.clock()

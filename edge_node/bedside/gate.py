@@ -1,10 +1,12 @@
 """Who is asking: cookie, CSRF token and origin of each request; every route takes one of these."""
 
+from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
+from telemed.roles import Right
 
 from edge_node.bedside.accounts import Session, is_csrf_token
 from edge_node.bedside.problems import Refusal
@@ -56,20 +58,32 @@ def changing(request: HTTPConnection, session: Annotated[Session, Depends(signed
     return session
 
 
-def staff(session: Annotated[Session, Depends(signed_in)]) -> Session:
-    """Return who is signed in, unless a caregiver."""
-    if session.is_caregiver:
-        raise Refusal("refused-rights", "staff only")
-    return session
-
-
-def staff_changing(session: Annotated[Session, Depends(changing)]) -> Session:
-    """Return who asks for a change, unless a caregiver: those only read."""
-    return staff(session)
-
-
 AtStation = Annotated[Station, Depends(station_of)]
 SignedIn = Annotated[Session, Depends(signed_in)]
 Changing = Annotated[Session, Depends(changing)]
-Staff = Annotated[Session, Depends(staff)]
-StaffChanging = Annotated[Session, Depends(staff_changing)]
+Guard = Callable[..., Session]
+"""Dependency that gives a route its Session; raises Refusal."""
+
+
+def require(right: Right) -> Guard:
+    """Return the dependency of a route that reads: lets pass whoever has `right` at this station."""
+
+    def guard(session: SignedIn, station: AtStation) -> Session:
+        if not station.may(session, right):
+            raise Refusal("refused-rights", f"{session.who.role} may not {right}")
+        return session
+
+    guard.right = right  # type: ignore[attr-defined]  # read by the matrix test
+    return guard
+
+
+def require_changing(right: Right) -> Guard:
+    """Return the dependency of a route that changes something; its CSRF token and origin are judged first."""
+
+    def guard(session: Changing, station: AtStation) -> Session:
+        if not station.may(session, right):
+            raise Refusal("refused-rights", f"{session.who.role} may not {right}")
+        return session
+
+    guard.right = right  # type: ignore[attr-defined]
+    return guard

@@ -81,8 +81,8 @@ class Live:
         self._tell(pages, message)
 
     def to_staff(self, message: Callable[[], screen.View]) -> None:
-        """Tell every page but those of caregivers."""
-        self._tell([page for page in self.pages.values() if not page.session.is_caregiver], message)
+        """Tell every page but those of who sees only their own persons."""
+        self._tell([page for page in self.pages.values() if not page.session.sees_own_only], message)
 
     def to_page(self, page_id: str | None, view: screen.SignalView) -> None:
         """Tell one page, or every page of the staff, a step of consult signalling."""
@@ -104,7 +104,7 @@ class Live:
             await asyncio.sleep(SITE_EVERY_S)
             beats += 1
             for staff in (True, False):
-                pages = [page for page in self.pages.values() if page.session.is_caregiver is not staff]
+                pages = [page for page in self.pages.values() if page.session.sees_own_only is not staff]
                 self._tell(pages, lambda staff=staff: screen.SiteMessage(site=self._site(staff)))  # type: ignore[misc]
             if beats % round(TICK_S / SITE_EVERY_S) == 0:
                 tick = screen.Tick(server_time_ms=self._clock() // 1_000_000)

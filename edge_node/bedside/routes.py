@@ -6,14 +6,23 @@ from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.responses import JSONResponse
 from telemed import screen
 from telemed.measures import MEASURES
+from telemed.roles import Right
 
-from edge_node.bedside.accounts import Refused
-from edge_node.bedside.gate import AtStation, Changing, SignedIn, Staff, StaffChanging, cookie_of, own_origin
+from edge_node.bedside.accounts import Refused, Session
+from edge_node.bedside.gate import AtStation, Changing, SignedIn, cookie_of, own_origin, require, require_changing
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
 from edge_node.errors import NotFound
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, NumericSet, Origin, Value
+
+Watcher = Annotated[Session, Depends(require(Right.SEE_VITALS))]
+Answerer = Annotated[Session, Depends(require_changing(Right.ACT_ON_ALARM))]
+Observer = Annotated[Session, Depends(require_changing(Right.ENTER_VITALS))]
+ReferralReader = Annotated[Session, Depends(require(Right.SEE_REFERRALS))]
+Referrer = Annotated[Session, Depends(require_changing(Right.MAKE_REFERRAL))]
+Mover = Annotated[Session, Depends(require_changing(Right.SEE_REFERRALS))]
+"""Who may take which step is in the table of the life cycle."""
 
 MS = 1_000_000
 HOUR_S = 3600
@@ -66,7 +75,7 @@ def sign_out(request: Request, response: Response, station: AtStation, session: 
 
 @router.get("/beds/{key}/trends")
 async def trends(
-    key: str, station: AtStation, session: SignedIn, hours: Annotated[int, Query(ge=1, le=168)] = 6
+    key: str, station: AtStation, session: Watcher, hours: Annotated[int, Query(ge=1, le=168)] = 6
 ) -> screen.Trends:
     """The course of the numeric measures of a bed; a gap is the absence of points."""
     bed = _bed(station, session, key)
@@ -90,16 +99,19 @@ async def trends(
 
 @router.post("/alarms/{alarm_id}/actions")
 async def act_on_alarm(
-    alarm_id: str, body: screen.AlarmActionBody, station: AtStation, session: StaffChanging
+    alarm_id: str, body: screen.AlarmActionBody, station: AtStation, session: Answerer
 ) -> screen.Alarm:
     """Accept, pause, resolve or reset an alarm in the name of who is signed in."""
+    if not station.sees_alarm(session, alarm_id):
+        raise NotFound("no such alarm")
     ask = Ask(body.action, body.text, body.useful, body.pause_s)
-    return station.alarm_view(await station.around.ward.act(alarm_id, ask, session.who), staff=True)
+    done = await station.around.ward.act(alarm_id, ask, session.who)
+    return station.alarm_view(done, staff=not session.is_caregiver)
 
 
 @router.post("/beds/{key}/observations", status_code=status.HTTP_201_CREATED)
 async def observe(
-    key: str, body: screen.ObservationBody, station: AtStation, session: StaffChanging
+    key: str, body: screen.ObservationBody, station: AtStation, session: Observer
 ) -> list[screen.Reading]:
     """Store what a monitor never sends: consciousness and oxygen (decision 24)."""
     bed = _bed(station, session, key)
@@ -119,14 +131,14 @@ async def observe(
 
 @router.get("/referrals")
 def referrals(
-    station: AtStation, session: Staff, limit: Annotated[int, Query(ge=1, le=500)] = 200
+    station: AtStation, session: ReferralReader, limit: Annotated[int, Query(ge=1, le=500)] = 200
 ) -> dict[str, list[screen.Referral]]:
     """All referrals of this site, newest first."""
     return {"referrals": station.referrals.views(session.who.role)[:limit]}
 
 
 @router.post("/referrals", response_model=screen.Referral)
-async def refer(body: screen.ReferralBody, station: AtStation, session: StaffChanging) -> JSONResponse:
+async def refer(body: screen.ReferralBody, station: AtStation, session: Referrer) -> JSONResponse:
     """Write a referral, with or without the hub; sending it twice makes one."""
     referral_id, is_new = await station.referrals.submit(body, session.who)
     view = station.referrals.view_of(referral_id, session.who.role)
@@ -135,14 +147,14 @@ async def refer(body: screen.ReferralBody, station: AtStation, session: StaffCha
 
 @router.post("/referrals/{referral_id}/moves")
 async def move_referral(
-    referral_id: str, body: screen.ReferralActionBody, station: AtStation, session: StaffChanging
+    referral_id: str, body: screen.ReferralActionBody, station: AtStation, session: Mover
 ) -> screen.Referral:
     """Take the next step of a referral."""
     await station.referrals.move(referral_id, body, session.who)
     return station.referrals.view_of(referral_id, session.who.role)
 
 
-def _bed(station: Station, session: SignedIn, key: str) -> str:
+def _bed(station: Station, session: Session, key: str) -> str:
     bed = station.bed_code(session, key)
     if bed is None:
         raise NotFound("no such bed")

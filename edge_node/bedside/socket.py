@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import TypeAdapter, ValidationError
+from telemed.roles import Right
 from telemed.screen import PageMessage, Seen, SignalMessage, Watch
 
 from edge_node.bedside.gate import cookie_of, is_own_origin, station_of
@@ -73,12 +74,13 @@ async def _take(message: Watch | Seen | SignalMessage, station: Station, page: P
     if isinstance(message, Watch):
         page.watched = {key for key in message.bed_keys if page.may_see(key)}
         return
-    if page.session.is_caregiver:
-        return
     if isinstance(message, SignalMessage):
-        station.around.consults.from_page(page.page_id, message.signal)
+        if station.may(page.session, Right.JOIN_CONSULT):
+            station.around.consults.from_page(page.page_id, message.signal)
+        return
+    if not station.may(page.session, Right.ACT_ON_ALARM):
         return
     unseen = {alarm.alarm_id for alarm in station.around.ward.alarms() if alarm.seen_by is None}
     for alarm_id in message.alarm_ids:
-        if alarm_id in unseen:
+        if alarm_id in unseen and station.sees_alarm(page.session, alarm_id):
             await station.around.ward.act(alarm_id, Ask("seen"), page.session.who)

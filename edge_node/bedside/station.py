@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from telemed import screen
 from telemed.radio import radio_views
+from telemed.roles import Reach, Right, reach
 from telemed.stuck import stuck_views
 from telemed.topics import Up
 from telemed.v1 import event_pb2
@@ -49,9 +50,20 @@ class Station:
         self.live.pages.pop(page.page_id, None)
         self.around.consults.page_gone(page.page_id)
 
+    def may(self, session: Session, right: Right) -> bool:
+        """True where somebody may do this at this station; what is for a home alone only in one."""
+        how_far = reach(session.who.role, right)
+        return how_far is not None and (how_far is not Reach.HOME or self.around.config.node.home)
+
+    def sees_alarm(self, session: Session, alarm_id: str) -> bool:
+        """True where an alarm is of a bed that somebody may see; what is not known here is left to the ward."""
+        own = self.own_beds(session)
+        at = [alarm.finding.bed for alarm in self.around.ward.alarms() if alarm.alarm_id == alarm_id]
+        return own is None or any(views.key_of(self.site, bed) in own for bed in at)
+
     def own_beds(self, session: Session) -> set[str] | None:
         """Return the keys of the beds somebody may see; None = all of the site."""
-        if not session.is_caregiver:
+        if not session.sees_own_only:
             return None
         own = self.around.care.roster.beds_of(session.who.username)
         return {views.key_of(self.site, bed) for bed in own}
@@ -59,9 +71,9 @@ class Station:
     def snapshot(self, page: Page) -> str:
         """Return everything a page shows, as JSON text."""
         session, config = page.session, self.around.config
-        staff = not session.is_caregiver
+        staff = not session.sees_own_only
         beds = [views.bed(self.around, row.bed) for row in config.beds]
-        alarms = [self.alarm_view(alarm, staff) for alarm in self.around.ward.alarms()]
+        alarms = [self.alarm_view(alarm, not session.is_caregiver) for alarm in self.around.ward.alarms()]
         whole = screen.Snapshot(
             face="bedside",
             server_time_ms=self.around.clock() // MS,
@@ -184,7 +196,7 @@ class Station:
         if case is None:
             return
         for page in list(self.live.pages.values()):
-            if not page.session.is_caregiver:
+            if not page.session.sees_own_only:
                 view = self.referrals.view(case, page.session.who.role)
                 page.push(screen.ReferralMessage(referral=view).model_dump_json())
 

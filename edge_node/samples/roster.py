@@ -56,9 +56,15 @@ class Roster:
         """Who lies in a bed."""
         return self.persons.get(self.beds.get(bed, ""))
 
-    def beds_of(self, caregiver: str) -> set[str]:
-        """Beds in which a caregiver's own person lies."""
-        return {bed for bed, person_id in self.beds.items() if self._caregiver_of(person_id) == caregiver and caregiver}
+    def beds_of(self, username: str) -> set[str]:
+        """Beds in which somebody's own persons lie: family by the person's entry, care workers by their care teams."""
+        account = self.accounts.get(username)
+        cared_for = set(account.persons) if account is not None else set()
+        return {
+            bed
+            for bed, person_id in self.beds.items()
+            if person_id in cared_for or (username and self._caregiver_of(person_id) == username)
+        }
 
     def version(self, aggregate_type: str, aggregate_id: str) -> int:
         """Version that a new event about this aggregate has seen; 0 for a new one."""

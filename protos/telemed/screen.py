@@ -31,6 +31,7 @@ class Me(View):
     name: Text2
     sites: list[str] = Field(description="Sites this person may see; all of the region for a physician.")
     csrf_token: str = Field(description="To be sent as X-CSRF-Token with every request that changes something.")
+    must_enrol: bool = Field(default=False, description="Nothing is open until a second factor has been set up.")
 
 
 class Reading(View):
@@ -413,6 +414,119 @@ class SignIn(View):
 
     username: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=256)
+    code: str = Field(default="", max_length=64, description="Of the second factor, or a recovery code.")
+
+
+class SecondFactorState(View):
+    """Answer of `GET /api/v1/second-factor`."""
+
+    required: bool
+    has_totp: bool
+    recovery_codes_left: int
+
+
+class TotpBegun(View):
+    """Answer of `POST /api/v1/second-factor/totp`: what an authenticator app must be told; shown once."""
+
+    secret: str
+    address: str
+    picture: str = Field(description="The address as a QR code: a data URI.")
+
+
+class TotpConfirmBody(View):
+    """Body of `POST /api/v1/second-factor/totp/confirm`."""
+
+    code: str = Field(min_length=6, max_length=64)
+
+
+class TotpConfirmed(View):
+    """Answer of `POST /api/v1/second-factor/totp/confirm`; the codes are shown once."""
+
+    recovery_codes: list[str]
+    me: Me
+
+
+class ProofBody(View):
+    """Body of what asks once more who one is."""
+
+    password: str = Field(min_length=1, max_length=256)
+    code: str = Field(default="", max_length=64)
+
+
+class Display(View):
+    """A wall display of a site."""
+
+    display_id: str
+    site: str
+    name: str
+    made_by: str
+    made_ms: int
+    paired_ms: int | None = Field(description="null while its code waits to be typed.")
+
+
+class Displays(View):
+    """Answer of `GET /api/v1/displays`."""
+
+    displays: list[Display]
+
+
+class DisplayBody(View):
+    """Body of `POST /api/v1/displays`."""
+
+    site: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=80)
+
+
+class DisplayMade(View):
+    """Answer of `POST /api/v1/displays`; the code is shown once."""
+
+    display: Display
+    code: str
+
+
+class PairBody(View):
+    """Body of `POST /api/v1/displays/pair`."""
+
+    code: str = Field(min_length=1, max_length=20)
+
+
+class Broken(View):
+    """A record opened by breaking the glass: ids and reasons, never a name of the person."""
+
+    break_id: str
+    site: str
+    person_id: str
+    username: str
+    role: str
+    reason_code: str
+    text: str
+    opened_ms: int
+    until_ms: int
+    due_ms: int = Field(description="When the review must be done.")
+    renewed: bool
+
+
+class BrokenList(View):
+    """Answer of `GET /api/v1/break-glass` and of its lists, in the order in which they want attention."""
+
+    broken: list[Broken]
+
+
+class BreakGlassBody(View):
+    """Body of `POST /api/v1/break-glass`."""
+
+    person: str = Field(min_length=1, max_length=64, description="Id of the person, or one of their numbers exactly.")
+    reason_code: Literal["emergency", "cover", "transfer", "public-health", "other"]
+    text: str = Field(min_length=1, max_length=500)
+    password: str = Field(min_length=1, max_length=256)
+    code: str = Field(default="", max_length=64)
+
+
+class ReviewBody(View):
+    """Body of `POST /api/v1/break-glass/{break_id}/review`."""
+
+    verdict: Literal["justified", "unjustified"]
+    text: str = Field(min_length=1, max_length=500)
 
 
 class AlarmActionBody(View):

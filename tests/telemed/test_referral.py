@@ -73,9 +73,10 @@ def test_what_has_ended_stays_ended() -> None:
 
 def test_every_step_somebody_may_take_has_a_role_and_expiry_has_none() -> None:
     assert {state for state, roles in ENTERED_BY.items() if not roles} == {State.EXPIRED}
-    assert all(roles <= {Role.CLINIC, Role.PHYSICIAN} for roles in ENTERED_BY.values())
+    assert all(roles <= {Role.CLINIC, Role.NURSE, Role.PHYSICIAN} for roles in ENTERED_BY.values())
     assert ENTERED_BY[State.CLOSED] == {Role.CLINIC}
-    assert ENTERED_BY[State.TRIAGED] == {Role.PHYSICIAN}
+    assert ENTERED_BY[State.TRIAGED] == {Role.NURSE, Role.PHYSICIAN}
+    assert ENTERED_BY[State.DOWN_REFERRED] == {Role.PHYSICIAN}
 
 
 def test_clocks_exist_for_every_level_and_grow_with_it() -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from telemed.screen import Me, SignIn, Text2
 
 from cloud_hub.access.rights import Principal, Right
+from cloud_hub.access.sign_in import Opened
 from cloud_hub.web.guard import access_of, check_origin, cookie_name, require, session_token
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
@@ -19,8 +20,14 @@ async def sign_in(body: SignIn, request: Request, response: Response) -> Me:
     check_origin(request)
     old, kind = session_token(request)
     opened = await access_of(request).sign_in(
-        body.username, body.password, address_of(request), old if kind == "cookie" else ""
+        body.username, body.password, address_of(request), old if kind == "cookie" else "", body.code
     )
+    set_cookie(request, response, opened)
+    return me(opened.principal)
+
+
+def set_cookie(request: Request, response: Response, opened: Opened) -> None:
+    """Give the browser the session just opened, in place of the one it had."""
     response.set_cookie(
         cookie_name(request),
         opened.token,
@@ -31,7 +38,6 @@ async def sign_in(body: SignIn, request: Request, response: Response) -> Me:
         samesite="lax",
     )
     response.headers["Cache-Control"] = "no-store"
-    return me(opened.principal)
 
 
 @router.get("")
@@ -57,6 +63,7 @@ def me(principal: Principal) -> Me:
         name=Text2(zh=principal.name_zh, en=principal.name_en),
         sites=sorted(principal.sites or ()),
         csrf_token=principal.csrf_token,
+        must_enrol=principal.must_enrol,
     )
 
 

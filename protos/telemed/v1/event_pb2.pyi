@@ -545,6 +545,7 @@ class AccountSet(_message.Message):
     PASSWORD_HASH_FIELD_NUMBER: _builtins.int
     DISABLED_FIELD_NUMBER: _builtins.int
     SITES_FIELD_NUMBER: _builtins.int
+    PERSONS_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     role: _builtins.str
     name_zh: _builtins.str
@@ -554,6 +555,10 @@ class AccountSet(_message.Message):
     disabled: _builtins.bool
     @_builtins.property
     def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def persons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of those who see only their own persons: in whose care team they are at this site."""
+
     def __init__(
         self,
         *,
@@ -564,10 +569,11 @@ class AccountSet(_message.Message):
         password_hash: _builtins.str = ...,
         disabled: _builtins.bool = ...,
         sites: _abc.Iterable[_builtins.str] | None = ...,
+        persons: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "name_en", b"name_en", "name_zh", b"name_zh", "password_hash", b"password_hash", "role", b"role", "sites", b"sites", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "name_en", b"name_en", "name_zh", b"name_zh", "password_hash", b"password_hash", "persons", b"persons", "role", b"role", "sites", b"sites", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

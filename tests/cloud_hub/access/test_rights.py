@@ -1,54 +1,38 @@
-"""Every right of every role against clinical 9.1, and what scopes leave of it."""
+"""What the hub grants to each role, what scopes leave of it, and what is within scope."""
 
 import pytest
-from telemed.roles import Role
+from telemed.roles import MACHINES, Reach, Role, reach
 
-from cloud_hub.access.rights import RIGHTS_OF, Principal, Right, Scope, parse_scope, rights_of_scopes
+from cloud_hub.access.rights import Principal, Right, Scope, parse_scope, rights_of_scopes
 from cloud_hub.errors import NotFound, NotPermitted
 
-# One row a right, columns caregiver, clinic, physician, operator; from the table in clinical 9.1.
-TABLE = """
-signed-in      x x x x
-see-links      - x x x
-see-vitals     x x x -
-see-record     - x x -
-see-referrals  - x x -
-see-devices    - x x x
-enter-vitals   - x x -
-act-on-alarm   - x x -
-make-referral  - x - -
-triage         - - x -
-join-consult   - x x -
-start-consult  - - x -
-manage-nodes   - - - x
-"""
-ROLES = (Role.CAREGIVER, Role.CLINIC, Role.PHYSICIAN, Role.OPERATOR)
-CELLS = [
-    (role, Right(line.split()[0]), mark == "x")
-    for line in TABLE.strip().splitlines()
-    for role, mark in zip(ROLES, line.split()[1:], strict=True)
-]
+ROLES = tuple(set(Role) - MACHINES)
 
 
 def principal(role: Role, **more: object) -> Principal:
     return Principal("u", role, "某", "U", "baoshan", frozenset({"a"}), **more)  # type: ignore[arg-type]
 
 
-def test_the_table_here_names_every_right_and_every_role_of_people() -> None:
-    assert {right for _, right, _ in CELLS} == set(Right)
-    assert {role for role, _, _ in CELLS} == set(Role) - {Role.PROGRAM}
-    assert set(RIGHTS_OF) == set(Role)
-
-
-@pytest.mark.parametrize(("role", "right", "is_granted"), CELLS)
-def test_each_role_has_exactly_the_rights_of_clinical_9_1(role: Role, right: Right, is_granted: bool) -> None:
+@pytest.mark.parametrize("role", sorted(Role))
+def test_the_hub_grants_what_the_roles_have_but_what_is_for_the_homes_own_page(role: Role) -> None:
     one = principal(role)
-    assert one.may(right) is is_granted
-    if is_granted:
-        one.demand(right)
-    else:
-        with pytest.raises(NotPermitted):
-            one.demand(right)
+    for right in Right:
+        how_far = reach(role, right)
+        assert one.may(right) is (how_far not in (None, Reach.HOME))
+        if not one.may(right):
+            with pytest.raises(NotPermitted):
+                one.demand(right)
+
+
+def test_an_alarm_is_within_scope_by_site_person_and_kind() -> None:
+    worker = principal(Role.CARE_WORKER, persons=frozenset({"p"}))
+    assert worker.sees_alarm("a", "p", is_technical=False)
+    assert not worker.sees_alarm("a", "p", is_technical=True)
+    assert not worker.sees_alarm("a", "", is_technical=False)
+    operator = principal(Role.OPERATOR)
+    assert operator.sees_alarm("a", "", is_technical=True)
+    assert not operator.sees_alarm("a", "p", is_technical=False)
+    assert not operator.sees_alarm("b", "", is_technical=True)
 
 
 def test_a_program_only_reads_and_only_what_its_scopes_name() -> None:

@@ -106,9 +106,14 @@ async def test_after_signing_out_the_token_is_worth_nothing(access: Access, audi
     assert [entry[1] for entry in audit_of()] == ["sign-in", "sign-out"]
 
 
-async def test_a_disabled_account_is_out_at_once(access: Access, care: Database) -> None:
+async def test_an_account_disabled_from_the_command_line_is_out_within_two_seconds(
+    access: Access, care: Database, clock: Any
+) -> None:
     opened = await access.sign_in("clinic", PASSWORD, "a")
+    assert await access.resolve(opened.token, "cookie") is not None
     care.write_blocking(lambda c: c.execute(update(account_table).values(disabled=True)))
+    assert await access.present(opened.token, "cookie") is None
+    clock.pass_s(2)
     assert await access.resolve(opened.token, "cookie") is None
     with pytest.raises(SignInRefused):
         await access.sign_in("clinic", PASSWORD, "a")

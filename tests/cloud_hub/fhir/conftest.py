@@ -28,7 +28,7 @@ from cloud_hub.store.schema import record as record_table
 from cloud_hub.web import guard, problems
 
 REGION = "baoshan"
-SECRET = "correct-horse-battery-staple"
+SECRET = "amber-birch-cedar-0003"
 
 
 def ns(text: str) -> int:

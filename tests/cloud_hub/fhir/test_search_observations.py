@@ -269,7 +269,7 @@ async def test_a_token_reads_only_what_its_scopes_name(hub: Any, example_set: An
 async def test_a_caregiver_sees_their_own_persons_measurements_and_nothing_else(hub: Any, example_set: Any) -> None:
     hub.store(1, example_set())
     hub.store(2, example_set(), example_set("2026-11-18T07:30:15+08:00", "2026-11-18T07:28:10+08:00"))
-    opened = await hub.access.sign_in("caregiver", "correct-horse-battery-staple", "here")
+    opened = await hub.access.sign_in("caregiver", "amber-birch-cedar-0003", "here")
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=hub.app), base_url="http://hub", cookies={"yz_session": opened.token}
     ) as client:

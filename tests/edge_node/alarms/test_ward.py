@@ -318,6 +318,16 @@ async def test_lead_off_waits_five_seconds() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("role", ["clinic", "physician", "nurse", "care-worker"])
+async def test_whoever_answers_for_persons_may_answer_an_alarm(role: str) -> None:
+    bedside = Bedside()
+    await bedside.live(16, values={"spo2": "80"})
+    alarm = bedside.standing()["spo2-low"]
+    done = await bedside.ward.act(alarm.alarm_id, Ask("accept"), Who("somebody", role))
+    assert done.accepted_by is not None
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("role", ["caregiver", "operator", "program", ""])
 async def test_only_who_is_responsible_may_answer_an_alarm(role: str) -> None:
     bedside = Bedside()

@@ -102,6 +102,7 @@ async def test_a_page_of_another_site_is_refused_even_with_cookie_and_token(clie
 OPEN = {("GET", "/api/v1/station"), ("POST", "/api/v1/session"), ("GET", "/healthz"), ("GET", "/readyz")}
 OPEN |= {("GET", "/metrics"), ("GET", "/{path:path}")}
 CAREGIVER = {("GET", "/api/v1/session"), ("DELETE", "/api/v1/session"), ("GET", "/api/v1/beds/{key}/trends")}
+CAREGIVER |= {("POST", "/api/v1/beds/{key}/observations")}
 
 
 def routes(house: House) -> list[tuple[str, str]]:

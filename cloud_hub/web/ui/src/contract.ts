@@ -15,6 +15,8 @@ export interface Me {
   sites: string[];
   /** To be sent as X-CSRF-Token with every request that changes something. */
   csrf_token: string;
+  /** Nothing is open until a second factor has been set up. */
+  must_enrol: boolean;
 }
 
 /** The newest value of one measure at one bed. */
@@ -374,6 +376,110 @@ export interface Seen {
 export interface SignIn {
   username: string;
   password: string;
+  /** Of the second factor, or a recovery code. */
+  code?: string;
+}
+
+/** Answer of `GET /api/v1/second-factor`. */
+export interface SecondFactorState {
+  required: boolean;
+  has_totp: boolean;
+  recovery_codes_left: number;
+}
+
+/** Answer of `POST /api/v1/second-factor/totp`: what an authenticator app must be told; shown once. */
+export interface TotpBegun {
+  secret: string;
+  address: string;
+  /** The address as a QR code: a data URI. */
+  picture: string;
+}
+
+/** Body of `POST /api/v1/second-factor/totp/confirm`. */
+export interface TotpConfirmBody {
+  code: string;
+}
+
+/** Answer of `POST /api/v1/second-factor/totp/confirm`; the codes are shown once. */
+export interface TotpConfirmed {
+  recovery_codes: string[];
+  me: Me;
+}
+
+/** Body of what asks once more who one is. */
+export interface ProofBody {
+  password: string;
+  code?: string;
+}
+
+/** A wall display of a site. */
+export interface Display {
+  display_id: string;
+  site: string;
+  name: string;
+  made_by: string;
+  made_ms: number;
+  /** null while its code waits to be typed. */
+  paired_ms: number | null;
+}
+
+/** Answer of `GET /api/v1/displays`. */
+export interface Displays {
+  displays: Display[];
+}
+
+/** Body of `POST /api/v1/displays`. */
+export interface DisplayBody {
+  site: string;
+  name: string;
+}
+
+/** Answer of `POST /api/v1/displays`; the code is shown once. */
+export interface DisplayMade {
+  display: Display;
+  code: string;
+}
+
+/** Body of `POST /api/v1/displays/pair`. */
+export interface PairBody {
+  code: string;
+}
+
+/** A record opened by breaking the glass: ids and reasons, never a name of the person. */
+export interface Broken {
+  break_id: string;
+  site: string;
+  person_id: string;
+  username: string;
+  role: string;
+  reason_code: string;
+  text: string;
+  opened_ms: number;
+  until_ms: number;
+  /** When the review must be done. */
+  due_ms: number;
+  renewed: boolean;
+}
+
+/** Answer of `GET /api/v1/break-glass` and of its lists, in the order in which they want attention. */
+export interface BrokenList {
+  broken: Broken[];
+}
+
+/** Body of `POST /api/v1/break-glass`. */
+export interface BreakGlassBody {
+  /** Id of the person, or one of their numbers exactly. */
+  person: string;
+  reason_code: "emergency" | "cover" | "transfer" | "public-health" | "other";
+  text: string;
+  password: string;
+  code?: string;
+}
+
+/** Body of `POST /api/v1/break-glass/{break_id}/review`. */
+export interface ReviewBody {
+  verdict: "justified" | "unjustified";
+  text: string;
 }
 
 /** Body of `POST /api/v1/alarms/{alarm_id}/actions`. */
@@ -745,21 +851,27 @@ export const ENTERED_BY: Record<string, string[]> = {
     "clinic"
   ],
   "TRIAGED": [
+    "nurse",
     "physician"
   ],
   "ACCEPTED": [
+    "nurse",
     "physician"
   ],
   "REDIRECTED": [
+    "nurse",
     "physician"
   ],
   "DECLINED": [
+    "nurse",
     "physician"
   ],
   "MORE_INFO": [
+    "nurse",
     "physician"
   ],
   "SCHEDULED": [
+    "nurse",
     "physician"
   ],
   "IN_CONSULT": [
@@ -788,6 +900,7 @@ export const ENTERED_BY: Record<string, string[]> = {
     "physician"
   ],
   "NO_SHOW": [
+    "nurse",
     "physician"
   ],
   "EXPIRED": [],

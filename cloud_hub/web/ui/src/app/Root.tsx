@@ -5,19 +5,24 @@ import { StrictMode } from "react";
 import type { ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { startLanguage } from "../i18n";
+import { Pair } from "../screens/signin/Pair";
+import { SecondFactor } from "../screens/signin/SecondFactor";
 import { SignIn } from "../screens/signin/SignIn";
 import "../theme/tokens.css";
 import "../theme/antd.css";
 import "../theme/base.css";
 import "../theme/state.css";
 import { LiveProvider, useSession } from "./live";
+import { useRoute } from "./router";
 
 const queries = new QueryClient({ defaultOptions: { queries: { retry: 1, refetchOnWindowFocus: false } } });
 
 function Gate({ face, children }: { face: "hub" | "bedside"; children: ReactNode }) {
   const { session } = useSession();
+  const { page } = useRoute();
   if (session.state === "asking") return <div className="page paper" />;
-  return session.state === "in" ? children : <SignIn face={face} />;
+  if (session.state === "out") return face === "hub" && page === "display" ? <Pair /> : <SignIn face={face} />;
+  return session.me.must_enrol ? <SecondFactor /> : children;
 }
 
 /**

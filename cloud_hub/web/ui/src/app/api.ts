@@ -71,7 +71,8 @@ const BASE = "/api/v1";
 
 export const api = {
   session: () => request<Me>("GET", `${BASE}/session`),
-  signIn: (username: string, password: string) => request<Me>("POST", `${BASE}/session`, { username, password }),
+  signIn: (username: string, password: string, code: string) =>
+    request<Me>("POST", `${BASE}/session`, { username, password, code }),
   signOut: () => request<void>("DELETE", `${BASE}/session`),
   get: <T>(path: string) => request<T>("GET", BASE + path),
   post: <T>(path: string, body: unknown = {}) => request<T>("POST", BASE + path, body),

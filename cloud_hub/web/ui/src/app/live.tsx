@@ -14,7 +14,9 @@ interface Live {
   store: LiveStore;
   socket: LiveSocket;
   session: Session;
-  signIn: (username: string, password: string) => Promise<void>;
+  signIn: (username: string, password: string, code: string) => Promise<void>;
+  /** Take over a session that replaced this page's. */
+  enter: (me: Me) => void;
   signOut: () => Promise<void>;
 }
 
@@ -39,7 +41,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     api.session().then(enter, (error: unknown) => leave(error instanceof Refused && error.status === 0));
   }, [enter, leave]);
 
-  const isIn = session.state === "in";
+  const isIn = session.state === "in" && !session.me.must_enrol;
   useEffect(() => {
     if (!isIn) return undefined;
     parts.socket.start();
@@ -53,7 +55,8 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     () => ({
       ...parts,
       session,
-      signIn: async (username, password) => enter(await api.signIn(username, password)),
+      signIn: async (username, password, code) => enter(await api.signIn(username, password, code)),
+      enter,
       signOut: async () => {
         await api.signOut().catch(() => undefined);
         leave(false);

@@ -9,10 +9,15 @@ import { Console } from "./alarms/Console";
 import { Care } from "./care/Care";
 import { ConsultRoom } from "./consult/ConsultRoom";
 import { useFollowConsults } from "./consult/sessions";
+import { Glass } from "./glass/Glass";
+import { Review } from "./glass/Review";
 import { PatientPage } from "./patient/PatientPage";
 import { Queue } from "./queue/Queue";
 import { Sites } from "./sites/Sites";
 import { Wall } from "./wall/Wall";
+
+const OWN_ONLY = new Set(["caregiver", "care-worker"]);
+const CLINICAL = new Set(["physician", "nurse", "clinic"]);
 
 function Staff() {
   const { page, subject } = useRoute();
@@ -27,6 +32,8 @@ function Staff() {
       return <Console picked={subject} />;
     case "consult":
       return <ConsultRoom consultId={subject} />;
+    case "glass":
+      return <Glass />;
     case "sites":
       return <Sites />;
     default:
@@ -55,6 +62,8 @@ export function HubApp() {
   const feed = useLive((state) => state.feed);
   const role = session.state === "in" ? session.me.role : "";
   if (feed === "starting") return <Starting />;
-  if (role === "caregiver") return <Care />;
-  return role === "operator" ? <Sites /> : <Staff />;
+  if (OWN_ONLY.has(role)) return <Care />;
+  if (role === "display") return <Wall />;
+  if (role === "auditor") return <Review />;
+  return CLINICAL.has(role) ? <Staff /> : <Sites />;
 }

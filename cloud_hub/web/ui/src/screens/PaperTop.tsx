@@ -9,6 +9,7 @@ import type { Key } from "../i18n";
 import { useWords } from "../i18n";
 import { Mark } from "../state/Icon";
 import { AlarmCounts } from "./AlarmCounts";
+import { useNotices } from "./glass/GlassBanner";
 import { waitingForTriage } from "./queue/order";
 
 const PAGES: [string, Key][] = [
@@ -17,7 +18,9 @@ const PAGES: [string, Key][] = [
   ["patient", "nav.patient"],
   ["alarms", "nav.alarms"],
   ["sites", "nav.sites"],
+  ["glass", "nav.glass"],
 ];
+const CLINICAL = new Set(["physician", "nurse", "clinic"]);
 
 export function PaperTop({ page }: { page: string }) {
   const { t } = useWords();
@@ -25,8 +28,11 @@ export function PaperTop({ page }: { page: string }) {
   const referrals = useLive((state) => state.referrals);
   const role = useLive((state) => state.me?.role);
   const waiting = useMemo(() => waitingForTriage(referrals).length, [referrals]);
-  const numbers: Record<string, number> = { queue: waiting, alarms: alarms.length };
-  const pages = role === "operator" ? PAGES.filter(([name]) => name === "sites") : PAGES;
+  const notices = useNotices().length;
+  const numbers: Record<string, number> = { queue: waiting, alarms: alarms.length, glass: notices };
+  const isClinical = role !== undefined && CLINICAL.has(role);
+  const onBedside = useLive((state) => state.face) === "bedside";
+  const pages = PAGES.filter(([name]) => (isClinical ? name !== "glass" || !onBedside : name === "sites"));
   return (
     <header className="top">
       <span className="brand">

@@ -18,6 +18,7 @@ import { useWords } from "../../i18n";
 import { Icon } from "../../state/Icon";
 import { Empty, Fault, Triage } from "../../state/Small";
 import { PaperTop } from "../PaperTop";
+import { GlassBanner } from "../glass/GlassBanner";
 import { Banner } from "./Banner";
 import { LivePanel } from "./Live";
 import { News2Lines } from "./News2Lines";
@@ -140,6 +141,7 @@ function Opened({ bed }: { bed: Bed }) {
   });
   return (
     <>
+      {bed.patient && <GlassBanner personId={bed.patient.person_id} />}
       <Banner bed={bed} />
       <main className="patient">
         <div className="patient-left">

@@ -3,6 +3,7 @@ import { Button, Form, Input } from "antd";
 import { useState } from "react";
 import { Shape } from "../../alarms/AlarmBanner";
 import { LanguageSwitch } from "../../app/Chrome";
+import { Refused } from "../../app/api";
 import { useSession } from "../../app/live";
 import { useStation } from "../../app/station";
 import { useWords } from "../../i18n";
@@ -14,7 +15,10 @@ import "./signin.css";
 interface Entry {
   username: string;
   password: string;
+  code?: string;
 }
+
+const ASKS_CODE = new Set(["second-factor-needed", "second-factor-refused"]);
 
 function StationLine() {
   const { t, both } = useWords();
@@ -41,13 +45,16 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
   const { signIn, session } = useSession();
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
-  const submit = async ({ username, password }: Entry) => {
+  const [asksCode, setAsksCode] = useState(false);
+  const submit = async ({ username, password, code }: Entry) => {
     setBusy(true);
     setError(null);
     try {
-      await signIn(username.trim(), password);
+      await signIn(username.trim(), password, code?.trim() ?? "");
     } catch (refused) {
-      setError(refused);
+      const code = refused instanceof Refused ? refused.code : "";
+      if (ASKS_CODE.has(code)) setAsksCode(true);
+      setError(code === "second-factor-needed" ? null : refused);
     } finally {
       setBusy(false);
     }
@@ -71,6 +78,16 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
           <Form.Item name="password" label={t("signIn.password")} rules={[{ required: true, message: t("signIn.needed") }]}>
             <Input data-testid="sign-in-password" type="password" autoComplete="current-password" maxLength={256} />
           </Form.Item>
+          {asksCode && (
+            <Form.Item
+              name="code"
+              label={t("signIn.code")}
+              extra={t("signIn.codeHint")}
+              rules={[{ required: true, message: t("signIn.needed") }]}
+            >
+              <Input data-testid="sign-in-code" autoFocus autoComplete="one-time-code" maxLength={64} />
+            </Form.Item>
+          )}
           <Button data-testid="sign-in-submit" type="primary" htmlType="submit" block size="large">
             {t(busy ? "signIn.checking" : "signIn.submit")}
           </Button>

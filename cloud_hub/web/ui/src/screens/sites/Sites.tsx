@@ -1,19 +1,21 @@
 /** Sites for the operator: link, sync, what waits and what is stuck; bed counts, never names. */
 import { Page } from "../../app/Chrome";
-import { useLive } from "../../app/live";
+import { useLive, useSession } from "../../app/live";
 import type { ReconcileView } from "../../contract";
 import { useWords } from "../../i18n";
 import { exact, serverNow, shortMoment } from "../../live/clock";
 import { Empty } from "../../state/Small";
 import { LinkState, RadioState, SyncState, waitingTotal } from "../../state/LinkState";
+import { Displays } from "./Displays";
 import { PaperTop } from "../PaperTop";
 import { Nodes } from "./Nodes";
 import "./sites.css";
 
 export function Sites() {
   const { t, both } = useWords();
+  const { session } = useSession();
+  const isOperator = session.state === "in" && session.me.role === "operator";
   const sites = Object.values(useLive((state) => state.sites));
-  const role = useLive((state) => state.me?.role);
   return (
     <Page surface="paper">
       <PaperTop page="sites" />
@@ -58,7 +60,8 @@ export function Sites() {
             </tbody>
           </table>
         )}
-        {role === "operator" && <Nodes />}
+        {isOperator && <Nodes />}
+        {isOperator && <Displays />}
       </main>
     </Page>
   );

@@ -1,0 +1,72 @@
+"""`/api/v1/second-factor`: set up an authenticator app for oneself, and take it away again."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from telemed import screen
+
+from cloud_hub.access import factors
+from cloud_hub.access.rights import Principal, Right
+from cloud_hub.access.sign_in import Access, Opened
+from cloud_hub.errors import NotPermitted, NotSignedIn
+from cloud_hub.store import accounts
+from cloud_hub.web.api.session import address_of, me, set_cookie
+from cloud_hub.web.guard import access_of, require, session_token
+
+router = APIRouter(prefix="/api/v1/second-factor", tags=["session"])
+Oneself = Annotated[Principal, Depends(require(Right.SIGNED_IN))]
+
+
+@router.get("")
+async def how_far(request: Request, principal: Oneself) -> screen.SecondFactorState:
+    """Say whether one is needed, and whether there is one."""
+    access = access_of(request)
+    found = await access.database.read(lambda c: factors.state(c, principal.username))
+    return screen.SecondFactorState(
+        required=principal.role in access.second.roles,
+        has_totp=found.has_totp,
+        recovery_codes_left=found.recovery_codes_left,
+    )
+
+
+@router.post("/totp")
+async def begin(request: Request, principal: Oneself) -> screen.TotpBegun:
+    """Make a new secret for an authenticator app; it counts for nothing until it is confirmed."""
+    _demand_browser(principal)
+    access = access_of(request)
+    seal, now_ns = access.second.seal, access.now_ns()
+    begun = await access.database.write(lambda c: factors.begin(c, seal, principal.username, now_ns))
+    return screen.TotpBegun(secret=begun.secret, address=begun.address, picture=begun.picture)
+
+
+@router.post("/totp/confirm")
+async def confirm(
+    body: screen.TotpConfirmBody, request: Request, response: Response, principal: Oneself
+) -> screen.TotpConfirmed:
+    """Take the app into use; the session is replaced by one that has the second factor."""
+    _demand_browser(principal)
+    access = access_of(request)
+    codes = await access.confirm_totp(principal, body.code)
+    opened = await _rotated(access, request, principal)
+    set_cookie(request, response, opened)
+    return screen.TotpConfirmed(recovery_codes=codes, me=me(opened.principal))
+
+
+@router.post("/totp/remove", status_code=204)
+async def remove(body: screen.ProofBody, request: Request, principal: Oneself) -> None:
+    """Take the app away; asks once more who one is, and ends all sessions of the account."""
+    _demand_browser(principal)
+    await access_of(request).remove_totp(principal, body.password, body.code, address_of(request))
+
+
+async def _rotated(access: Access, request: Request, principal: Principal) -> Opened:
+    account = await access.database.read(lambda c: accounts.account_of(c, principal.username))
+    if account is None:
+        raise NotSignedIn("sign in first")
+    return await access.open(account, "totp", session_token(request)[0])
+
+
+def _demand_browser(principal: Principal) -> None:
+    """A program that acts in somebody's name does not touch how they sign in."""
+    if not principal.csrf_token:
+        raise NotPermitted("only on the hub's own page")

@@ -1,0 +1,207 @@
+"""Authenticator apps: a code counts once, about now, and after it was confirmed; the secret is sealed."""
+
+import argparse
+import asyncio
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+from sqlalchemy import select
+from telemed.roles import Role
+
+from cloud_hub import accounts_command
+from cloud_hub.access import factors, totp
+from cloud_hub.access.rights import Right
+from cloud_hub.access.sealing import KEY_BYTES, Seal, load_or_make
+from cloud_hub.access.sign_in import Access, SecondFactor
+from cloud_hub.access.tokens import digest
+from cloud_hub.config import HubConfig
+from cloud_hub.errors import (
+    BadRequest,
+    ConfigRefused,
+    NotPermitted,
+    SecondFactorNeeded,
+    SecondFactorRefused,
+    StepRefused,
+    StoreFailure,
+    TooManyAttempts,
+)
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import recovery_code
+from cloud_hub.store.schema import totp as totp_table
+from tests.cloud_hub.access.conftest import PASSWORD
+
+pytestmark = pytest.mark.anyio
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+KEY = bytes(range(KEY_BYTES))
+
+
+@pytest.fixture
+def access(care: Database, clock: Any) -> Access:
+    return Access(care, "baoshan", now_ns=clock, second=SecondFactor(frozenset({Role.PHYSICIAN}), Seal(KEY)))
+
+
+def code_at(secret: str, clock: Any, steps: int = 0) -> str:
+    return pyotp.TOTP(secret).at(clock() // 10**9 + steps * totp.STEP_S)
+
+
+async def set_up(access: Access, care: Database, clock: Any, username: str = "clinic") -> tuple[str, list[str]]:
+    seal = access.second.seal
+    begun = care.write_blocking(lambda c: factors.begin(c, seal, username, clock()))
+    code = code_at(begun.secret, clock)
+    return begun.secret, care.write_blocking(lambda c: factors.confirm(c, seal, username, code, clock()))
+
+
+def test_codes_are_those_of_rfc_6238() -> None:
+    # Appendix B, SHA-1, cut to six digits.
+    secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    for at_s, code in ((59, "287082"), (1111111109, "081804"), (2000000000, "279037")):
+        assert totp.step_of(secret, code, at_s) == at_s // 30
+    assert totp.step_of(secret, "287082", 59 + 61) is None
+    assert totp.step_of(secret, "287 082", 59) == 1
+    for wrong in ("", "28708", "287083", "２８７０８２", "\udcff"):
+        assert totp.step_of(secret, wrong, 59) is None
+
+
+def test_the_address_and_its_picture_are_what_apps_read() -> None:
+    address = totp.address(SECRET, "clinic")
+    assert pyotp.parse_uri(address).secret == SECRET
+    assert totp.picture(address).startswith("data:image/svg+xml")
+
+
+async def test_once_set_up_the_password_alone_opens_nothing(access: Access, care: Database, clock: Any) -> None:
+    secret, _ = await set_up(access, care, clock)
+    with pytest.raises(SecondFactorNeeded):
+        await access.sign_in("clinic", PASSWORD, "a")
+    with pytest.raises(SecondFactorRefused):
+        await access.sign_in("clinic", PASSWORD, "a", code="000000")
+    clock.pass_s(60)
+    opened = await access.sign_in("clinic", PASSWORD, "a", code=code_at(secret, clock))
+    assert await access.resolve(opened.token, "cookie") == opened.principal
+
+
+async def test_a_code_that_was_used_is_refused_also_the_one_that_confirmed(
+    access: Access, care: Database, clock: Any
+) -> None:
+    secret, _ = await set_up(access, care, clock)
+    with pytest.raises(SecondFactorRefused):
+        await access.sign_in("clinic", PASSWORD, "a", code=code_at(secret, clock))
+    clock.pass_s(30)
+    code = code_at(secret, clock)
+    await access.sign_in("clinic", PASSWORD, "a", code=code)
+    with pytest.raises(SecondFactorRefused):
+        await access.sign_in("clinic", PASSWORD, "a", code=code)
+    with pytest.raises(SecondFactorRefused):  # older than the one used, though still about now
+        await access.sign_in("clinic", PASSWORD, "a", code=code_at(secret, clock, -1))
+
+
+async def test_a_recovery_code_opens_once_however_it_is_typed(access: Access, care: Database, clock: Any) -> None:
+    _, codes = await set_up(access, care, clock)
+    assert len(set(codes)) == totp.RECOVERY_CODES
+    await access.sign_in("clinic", PASSWORD, "a", code=codes[0].upper().replace("-", " "))
+    with pytest.raises(SecondFactorRefused):
+        await access.sign_in("clinic", PASSWORD, "a", code=codes[0])
+    left = care.read_blocking(lambda c: factors.state(c, "clinic"))
+    assert left == factors.State(True, totp.RECOVERY_CODES - 1)
+
+
+async def test_neither_secret_nor_recovery_code_is_readable_in_the_database(
+    access: Access, care: Database, clock: Any
+) -> None:
+    secret, codes = await set_up(access, care, clock)
+    row = care.read_blocking(lambda c: c.execute(select(totp_table)).one())
+    assert secret.encode() not in row.sealed
+    assert access.second.seal.open(row.sealed, "clinic") == secret
+    for seal, username in ((Seal(bytes(KEY_BYTES)), "clinic"), (Seal(KEY), "x")):
+        with pytest.raises(StoreFailure):
+            seal.open(row.sealed, username)
+    hashes = care.read_blocking(lambda c: set(c.execute(select(recovery_code.c.code_hash)).scalars()))
+    assert hashes == {digest(totp.plain(code)) for code in codes}
+
+
+async def test_wrong_codes_wait_longer_and_longer_from_any_address(access: Access, care: Database, clock: Any) -> None:
+    secret, _ = await set_up(access, care, clock)
+    clock.pass_s(60)
+    for address in ("a", "b", "c"):
+        with pytest.raises(SecondFactorRefused):
+            await access.sign_in("clinic", PASSWORD, address, code="000000")
+    with pytest.raises(TooManyAttempts):
+        await access.sign_in("clinic", PASSWORD, "d", code=code_at(secret, clock))
+    clock.pass_s(5)
+    await access.sign_in("clinic", PASSWORD, "d", code=code_at(secret, clock))
+
+
+async def test_a_role_that_needs_one_can_do_nothing_but_set_it_up(access: Access, care: Database, clock: Any) -> None:
+    bare = await access.sign_in("physician", PASSWORD, "a")
+    assert bare.principal.must_enrol
+    assert bare.principal.rights == {Right.SIGNED_IN}
+    with pytest.raises(NotPermitted):
+        bare.principal.demand(Right.SEE_VITALS)
+    secret, _ = await set_up(access, care, clock, "physician")
+    still = await access.resolve(bare.token, "cookie")
+    assert still is not None
+    assert still.must_enrol
+    clock.pass_s(30)
+    full = await access.sign_in("physician", PASSWORD, "a", code=code_at(secret, clock))
+    assert full.principal.may(Right.SEE_VITALS)
+    assert not (await access.sign_in("clinic", PASSWORD, "a")).principal.must_enrol
+
+
+async def test_taking_it_away_asks_for_both_and_ends_every_session(
+    access: Access, care: Database, clock: Any, audit_of: Any
+) -> None:
+    secret, _ = await set_up(access, care, clock)
+    clock.pass_s(30)
+    opened = await access.sign_in("clinic", PASSWORD, "a", code=code_at(secret, clock))
+    clock.pass_s(30)
+    with pytest.raises(SecondFactorNeeded):
+        await access.remove_totp(opened.principal, PASSWORD, "", "a")
+    await access.remove_totp(opened.principal, PASSWORD, code_at(secret, clock), "a")
+    assert await access.resolve(opened.token, "cookie") is None
+    assert audit_of()[-1][1] == "second-factor-removed"
+    await access.sign_in("clinic", PASSWORD, "a")
+
+
+async def test_what_is_set_up_is_not_replaced_without_taking_it_away(
+    access: Access, care: Database, clock: Any
+) -> None:
+    await set_up(access, care, clock)
+    seal = access.second.seal
+    with pytest.raises(StepRefused):
+        care.write_blocking(lambda c: factors.begin(c, seal, "clinic", clock()))
+    with pytest.raises(StepRefused):
+        care.write_blocking(lambda c: factors.confirm(c, seal, "clinic", "000000", clock()))
+    care.write_blocking(lambda c: factors.begin(c, seal, "operator", clock()))
+    with pytest.raises(BadRequest):
+        care.write_blocking(lambda c: factors.confirm(c, seal, "operator", "000000", clock()))
+
+
+def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "accounts-key"
+    sealed = load_or_make(path).close("x", "u")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_or_make(path).open(sealed, "u") == "x"
+    path.write_bytes(os.urandom(5))
+    with pytest.raises(ConfigRefused, match="5 bytes"):
+        load_or_make(path)
+    with pytest.raises(ConfigRefused, match="cannot be used"):
+        load_or_make(tmp_path / "none" / "key")
+
+
+async def test_who_lost_both_is_helped_from_the_command_line(
+    access: Access, care: Database, clock: Any, tmp_path: Path, audit_of: Any
+) -> None:
+    await set_up(access, care, clock)
+    store = {"samples_url": "sqlite://", "care_url": f"sqlite:///{tmp_path}/care.db"}
+    base = {"region": "baoshan", "name_zh": "中", "name_en": "Hub", "store": store, "broker": {"secrets_file": "x"}}
+    config = HubConfig.model_validate(base)
+    asked = argparse.Namespace(action="reset-factor", username="clinic")
+    lines = await asyncio.to_thread(accounts_command.run, config, asked)
+    assert lines == ["clinic: second factor taken away"]
+    assert audit_of()[-1] == ("command-line", "second-factor-reset", "account/clinic", "ok")
+    await access.sign_in("clinic", PASSWORD, "a")
+    with pytest.raises(BadRequest):
+        await asyncio.to_thread(accounts_command.run, config, asked)

@@ -1,0 +1,66 @@
+"""Opening a record in an emergency and pairing a wall display, on the hub's own pages and its real HTTP face."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.cloud_hub import role_world as world
+from tests.ui.test_screens import CHROMIUM, FLAGS
+from tests.ui.test_second_factor import hub, pytestmark
+
+__all__ = ["pytestmark"]
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield started
+        started.close()
+
+
+def enter(browser: Browser, address: str, username: str) -> Page:
+    page = browser.new_context(locale="zh-CN").new_page()
+    page.goto(address)
+    page.get_by_test_id("sign-in-username").fill(username)
+    page.get_by_test_id("sign-in-password").fill(world.PASSWORD)
+    page.get_by_test_id("sign-in-submit").click()
+    expect(page.get_by_test_id("sign-in-submit")).to_have_count(0)
+    return page
+
+
+def test_an_opened_record_carries_a_red_banner_and_its_own_doctors_are_told(tmp_path: Path, browser: Browser) -> None:
+    with hub(tmp_path) as address:
+        page = enter(browser, address, "clinic")
+        page.goto(f"{address}#/glass")
+        page.get_by_test_id("glass-person").fill("elsewhere")
+        page.get_by_test_id("glass-text").fill("收治急诊，意识不清")
+        page.get_by_test_id("glass-password").fill(world.PASSWORD)
+        page.get_by_test_id("glass-submit").click()
+        expect(page.get_by_test_id("glass-banner")).to_contain_text("紧急开启")
+        page.goto(f"{address}#/patient/{world.FAR_SITE}%3AH01")
+        page.reload()
+        expect(page.get_by_test_id("glass-banner")).to_be_visible()
+        told = enter(browser, address, "far-clinic")
+        told.goto(f"{address}#/glass")
+        expect(told.get_by_test_id("glass-notice")).to_contain_text("收治急诊")
+        review = enter(browser, address, "auditor")
+        expect(review.get_by_test_id("review-row").filter(has_text="收治急诊")).to_have_count(1)
+
+
+def test_a_wall_display_is_paired_by_its_code_and_goes_dark_when_revoked(tmp_path: Path, browser: Browser) -> None:
+    with hub(tmp_path) as address:
+        operator = enter(browser, address, "operator")
+        operator.get_by_test_id("display-site").select_option(world.SITE)
+        operator.get_by_test_id("display-name").fill("护士站")
+        operator.get_by_test_id("display-make").click()
+        code = operator.get_by_test_id("display-code").inner_text()
+        wall = browser.new_context(locale="zh-CN").new_page()
+        wall.goto(f"{address}#/display")
+        wall.get_by_test_id("pair-code").fill(code)
+        wall.get_by_test_id("pair-submit").click()
+        expect(wall.get_by_test_id("patient-card").first).to_be_visible()
+        operator.get_by_role("button", name="撤销").first.click()
+        expect(wall.get_by_test_id("patient-card")).to_have_count(0, timeout=30_000)
