@@ -1,4 +1,4 @@
-"""`cloud-hub serve | check-config | accounts | nodes`: run the hub, look at its configuration, say who may come in."""
+"""`cloud-hub serve | check-config | accounts | nodes | audit`: run the hub, look at what it has, let people in."""
 
 import argparse
 import gc
@@ -13,7 +13,7 @@ import uvloop
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from cloud_hub import accounts_command, app, node_access, nodes_command
+from cloud_hub import accounts_command, app, audit_command, node_access, nodes_command
 from cloud_hub.broker_rights import load_users
 from cloud_hub.config import HubConfig, load, readable_listeners, readable_pages
 from cloud_hub.errors import ConfigRefused, HubError
@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n".join(nodes_command.run(config, options)))
         elif options.command == "accounts":
             print("\n".join(accounts_command.run(config, options)))
+        elif options.command == "audit":
+            _audit(config, options)
         else:
             # Records that wait for their commit live for a moment only: looking through all of them for garbage,
             # again and again, was a third of the time that the intake spends on a record.
@@ -47,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except* HubError as failed:
         print("\n".join(str(error) for error in _leaves(failed)), file=sys.stderr)
         raise SystemExit(FAILED) from None
+
+
+def _audit(config: HubConfig, options: argparse.Namespace) -> None:
+    report = audit_command.run(config, options)
+    print("\n".join(report.lines))
+    if not report.is_sound:
+        raise SystemExit(FAILED)
 
 
 def _checked(file: Path) -> HubConfig:
@@ -112,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check-config", help="look at the configuration and say what is wrong")
     accounts_command.add_arguments(commands.add_parser("accounts", help="say who may sign in"))
     nodes_command.add_arguments(commands.add_parser("nodes", help="let nodes in and shut them out"))
-    for command in commands.choices.values():
+    audit = commands.add_parser("audit", help="verify the audit trail, or give out its anchors")
+    said_after = audit_command.add_arguments(audit)
+    for command in (*(each for each in commands.choices.values() if each is not audit), *said_after):
         command.add_argument("--config", type=Path, required=True, help="TOML file of the hub")
     return parser
 

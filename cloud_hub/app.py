@@ -11,10 +11,13 @@ from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
+from telemed.audit_seal import Seal, SealUnusable, open_seal
+from telemed.errors import Code
 from telemed.topics import NodeAddress
 from telemed.v1 import event_pb2
 
 from cloud_hub import face, node_access, server
+from cloud_hub.access.audit_heads import AuditHeads
 from cloud_hub.access.ca_folder import PAGES, PAGES_KEY
 from cloud_hub.access.page_certificate import PageCertificate
 from cloud_hub.access.sealing import load_or_make
@@ -31,7 +34,7 @@ from cloud_hub.desk.alarms import Alarms
 from cloud_hub.desk.intake import EventTaken, Intake, Taken
 from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
-from cloud_hub.errors import HubError
+from cloud_hub.errors import ConfigRefused, HubError
 from cloud_hub.ingest import datagram
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.reload import Reload
@@ -83,11 +86,13 @@ class Hub:
         self.nodes = node_access.make(config, care)
         self.live = Live(self.stores, config.region, config.silence_after_s)
         self.notices = Notices(care, config.region, self.live.noticed, time.time_ns)
+        intake = Intake(self.live.take)
+        intake.on_audit_fault = lambda address, _fault: self.notices.note(address, Code.AUDIT_BROKEN)
         self.ingest = Ingest(
             config,
             samples,
             care,
-            intake=Intake(self.live.take),
+            intake=intake,
             events=events,
             registry=self.registry,
             sinks=[self.live],
@@ -101,6 +106,11 @@ class Hub:
         self.live.on_watched = self.ingest.downlink.watch
         if self._files is not None:
             self._files.reconciling = self._make_reconciling()
+        self.heads = AuditHeads(care, config.region, _seal(config.audit.folder), time.time_ns)
+        self.ingest.downlink.audit_head = lambda: self.heads.newest
+        self.ingest.agrees_with = self.heads.agrees_with
+        faults = Gauge("hub_audit_faults", "How often the audit trail did not verify.", registry=self.registry)
+        faults.set_function(lambda: self.heads.faults)
         pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
         pages.set_function(lambda: len(self.live.feeds))
         self.broker = self._make_broker() if config.broker.kind == "embedded" else None
@@ -139,6 +149,7 @@ class Hub:
                     self._take_in(),
                     self.live.run(),
                     self.notices.run(),
+                    self.heads.run(),
                     self.consults.run(),
                     self._say_ready(web),
                 ):
@@ -320,6 +331,13 @@ class Hub:
         fresh = self._pids.with_suffix(".new")
         fresh.write_text(json.dumps(known) + "\n", encoding="utf-8")
         fresh.replace(self._pids)
+
+
+def _seal(folder: Path) -> Seal:
+    try:
+        return open_seal(folder)
+    except SealUnusable as error:
+        raise ConfigRefused(f"audit.folder: {error}") from error
 
 
 async def serve(config: HubConfig, pids: Path | None, reread: Callable[[], HubConfig]) -> None:

@@ -170,6 +170,16 @@ class PkiConfig(Section):
     )
 
 
+class AuditConfig(Section):
+    """The audit trail."""
+
+    folder: Path = Field(
+        default=Path("audit"),
+        description="Folder of the key that signs the audit trail, made at the first start; "
+        "apart from the database, and readable by the hub alone.",
+    )
+
+
 class HubConfig(Section):
     """The whole configuration file of the hub."""
 
@@ -185,6 +195,7 @@ class HubConfig(Section):
     accounts: AccountsConfig = Field(default_factory=AccountsConfig, description="Accounts.")
     rpc: RpcConfig = Field(default_factory=RpcConfig, description="Transfer of files.")
     pki: PkiConfig | None = Field(default=None, description="Certificates of nodes; none: secrets, on loopback alone.")
+    audit: AuditConfig = Field(default_factory=AuditConfig, description="Audit trail.")
     silence_after_s: Seconds = Field(default=15, description="Silence of a node that raises the technical alarm.")
     utc_offset: Annotated[str, Field(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] = Field(
         default="+08:00", description="Offset of the region's clocks, written into the times of FHIR resources."
@@ -296,6 +307,7 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
                 seed_file=base / seed if seed else None, key_file=base / config.accounts.key_file
             ),
             "pki": config.pki.model_copy(update={"folder": base / config.pki.folder}) if config.pki else None,
+            "audit": AuditConfig(folder=base / config.audit.folder),
         }
     )
 

@@ -25,6 +25,7 @@ from cloud_hub.web.guard import require
 from cloud_hub.web.limits import RequestLimits
 from cloud_hub.web.parts import Parts
 from cloud_hub.web.rate import RequestRate
+from cloud_hub.web.viewed import Viewed
 
 TITLE = "Yuanzhen hub"
 
@@ -34,6 +35,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
     app = FastAPI(title=TITLE, version=version, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.parts = parts
     app.state.access = access
+    app.state.viewed = Viewed(access)
     forms = {f"{fhir.PREFIX}/": outcome.answer}
     problems.install(app, forms)
     app.add_middleware(RequestLimits)

@@ -1,4 +1,4 @@
-"""Command line of the edge node: serve, check-config, enrol, inspect, admit, send, transfers, reconcile."""
+"""Command line of the edge node: serve, check-config, enrol, inspect, admit, send, transfers, reconcile, audit."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from edge_node import admit, app, arrangement, config
+from edge_node import admit, app, arrangement, audit_command, config
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFailure, ConfigRefused, EnrolmentFailed, FileUnusable
@@ -32,20 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
             count = asyncio.run(admit.admit(settings, asked.people))
             print(f"edge-node admit: {count} events proposed")
             return 0
-        if asked.command in transfer_command.NAMES:
-            print("\n".join(transfer_command.run(settings, asked)))
-            return 0
-        if asked.command == reconcile_command.NAME:
-            print("\n".join(reconcile_command.run(settings, asked)))
-            return 0
-        if asked.command == enrolment_command.NAME:
-            print("\n".join(enrolment_command.run(settings, asked)))
-            return 0
-        if asked.command == "inspect":
-            print("\n".join(maintenance.lines(maintenance.inspect(settings.buffer.folder))))
-            return 0
-        arrangement.check(settings)
-        print(f"{asked.config}: ok")
+        if asked.command == audit_command.NAME:
+            report = audit_command.run(settings, asked)
+            print("\n".join(report.lines))
+            return 0 if report.is_sound else FAILED
+        print("\n".join(_told(settings, asked)))
         return 0
     except* ConfigRefused as refused:
         for error in _leaves(refused):
@@ -60,6 +51,20 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"edge-node: {error}", file=sys.stderr)
         return_code = FAILED
     return return_code
+
+
+def _told(settings: EdgeConfig, asked: argparse.Namespace) -> list[str]:
+    """Do what was asked for and return what is to be said of it."""
+    if asked.command in transfer_command.NAMES:
+        return transfer_command.run(settings, asked)
+    if asked.command == reconcile_command.NAME:
+        return reconcile_command.run(settings, asked)
+    if asked.command == enrolment_command.NAME:
+        return enrolment_command.run(settings, asked)
+    if asked.command == "inspect":
+        return maintenance.lines(maintenance.inspect(settings.buffer.folder))
+    arrangement.check(settings)
+    return [f"{asked.config}: ok"]
 
 
 def _serve(settings: EdgeConfig, file: Path) -> int:
@@ -94,12 +99,15 @@ def _parser() -> argparse.ArgumentParser:
         ("send", "queue a file for the hub; also beside a running node"),
         ("transfers", "list the files that go to the hub and come from it; also beside a running node"),
         ("enrol", "get this node its certificate, with a token from the hub"),
+        ("audit", "verify the audit trail, or give out the hub's heads that are kept here; also beside a running node"),
         ("reconcile", "compare everything with the hub now, beside a running node, and show the report"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         if name in transfer_command.NAMES:
             transfer_command.add_arguments(name, command)
+        if name == audit_command.NAME:
+            audit_command.add_arguments(command)
         if name == reconcile_command.NAME:
             reconcile_command.add_arguments(command)
         if name == enrolment_command.NAME:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from telemed.errors import Code
 from telemed.measures import MEASURES
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
@@ -23,6 +24,7 @@ from edge_node.alarms import ruleset
 from edge_node.alarms.sounder import Sounder
 from edge_node.alarms.ward import ALARM_HISTORY_S, Ward
 from edge_node.alarms.wire import who_of
+from edge_node.audittrail import AuditTrail, seal_in
 from edge_node.bedside import application
 from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.station import Station
@@ -85,6 +87,7 @@ class Node:
         self.ward = Ward(arrangement.layout(config), ruleset.load(config.alarms.ruleset), buffer, clock_ns, boottime_ns)
         address = NodeAddress(config.node.region, config.node.site, config.node.node)
         buffer.goes_at_once = self.ward.goes_at_once
+        self.audit = AuditTrail(buffer, address, seal_in(config.buffer.folder), clock_ns)
         self._figures = CollectorRegistry()
         self.radios = Radios(config.modems, lambda: self.uplink.hub_silent_s)
         self.uplink = Uplink(
@@ -134,6 +137,8 @@ class Node:
         """When the machine's clock was last seen to be set, monotonic seconds."""
         self._actions: asyncio.Queue[event_pb2.OrderedEvent] = asyncio.Queue()
         self._is_serving = False
+        self._told_trail: tuple[bool, str] = (False, "")
+        """What the audit trail was told of: a second machine, and why a configuration is refused."""
         self._unjudged: set[str] = set()
         """Keys of intakes that were stored and whose judging failed."""
         self._unstored: dict[str, None] = {}
@@ -293,6 +298,7 @@ class Node:
             ("pulse", self._pulse, None),
             ("lag", self.lag.run, None),
             ("consult", self.host.run, None),
+            ("audit", self.audit.run, None),
         ]
         if self.files is not None:
             stages.append(("files", self.files.run, None))
@@ -327,10 +333,20 @@ class Node:
             self.ward.hub_heard(self.uplink.link.last_hub_ns)
             self.router.expire(time.monotonic())
             self.host.press(self.uplink.gate.scheduler.is_pressed)
+            self._tell_trail()
             if beats % BUFFER_FIGURES_EVERY_S == 0:
                 self._hours_left = self.buffer.hours_left()
             beats += 1
             await asyncio.sleep(PULSE_S)
+
+    def _tell_trail(self) -> None:
+        """Have the audit trail tell of a second machine, and of a configuration that is refused."""
+        before, self._told_trail = self._told_trail, (self.uplink.is_second, self._refused())
+        node = f"node/{self.config.node.site}/{self.config.node.node}"
+        if self._told_trail[0] and not before[0]:
+            self.audit.note_soon(None, "second-machine", node, Code.NODE_SECOND)
+        if self._told_trail[1] not in ("", before[1]):
+            self.audit.note_soon(None, "config-reload", node, Code.CONFIG_REFUSED)
 
     async def _act(self) -> None:
         """Do what people at the hub asked of alarms, in the order of the site's log."""
@@ -341,10 +357,13 @@ class Node:
                 continue
             asked = event.alarm_action
             ask = Ask(asked.action, asked.text, asked.useful, asked.pause_s or 120, asked.alarm_seq)
+            result, who = "ok", who_of(event.actor)
             try:
-                await self.ward.act(event.aggregate_id, ask, who_of(event.actor), event.event_id)
+                await self.ward.act(event.aggregate_id, ask, who, event.event_id)
             except CareError as refusal:
                 log.info("alarm action not done", action=asked.action, code=refusal.code)
+                result = refusal.code
+            await self.audit.note(who, f"alarm-{asked.action}", f"alarm/{event.aggregate_id}", result)
 
     def _events(self, events: list[event_pb2.OrderedEvent]) -> None:
         self.log.take_ordered(events)
@@ -371,6 +390,7 @@ class Node:
 
     def _consult_changed(self, consult: Consult) -> None:
         self.station.consult_changed(consult)
+        self.audit.note_soon(None, f"consult-{consult.state}", f"consult/{consult.consult_id}")
         self.uplink.gate.scheduler.is_call = any(one.state == "active" for one in self.router.consults())
 
     def _follow(self, bed: str, message: Callable[[], str]) -> None:
@@ -446,6 +466,7 @@ class Node:
             trends=self.buffer.trends,
             deliver=self.take,
             clock=self._now_ns,
+            audit=self.audit,
         )
 
 
@@ -461,17 +482,17 @@ async def serve(config: EdgeConfig, ready: Callable[[str], None], reread: Callab
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.asked)
-    runs = True
+    runs, how = True, "start"
     while runs:
         try:
-            await _run(reload, stop, ready)
-            runs = reload.goes_on()
+            await _run(reload, stop, ready, how)
+            runs, how = reload.goes_on(), "config-reload"
         except* EdgeError as failed:
             if not reload.falls_back(failed):
                 raise
 
 
-async def _run(reload: Reload, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+async def _run(reload: Reload, stop: asyncio.Event, ready: Callable[[str], None], how: str) -> None:
     config = reload.config
 
     def began(address: str) -> None:
@@ -483,5 +504,9 @@ async def _run(reload: Reload, stop: asyncio.Event, ready: Callable[[str], None]
         contextlib.closing(arrangement.open_buffer(config)) as buffer,
         contextlib.closing(Node(config, buffer, lambda: reload.refused)) as node,
     ):
-        await node.restore()
-        await node.run(stop, began)
+        await node.audit.began(how, buffer.declared())
+        try:
+            await node.restore()
+            await node.run(stop, began)
+        finally:
+            await node.audit.ended()

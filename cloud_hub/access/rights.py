@@ -25,7 +25,10 @@ _READS: dict[str, frozenset[Right]] = {
     "Observation": frozenset({_R.SEE_VITALS}),
     "Device": frozenset({_R.SEE_DEVICES, _R.SEE_LINKS}),
     "ServiceRequest": frozenset({_R.SEE_REFERRALS}),
+    "AuditEvent": frozenset({_R.READ_AUDIT}),
 }
+_BY_NAME_ALONE = frozenset({"AuditEvent"})
+"""Resource types that a scope for all of them (`*`) does not open."""
 _WRITES: dict[str, frozenset[Right]] = {
     "Observation": frozenset({_R.ENTER_VITALS, _R.ACT_ON_ALARM}),
     "ServiceRequest": frozenset({_R.MAKE_REFERRAL, _R.TRIAGE}),
@@ -69,7 +72,9 @@ def rights_of_scopes(scopes: frozenset[str]) -> frozenset[Right]:
     """Return what these scopes open at most; being signed in is always among it."""
     rights = {Right.SIGNED_IN}
     for scope in map(parse_scope, scopes):
-        names = RESOURCES if scope.resource == "*" else (scope.resource,)
+        names = [name for name in RESOURCES if scope.resource == name]
+        if scope.resource == "*":
+            names = [name for name in RESOURCES if name not in _BY_NAME_ALONE]
         for name in names:
             if set("rs") & set(scope.letters):
                 rights |= _READS.get(name, frozenset())

@@ -278,12 +278,8 @@ class Access:
             for action, target, result in entries
         ]
 
-        def work(connection: Connection) -> None:
-            for row in rows:
-                accounts.write_audit(connection, row)
-
         if rows:
-            await self.database.write(work)
+            await self.database.write(lambda c: accounts.write_audit(c, *rows))
 
     async def _holder(self, token: str, kind: str) -> tuple[Session, Principal] | None:
         def look(connection: Connection) -> tuple[Session, Principal] | None:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
+from telemed.audit_check import Fault
 from telemed.topics import NodeAddress
-from telemed.v1 import alarm_pb2, event_pb2
+from telemed.v1 import alarm_pb2, audit_pb2, event_pb2
 
 from cloud_hub.access.seed import publish_accounts
-from cloud_hub.store import alarms, events
+from cloud_hub.store import alarms, edge_trails, events
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,12 @@ class Intake:
     """
 
     def __init__(self, tell: Callable[[list[Taken]], None]) -> None:
+        self.on_audit_fault: Callable[[NodeAddress, Fault], None] = lambda _address, _fault: None
+        """Told on the event loop of a node's audit trail that does not verify; set by whoever joins the parts."""
         self._tell = tell
         self._lock = threading.Lock()
         self._taken: list[Taken] = []
+        self._faults: list[tuple[NodeAddress, Fault]] = []
 
     def take_alarm(
         self, connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int
@@ -64,12 +68,27 @@ class Intake:
         if event.aggregate_type == "node" and not ordered.refused:
             publish_accounts(connection, address.region, address.site, received_ns)
 
+    def take_audit(
+        self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, received_ns: int
+    ) -> None:
+        """Keep one entry or head of a node's audit trail, and follow the trail as far as it has come."""
+        if message.WhichOneof("body") == "head":
+            fault = edge_trails.take_head(connection, address, message.head, received_ns)
+        else:
+            fault = edge_trails.take_entry(connection, address, message.entry, received_ns)
+        if fault is not None:
+            with self._lock:
+                self._faults.append((address, fault))
+
     def committed(self) -> None:
         """Tell what was taken since the last call."""
         with self._lock:
             taken, self._taken = self._taken, []
+            faults, self._faults = self._faults, []
         if taken:
             self._tell(taken)
+        for address, fault in faults:
+            self.on_audit_fault(address, fault)
 
     def _note(self, taken: Taken) -> None:
         with self._lock:

@@ -53,6 +53,17 @@ SEARCH: dict[str, tuple[Parameter, ...]] = {
         Parameter("_id", "token", "id of the device"),
         Parameter("identifier", "token", "EUI-64 or site/node/device"),
     ),
+    "AuditEvent": (
+        Parameter("_id", "token", "id of the event"),
+        Parameter("date", "date", "when it happened; eq, ne, gt, ge, lt, le, sa, eb"),
+        Parameter("patient", "reference", "Patient/id or id: who looked at, or did something to, this person"),
+        Parameter("entity", "reference", "what it was about: Patient/id or id, as patient"),
+        Parameter("agent", "reference", "Practitioner/name or name: the login name of who did it, or the node"),
+        Parameter("altid", "token", "login name of who did it, or name of the node"),
+        Parameter("type", "token", "code of the kind of event"),
+        Parameter("subtype", "token", "name of the action, e.g. live-view"),
+        Parameter("outcome", "token", "0 success, 4 refused"),
+    ),
 }
 
 Values = Sequence[tuple[str, str]]

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.errors import NotPermitted
-from cloud_hub.fhir import capability, outcome, reads
+from cloud_hub.fhir import audit_event, audit_reads, capability, outcome, reads
 from cloud_hub.fhir.json_text import Json, dumps
 from cloud_hub.fhir.observation import Draft, Setting, compose
 from cloud_hub.fhir.parameters import Values, write_cursor
@@ -18,7 +18,12 @@ from cloud_hub.fhir.patient import device, patient
 from cloud_hub.store.engine import Database
 
 PREFIX = "/fhir/R4"
-RIGHT_OF = {"Patient": Right.SEE_RECORD, "Observation": Right.SEE_VITALS, "Device": Right.SEE_DEVICES}
+RIGHT_OF = {
+    "Patient": Right.SEE_RECORD,
+    "Observation": Right.SEE_VITALS,
+    "Device": Right.SEE_DEVICES,
+    "AuditEvent": Right.READ_AUDIT,
+}
 Guard = Callable[[Right], Callable[[Request], Awaitable[Principal]]]
 """`cloud_hub.web.guard.require`: this part may not import its neighbour."""
 
@@ -50,6 +55,7 @@ def router(face: Face, guard: Guard) -> APIRouter:
     _add_patient(routes, face, guard)
     _add_observation(routes, face, guard)
     _add_device(routes, face, guard)
+    _add_audit_event(routes, face, guard)
 
     @routes.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(rest: str, request: Request) -> Response:
@@ -132,6 +138,30 @@ def _add_device(routes: APIRouter, face: Face, guard: Guard) -> None:
         values = request.query_params.multi_items()
         found, after = await face.care.read(lambda c: reads.devices(c, principal, values))
         return _bundle(request, values, [device(one) for one in found], after and write_cursor(after))
+
+
+def _add_audit_event(routes: APIRouter, face: Face, guard: Guard) -> None:
+    who = Annotated[Principal, Depends(guard(RIGHT_OF["AuditEvent"]))]
+
+    @routes.get("/AuditEvent/{fhir_id}")
+    async def read(fhir_id: str, principal: who) -> Response:
+        """Return one event."""
+        _demand(principal, "AuditEvent", "r")
+        found = await face.care.read(lambda c: audit_reads.event(c, principal, fhir_id))
+        await face.audit(principal, [("audit-read", f"AuditEvent/{fhir_id}", "ok")])
+        return _answer(audit_event.compose(found, face.utc_offset))
+
+    @routes.get("/AuditEvent")
+    async def search(request: Request, principal: who) -> Response:
+        """Return the events that match, newest first: who looked at whom, and who did what."""
+        _demand(principal, "AuditEvent", "s")
+        values = request.query_params.multi_items()
+        asked = audit_reads.AuditSearch.read(values, face.utc_offset)
+        page = await face.care.read(lambda c: audit_reads.events(c, principal, asked))
+        about = [f"Patient/{one}" for one in sorted(asked.person_ids or ())] or ["AuditEvent"]
+        await face.audit(principal, [("audit-read", one, "ok") for one in about])
+        found = [audit_event.compose(one, face.utc_offset) for one in page.events]
+        return _bundle(request, values, found, write_cursor(*page.following) if page.following else None)
 
 
 def _demand(principal: Principal, resource: str, letter: str) -> None:

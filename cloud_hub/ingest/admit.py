@@ -12,10 +12,10 @@ from math import inf
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
-from telemed import history, shed
+from telemed import audit_wire, history, shed
 from telemed.errors import Code, PayloadUnreadable, WireError
 from telemed.topics import NodeAddress, Up
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, shed_pb2
+from telemed.v1 import alarm_pb2, audit_pb2, event_pb2, sample_pb2, shed_pb2
 from telemed.wire import HEAD_BYTES, PAYLOAD_LIMIT_BYTES, SCHEMA, Kind, Record, decode
 
 from cloud_hub.store.dead_letters import DeadLetter
@@ -115,6 +115,10 @@ def _event_refusal(message: event_pb2.Event) -> str:
     return "" if known else Code.PAYLOAD_UNREADABLE
 
 
+def _audit_refusal(message: audit_pb2.Audit) -> str:
+    return "" if audit_wire.is_fit(message) else Code.PAYLOAD_UNREADABLE
+
+
 def _envelope_refusal(message: sample_pb2.WaveEnvelope) -> str:
     channels = [channel for part in message.sets for channel in part.channels]
     if not channels:
@@ -200,5 +204,9 @@ _EXPECTED: dict[Up, dict[int, _Expected]] = {
         Kind.WAVE_ENVELOPE: _Expected(sample_pb2.WaveEnvelope.FromString, _envelope_refusal),
     },
     Up.ALARM: {Kind.ALARM_EVENT: _Expected(alarm_pb2.AlarmEvent.FromString, _alarm_refusal), Kind.SHED: _SHED},
-    Up.CARE: {Kind.EVENT: _Expected(event_pb2.Event.FromString, _event_refusal), Kind.SHED: _SHED},
+    Up.CARE: {
+        Kind.EVENT: _Expected(event_pb2.Event.FromString, _event_refusal),
+        Kind.AUDIT: _Expected(audit_pb2.Audit.FromString, _audit_refusal),
+        Kind.SHED: _SHED,
+    },
 }

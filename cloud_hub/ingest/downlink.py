@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
+from telemed.audit import Head
+from telemed.audit_wire import head_message
 from telemed.history import PACKER
 from telemed.topics import Down, NodeAddress
 from telemed.v1 import event_pb2, uplink_pb2
@@ -50,6 +52,8 @@ class _Node:
     presence_s: float = float("-inf")
     boottime_ns: int = 0
     boottime_at_ns: int = 0
+    audit_n: int = 0
+    """Number of the head of the hub's audit trail that it keeps."""
 
 
 class Downlink:
@@ -77,6 +81,8 @@ class Downlink:
         self._pages_wanted = asyncio.Event()
         self.on_receipts: Callable[[NodeAddress, uplink_pb2.Receipts], None] = lambda _address, _receipts: None
         """Told of each message of receipts, for the nodes' other ways down."""
+        self.audit_head: Callable[[], Head | None] = lambda: None
+        """The newest signed head of the hub's audit trail, for the nodes to keep; set by whoever joins the parts."""
 
     def _publish(self, topic: str, payload: bytes, qos: int) -> None:
         for publish in self.outlets:
@@ -141,6 +147,7 @@ class Downlink:
         self.heard(address)
         node, now_s = self._nodes[address], time.monotonic()
         node.boottime_ns, node.boottime_at_ns = presence.boottime_ns, time.monotonic_ns()
+        node.audit_n = presence.hub_audit_n
         stands_still = presence.event_cursor < node.sent and now_s - node.sent_s > PAGE_AGAIN_S
         # The hub started again while the node stayed connected to the broker: it will say no hello.
         is_new = node.cursor is None
@@ -196,6 +203,9 @@ class Downlink:
             event_head=self._heads.get(address.site, 0),
             hub_run=self._run,
         )
+        head = self.audit_head()
+        if head is not None and head.n != node.audit_n:
+            message.audit_head.CopyFrom(head_message(head))
         self._publish(address.down(Down.PRESENCE), message.SerializeToString(), 0)
 
     async def _page(self) -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import structlog
 from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
+from telemed.audit import Head
+from telemed.audit_wire import head_of
 from telemed.errors import Code
 from telemed.numbers import epoch_text
 from telemed.shed import Reason
@@ -58,6 +60,10 @@ Note = Callable[[NodeAddress, str, int], None]
 log = structlog.get_logger()
 
 
+async def _unasked(_head: Head) -> bool:
+    return True
+
+
 class Ingest:
     """Joins broker, databases, care and live screens; `run` does everything."""
 
@@ -90,6 +96,8 @@ class Ingest:
         self.metrics = IngestMetrics(registry)
         self.note: Note = lambda _address, _code, _times: None
         """Told of what the operator must look at; set by whoever joins the parts."""
+        self.agrees_with: Callable[[Head], Awaitable[bool]] = _unasked
+        """Says whether the hub's audit trail holds what a node keeps a head of; set by whoever joins the parts."""
         self._samples, self._care, self._intake = samples, care, intake
         self._link = BrokerLink(_login(config), ["up/#"], self.take)
         self._window = config.ingest.window
@@ -265,6 +273,9 @@ class Ingest:
         if len(hello.streams) <= HELLO_STREAMS_LIMIT:
             await self._mind_epochs(address, states)
         self.downlink.greeted(address, marks, hello.event_cursor, hello.run)
+        if hello.HasField("hub_audit") and not await self.agrees_with(head_of(hello.hub_audit)):
+            self.note(address, Code.HUB_AUDIT_DIFFERS, 1)
+            log.error("hub-audit-differs", node=address.node, n=hello.hub_audit.n)
 
     async def _mind_epochs(self, address: NodeAddress, states: Sequence[uplink_pb2.StreamState]) -> None:
         """Tell of a store that does not know how far it had come: begun anew, or put back.  The unsent is lost."""

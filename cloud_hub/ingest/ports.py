@@ -4,7 +4,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 from telemed.topics import NodeAddress
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, uplink_pb2
+from telemed.v1 import alarm_pb2, audit_pb2, event_pb2, sample_pb2, uplink_pb2
 
 
 class CareIntake(Protocol):
@@ -23,8 +23,13 @@ class CareIntake(Protocol):
     ) -> None:
         """Order one proposed event; called once for each record, in the writer thread."""
 
+    def take_audit(
+        self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, received_ns: int
+    ) -> None:
+        """Keep one entry or head of a node's audit trail; called once for each record, in the writer thread."""
+
     def committed(self) -> None:
-        """Called on the event loop after each commit in which alarms or events were taken."""
+        """Called on the event loop after each commit in which alarms, events or audit entries were taken."""
 
 
 class LiveSink(Protocol):

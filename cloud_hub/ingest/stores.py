@@ -9,7 +9,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from telemed.errors import Code
 from telemed.numbers import Run, epoch_text
 from telemed.topics import NodeAddress
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
+from telemed.v1 import alarm_pb2, audit_pb2, event_pb2, sample_pb2
 from telemed.wire import Record
 
 from cloud_hub.care.identifiers import uuid7
@@ -150,3 +150,5 @@ class CareStore:
             self._intake.take_alarm(connection, item.address, message, received_ns)
         elif isinstance(message, event_pb2.Event):
             self._intake.take_event(connection, item.address, message, received_ns)
+        elif isinstance(message, audit_pb2.Audit):
+            self._intake.take_audit(connection, item.address, message, received_ns)

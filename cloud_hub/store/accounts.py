@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
+from telemed.audit import Entry
 from telemed.roles import Role
 
+from cloud_hub.store import audit_trail
 from cloud_hub.store.schema import account as account_table
-from cloud_hub.store.schema import audit, person
+from cloud_hub.store.schema import person
 from cloud_hub.store.schema import session as session_table
 
 
@@ -140,19 +142,14 @@ def persons_of_caregiver(connection: Connection, region: str, username: str, sit
     return frozenset(connection.execute(select(person.c.person_id).where(*where)).scalars())
 
 
-def write_audit(connection: Connection, entry: AuditEntry) -> None:
+def write_audit(connection: Connection, *entries: AuditEntry) -> None:
     """Append to the audit trail, in the transaction of what is audited where there is one."""
-    connection.execute(
-        insert(audit).values(
-            at_ns=entry.at_ns,
-            actor=entry.actor[:64],
-            role=entry.role,
-            action=entry.action,
-            object=entry.target[:120],
-            result=entry.result,
-            region=entry.region,
-            site=entry.site,
-        )
+    audit_trail.append(
+        connection,
+        [
+            Entry(one.at_ns, one.actor, one.role, one.action, one.target, one.result, one.region, one.site)
+            for one in entries
+        ],
     )
 
 

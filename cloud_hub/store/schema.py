@@ -506,7 +506,90 @@ audit = Table(
     Column("result", String(40), nullable=False),
     Column("region", String(40), nullable=False, default=""),
     Column("site", String(40), nullable=False, default=""),
+    Column("prev_hash", String(64), nullable=False, default=""),
+    Column("hash", String(64), nullable=False, default=""),
+    Index(None, "at_ns"),
+    Index(None, "object"),
 )
+"""The hub's audit trail; append-only.  `audit_trail` gives `id` 1, 2, 3 ... without a hole, and links the rows."""
+
+audit_chain = Table(
+    "audit_chain",
+    CARE,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("trail", String(32), nullable=False, comment="name of the trail"),
+    Column("n", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+"""One row: the last entry of `audit`; on PostgreSQL whoever appends holds its lock."""
+
+audit_head = Table(
+    "audit_head",
+    CARE,
+    Column("trail", String(32), primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("signature", String(128), nullable=False),
+)
+"""Signed heads of `audit`; append-only."""
+
+edge_trail = Table(
+    "edge_trail",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("trail", String(32), primary_key=True),
+    Column("began_ns", BigInteger, nullable=False, comment="when the first entry of it arrived"),
+    Column("key", String(64), nullable=False, default="", comment="that signed its first head; no other counts"),
+    Column("n", BigInteger, nullable=False, default=0, comment="verified from 1 up to here"),
+    Column("hash", String(64), nullable=False),
+    Column("fault", String(40), nullable=False, default="", comment="what was found on arrival, the first of it"),
+    Column("fault_n", BigInteger, nullable=False, default=0),
+)
+"""How far the trail of each node was followed as it came in."""
+
+edge_audit = Table(
+    "edge_audit",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("trail", String(32), primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", String(64), primary_key=True, comment="two versions of an entry are both kept"),
+    Column("prev_hash", String(64), nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("object", String(120), nullable=False),
+    Column("result", String(40), nullable=False),
+    Column("entry_region", String(40), nullable=False, comment="as the node wrote it"),
+    Column("entry_site", String(40), nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+    Index(None, "region", "at_ns"),
+    Index(None, "object"),
+)
+"""Entries of the nodes' trails, as they came; append-only."""
+
+edge_head = Table(
+    "edge_head",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("node", String(40), primary_key=True),
+    Column("trail", String(32), primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("signature", String(128), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+)
+"""Signed heads of the nodes' trails: anchors against a node that rewrites its past; append-only."""
 
 transfer = Table(
     "transfer",

@@ -34,6 +34,10 @@ class Feed:
         """Names this page among those a person has open."""
         self.watched: frozenset[str] = frozenset()
         """Keys of the beds whose waves this page asked for."""
+        self.shown: set[str] = set()
+        """Persons of whom this page was told something, for the audit trail."""
+        self.has_unwritten = False
+        """Whether somebody among them is not written down yet."""
         self._waiting: deque[str] = deque()
         self._wake = asyncio.Event()
         self._wants_snapshot = True
@@ -49,6 +53,9 @@ class Feed:
         """Queue a message if this page may hear it."""
         text = text_for(self.principal, message)
         if text:
+            if message.person_id and message.person_id not in self.shown:
+                self.shown.add(message.person_id)
+                self.has_unwritten = True
             self.put(text)
 
     def put(self, text: str) -> None:

@@ -356,7 +356,7 @@ class Live:
         self.picture.referrals[referral_id] = found
         view = self.picture.referral_view(*found, self.now_ns())
         text = screen.ReferralMessage(referral=view).model_dump_json()
-        self._say("referral", found[0], "", lambda: (text, ""))
+        self._say("referral", found[0], found[1].submitted.person_id, lambda: (text, ""))
 
     async def _reload_alarm(self, alarm_id: str) -> None:
         found = await self._stores.care.read(lambda c: stored_alarms.alarm_of(c, self._region, alarm_id))

@@ -121,6 +121,19 @@ class Picture:
         person_id = bed.person.person_id if bed.person else ""
         return principal.may(Right.SEE_VITALS) and sees_person(principal, bed.site, person_id)
 
+    def persons_for(self, principal: Principal) -> set[str]:
+        """Return whom a page of this principal shows: in beds, alarms and referrals."""
+        found = {bed.person.person_id for bed in self.beds.values() if bed.person and self.may_see(principal, bed)}
+        if principal.may(Right.SEE_VITALS):
+            found |= {one.first.person_id for one in self.alarms.values() if _may_see_alarm(principal, one)}
+        return (found | self.referred_for(principal)) - {""}
+
+    def referred_for(self, principal: Principal) -> set[str]:
+        """Return whom the referrals within scope are about."""
+        if not principal.may(Right.SEE_REFERRALS):
+            return set()
+        return {one.submitted.person_id for site, one in self.referrals.values() if principal.sees_site(site)} - {""}
+
     def sites_for(self, principal: Principal) -> list[screen.Site]:
         """The sites within scope; who sees only their own persons is shown only those beds."""
         own = {bed.key for bed in self.beds.values() if self.may_see(principal, bed)}

@@ -16,9 +16,11 @@ from cloud_hub.web.api.session import me
 from cloud_hub.web.feeds import Feed
 from cloud_hub.web.guard import CLOSE_NOT_SIGNED_IN, access_of, require_socket, session_token
 from cloud_hub.web.parts import Parts, parts_of
+from cloud_hub.web.viewed import viewed_of
 
 STILL_SIGNED_IN_S = 10.0
 """How often an open socket asks whether its session still lives, and what may be seen with it."""
+LIVE_VIEW = "live-view"
 MESSAGE_LIMIT_BYTES = 128 * 1024
 SEND_WITHIN_S = 20.0
 """A page that takes nothing for this long is let go."""
@@ -37,7 +39,11 @@ async def live(socket: WebSocket, principal: Annotated[Principal, Depends(requir
     feed = parts.live.join(principal, secrets.token_hex(8))
     try:
         async with asyncio.TaskGroup() as group:
-            for work in (_send(socket, parts, feed), _receive(socket, parts, feed), _still_signed_in(socket, feed)):
+            for work in (
+                _send(socket, parts, feed),
+                _receive(socket, parts, feed),
+                _still_signed_in(socket, parts, feed),
+            ):
                 group.create_task(work)
     except* (WebSocketDisconnect, TimeoutError, _Over):
         pass
@@ -58,6 +64,10 @@ async def _send(socket: WebSocket, parts: Parts, feed: Feed) -> None:
         text = await feed.next()
         if text is None:
             text = snapshot(parts, feed.principal)
+            feed.shown, feed.has_unwritten = parts.live.picture.persons_for(feed.principal), True
+        if feed.has_unwritten:
+            feed.has_unwritten = False
+            await viewed_of(socket).show(feed.principal, LIVE_VIEW, feed.shown)
         async with asyncio.timeout(SEND_WITHIN_S):
             await socket.send_text(text)
 
@@ -76,8 +86,11 @@ async def _receive(socket: WebSocket, parts: Parts, feed: Feed) -> None:
         await _take(parts, feed, message)
 
 
-async def _still_signed_in(socket: WebSocket, feed: Feed) -> None:
-    """End the page with its session; while it lasts, show no more and no less than its person may see by now."""
+async def _still_signed_in(socket: WebSocket, parts: Parts, feed: Feed) -> None:
+    """End the page with its session; while it lasts, show no more and no less than its person may see by now.
+
+    Whoever goes on looking is written into the audit trail again now and then.
+    """
     token, kind = session_token(socket)
     while True:
         await asyncio.sleep(STILL_SIGNED_IN_S)
@@ -86,6 +99,8 @@ async def _still_signed_in(socket: WebSocket, feed: Feed) -> None:
             await socket.close(CLOSE_NOT_SIGNED_IN, "not-signed-in")
             raise _Over
         feed.belongs_to(present)
+        feed.shown = parts.live.picture.persons_for(present)
+        await viewed_of(socket).show(present, LIVE_VIEW, feed.shown)
 
 
 async def _take(parts: Parts, feed: Feed, message: screen.PageMessage) -> None:

@@ -119,6 +119,16 @@ class Consults(Protocol):
         """A page closed."""
 
 
+class Audit(Protocol):
+    """The node's audit trail."""
+
+    async def note(self, who: Who | None, action: str, target: str, result: str = "ok") -> None:
+        """Write an entry; None = the node itself.  Returns after the synced commit, where the store takes it."""
+
+    async def note_all(self, who: Who | None, entries: Iterable[tuple[str, str, str]]) -> None:
+        """Write several (action, target, result) of one person by one commit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Everything the page is joined to."""
@@ -142,3 +152,4 @@ class Surroundings:
     """For what is typed in at the bedside."""
     clock: Callable[[], int]
     """Nanoseconds since the Unix epoch."""
+    audit: Audit

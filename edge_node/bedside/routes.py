@@ -12,8 +12,8 @@ from edge_node.bedside.accounts import Refused, Session
 from edge_node.bedside.gate import AtStation, Changing, SignedIn, cookie_of, own_origin, require, require_changing
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
-from edge_node.errors import NotFound
-from edge_node.samples.alarm import Ask
+from edge_node.errors import CareError, NotFound
+from edge_node.samples.alarm import Ask, Who
 from edge_node.samples.measurement import Intake, NumericSet, Origin, Value
 
 Watcher = Annotated[Session, Depends(require(Right.SEE_VITALS))]
@@ -48,7 +48,9 @@ async def sign_in(body: screen.SignIn, request: Request, response: Response, sta
     session = await station.accounts.sign_in(body.username, body.password)
     if isinstance(session, Refused):
         code = "try-later" if session.wait_s > 0 else "sign-in-refused"
+        await station.around.audit.note(Who(body.username, ""), "sign-in", "account", code)
         raise Refusal(code, "not signed in", retry_s=session.wait_s)
+    await station.around.audit.note(session.who, "sign-in", f"account/{session.who.username}")
     response.set_cookie(
         cookie_of(request),
         session.token,
@@ -67,9 +69,10 @@ def who_am_i(station: AtStation, session: SignedIn) -> screen.Me:
 
 
 @router.delete("/session", status_code=status.HTTP_204_NO_CONTENT)
-def sign_out(request: Request, response: Response, station: AtStation, session: Changing) -> None:
+async def sign_out(request: Request, response: Response, station: AtStation, session: Changing) -> None:
     """End the session."""
     station.accounts.sign_out(session)
+    await station.around.audit.note(session.who, "sign-out", f"account/{session.who.username}")
     response.delete_cookie(cookie_of(request))
 
 
@@ -79,6 +82,8 @@ async def trends(
 ) -> screen.Trends:
     """The course of the numeric measures of a bed; a gap is the absence of points."""
     bed = _bed(station, session, key)
+    person = station.around.care.roster.occupant(bed)
+    await station.note_views(session, "trend-read", [person.person_id] if person else [])
     to_ns = station.around.clock()
     # Of who lies there now, from when they came at the earliest.
     came_ns = station.around.care.roster.since_ns.get(bed, 0)
@@ -105,8 +110,14 @@ async def act_on_alarm(
     if not station.sees_alarm(session, alarm_id):
         raise NotFound("no such alarm")
     ask = Ask(body.action, body.text, body.useful, body.pause_s)
-    done = await station.around.ward.act(alarm_id, ask, session.who)
-    return station.alarm_view(done, staff=not session.is_caregiver)
+    action, target = f"alarm-{body.action}", f"alarm/{alarm_id}"
+    try:
+        alarm = await station.around.ward.act(alarm_id, ask, session.who)
+    except CareError as refusal:
+        await station.around.audit.note(session.who, action, target, refusal.code)
+        raise
+    await station.around.audit.note(session.who, action, target)
+    return station.alarm_view(alarm, staff=not session.is_caregiver)
 
 
 @router.post("/beds/{key}/observations", status_code=status.HTTP_201_CREATED)
@@ -126,14 +137,18 @@ async def observe(
         manual_device(bed), now_ns, now_ns, tuple(values), Origin.MANUAL, source_ref=f"by:{session.who.username}"
     )
     await station.around.deliver(Intake(sets=(sample,)))
+    person = station.around.care.roster.occupant(bed)
+    target = f"Patient/{person.person_id}" if person else f"bed/{station.site}/{bed}"
+    await station.around.audit.note(session.who, "observation-entered", target)
     return station.readings_of(bed, [value.measure for value in values])
 
 
 @router.get("/referrals")
-def referrals(
+async def referrals(
     station: AtStation, session: ReferralReader, limit: Annotated[int, Query(ge=1, le=500)] = 200
 ) -> dict[str, list[screen.Referral]]:
     """All referrals of this site, newest first."""
+    await station.note_views(session, "referral-read", station.referred())
     return {"referrals": station.referrals.views(session.who.role)[:limit]}
 
 
@@ -141,6 +156,7 @@ def referrals(
 async def refer(body: screen.ReferralBody, station: AtStation, session: Referrer) -> JSONResponse:
     """Write a referral, with or without the hub; sending it twice makes one."""
     referral_id, is_new = await station.referrals.submit(body, session.who)
+    await station.around.audit.note(session.who, "referral-submit", f"referral/{referral_id}")
     view = station.referrals.view_of(referral_id, session.who.role)
     return JSONResponse(view.model_dump(), status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
 
@@ -151,6 +167,7 @@ async def move_referral(
 ) -> screen.Referral:
     """Take the next step of a referral."""
     await station.referrals.move(referral_id, body, session.who)
+    await station.around.audit.note(session.who, f"referral-{body.action}", f"referral/{referral_id}")
     return station.referrals.view_of(referral_id, session.who.role)
 
 

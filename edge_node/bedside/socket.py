@@ -17,6 +17,8 @@ REFUSED = 4401
 """Close code for a page that is not signed in."""
 TEXT_LIMIT_BYTES = 256 * 1024
 _MESSAGES: TypeAdapter[Watch | Seen | SignalMessage] = TypeAdapter(PageMessage)
+STEPS_NOTED = frozenset({"accept", "decline", "bye"})
+"""Steps of a consult that the audit trail tells of: joining and leaving."""
 router = APIRouter()
 
 
@@ -46,11 +48,20 @@ async def live(socket: WebSocket) -> None:
 
 
 async def _send(socket: WebSocket, station: Station, page: Page) -> None:
+    is_drawn = False
+
+    def draw() -> str:
+        nonlocal is_drawn
+        is_drawn = True
+        return station.snapshot(page)
+
     while True:
-        text = await page.next(lambda: station.snapshot(page))
+        is_drawn = False
+        text = await page.next(draw)
         if station.accounts.session(page.session.token) is None:
             await socket.close(REFUSED)
             return
+        await station.looked(page, at_referrals=is_drawn)
         await socket.send_text(text)
 
 
@@ -75,8 +86,12 @@ async def _take(message: Watch | Seen | SignalMessage, station: Station, page: P
         page.watched = {key for key in message.bed_keys if page.may_see(key)}
         return
     if isinstance(message, SignalMessage):
-        if station.may(page.session, Right.JOIN_CONSULT):
-            station.around.consults.from_page(page.page_id, message.signal)
+        if not station.may(page.session, Right.JOIN_CONSULT):
+            return
+        signal = message.signal
+        station.around.consults.from_page(page.page_id, signal)
+        if signal.kind in STEPS_NOTED:
+            await station.around.audit.note(page.session.who, f"consult-{signal.kind}", f"consult/{signal.consult_id}")
         return
     if not station.may(page.session, Right.ACT_ON_ALARM):
         return
@@ -84,3 +99,4 @@ async def _take(message: Watch | Seen | SignalMessage, station: Station, page: P
     for alarm_id in message.alarm_ids:
         if alarm_id in unseen and station.sees_alarm(page.session, alarm_id):
             await station.around.ward.act(alarm_id, Ask("seen"), page.session.who)
+            await station.around.audit.note(page.session.who, "alarm-seen", f"alarm/{alarm_id}")

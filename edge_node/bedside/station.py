@@ -14,6 +14,7 @@ from edge_node.bedside.accounts import Accounts, Session
 from edge_node.bedside.live import Live, Page
 from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.referrals import ReferralDesk, bed_of
+from edge_node.bedside.viewed import Viewed
 from edge_node.samples.alarm import Alarm, Priority
 from edge_node.samples.measurement import WaveformSet
 
@@ -37,6 +38,7 @@ class Station:
         self.live = Live(around.clock, self.site_view)
         self.referrals = ReferralDesk(around)
         self._follow = follow
+        self._viewed = Viewed()
         self._last_arrival_ns = 0
 
     def open_page(self, session: Session) -> Page:
@@ -67,6 +69,26 @@ class Station:
             return None
         own = self.around.care.roster.beds_of(session.who.username)
         return {views.key_of(self.site, bed) for bed in own}
+
+    async def looked(self, page: Page, *, at_referrals: bool) -> None:
+        """Write down whom a page shows, before it does; whoever goes on looking is written down again now and then."""
+        roster = self.around.care.roster
+        shown = [row.bed for row in self.around.config.beds if page.may_see(views.key_of(self.site, row.bed))]
+        found = [person for person in map(roster.occupant, shown) if person is not None]
+        await self.note_views(page.session, "live-view", [person.person_id for person in found])
+        if at_referrals and not page.session.is_caregiver:
+            await self.note_views(page.session, "referral-read", self.referred())
+
+    def referred(self) -> list[str]:
+        """Return the persons whom this site's referrals are about."""
+        found = {case.submitted.referral_submitted.person_id for case in self.referrals.cases().values()}
+        return sorted(found - {""})
+
+    async def note_views(self, session: Session, action: str, person_ids: list[str]) -> None:
+        """Write down that somebody is shown data of some persons, once for each stretch of time."""
+        due = self._viewed.due(session.token, action, person_ids, self.around.clock())
+        if due:
+            await self.around.audit.note_all(session.who, [(action, f"Patient/{person}", "ok") for person in due])
 
     def snapshot(self, page: Page) -> str:
         """Return everything a page shows, as JSON text."""

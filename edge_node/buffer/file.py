@@ -93,6 +93,8 @@ class LogFile:
         self._make_room = make_room
         self.on_stored: Callable[[Mapping[Up, Collection[StreamKey]]], None] = lambda _keys: None
         """Told on the event loop which streams of each class got records, after the commit, before who waits for it."""
+        self.on_gone: Callable[[Gone], None] = lambda _gone: None
+        """Told on the event loop what was declared given up, after the commit."""
         self._group_commit_s = group_commit_ms / 1000
         self._last_group = 1
         self._measured_s = 0.0
@@ -192,6 +194,11 @@ class LogFile:
     def has_given_up(self) -> bool:
         """Whether something was given up for want of room of which the hub does not know yet."""
         return any(self.state(key).acked < last for key, last in self._short_of_room.items())
+
+    @property
+    def declared(self) -> Mapping[StreamKey, list[Run]]:
+        """Numbers declared given up that the hub has not receipted."""
+        return self._shed
 
     def concede(self, key: StreamKey, last: int) -> None:
         """Note that numbers up to `last` were given out although nothing stored here says so.
@@ -434,6 +441,7 @@ class LogFile:
                 stored[up].add(key)
             for gone in job.batch.shed:
                 self._note_gone(gone)
+                self.on_gone(gone)
         if stored:
             self._unsaved.update(*stored.values())
             self.on_stored(stored)

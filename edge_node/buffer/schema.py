@@ -23,7 +23,7 @@ waves, is in one file, so that one synced commit holds all of it."""
 NAMES = (ALARM, VITALS, CARE)
 _WAVES_1 = "bulk.db"
 """Where version 1 had the waves."""
-VERSION = 3
+VERSION = 4
 LIVES_KEPT = 32
 """How many former lives a file remembers: so many starts may go by unheard, and the hub still knows who it is."""
 
@@ -48,6 +48,8 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
             _from_1(connection, name)
         if version in (1, 2):
             _make_shed(Database(connection))
+        if version in (1, 2, 3) and name == CARE:
+            _make_audit(Database(connection))
         if brings_waves:
             _bring_waves(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -195,6 +197,29 @@ def _make_events(database: Database) -> None:
     pending.create_index(["event_id"], unique=True)
 
 
+def _make_audit(database: Database) -> None:
+    """The audit trail, and the heads of it and of the hub's; the database itself refuses to change what is written.
+
+    In as few words as possible: what describes the tables must fit the first page, so that damage elsewhere in the
+    file never takes it (`salvage`).
+    """
+    database.execute(
+        "CREATE TABLE audit (n INTEGER PRIMARY KEY, trail, at_ns INTEGER, actor, role, action, object, result, region, "
+        "site, prev_hash, hash)"
+    )
+    database.execute(
+        "CREATE TABLE audit_head (id INTEGER PRIMARY KEY, trail, n INTEGER, hash, at_ns INTEGER, key, signature, "
+        "received_ns INTEGER)"
+    )
+    for name, what in (
+        ("a1", "DELETE ON audit"),
+        ("a2", "UPDATE ON audit"),
+        ("a3", "UPDATE ON audit_head"),
+        ("a4", "DELETE ON audit_head WHEN old.received_ns = 0"),
+    ):
+        database.execute(f"CREATE TRIGGER {name} BEFORE {what} BEGIN SELECT RAISE(ABORT, 'append-only'); END")
+
+
 def _from_1(connection: sqlite3.Connection, name: str) -> None:
     """Version 1 had an index of measurements by arrival, and a table of keys."""
     if name != VITALS:
@@ -232,5 +257,5 @@ def _attach_waves(connection: sqlite3.Connection) -> bool:
 _OWN_TABLES: dict[str, tuple[Callable[[Database], None], ...]] = {
     ALARM: (_index_arrival, _make_evaluated),
     VITALS: (_add_key, _make_kept, _make_trend),
-    CARE: (_index_arrival, _make_events),
+    CARE: (_index_arrival, _make_events, _make_audit),
 }

@@ -33,16 +33,17 @@ from edge_node.buffer import (
     tombstone,
     trend,
 )
+from edge_node.buffer.auditlog import AuditLog
 from edge_node.buffer.clock import NodeClock, boot_number
 from edge_node.buffer.company import Company
 from edge_node.buffer.delivery import Receipt
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.grace import GraceOfFile
 from edge_node.buffer.opening import Synchronous, translated
-from edge_node.buffer.outbox import Batch, StreamKey, StreamState
+from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.reserve import STEP_BYTES, Reserve
 from edge_node.buffer.room import Room, free_bytes
-from edge_node.buffer.schema import FILES, NAMES, VITALS
+from edge_node.buffer.schema import CARE, FILES, NAMES, VITALS
 from edge_node.buffer.shedding import Window
 from edge_node.buffer.tombstone import GivenUp
 from edge_node.buffer.trend import MINUTE_NS, TrendRow
@@ -80,6 +81,9 @@ class Buffer:
         """Called on the event loop after each commit that added records of a class, with the streams they are of."""
         self.goes_at_once: Callable[[Intake], bool] = lambda _intake: True
         """Whether an intake must not wait for others to share its commit; the node says which may raise an alarm."""
+        self.audit = AuditLog(files[CARE], self.clock)
+        self.on_gone: list[Callable[[Gone], None]] = []
+        """Called on the event loop after each commit that declared numbers given up."""
         self.life, self.former_lives = files[VITALS].epoch, files[VITALS].former_epochs
         """Random number of this life of the store, and of those that had it before."""
         self.damaged = salvage.kept_aside(folder)
@@ -94,6 +98,7 @@ class Buffer:
         self._graces = {name: GraceOfFile(file, self.clock) for name, file in files.items()}
         for file in files.values():
             file.on_stored = self._tell
+            file.on_gone = self._tell_gone
 
     @classmethod
     def open(
@@ -322,6 +327,12 @@ class Buffer:
         """Return how long the room lasts at the rate of the last ten minutes; None until it is known."""
         return self.room.hours_left()
 
+    def declared(self) -> list[tuple[StreamKey, Run]]:
+        """Return the streams of which numbers are declared given up and not receipted, each from first to last."""
+        return [
+            (key, (runs[0][0], runs[-1][1])) for file in self._files.values() for key, runs in file.declared.items()
+        ]
+
     @property
     def gives_up(self) -> bool:
         """Whether measurements were given up for want of room of which the hub does not know yet."""
@@ -459,6 +470,10 @@ class Buffer:
 
     def _file(self, up: Up) -> LogFile:
         return self._files[FILES[up]]
+
+    def _tell_gone(self, gone: Gone) -> None:
+        for told in self.on_gone:
+            told(gone)
 
     def _tell(self, stored: Mapping[Up, Collection[StreamKey]]) -> None:
         for up, keys in stored.items():

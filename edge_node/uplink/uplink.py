@@ -9,6 +9,8 @@ from importlib.metadata import version
 
 import structlog
 from google.protobuf.message import DecodeError
+from telemed.audit import Head
+from telemed.audit_wire import head_message, head_of
 from telemed.errors import Code
 from telemed.topics import CLASS_OF, CONNECTIONS, STORED, Down, NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
@@ -109,6 +111,8 @@ class Uplink:
         self._is_stranger = asyncio.Event()
         """Set when the hub is to be greeted anew."""
         self._event_cursor = 0
+        self._anchor: Head | None = None
+        """Newest head of the hub's audit trail that is kept here."""
         self._stuck_before: set[str] = set()
         self._set_back: set[str] = set()
         """Streams of which the hub had numbers that were never given out here: a disk that was put back."""
@@ -162,6 +166,7 @@ class Uplink:
     async def run(self) -> None:
         """Hold the connections and carry everything both ways, until cancelled; a second machine falls silent."""
         self._event_cursor = await self._buffer.event_cursor()
+        self._anchor = await self._buffer.audit.newest_anchor()
         self._buffer.on_stored.append(self._stored)
         try:
             await self._carry()
@@ -300,7 +305,9 @@ class Uplink:
         elif down is Down.EVENTS:
             await self._take_events(event_pb2.EventPage.FromString(payload))
         elif down is Down.PRESENCE:
-            self._take_presence(uplink_pb2.HubPresence.FromString(payload))
+            message = uplink_pb2.HubPresence.FromString(payload)
+            self._take_presence(message)
+            await self._keep_anchor(message)
         elif down is Down.WATCH:
             self._take_watch(uplink_pb2.Watch.FromString(payload))
         else:
@@ -368,6 +375,13 @@ class Uplink:
         # Another run has not told what it still has of ours: it may have been restored from a backup.
         if message.hub_run != self._hub_run or message.event_head > self._event_cursor:
             self._say_hello()
+
+    async def _keep_anchor(self, message: uplink_pb2.HubPresence) -> None:
+        """Keep a head of the hub's audit trail, against a hub that rewrites its past."""
+        head = head_of(message.audit_head)
+        if message.HasField("audit_head") and head != self._anchor and head.is_genuine:
+            await self._buffer.audit.keep_anchor(head)
+            self._anchor = head
 
     async def _beat(self) -> None:
         while True:
@@ -458,6 +472,7 @@ class Uplink:
             previous_runs=self._buffer.former_lives,
             boot=self._buffer.clock.boot,
             epochs=self._buffer.epochs,
+            hub_audit=None if self._anchor is None else head_message(self._anchor),
         )
         self._say(Up.HELLO, hello.SerializeToString())
 
@@ -478,6 +493,7 @@ class Uplink:
             behind=behind({up: self._buffer.streams(up).values() for up in (Up.VITALS, Up.WAVES)}, now_ns),
             tells_behind=True,
             run=self._buffer.life,
+            hub_audit_n=0 if self._anchor is None else self._anchor.n,
         )
         self._say(Up.PRESENCE, message.SerializeToString())
 

@@ -58,6 +58,8 @@ class Code(StrEnum):
     CERTIFICATE_REFUSED = "certificate-refused"
     CONFIG_REFUSED = "config-refused"
     BROKER_SILENT = "broker-silent"
+    AUDIT_BROKEN = "audit-broken"
+    HUB_AUDIT_DIFFERS = "hub-audit-differs"
     MESSAGE_UNREADABLE = "message-unreadable"
     MESSAGE_REFUSED = "message-refused"
     FIELD_ERROR = "field-error"

@@ -43,8 +43,9 @@ class Right(StrEnum):
     MANAGE_DISPLAYS = "manage-displays"  # wall displays: pair, list, revoke
     MANAGE_NODES = "manage-nodes"  # let nodes in and shut them out
     MANAGE_PEOPLE = "manage-people"  # accounts and roles
-    READ_AUDIT = "read-audit"
+    READ_AUDIT = "read-audit"  # who did what; a caregiver: who looked at their own person
     BREAK_GLASS = "break-glass"
+    REVIEW_GLASS = "review-glass"  # whether a record was opened with reason
 
 
 class Reach(StrEnum):
@@ -66,6 +67,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.SEE_VITALS: Reach.OWN,
         _R.ENTER_VITALS: Reach.OWN,
         _R.ACT_ON_ALARM: Reach.HOME,
+        _R.READ_AUDIT: Reach.OWN,
     },
     Role.CARE_WORKER: {
         _R.SIGNED_IN: Reach.SELF,
@@ -129,6 +131,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.SEE_DEVICES: Reach.SITE,
         _R.MANAGE_PEOPLE: Reach.SITE,
         _R.READ_AUDIT: Reach.SITE,
+        _R.REVIEW_GLASS: Reach.SITE,
     },
     Role.SYS_ADMIN: {
         _R.SIGNED_IN: Reach.SELF,
@@ -137,7 +140,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.MANAGE_PEOPLE: Reach.REGION,
     },
     Role.RESEARCHER: {_R.SIGNED_IN: Reach.SELF},
-    Role.AUDITOR: {_R.SIGNED_IN: Reach.SELF, _R.READ_AUDIT: Reach.REGION},
+    Role.AUDITOR: {_R.SIGNED_IN: Reach.SELF, _R.READ_AUDIT: Reach.REGION, _R.REVIEW_GLASS: Reach.REGION},
     # A program has what its scopes name, and of that only what is listed here: in this form it only reads.
     Role.PROGRAM: {
         _R.SIGNED_IN: Reach.SELF,
@@ -146,6 +149,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.SEE_RECORD: Reach.REGION,
         _R.SEE_REFERRALS: Reach.REGION,
         _R.SEE_DEVICES: Reach.REGION,
+        _R.READ_AUDIT: Reach.REGION,
     },
     Role.DISPLAY: {_R.SIGNED_IN: Reach.SELF, _R.SEE_LINKS: Reach.SITE, _R.SEE_VITALS: Reach.SITE},
 }

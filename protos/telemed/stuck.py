@@ -131,6 +131,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "经消息服务器联系不上中心，数据改走备用通道直达中心：请检查消息服务器与 1883/8883 端口",
         "The hub is not heard through its broker; data go straight to it by the second way: check broker and its port",
     ),
+    Code.AUDIT_BROKEN: (
+        "站点送来的审计记录对不上（被改、被删或旧盘复原）：请保留该站点的磁盘，并在中心运行 cloud-hub audit verify",
+        "A site's audit trail does not verify (changed, cut, an old disk): keep its disk, run cloud-hub audit verify",
+    ),
+    Code.HUB_AUDIT_DIFFERS: (
+        "中心的审计记录与站点保存的签名不符（中心被改动或从备份恢复）：请运行 cloud-hub audit verify 核对",
+        "The hub's audit trail is not what a site has a signature of (changed, a backup?): run cloud-hub audit verify",
+    ),
     Code.NODE_CLONED: (
         "两台机器在用同一个站点名，后来的一台已隔离、数据留在该机：请停用其中一台，再重启要保留的那台",
         "Two machines use one node name, the later is shut out with its data: stop one, restart the one that stays",

@@ -19,7 +19,7 @@ class Up(StrEnum):
     """Last level of an upward topic."""
 
     ALARM = "alarm"  # wire container, kinds ALARM_EVENT and SHED
-    CARE = "care"  # wire container, kinds EVENT and SHED
+    CARE = "care"  # wire container, kinds EVENT, AUDIT and SHED
     VITALS = "vitals"  # wire container, kinds NUMERIC_SET, MINUTE_SET and SHED
     WAVES = "waves"  # wire container, kinds WAVEFORM_SET and WAVE_ENVELOPE
     HELLO = "hello"  # Hello
@@ -42,7 +42,7 @@ STORED = (Up.ALARM, Up.CARE, Up.VITALS, Up.WAVES)
 
 STREAM_KINDS = {
     Up.ALARM: ("alarm", "alarmshed"),
-    Up.CARE: ("care", "careshed"),
+    Up.CARE: ("care", "careshed", "audit"),
     Up.VITALS: ("numeric", "minute", "shed"),
     Up.WAVES: ("wave", "envelope"),
 }

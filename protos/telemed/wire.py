@@ -52,6 +52,7 @@ class Kind(IntEnum):
     WAVE_ENVELOPE = 5
     MINUTE_SET = 6
     SHED = 7
+    AUDIT = 8
 
 
 class Codec(IntEnum):

@@ -153,6 +153,8 @@ def _person(connection: Connection, intake: Intake, person: str, place: tuple[st
     ns = (NOW_NS, NOW_NS + 1, NOW_NS + 2)
     broken = Broken(f"b-{person}", REGION, site, person, "somebody", "clinic", "cover", "covering", *ns)
     broken_glass.save(connection, broken, ())
+    entry = accounts.AuditEntry(NOW_NS, "somebody", "clinic", "record-read", f"Patient/{person}", "ok", REGION, site)
+    accounts.write_audit(connection, entry)
     if mine:
         member = Membership("care-worker", "clinic", NOW_NS)
         care_team.join(connection, (REGION, site), person, member)

@@ -1,17 +1,20 @@
 """Every route of the hub, for every role, for one's own, another, a far and a past person, against a table by hand."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import Connection, select
 from telemed.roles import Role
 
 from cloud_hub.access.oauth import OAuth
 from cloud_hub.access.wall_displays import WallDisplays
+from cloud_hub.fhir.audit_event import HASH_SHOWN_CHARS
 from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import CARE, SAMPLES
+from cloud_hub.store.schema import CARE, SAMPLES, audit
 from cloud_hub.web import guard
 from cloud_hub.web.live import Stores
 from tests.cloud_hub import role_world as world
@@ -90,6 +93,12 @@ def _expected(row: Route, role: Role) -> dict[str, str]:
     return expected
 
 
+def _entry_about(connection: Connection, person: str) -> str:
+    entry = connection.execute(select(audit).where(audit.c.object == f"Patient/{person}")).first()
+    assert entry is not None
+    return f"h-{entry.id}-{entry.hash[:HASH_SHOWN_CHARS]}"
+
+
 class Asker:
     """Somebody of one role, signed in; knows how to ask for each kind of thing."""
 
@@ -158,7 +167,7 @@ class Asker:
             "consult-start": {"bed_key": self._key(what)},
             "display-new": {"site": world.PLACES.get(what, (world.SITE,))[0], "name": "wall"},
         }
-        query = f"?patient=Patient/{what}" if row.kind == "observation-list" else ""
+        query = f"?patient=Patient/{what}" if row.kind in ("observation-list", "audit-list") else ""
         return row.path.format(**names) + query, bodies.get(row.kind)
 
     def _key(self, what: str) -> str:
@@ -176,6 +185,7 @@ class Asker:
             "referral-list": f'"referral_id":"r-{what}"',
             "patient-list": f'"id":"{what}"',
             "observation-list": f'"reference":"Patient/{what}"',
+            "audit-list": f'"reference":"Patient/{what}"',
         }[kind]
 
     def _consult(self, what: str) -> str:
@@ -196,6 +206,9 @@ class Asker:
             devices = (await self._client.get("/fhir/R4/Device")).json()["entry"]
             (device,) = [one["resource"] for one in devices if f"mon-{bed.lower()}" in str(one)]
             self._ids[f"device-{person}"] = device["id"]
+            self._ids[f"audit-event-{person}"] = await self._parts.stores.care.read(
+                partial(_entry_about, person=person)
+            )
         del self._client.headers["Authorization"]
 
     async def _take_token(self) -> None:

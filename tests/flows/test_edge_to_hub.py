@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, select
 from telemed.topics import STORED, NodeAddress, Up
-from telemed.v1 import alarm_pb2, event_pb2
+from telemed.v1 import alarm_pb2, audit_pb2, event_pb2
 
 from cloud_hub.config import HubConfig, StoreConfig
 from cloud_hub.ingest.gateway import Ingest
@@ -42,6 +42,9 @@ class CareThatTakes:
         """Take it."""
 
     def take_event(self, connection: Connection, address: NodeAddress, event: event_pb2.Event, ns: int) -> None:
+        """Take it."""
+
+    def take_audit(self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, ns: int) -> None:
         """Take it."""
 
     def committed(self) -> None:

@@ -310,6 +310,8 @@ port = {self.ports["files"]}
 folder = "hub/blobs"
 [accounts]
 seed_file = "hub/accounts-seed.json"
+[audit]
+folder = "hub/audit"
 """
 
     def _edge_config(self, clinic: Clinic) -> str:

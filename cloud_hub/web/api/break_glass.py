@@ -15,7 +15,7 @@ from cloud_hub.web.views import ms
 
 router = APIRouter(prefix="/api/v1/break-glass", tags=["break glass"])
 Breaker = Annotated[Principal, Depends(require(Right.BREAK_GLASS))]
-Reviewer = Annotated[Principal, Depends(require(Right.READ_AUDIT))]
+Reviewer = Annotated[Principal, Depends(require(Right.REVIEW_GLASS))]
 Oneself = Annotated[Principal, Depends(require(Right.SIGNED_IN))]
 BreakId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")]
 

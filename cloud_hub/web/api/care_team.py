@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from cloud_hub.access.care_teams import CareTeams
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.web.guard import access_of, require
+from cloud_hub.web.viewed import viewed_of
 from cloud_hub.web.views import ms
 
 router = APIRouter(prefix="/api/v1/persons/{person_id}/care-team", tags=["care team"])
@@ -33,7 +34,9 @@ class Team(BaseModel):
 @router.get("")
 async def listed(person_id: PersonId, request: Request, principal: Planner) -> Team:
     """Return the care team, longest member first."""
-    return await _team(request, principal, person_id)
+    found = await _team(request, principal, person_id)
+    await viewed_of(request).show(principal, "care-team-read", [person_id])
+    return found
 
 
 @router.put("/{username}")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from telemed import screen
 
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.web.guard import require
+from cloud_hub.web.guard import access_of, require
 from cloud_hub.web.parts import parts_of
 
 router = APIRouter(prefix="/api/v1/consults", tags=["consults"])
@@ -17,10 +17,19 @@ ConsultId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0
 @router.post("", status_code=201)
 async def start(body: screen.ConsultBody, request: Request, principal: Caller) -> screen.Consult:
     """Call the bedside of this bed; calling again gives the same consult, 409 where somebody else calls it."""
-    return parts_of(request).calls.start(principal, body.bed_key, body.referral_id)
+    consult = parts_of(request).calls.start(principal, body.bed_key, body.referral_id)
+    await _note(request, principal, "consult-start", consult)
+    return consult
 
 
 @router.post("/{consult_id}/end")
 async def end(consult_id: ConsultId, request: Request, principal: Caller) -> screen.Consult:
     """End a consult for everybody in it."""
-    return parts_of(request).calls.end(principal, consult_id)
+    consult = parts_of(request).calls.end(principal, consult_id)
+    await _note(request, principal, "consult-end", consult)
+    return consult
+
+
+async def _note(request: Request, principal: Principal, action: str, consult: screen.Consult) -> None:
+    site = consult.bed_key.partition(":")[0]
+    await access_of(request).audit(principal, action, f"consult/{consult.consult_id}", site=site)

@@ -13,6 +13,7 @@ from cloud_hub.errors import BadRequest, NotFound
 from cloud_hub.web.guard import require
 from cloud_hub.web.live_load import one_referral
 from cloud_hub.web.parts import parts_of
+from cloud_hub.web.viewed import viewed_of
 
 router = APIRouter(prefix="/api/v1/referrals", tags=["referrals"])
 Reader = Annotated[Principal, Depends(require(Right.SEE_REFERRALS))]
@@ -29,6 +30,7 @@ class Referrals(BaseModel):
 async def listed(request: Request, principal: Reader) -> Referrals:
     """Return the referrals of the sites within scope, newest first."""
     live = parts_of(request).live
+    await viewed_of(request).show(principal, "referral-read", live.picture.referred_for(principal))
     return Referrals(referrals=live.picture.referrals_for(principal, live.now_ns()))
 
 

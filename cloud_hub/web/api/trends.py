@@ -10,6 +10,7 @@ from cloud_hub.errors import NotFound
 from cloud_hub.web.guard import require
 from cloud_hub.web.parts import parts_of
 from cloud_hub.web.trend_read import Window, read_gaps, read_given_up, read_trends
+from cloud_hub.web.viewed import viewed_of
 
 HOURS_LIMIT = 90 * 24
 
@@ -26,6 +27,7 @@ async def trends(key: Key, request: Request, principal: Reader, hours: Hours = 6
     bed = parts.live.picture.beds.get(key)
     if bed is None or not parts.live.picture.may_see(principal, bed):
         raise NotFound("no such bed within scope")
+    await viewed_of(request).show(principal, "trend-read", [bed.person.person_id] if bed.person else [])
     now_ns = parts.live.now_ns()
     window = Window(max(now_ns - int(hours * 3600 * 10**9), bed.since_ns), now_ns, step_s(hours))
     region, site, code = parts.config.region, bed.site, bed.bed

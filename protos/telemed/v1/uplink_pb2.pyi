@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from telemed.v1 import audit_pb2 as _audit_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -66,6 +67,7 @@ class Hello(_message.Message):
     PREVIOUS_RUNS_FIELD_NUMBER: _builtins.int
     BOOT_FIELD_NUMBER: _builtins.int
     EPOCHS_FIELD_NUMBER: _builtins.int
+    HUB_AUDIT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     event_cursor: _builtins.int
     """Last site_seq that the edge has applied."""
@@ -86,6 +88,10 @@ class Hello(_message.Message):
     def epochs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Epochs that this run gives out numbers under."""
 
+    @_builtins.property
+    def hub_audit(self) -> _audit_pb2.AuditHead:
+        """Newest head of the hub's audit trail that is kept here: the hub compares it with what it has."""
+
     def __init__(
         self,
         *,
@@ -98,10 +104,11 @@ class Hello(_message.Message):
         previous_runs: _abc.Iterable[_builtins.int] | None = ...,
         boot: _builtins.int = ...,
         epochs: _abc.Iterable[_builtins.int] | None = ...,
+        hub_audit: _audit_pb2.AuditHead | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hub_audit", b"hub_audit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "epochs", b"epochs", "event_cursor", b"event_cursor", "node", b"node", "previous_runs", b"previous_runs", "run", b"run", "software_version", b"software_version", "streams", b"streams", "wire_version", b"wire_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "epochs", b"epochs", "event_cursor", b"event_cursor", "hub_audit", b"hub_audit", "node", b"node", "previous_runs", b"previous_runs", "run", b"run", "software_version", b"software_version", "streams", b"streams", "wire_version", b"wire_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,6 +236,7 @@ class Presence(_message.Message):
     BEHIND_FIELD_NUMBER: _builtins.int
     TELLS_BEHIND_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
+    HUB_AUDIT_N_FIELD_NUMBER: _builtins.int
     at_unix_ns: _builtins.int
     boottime_ns: _builtins.int
     """CLOCK_BOOTTIME of the edge, echoed back for the round trip."""
@@ -241,6 +249,8 @@ class Presence(_message.Message):
     """This node tells `behind`; older software does not, and then nothing is known of single devices."""
     run: _builtins.int
     """Run of the node that says this, see Hello."""
+    hub_audit_n: _builtins.int
+    """Number of the newest head of the hub's audit trail that is kept here; 0 = none."""
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___Waiting]: ...
     @_builtins.property
@@ -268,10 +278,11 @@ class Presence(_message.Message):
         behind: _abc.Iterable[Global___DeviceSync] | None = ...,
         tells_behind: _builtins.bool = ...,
         run: _builtins.int = ...,
+        hub_audit_n: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "behind", b"behind", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "radios", b"radios", "run", b"run", "stuck", b"stuck", "tells_behind", b"tells_behind", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ns", b"at_unix_ns", "behind", b"behind", "boottime_ns", b"boottime_ns", "buffer_hours", b"buffer_hours", "caught_up_to_unix_ns", b"caught_up_to_unix_ns", "devices", b"devices", "event_cursor", b"event_cursor", "hub_audit_n", b"hub_audit_n", "radios", b"radios", "run", b"run", "stuck", b"stuck", "tells_behind", b"tells_behind", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -455,6 +466,7 @@ class HubPresence(_message.Message):
     HELD_NS_FIELD_NUMBER: _builtins.int
     EVENT_HEAD_FIELD_NUMBER: _builtins.int
     HUB_RUN_FIELD_NUMBER: _builtins.int
+    AUDIT_HEAD_FIELD_NUMBER: _builtins.int
     hub_unix_ns: _builtins.int
     echo_boottime_ns: _builtins.int
     """boottime_ns of the last Presence received, for the round trip."""
@@ -463,6 +475,10 @@ class HubPresence(_message.Message):
     event_head: _builtins.int
     hub_run: _builtins.int
     """Random number of this run of the hub.  A node that greeted another run greets again."""
+    @_builtins.property
+    def audit_head(self) -> _audit_pb2.AuditHead:
+        """Newest signed head of the hub's audit trail, until the node says that it keeps it."""
+
     def __init__(
         self,
         *,
@@ -471,10 +487,11 @@ class HubPresence(_message.Message):
         held_ns: _builtins.int = ...,
         event_head: _builtins.int = ...,
         hub_run: _builtins.int = ...,
+        audit_head: _audit_pb2.AuditHead | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_head", b"audit_head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo_boottime_ns", b"echo_boottime_ns", "event_head", b"event_head", "held_ns", b"held_ns", "hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_head", b"audit_head", "echo_boottime_ns", b"echo_boottime_ns", "event_head", b"event_head", "held_ns", b"held_ns", "hub_run", b"hub_run", "hub_unix_ns", b"hub_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,6 +28,7 @@ from cloud_hub.store.schema import record as record_table
 from cloud_hub.web import guard, problems
 
 REGION = "baoshan"
+AUDIT_SCOPE = "system/AuditEvent.rs"
 SECRET = "amber-birch-cedar-0003"
 
 
@@ -197,7 +198,7 @@ def _people(hub: Hub) -> None:
         at_home = event_pb2.DevicePlaced(bed="H01", model="QY-MON 12", node="edge-home")
         persons.place_device(c, elsewhere, "mon-h01", at_home, admitted)
         hashed = hash_password(SECRET)
-        save_account(c, Account("api", Role.PROGRAM, "程序", "Program", (), hashed, scopes), 1)
+        save_account(c, Account("api", Role.PROGRAM, "程序", "Program", (), hashed, (*scopes, AUDIT_SCOPE)), 1)
         save_account(c, Account("clinic-api", Role.PROGRAM, "程", "P", ("baoshan-clinic",), hashed, scopes), 1)
         save_account(c, Account("caregiver", Role.CAREGIVER, "家", "Carer", ("heming-home",), hashed), 1)
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, Table, func, select
 from telemed.topics import NodeAddress
-from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, uplink_pb2
+from telemed.v1 import alarm_pb2, audit_pb2, event_pb2, sample_pb2, uplink_pb2
 
 from cloud_hub.config import HubConfig, StoreConfig
 from cloud_hub.ingest.gateway import Ingest
@@ -46,6 +46,9 @@ class PlainCare:
         self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int
     ) -> None:
         self.events.append(event.event_id)
+
+    def take_audit(self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, ns: int) -> None:
+        """Take it."""
 
     def committed(self) -> None:
         self.commits += 1

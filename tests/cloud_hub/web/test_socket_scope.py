@@ -1,6 +1,9 @@
 """An open page and rights that change meanwhile."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from fastapi import FastAPI
@@ -12,8 +15,21 @@ from cloud_hub.access.rights import Principal
 from cloud_hub.web import socket as live_socket
 from cloud_hub.web.feeds import Feed
 from cloud_hub.web.feeds import Message as Told
+from cloud_hub.web.parts import Parts
 
 FAMILY = Principal("f", Role.CAREGIVER, "", "", "baoshan", frozenset({"s"}), persons=frozenset({"p1"}))
+
+
+NOBODY_LIES_HERE = cast(
+    "Parts", SimpleNamespace(live=SimpleNamespace(picture=SimpleNamespace(persons_for=lambda _who: set())))
+)
+
+
+class Unwritten:
+    """Stands for the memory of who was shown whom."""
+
+    async def show(self, _who: Principal, _action: str, _person_ids: Iterable[str]) -> None:
+        """Write nothing."""
 
 
 class Answers:
@@ -35,6 +51,7 @@ def _socket(answers: Answers, sent: list[Message]) -> WebSocket:
 
     app = FastAPI()
     app.state.access = answers
+    app.state.viewed = Unwritten()
     scope = {"type": "websocket", "app": app, "headers": [], "scheme": "ws", "path": "/", "query_string": b""}
     return WebSocket(scope, receive, send)
 
@@ -48,7 +65,7 @@ async def test_a_page_shows_no_more_and_no_less_than_its_person_may_see_by_now(m
     feed.put("before")
     with pytest.raises(live_socket._Over):
         await live_socket._still_signed_in(
-            _socket(Answers(FAMILY, replace(FAMILY, persons=frozenset({"p2"}))), sent), feed
+            _socket(Answers(FAMILY, replace(FAMILY, persons=frozenset({"p2"}))), sent), NOBODY_LIES_HERE, feed
         )
     feed.offer(Told("bed", "s", "p1", "full", "of p1"))
     assert await feed.next() is None  # a snapshot: what was queued for the former rights is gone
@@ -65,5 +82,5 @@ async def test_a_page_whose_rights_stay_as_they_are_is_not_drawn_anew(monkeypatc
     await feed.next()
     feed.put("before")
     with pytest.raises(live_socket._Over):
-        await live_socket._still_signed_in(_socket(Answers(FAMILY), []), feed)
+        await live_socket._still_signed_in(_socket(Answers(FAMILY), []), NOBODY_LIES_HERE, feed)
     assert await feed.next() == "before"

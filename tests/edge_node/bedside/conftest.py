@@ -1,6 +1,6 @@
 """A bedside station around a real ward, with an event log and a link that tests set."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -22,6 +22,7 @@ from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFull
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
+from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 from edge_node.samples.roster import Roster, build
 
@@ -96,6 +97,19 @@ class Store:
 
 
 @dataclass(slots=True)
+class Trail:
+    """The audit trail: what it was told, as (user, action, target, result)."""
+
+    entries: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    async def note(self, who: Who | None, action: str, target: str, result: str = "ok") -> None:
+        await self.note_all(who, [(action, target, result)])
+
+    async def note_all(self, who: Who | None, entries: Iterable[tuple[str, str, str]]) -> None:
+        self.entries += [("" if who is None else who.username, *entry) for entry in entries]
+
+
+@dataclass(slots=True)
 class NoConsults:
     """A node without a call; notes what pages said."""
 
@@ -162,6 +176,7 @@ class House:
     """A station with everything around it."""
 
     def __init__(self) -> None:
+        self.audit = Trail()
         self.now_ns = START_NS
         self.link = Link()
         self.log = Log()
@@ -207,6 +222,7 @@ class House:
             link_gaps=self.ward.hub_gaps,
             deliver=self.deliver,
             clock=lambda: self.now_ns,
+            audit=self.audit,
         )
 
     def build(self) -> FastAPI:

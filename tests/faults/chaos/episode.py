@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from edge_node.uplink.reconcile.diary import Diary
-from tests.faults.chaos import clone, damage, files, garbage, invariants, mishaps, schedule
+from tests.faults.chaos import clone, damage, files, garbage, invariants, mishaps, schedule, trails
 from tests.faults.chaos.files import Files
 from tests.faults.chaos.garbage import Garbage
 from tests.faults.chaos.invariants import Size
@@ -371,6 +371,12 @@ class Episode:
         self.found.extend(watch.after_all(settled=True))
         self.found.extend(watch.at_the_end(calm_ns, sizes, depth))
         self._look_at_files(watch, sending)
+        place = self.world.place
+        self.found.extend(
+            trails.unsound(
+                place.edge_folder, place.hub_folder, place.folder / "trails", may_lack_entries=bool(watch.damaged)
+            )
+        )
         assert watch.hub_before is not None
         self.found.extend(self._garbage.missing(watch.hub_before) if self._garbage is not None else [])
         if self.theme.is_cloned and not self.found:

@@ -1,0 +1,119 @@
+"""The hub's audit trail: chained as it is written, rows of before taken in, on both databases."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, text
+from telemed.audit import Entry, begin
+from telemed.audit_check import Walk, first_fault
+
+from cloud_hub.errors import StoreFailure
+from cloud_hub.store import audit_trail
+from cloud_hub.store.engine import MIGRATIONS, Database
+from cloud_hub.store.schema import CARE
+
+
+def entry(number: int) -> Entry:
+    return Entry(number, "黄芪", "clinic", "patient-read", f"Patient/{number}", "ok", "baoshan", "s")
+
+
+def verified(connection: Connection) -> int:
+    """Follow the trail and return how long it is."""
+    state = audit_trail.state(connection)
+    walk = Walk(state.trail)
+    assert first_fault(walk, audit_trail.links(connection)) is None
+    assert (walk.n, walk.hash) == (state.n, state.hash)
+    return walk.n
+
+
+def test_entries_are_linked_in_the_order_in_which_they_are_written(care_db: Database) -> None:
+    assert care_db.read_blocking(verified) == 0
+    care_db.write_blocking(lambda c: audit_trail.append(c, [entry(1), entry(2)]))
+    care_db.write_blocking(lambda c: audit_trail.append(c, []))
+    care_db.write_blocking(lambda c: audit_trail.append(c, [entry(3)]))
+    assert care_db.read_blocking(verified) == 3
+    assert [link.entry.at_ns for link in care_db.read_blocking(lambda c: list(audit_trail.links(c, 1)))] == [2, 3]
+
+
+def test_an_entry_whose_transaction_fails_leaves_no_hole(care_db: Database) -> None:
+    def fails(connection: Connection) -> None:
+        audit_trail.append(connection, [entry(1)])
+        raise LookupError("stopped half-way")
+
+    care_db.write_blocking(lambda c: audit_trail.append(c, [entry(1)]))
+    with pytest.raises(LookupError):
+        care_db.write_blocking(fails)
+    care_db.write_blocking(lambda c: audit_trail.append(c, [entry(2)]))
+    assert care_db.read_blocking(verified) == 2
+
+
+def test_a_second_process_that_writes_joins_the_same_chain(care_db: Database) -> None:
+    url = care_db._engine.url.render_as_string(hide_password=False)
+    other = Database(url, CARE, "care")
+    for number in range(20):
+        database = care_db if number % 2 else other
+        database.write_blocking(lambda c, n=number: audit_trail.append(c, [entry(n)]))  # type: ignore[misc]
+    other.close()
+    assert care_db.read_blocking(verified) == 20
+
+
+@pytest.mark.parametrize("table", ["audit_head", "edge_audit", "edge_head"])
+def test_heads_and_the_trails_of_nodes_can_only_grow(care_db: Database, table: str) -> None:
+    words = (
+        "prev_hash",
+        "actor",
+        "role",
+        "action",
+        "object",
+        "result",
+        "entry_region",
+        "entry_site",
+        "key",
+        "signature",
+    )
+    place: dict[str, object] = {"region": "r", "site": "s", "node": "n", "trail": "t", "n": 1, "at_ns": 1, "hash": "h"}
+    values = place | {"received_ns": 1} | dict.fromkeys(words, "x")
+    row = {name: value for name, value in values.items() if name in CARE.tables[table].c}
+    care_db.write_blocking(lambda c: c.execute(CARE.tables[table].insert().values(row)))
+    for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET hash = 'other'"):
+        with pytest.raises(StoreFailure):
+            care_db.write_blocking(lambda c, s=statement: c.execute(text(s)))  # type: ignore[misc]
+
+
+def test_rows_of_before_are_taken_into_the_chain_without_the_holes_between_them(tmp_path: Path) -> None:
+    path = tmp_path / "care.db"
+    _migrate(path, "care_0006")
+    with sqlite3.connect(path) as old:
+        old.executemany(
+            "INSERT INTO audit (id, at_ns, actor, role, action, object, result, region, site) "
+            "VALUES (?, ?, 'a', 'r', 'x', 'o', 'ok', '', '')",
+            [(number, number) for number in range(1, 2600) if number % 7],
+        )
+    old.close()
+    database = Database(f"sqlite:///{path}", CARE, "care")
+    database.migrate()
+    kept = len([number for number in range(1, 2600) if number % 7])
+    assert database.read_blocking(verified) == kept
+    database.write_blocking(lambda c: audit_trail.append(c, [entry(1)]))
+    assert database.read_blocking(verified) == kept + 1
+    with pytest.raises(StoreFailure):
+        database.write_blocking(lambda c: c.execute(text("DELETE FROM audit")))
+    state = database.read_blocking(audit_trail.state)
+    assert state.hash != begin(state.trail)
+    database.close()
+
+
+def _migrate(path: Path, revision: str) -> None:
+    settings = Config()
+    settings.set_main_option("script_location", str(MIGRATIONS))
+    settings.set_main_option("version_locations", str(MIGRATIONS / "care"))
+    settings.set_main_option("path_separator", "newline")
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        settings.attributes["connection"] = connection
+        settings.attributes["metadata"] = CARE
+        command.upgrade(settings, revision)
+    engine.dispose()
