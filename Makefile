@@ -16,7 +16,7 @@ export PORT_OFFSET ?= 0
 export RECORD ?=
 HOURS ?= 72
 
-.PHONY: demo test quick check bench chaos drain lock sbom protos ui fresh clean debian
+.PHONY: demo test quick check bench chaos drain fuzz fuzz-http lock sbom protos ui fresh clean debian
 
 demo: $(VENV)/.demo $(UI)/dist/.built
 	@exec $(BIN)/python -m deploy.demo
@@ -28,7 +28,7 @@ test: $(VENV)/.dev debian $(UI)/dist/.built check
 	@$(BIN)/python -m pytest -q -m "slow or browser"
 
 quick: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not fuzz"
 
 check: $(VENV)/.dev $(UI)/dist/.built
 	@$(BIN)/ruff check .
@@ -48,10 +48,18 @@ chaos: $(VENV)/.dev debian
 drain: $(VENV)/.dev debian $(UI)/dist/.built
 	@$(BIN)/python -m bench.drain --hours $(HOURS)
 
+# Every reader of foreign bytes for so many seconds, by coverage; the corpus grows in var/fuzz, the result is bench/fuzz.md.
+fuzz: $(VENV)/.fuzz
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(ONLY),--only $(ONLY))
+
+# So many requests of each operation of both faces as their OpenAPI documents have them, and spoilt.
+fuzz-http: $(VENV)/.dev $(UI)/dist/.built
+	@FACES_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -q tests/flows/test_openapi.py
+
 # Chooses versions anew only where pyproject.toml asks for it; `make lock UPGRADE=--upgrade` takes the newest.
 lock: | $(VENV)/bin/python
 	@$(PIP) uv
-	@for part in dev demo edge hub; do \
+	@for part in dev fuzz demo edge hub; do \
 		echo "locking $$part ..."; \
 		$(BIN)/uv pip compile -q pyproject.toml --extra $$part --universal --python-version 3.11 --generate-hashes \
 			--no-annotate --no-header $(UPGRADE) $$([ $$part = dev ] || echo "-c deploy/locks/dev.txt") \
@@ -91,6 +99,10 @@ $(VENV)/.dev: pyproject.toml deploy/locks/dev.txt | $(VENV)/bin/python
 	@$(INSTALL) deploy/locks/dev.txt 2> >(grep -v "is ignored" >&2)
 	@$(OURSELVES)
 	@touch $(VENV)/.demo $@
+
+$(VENV)/.fuzz: $(VENV)/.dev deploy/locks/fuzz.txt
+	@$(INSTALL) deploy/locks/fuzz.txt
+	@touch $@
 
 $(UI)/dist/.built: $(UI_SOURCES) | $(VENV)/.demo
 	@echo "building the screens ..."

@@ -78,7 +78,7 @@ def read_secrets(path: Path) -> dict[str, dict[str, str]]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigRefused(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigRefused(f"{path}: not valid JSON") from error
     if not isinstance(raw, dict) or not all(isinstance(entry, dict) for entry in raw.values()):
         raise ConfigRefused(f"{path}: must be a JSON object: user name -> secret, region, site")

@@ -249,7 +249,8 @@ def load(path: Path) -> HubConfig:
         raw = tomllib.loads(text)
     except OSError as error:
         raise ConfigRefused(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not every refusal of the reader is a TOMLDecodeError: a number of 5,000 digits, a thousand brackets.
         raise ConfigRefused(f"{path}: not valid TOML: {error}") from error
     try:
         config = HubConfig.model_validate(raw)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from telemed import answers
 
 from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import outcome
@@ -32,7 +33,14 @@ TITLE = "Yuanzhen hub"
 
 def build(parts: Parts, access: Access, registry: CollectorRegistry, version: str) -> FastAPI:
     """Return the application; every route names the right it needs, or stands in `guard.OPEN_PATHS`."""
-    app = FastAPI(title=TITLE, version=version, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title=TITLE,
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        responses=answers.refusals(),
+    )
     app.state.parts = parts
     app.state.access = access
     app.state.viewed = Viewed(access)

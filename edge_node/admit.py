@@ -70,11 +70,11 @@ def load(path: Path, config: EdgeConfig) -> AdmissionFile:
         found = AdmissionFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigRefused(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigRefused(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()]
         raise ConfigRefused("\n".join(lines)) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigRefused(f"{path}: not valid TOML: {error}") from error
     beds = {row.bed for row in config.beds}
     for row in found.persons:
         if row.bed not in beds:

@@ -47,7 +47,7 @@ def seed_accounts(database: Database, file: Path, region: str, sites: Iterable[s
     Raises:
         ConfigRefused: the file cannot be read or an account in it is wrong; nothing was changed.
     """
-    wanted = _read(file)
+    wanted = read_accounts(file)
 
     def work(connection: Connection) -> list[str]:
         now_ns = time.time_ns()
@@ -81,13 +81,18 @@ def publish_accounts(connection: Connection, region: str, site: str, now_ns: int
     return bool(changed)
 
 
-def _read(file: Path) -> list[tuple[Account, str]]:
+def read_accounts(file: Path) -> list[tuple[Account, str]]:
+    """Return the accounts of a file of `seed_accounts`, each with its secret.
+
+    Raises:
+        ConfigRefused: the file cannot be read or an account in it is wrong.
+    """
     try:
         raw: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
         return [_parse(entry) for entry in raw.values()]
     except OSError as error:
         raise ConfigRefused(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigRefused(f"{file}: not a file of accounts ({type(error).__name__}: {error})") from error
 
 

@@ -226,7 +226,8 @@ def _span(text: str, name: str, utc_offset: timedelta) -> Span:
     if match is None:
         raise BadRequest(f"{name}: not a date of FHIR with prefix eq, ne, gt, ge, lt, le, sa or eb", [name])
     try:
-        from_ns, to_ns = _stretch(match, utc_offset)
+        # Ends of time beyond what a database can compare are as good as the ends of what it can.
+        from_ns, to_ns = (max(-FAR_NS, min(ns, FAR_NS)) for ns in _stretch(match, utc_offset))
     except (ValueError, OverflowError) as error:
         raise BadRequest(f"{name}: no such date", [name]) from error
     match match[1] or "eq":

@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request, Response
+from telemed import answers
 
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.errors import NotPermitted
@@ -50,7 +51,8 @@ class Face:
 
 def router(face: Face, guard: Guard) -> APIRouter:
     """Return the routes, to be mounted at the root of the application."""
-    routes = APIRouter(prefix=PREFIX, tags=["fhir"], default_response_class=Response)
+    told = answers.refusals(fhir_json={"type": "object", "required": ["resourceType", "issue"]})
+    routes = APIRouter(prefix=PREFIX, tags=["fhir"], default_response_class=Response, responses=told)
     _add_metadata(routes, face)
     _add_patient(routes, face, guard)
     _add_observation(routes, face, guard)

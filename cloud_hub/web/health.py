@@ -3,14 +3,19 @@
 import hmac
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from cloud_hub.errors import NotSignedIn, StoreFailure
 from cloud_hub.store import probe
 from cloud_hub.web.parts import parts_of
+
+NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "What is missing", "content": {"application/json": {"schema": {"type": "object"}}}}
+}
 
 
 def router(registry: CollectorRegistry, token_file: Path | None) -> APIRouter:
@@ -22,7 +27,7 @@ def router(registry: CollectorRegistry, token_file: Path | None) -> APIRouter:
         """Say that the process answers."""
         return {"status": "ok"}
 
-    @routes.get("/readyz")
+    @routes.get("/readyz", responses=NOT_READY)
     async def readyz(request: Request) -> JSONResponse:
         """Say whether the hub can serve: broker connected, both stores writable."""
         parts = parts_of(request)
@@ -35,7 +40,7 @@ def router(registry: CollectorRegistry, token_file: Path | None) -> APIRouter:
                     missing.append(f"store {name}")
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:
         """Return the numbers of this process in Prometheus' text form; they name nobody."""
         if not _may_read(request, token_file):

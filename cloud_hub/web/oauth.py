@@ -3,10 +3,12 @@
 import base64
 import binascii
 import html
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from telemed import answers
 
 from cloud_hub.access.oauth import PEOPLES_DEFAULT_SCOPES, CodeRequest, Grant, OAuth, OAuthRefused, Proof
 from cloud_hub.access.rights import RESOURCES
@@ -16,6 +18,16 @@ from cloud_hub.web.guard import access_of, check_origin
 
 router = APIRouter(tags=["oauth"])
 GRANTS = ("client_credentials", "authorization_code")
+_ERROR = {
+    "application/json": {"schema": {"type": "object", "required": ["error"]}},
+    **answers.refusals()[401]["content"],
+}
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": _ERROR}
+    for status, text in ((400, "RFC 6749 5.2"), (401, "invalid_client"), (429, "Too many tries"))
+}
+_SENT_BACK: dict[int | str, dict[str, Any]] = {303: {"description": "Back to the program, with what is wrong"}}
+_AGAIN: dict[int | str, dict[str, Any]] = {401: {"description": "The page again", "content": {"text/html": {}}}}
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -38,7 +50,7 @@ async def smart_configuration(request: Request) -> JSONResponse:
     )
 
 
-@router.post("/oauth/token")
+@router.post("/oauth/token", responses=_REFUSED)
 async def token(request: Request) -> JSONResponse:
     """Exchange a program's secret or a person's code for a bearer token of one hour."""
     try:
@@ -68,13 +80,13 @@ async def _grant(request: Request, form: dict[str, str]) -> Grant:
     raise OAuthRefused("unsupported_grant_type", "client_credentials or authorization_code")
 
 
-@router.get("/oauth/authorize", response_class=HTMLResponse)
+@router.get("/oauth/authorize", response_class=HTMLResponse, responses=_SENT_BACK)
 async def ask(request: Request) -> Response:
     """Show the page on which a person signs in for another program."""
     return await _page(request, dict(request.query_params), failed="")
 
 
-@router.post("/oauth/authorize")
+@router.post("/oauth/authorize", status_code=303, response_class=RedirectResponse, responses=_AGAIN)
 async def answer(request: Request) -> Response:
     """Send the person back with a code, or show the page again."""
     check_origin(request)

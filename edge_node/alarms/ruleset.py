@@ -236,8 +236,8 @@ def load(path: Path | None = None) -> Ruleset:
         return Ruleset.model_validate(tomllib.loads(source.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigRefused(f"{source}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigRefused(f"{source}: not valid TOML: {error}") from error
     except ValidationError as error:
         lines = [f"{source}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
         raise ConfigRefused("\n".join(lines)) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigRefused(f"{source}: not valid TOML: {error}") from error

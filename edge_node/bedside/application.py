@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
+from telemed import answers
 
 from edge_node.bedside import problems, routes, socket
 from edge_node.bedside.doorway import Doorway
@@ -18,7 +19,14 @@ _YEAR_S = 31_536_000
 
 def build(station: Station, more: Sequence[APIRouter] = (), static: Path = STATIC) -> FastAPI:
     """Return the application; `more` are routers of other parts of the node (health), `static` the built page."""
-    app = FastAPI(title="Yuanzhen bedside", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title="Yuanzhen bedside",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        responses=answers.refusals(),
+    )
     app.state.station = station
     problems.install(app)
     app.add_middleware(Doorway)

@@ -26,7 +26,9 @@ def check(body: bytes) -> None:
         raise BadBody(f"nested deeper than {DEPTH_LIMIT}")
     try:
         value = json.loads(body, object_pairs_hook=_object)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except BadBody:
+        raise
+    except ValueError as error:
         raise BadBody("not valid JSON") from error
     _refuse_null_bytes(value, "body")
 

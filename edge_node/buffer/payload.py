@@ -4,11 +4,18 @@ A digit series is stored as its first differences, which pack two to three times
 count modulo 2**32, so that every int32 series comes back as it was.
 """
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import numpy as np
+from telemed.errors import PayloadUnreadable
 from telemed.v1 import sample_pb2
 from telemed.wire import Record
 
 from edge_node.samples.measurement import Assignment, Channel, NumericSet, Origin, Quality, Value, WaveformSet
+
+K = TypeVar("K")
+W = TypeVar("W")
 
 ORIGINS = {
     Origin.LIVE: sample_pb2.ORIGIN_LIVE,
@@ -60,8 +67,8 @@ def numeric_set(record: Record) -> NumericSet:
         measured_at_ns=message.measured_at_unix_ns,
         arrived_at_ns=record.stamp.wall_ns,
         values=tuple(_value(value) for value in message.values),
-        origin=_ORIGIN_OF[message.origin],
-        assignment=_ASSIGNMENT_OF[message.assignment],
+        origin=_known(_ORIGIN_OF, message.origin),
+        assignment=_known(_ASSIGNMENT_OF, message.assignment),
         time_error_ms=message.time_error_ms,
         late=message.late,
         clock_suspect=message.clock_suspect,
@@ -96,8 +103,8 @@ def waveform_set(record: Record) -> WaveformSet:
         measured_at_ns=message.measured_at_unix_ns,
         arrived_at_ns=record.stamp.wall_ns,
         channels=tuple(_channel(channel) for channel in message.channels),
-        origin=_ORIGIN_OF[message.origin],
-        assignment=_ASSIGNMENT_OF[message.assignment],
+        origin=_known(_ORIGIN_OF, message.origin),
+        assignment=_known(_ASSIGNMENT_OF, message.assignment),
         time_error_ms=message.time_error_ms,
         late=message.late,
         source_ref=message.source_ref,
@@ -107,6 +114,18 @@ def waveform_set(record: Record) -> WaveformSet:
 def device_of(stream: str) -> str:
     """Return the device part of a stream name "<device>/<kind>"."""
     return stream.rpartition("/")[0]
+
+
+def _known(table: Mapping[W, K], number: W) -> K:
+    """Look a number of the wire up.
+
+    Raises:
+        PayloadUnreadable: it stands for nothing here; newer software wrote it, or the payload is damaged.
+    """
+    found = table.get(number)
+    if found is None:
+        raise PayloadUnreadable(f"{number} stands for nothing here")
+    return found
 
 
 def _value_message(value: Value) -> sample_pb2.NumericValue:
@@ -132,7 +151,7 @@ def _value(message: sample_pb2.NumericValue) -> Value:
         measure=message.measure,
         value=message.value,
         unit=message.unit,
-        quality=_QUALITY_OF[message.quality],
+        quality=_known(_QUALITY_OF, message.quality),
         raw_value=message.raw_value,
         raw_unit=message.raw_unit,
         mdc=message.mdc,

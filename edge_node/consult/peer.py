@@ -12,6 +12,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCDtlsTransport,
     RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
@@ -23,6 +24,7 @@ from aiortc.sdp import candidate_from_sdp
 from edge_node.consult import ladder as rungs
 from edge_node.consult.camera import Camera
 from edge_node.consult.limits import CANDIDATE_LIMIT
+from edge_node.consult.quota import Inflow, is_flood
 from edge_node.consult.tracks import CameraTrack
 from edge_node.errors import SignalRefused
 
@@ -70,6 +72,8 @@ class CameraPeer:
         self.fps = 0.0
         self.attempt = 0
         self.has_connected = False
+        self.is_flooded = False
+        """The other side sent more than a browser ever does, and was cut off."""
         self.is_pressed: Callable[[], bool] = lambda: False
         """Whether the picture must leave the link to the measurements."""
         self._changed = changed
@@ -137,11 +141,15 @@ class CameraPeer:
         except TimeoutError:
             _log.warning("consult peer did not connect", limit_s=CONNECT_LIMIT_S)
             return
-        before = self._count()
+        before, inflow = self._count(), self._inflow()
         while not self._over.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SAMPLE_EVERY_S):
                     await self._over.wait()
+            earlier, inflow = inflow, self._inflow()
+            if is_flood(earlier, inflow):
+                self._cut_off(inflow.size_bytes - earlier.size_bytes)
+                return
             now = self._count()
             self.fps = (now.sent - before.sent) / max(now.at_s - before.at_s, 0.001)
             await self._climb_or_fall(now.at_s, sent_share(before, now, self.ladder.rung.fps))
@@ -164,7 +172,11 @@ class CameraPeer:
             self._track.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self._connection.close()
+                try:
+                    await self._connection.close()
+                except UNREADABLE:
+                    # A description that was taken in by half: the library stumbles over the other half.
+                    await self._let_go()
 
     def _add_tracks(self) -> None:
         for track in (self._track, self._microphone):
@@ -194,6 +206,30 @@ class CameraPeer:
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if channel.label == "vitals":
             self._channel = channel
+
+    def _cut_off(self, size_bytes: int) -> None:
+        self.is_flooded = True
+        self._over.set()
+        _log.warning("consult peer sends far too much", size_bytes=size_bytes)
+
+    def _transports(self) -> set[RTCDtlsTransport]:
+        parts = [*self._connection.getReceivers(), *self._connection.getSenders(), self._connection.sctp]
+        return {part.transport for part in parts if part is not None and part.transport is not None}
+
+    async def _let_go(self) -> None:
+        for transport in self._transports():
+            await transport.stop()
+            await transport.transport.stop()
+
+    def _inflow(self) -> Inflow:
+        """What arrived on all transports of this connection; a description may ask for one for each part."""
+        packets = size_bytes = 0
+        for transport in self._transports():
+            # The library tells these figures in public only for a connection that has picture or sound.
+            for entry in transport._get_stats().values():  # noqa: SLF001
+                packets += entry.packetsReceived
+                size_bytes += entry.bytesReceived
+        return Inflow(time.monotonic(), packets, size_bytes)
 
     def _count(self) -> "Count":
         sent = self._track.sent if self._track else 0

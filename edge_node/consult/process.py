@@ -23,6 +23,7 @@ from edge_node.errors import CameraUnavailable, SignalRefused
 FPS_STEP = 5
 BUSY = CameraUnavailable("摄像头正用于另一个会诊", "The camera is in use by another consult")
 UNREACHED = CameraUnavailable("连接未能建立", "The connection could not be made")
+FLOODED = CameraUnavailable("对方发来的数据过多，连接已切断", "The other side sent far too much and was cut off")
 NONE = CameraUnavailable("此床位没有摄像头", "There is no camera at this bed")
 
 _log = structlog.get_logger(__name__)
@@ -148,6 +149,8 @@ class Consults:
         call.camera = "off"
         if peer.track is not None and peer.track.failure is not None:
             call.camera, call.reason = "failed", peer.track.failure
+        elif peer.is_flooded:
+            call.camera, call.reason = "failed", FLOODED
         elif not peer.has_connected:
             call.camera, call.reason = "failed", UNREACHED
         if consult_id in self._calls:

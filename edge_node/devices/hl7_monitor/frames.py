@@ -18,6 +18,7 @@ CHARSETS = {
 """MSH-18 to Python's codec; blank is read as UTF-8, which ASCII is part of."""
 
 _SEGMENT_END = re.compile("\r\n|\r|\n")
+_CONTROL = re.compile("\r\n|[\x00-\x1f\x7f]")
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 
 
@@ -128,8 +129,8 @@ def escape(text: str, separators: Separators = Separators()) -> str:
         separators.repetition: "R",
     }
     mark = separators.escape
-    # A segment end inside a field would begin a new segment.
-    plain = _SEGMENT_END.sub(" ", text)
+    # A segment end inside a field would begin a new segment, and the marks of the framing another frame.
+    plain = _CONTROL.sub(" ", text)
     return "".join(f"{mark}{codes[sign]}{mark}" if sign in codes else sign for sign in plain)
 
 

@@ -1,5 +1,6 @@
 """An EDF or EDF+ file as a source of stretches, read by pyedflib; digits stay those of the file."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,9 @@ class EdfRecord:
             self._file = pyedflib.EdfReader(str(path))
         except OSError as error:
             raise RecordRefused(f"{path.name} cannot be read as EDF") from error
+        if not self._file.datarecord_duration > 0 or not self._is_scaled():
+            self._file.close()
+            raise RecordRefused(f"{path.name} has records without a length, or a signal without a range")
         self._rates_hz = [float(self._file.getSampleFrequency(index)) for index in range(self._file.signals_in_file)]
         self._samples = [int(count) for count in self._file.getNSamples()]
         self._labels = [str(label).strip() for label in self._file.getSignalLabels()]
@@ -54,6 +58,12 @@ class EdfRecord:
                 if (channel := self._channel(index, measure, start_s, length_s)).digits.size
             )
             yield Stretch(start_s, length_s, channels)
+
+    def _is_scaled(self) -> bool:
+        signals = range(self._file.signals_in_file)
+        physical = [self._file.getPhysicalMaximum(at) - self._file.getPhysicalMinimum(at) for at in signals]
+        digital = [self._file.getDigitalMaximum(at) - self._file.getDigitalMinimum(at) for at in signals]
+        return all(width and math.isfinite(width) for width in (*physical, *digital))
 
     def _channel(self, index: int, measure: str, start_s: float, length_s: float) -> Channel:
         rate_hz = self._rates_hz[index]

@@ -1,11 +1,17 @@
 """WFDB header files (.hea), pure: text into what the signals and segments are."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 DEFAULT_GAIN = 200.0
 DEFAULT_RATE_HZ = 250.0
+_LARGEST_RATE_HZ = 1e6
+_LARGEST_FRAME = 10_000
+"""Samples of one signal in a frame."""
+_LARGEST = 2**40
+"""Frames, bytes or digits: beyond what any recording has."""
 _RECORD = re.compile(r"(?P<name>[^/\s]+)(?:/(?P<segments>\d+))?")
 _FORMAT = re.compile(r"(?P<format>\d+)(?:x(?P<per_frame>\d+))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d+))?")
 _GAIN = re.compile(r"(?P<gain>-?[\d.]+(?:[eE][-+]?\d+)?)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<unit>\S+))?")
@@ -76,9 +82,15 @@ def read(text: str) -> Header:
             segments = tuple(_segment(line) for line in told[1 : 1 + int(match["segments"])])
         else:
             signals = tuple(_signal(line) for line in told[1 : 1 + int(words[1])])
+        _check(rate_hz, [frames or 0, *(segment.frames for segment in segments)])
     except (ValueError, IndexError) as error:
         raise RecordRefused(f"the header of {match['name']} cannot be read") from error
     return Header(match["name"], rate_hz or DEFAULT_RATE_HZ, frames or None, signals, segments, comments)
+
+
+def _check(rate_hz: float, frames: list[int]) -> None:
+    if not 0 <= rate_hz <= _LARGEST_RATE_HZ or not 0 <= min(frames) <= max(frames) <= _LARGEST:
+        raise ValueError("a rate or a length that no recording has")
 
 
 def _segment(line: str) -> SegmentSpec:
@@ -93,7 +105,7 @@ def _signal(line: str) -> SignalSpec:
         raise ValueError(line)
     gain = _GAIN.fullmatch(words[2]) if len(words) > 2 else None
     zero = int(words[4]) if len(words) > 4 else 0
-    return SignalSpec(
+    spec = SignalSpec(
         file=_plain_name(words[0]),
         format=int(form["format"]),
         per_frame=int(form["per_frame"] or 1),
@@ -104,6 +116,11 @@ def _signal(line: str) -> SignalSpec:
         checksum=int(words[6]) if len(words) > 6 else None,
         name=words[8].strip() if len(words) > 8 else "",
     )
+    if not 1 <= spec.per_frame <= _LARGEST_FRAME or spec.offset_bytes > _LARGEST or abs(spec.baseline) > _LARGEST:
+        raise ValueError(line)
+    if not math.isfinite(spec.gain):
+        raise ValueError(line)
+    return spec
 
 
 def _plain_name(name: str) -> str:

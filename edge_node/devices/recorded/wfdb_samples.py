@@ -15,9 +15,15 @@ Digits = npt.NDArray[np.int32]
 
 
 def frames_in(path: Path, signals: list[SignalSpec]) -> int:
-    """Whole frames in a data file that holds these signals, by its size."""
+    """Whole frames in a data file that holds these signals, by its size.
+
+    Raises:
+        RecordRefused: a format that is not read here, or more than one in the same file.
+    """
     first = signals[0]
-    samples = (path.stat().st_size - first.offset_bytes) * 2 // _two(first.format)
+    if any(signal.format != first.format for signal in signals):
+        raise RecordRefused(f"{path.name} is said to be of several WFDB formats")
+    samples = max(0, path.stat().st_size - first.offset_bytes) * 2 // _two(first.format)
     return samples // sum(signal.per_frame for signal in signals)
 
 

@@ -15,6 +15,8 @@ from edge_node.consult import peer
 from edge_node.consult.pipe import Configure, Forget, Line, Permit, Pressed, Step, Vitals
 from edge_node.consult.process import Consults
 
+HALF_TAKEN = Path(__file__).parents[2] / "fuzz/captures/camera-offer/half-taken-in"
+"""An offer whose parts disagree: the media library takes in the picture, and stumbles when it is to close."""
 Put = Callable[[Line], Awaitable[None]]
 
 
@@ -143,6 +145,7 @@ async def test_an_offer_before_anybody_accepted_is_refused_and_opens_no_camera(c
             {"sdp": "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"}
         ),
         json.dumps({"sdp": "a" * 70_000}),
+        json.dumps({"sdp": HALF_TAKEN.read_text(encoding="utf-8", errors="replace")}),
         "[]",
     ],
 )

@@ -1,0 +1,31 @@
+"""All targets, by name."""
+
+from tests.fuzz.target import Target
+from tests.fuzz.targets import datagrams, monitors, pages, recordings, records, settings, transfers
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        monitors.MLLP,
+        monitors.HL7,
+        records.CONTAINER,
+        records.PAYLOAD,
+        datagrams.DATAGRAM,
+        transfers.OFFER,
+        transfers.LACKING,
+        transfers.MARKS,
+        settings.HUB,
+        settings.EDGE,
+        settings.SEED,
+        settings.BROKER,
+        settings.ADMISSIONS,
+        settings.RULES,
+        pages.BODY,
+        pages.SEARCH,
+        pages.SIGNAL,
+        pages.DESCRIPTION,
+        pages.OFFER,
+        recordings.WFDB,
+        recordings.EDF,
+    )
+}

@@ -1,0 +1,1 @@
+"""The targets, a module for each border; they are listed in `tests.fuzz.listing`."""
