@@ -18,6 +18,7 @@ from typing import cast
 
 import structlog
 from telemed import wire
+from telemed.audit import Head
 from telemed.topics import STORED, NodeAddress, Up
 from telemed.v1 import alarm_pb2, event_pb2
 
@@ -38,11 +39,27 @@ NUMERICS = make_bodies()[0]
 
 
 @dataclass(slots=True)
+class MemoryAnchors:
+    """The hub's heads of its audit trail, as a node keeps them."""
+
+    _newest: Head | None = None
+
+    async def keep_anchor(self, head: Head) -> None:
+        """Keep the newest."""
+        self._newest = head
+
+    async def newest_anchor(self) -> Head | None:
+        """Return the newest, None before the first."""
+        return self._newest
+
+
+@dataclass(slots=True)
 class MemoryBuffer:
     """What the uplink asks of a node's buffer, without a disk."""
 
     clock: NodeClock = field(default_factory=lambda: NodeClock(1))
     on_stored: list[Callable[[Up, Collection[StreamKey]], None]] = field(default_factory=list)
+    audit: MemoryAnchors = field(default_factory=MemoryAnchors)
     life: int = EPOCH
     former_lives: list[int] = field(default_factory=list)
     epochs: list[int] = field(default_factory=lambda: [EPOCH])
