@@ -42,6 +42,7 @@ def server(app: FastAPI, tls: ssl.SSLContext | None = None) -> PageServer:
         access_log=False,
         server_header=False,
         lifespan="off",
+        proxy_headers=False,
         http="h11",
         h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
         ws="websockets-sansio",

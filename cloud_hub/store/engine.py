@@ -5,6 +5,7 @@ database of the hub is a schema of its own, so that both may stand in one server
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from cloud_hub.errors import StoreFailure
 T = TypeVar("T")
 READERS = 3
 BUSY_S = 10
+SHARED_PAGE_BYTES, SHARED_BYTES = 4096, 64 * 1024
+"""By what pages SQLite takes room for the index that connections share in memory; twice its size at first."""
 _POSTGRES_DISK_FULL = "53100"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -51,8 +54,10 @@ class Database:
         """Bring the tables to the newest version; blocking, done before anything else uses the database.
 
         Raises:
-            StoreFailure: the database was written by a newer program, or cannot be changed.
+            StoreFailure: the database was written by a newer program, or cannot be changed or opened.
         """
+        if not self.is_postgres:
+            self._check_room()
         self._writer.submit(self._migrate).result()
 
     async def write(self, work: Callable[[Connection], T], kept: Callable[[], None] | None = None) -> T:
@@ -116,6 +121,22 @@ class Database:
         failure.is_passing = isinstance(error, OperationalError | InterfaceError)
         failure.is_full = _is_full(error.orig)
         return failure
+
+    def _check_room(self) -> None:
+        """Make sure that there is room for what SQLite's connections share, before the first one opens.
+
+        SQLite takes that room by one byte in each page, and then writes to it through memory. Where the blocks of the
+        file system are smaller than a page there are holes, and on a full disk a bus error ends who writes to one;
+        elsewhere SQLite itself says that there is no room.
+        """
+        file = self._engine.url.database
+        if not file or not Path(file).parent.is_dir():
+            return
+        disk = os.statvfs(Path(file).parent)
+        if disk.f_frsize < SHARED_PAGE_BYTES and disk.f_bavail * disk.f_frsize < SHARED_BYTES:
+            failure = StoreFailure(f"{self.name}: no room on the disk to open it")
+            failure.is_passing = failure.is_full = True
+            raise failure
 
     def _migrate(self) -> None:
         settings = Config()

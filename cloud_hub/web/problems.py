@@ -25,6 +25,7 @@ from cloud_hub.errors import (
     StoreFailure,
     TooManyAttempts,
 )
+from cloud_hub.web.headers import HEADERS
 
 MEDIA_TYPE = "application/problem+json"
 Writer = Callable[[Problem], Response]
@@ -162,7 +163,11 @@ class _Answers:
 
     async def unforeseen(self, request: Request, error: Exception) -> Response:
         self._log.error("request failed", path=request.url.path, kind=type(error).__name__)
-        return self._write(request, problem(500, HubError.code))
+        answer = self._write(request, problem(500, HubError.code))
+        # This answer is made outside of the middleware that gives all others their headers.
+        for name, value in HEADERS.items():
+            answer.headers.setdefault(name, value)
+        return answer
 
     def _write(self, request: Request, found: Problem) -> Response:
         for prefix, writer in self._faces.items():

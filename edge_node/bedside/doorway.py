@@ -5,31 +5,8 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_node.bedside import problems
+from edge_node.bedside.headers import HEADERS, NO_STORE
 from edge_node.bedside.jsonguard import BODY_LIMIT_BYTES, BadBody, check
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "connect-src 'self' ws: wss:",
-        "img-src 'self' data: blob:",
-        "media-src 'self' blob: mediastream:",
-        "font-src 'self' data:",
-        # The component library sets styles from script; there is no inline script anywhere.
-        "style-src 'self' 'unsafe-inline'",
-        "object-src 'none'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-    )
-)
-_HEADERS = {
-    b"content-security-policy": CONTENT_SECURITY_POLICY.encode(),
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
-    b"cross-origin-opener-policy": b"same-origin",
-    b"permissions-policy": b"camera=(self), microphone=(self), geolocation=()",
-}
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class Doorway:
@@ -63,9 +40,9 @@ def _dress(path: str, send: Send) -> Send:
         if message["type"] == "http.response.start":
             own = list(message.get("headers", []))
             names = {name.lower() for name, _ in own}
-            own += [(name, value) for name, value in _HEADERS.items() if name not in names]
+            own += [(name, value) for name, value in HEADERS.items() if name not in names]
             if is_data and b"cache-control" not in names:
-                own.append(_NO_STORE)
+                own.append(NO_STORE)
             message = {**message, "headers": own}
         await send(message)
 

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from telemed.screen import Problem, Text2
 
+from edge_node.bedside.headers import HEADERS, NO_STORE
 from edge_node.errors import BufferFailure, EdgeError, NotFound, NotPermitted, SignalRefused, StepRefused
 
 MEDIA_TYPE = "application/problem+json"
@@ -97,4 +98,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _any(_: Request, __: Exception) -> JSONResponse:
-        return answer(Refusal("edge-error", "internal error"))
+        made = answer(Refusal("edge-error", "internal error"))
+        # This answer is made outside of the doorway that gives all others their headers.
+        made.raw_headers += [*HEADERS.items(), NO_STORE]
+        return made

@@ -73,7 +73,7 @@ async def sign_out(request: Request, response: Response, station: AtStation, ses
     """End the session."""
     station.accounts.sign_out(session)
     await station.around.audit.note(session.who, "sign-out", f"account/{session.who.username}")
-    response.delete_cookie(cookie_of(request))
+    response.delete_cookie(cookie_of(request), secure=request.url.scheme == "https", httponly=True, samesite="lax")
 
 
 @router.get("/beds/{key}/trends")

@@ -1,6 +1,7 @@
 """Opening a file of the buffer: checked first, then brought to the present version."""
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,8 @@ from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
 
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
 BUSY_TIMEOUT_MS = 5000
+SHARED_PAGE_BYTES, SHARED_BYTES = 4096, 64 * 1024
+"""By what pages SQLite takes room for the index that a file's connections share in memory; twice its size at first."""
 
 
 def translated(error: sqlite3.Error, name: str) -> BufferFailure:
@@ -30,6 +33,21 @@ def connect(path: Path, *pragmas: str) -> sqlite3.Connection:
     return connection
 
 
+def check_room(path: Path) -> None:
+    """Make sure that there is room for what the connections of a file share; called before the first one opens.
+
+    SQLite takes that room by one byte in each page, and then writes to it through memory. Where the blocks of the file
+    system are smaller than a page there are holes, and on a full disk a bus error ends who writes to one; elsewhere
+    SQLite itself says that there is no room.
+
+    Raises:
+        BufferFull: there is too little.
+    """
+    disk = os.statvfs(path.parent)
+    if disk.f_frsize < SHARED_PAGE_BYTES and disk.f_bavail * disk.f_frsize < SHARED_BYTES:
+        raise BufferFull(f"{path.name}: no room on the disk to open it")
+
+
 def open_checked(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     """Open or make a file, check it and bring it to the present version; blocking.
 
@@ -37,7 +55,9 @@ def open_checked(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         BufferDamaged: the file fails its check.
         BufferNewer: it is of newer software; nothing of it is changed.
         BufferFailure: it cannot be opened.
+        BufferFull: there is no room to open it.
     """
+    check_room(path)
     if _log_is_broken(path):
         raise BufferDamaged(f"{path.name}: its write-ahead log is damaged before its end")
     with contextlib.ExitStack() as undo:

@@ -109,7 +109,7 @@ async def test_a_node_that_was_stopped_knows_its_alarms_and_referrals_again(node
 
 
 @pytest.mark.anyio
-async def test_a_caregiver_sees_their_own_person_and_changes_nothing(node: NodeProcess) -> None:
+async def test_a_caregiver_sees_and_observes_their_own_person_alone(node: NodeProcess) -> None:
     async with httpx.AsyncClient(base_url=node.url) as client:
         await sign_in(client, "daughter")
         async with live(node, client) as socket:
@@ -118,8 +118,9 @@ async def test_a_caregiver_sees_their_own_person_and_changes_nothing(node: NodeP
         assert snapshot["referrals"] == []
         assert (await client.get("/api/v1/referrals")).status_code == 403
         assert (await client.get("/api/v1/beds/baoshan-clinic:B03/trends")).status_code == 404
-        seen = await client.post("/api/v1/beds/baoshan-clinic:B02/observations", json={"acvpu": "A"})
-        assert seen.status_code == 403
+        of_their_own = await client.post("/api/v1/beds/baoshan-clinic:B02/observations", json={"acvpu": "A"})
+        of_another = await client.post("/api/v1/beds/baoshan-clinic:B03/observations", json={"acvpu": "A"})
+        assert (of_their_own.status_code, of_another.status_code) == (201, 404)
 
 
 @pytest.mark.anyio

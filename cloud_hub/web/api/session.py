@@ -52,7 +52,10 @@ async def sign_out(request: Request, response: Response, _principal: SignedIn) -
     """End this session; its token is worth nothing from now on."""
     token, _kind = session_token(request)
     await access_of(request).sign_out(token)
-    response.delete_cookie(cookie_name(request), path="/")
+    # Browsers take no word about a `__Host-` cookie, not even its end, that is not Secure.
+    response.delete_cookie(
+        cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
+    )
 
 
 def me(principal: Principal) -> Me:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import structlog
 
-from edge_node.buffer.opening import Synchronous, translated
+from edge_node.buffer.opening import Synchronous, check_room, translated
 from edge_node.errors import BufferDamaged
 from edge_node.uplink.transfer import schema
 from edge_node.uplink.transfer.schema import FILE
@@ -38,6 +38,7 @@ class Ledger:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
+        check_room(self.path)
         try:
             self._connection = _open(self.path, synchronous)
         except sqlite3.Error as error:

@@ -123,6 +123,7 @@ async def test_each_failure_has_its_status_and_both_languages_and_no_inner_detai
     response = await client.get(f"/fail/{kind}")
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.headers["content-type"] == "application/problem+json"
+    assert status < 500 or kind == "store" or response.headers["x-content-type-options"] == "nosniff"
     assert response.json()["text"]["zh"] != response.json()["text"]["en"]
     assert "秋禾" not in response.text
 

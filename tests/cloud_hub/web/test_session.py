@@ -80,6 +80,18 @@ async def test_a_change_without_csrf_token_or_from_another_origin_is_refused(
     assert response.status_code == 204
 
 
+async def test_over_https_the_end_of_the_cookie_is_one_that_browsers_take(
+    stranger: httpx.AsyncClient, password: str
+) -> None:
+    stranger.base_url = httpx.URL("https://hub")
+    me = (await sign_in(stranger, "clinic", password)).json()
+    ended = await stranger.delete(PATH, headers={"X-CSRF-Token": me["csrf_token"]})
+    word = ended.headers["set-cookie"]
+    assert word.startswith('__Host-yz_session="";')
+    assert "Secure" in word
+    assert "HttpOnly" in word
+
+
 async def test_a_cookie_replayed_after_signing_out_is_worth_nothing(stranger: httpx.AsyncClient, password: str) -> None:
     signed_in = await sign_in(stranger, "clinic", password)
     cookie = stranger.cookies["yz_session"]

@@ -98,6 +98,8 @@ async def test_an_unforeseen_fault_says_nothing_of_itself(house: House, monkeypa
     async with httpx.AsyncClient(transport=transport, base_url="http://station") as found:
         answer = await found.get("/api/v1/station")
     assert (answer.status_code, answer.json()["code"]) == (500, "edge-error")
+    assert answer.headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert "秋禾" not in answer.text
     assert "ValueError" not in answer.text
 

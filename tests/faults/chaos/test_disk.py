@@ -1,14 +1,28 @@
 """A file system that forgets: what was synced stays when its power is lost, what was not goes."""
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.faults.chaos import mishaps
 from tests.faults.chaos.disk import Disk, held
 from tests.faults.relay.namespaces import Unavailable
+
+OPEN_WAL = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute("CREATE TABLE IF NOT EXISTS kept (value)")
+connection.executemany("INSERT INTO kept VALUES (zeroblob(3000))", [()] * int(sys.argv[2]))
+connection.commit()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture
@@ -33,6 +47,13 @@ def write(path: Path, content: bytes, *, synced: bool) -> None:
             os.fsync(file.fileno())
 
 
+def live(path: Path, rows: int) -> int:
+    """Open a database, write to it and die; return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-c", OPEN_WAL, str(path), str(rows)], capture_output=True, check=False
+    ).returncode
+
+
 def test_what_was_not_synced_is_gone_after_a_loss_of_power(disk: Disk) -> None:
     for seed in range(4):
         kept, lost = disk.folder / f"kept-{seed}", disk.folder / f"lost-{seed}"
@@ -54,3 +75,20 @@ def test_what_a_run_itself_puts_there_stays_once_it_is_told_to_sync(disk: Disk) 
     disk.lose_power(Random(1))
 
     assert (disk.folder / "template").read_bytes() == b"beginning"
+
+
+def test_a_full_disk_is_an_error_to_who_starts_on_it_and_no_bus_error(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = disk.folder / "kept.db"
+    assert live(path, rows=200) == -signal.SIGKILL
+
+    ends = set()
+    for left_bytes in range(8 * 1024, 28 * 1024, 4 * 1024):
+        monkeypatch.setattr(mishaps, "LEAVE_BYTES", left_bytes)
+        path.with_name("kept.db-shm").unlink(missing_ok=True)
+        with mishaps.filled(disk.folder):
+            ends.add(live(path, rows=1))
+
+    assert 1 in ends
+    assert -signal.SIGBUS not in ends

@@ -1,4 +1,5 @@
 /** The page's session and live state, given to every component. */
+import { useQueryClient } from "@tanstack/react-query";
 import { createContext, useCallback, useContext, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import type { ReactNode } from "react";
 import type { Me } from "../contract";
@@ -28,7 +29,15 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     setCsrfToken(me.csrf_token);
     setSession({ state: "in", me });
   }, []);
-  const leave = useCallback((hubGone: boolean) => setSession({ state: "out", hubGone }), []);
+  const queries = useQueryClient();
+  const leave = useCallback(
+    (hubGone: boolean) => {
+      // What the next person on this page may see is asked for anew.
+      queries.clear();
+      setSession({ state: "out", hubGone });
+    },
+    [queries],
+  );
   const parts = useMemo(() => {
     const store = new LiveStore();
     // A 401 here signs out through `whenSignedOut`; any other failure is left to the reconnection.
