@@ -12,14 +12,14 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
 from telemed.audit_seal import Seal, SealUnusable, open_seal
-from telemed.errors import Code
+from telemed.errors import CertificateUnusable, Code
+from telemed.page_certificate import PageCertificate
 from telemed.topics import NodeAddress
 from telemed.v1 import event_pb2
 
 from cloud_hub import face, node_access, server
 from cloud_hub.access.audit_heads import AuditHeads
 from cloud_hub.access.ca_folder import PAGES, PAGES_KEY
-from cloud_hub.access.page_certificate import PageCertificate
 from cloud_hub.access.sealing import load_or_make
 from cloud_hub.access.seed import seed_accounts
 from cloud_hub.access.sign_in import Access, Lifetimes, SecondFactor
@@ -221,6 +221,12 @@ class Hub:
         )
 
     def _page_certificate(self) -> PageCertificate | None:
+        try:
+            return self._open_page_certificate()
+        except CertificateUnusable as refused:
+            raise ConfigRefused(f"web.https: {refused}") from refused
+
+    def _open_page_certificate(self) -> PageCertificate | None:
         https, pki, nodes = self.config.web.https, self.config.pki, self.nodes
         if https is None:
             return None

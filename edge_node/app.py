@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from telemed.errors import Code
 from telemed.measures import MEASURES
+from telemed.page_certificate import PageCertificate
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import event_pb2, uplink_pb2
@@ -41,7 +42,6 @@ from edge_node.errors import BufferFailure, CareError, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
-from edge_node.page_certificate import PageCertificate
 from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
@@ -253,7 +253,7 @@ class Node:
         hl7 = self.config.hl7
         if hl7.enabled:
             page_server.open_port(hl7.host, hl7.port, "hl7.port").close()
-        certificate = self._page_certificate()
+        certificate = arrangement.page_certificate(self.config)
         pages = self._open_pages(certificate)
         server = pages[0][0]
         async with asyncio.TaskGroup() as group:
@@ -283,10 +283,6 @@ class Node:
                 pages.append((page_server.server(built, certificate.context), at))
             opened.pop_all()
         return pages
-
-    def _page_certificate(self) -> PageCertificate | None:
-        https = self.config.bedside.https
-        return None if https is None else PageCertificate(https.certificate_file, https.key_file)
 
     def _stages(self) -> list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]]:
         stages: list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]] = [

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
+from telemed.errors import CertificateUnusable
+from telemed.page_certificate import PageCertificate
 from telemed.topics import NodeAddress
 
 from edge_node import placement
@@ -13,7 +15,6 @@ from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig, is_loopback, readable_ways
 from edge_node.consult.pipe import Configure
 from edge_node.errors import ConfigRefused
-from edge_node.page_certificate import PageCertificate
 from edge_node.uplink.certificates import CertificateFolder
 from edge_node.uplink.second_way import SecondWay, Waits
 from edge_node.uplink.transfer.client import login
@@ -50,8 +51,20 @@ def _page(config: EdgeConfig) -> None:
             "bedside.host: not loopback, so passwords would cross the network readable: "
             'leave it, and add [bedside.https] with host = "0.0.0.0"'
         )
-    if bedside.https is not None:
-        PageCertificate(bedside.https.certificate_file, bedside.https.key_file)
+    page_certificate(config)
+
+
+def page_certificate(config: EdgeConfig) -> PageCertificate | None:
+    """Return the certificate of the bedside page; None where it is plain HTTP on loopback.
+
+    Raises:
+        ConfigRefused: its files cannot be read, or do not belong together.
+    """
+    https = config.bedside.https
+    try:
+        return None if https is None else PageCertificate(https.certificate_file, https.key_file)
+    except CertificateUnusable as refused:
+        raise ConfigRefused(f"bedside.https: {refused}") from refused
 
 
 def _identity(config: EdgeConfig) -> list[tuple[str, Path]]:

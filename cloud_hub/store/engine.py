@@ -5,7 +5,6 @@ database of the hub is a schema of its own, so that both may stand in one server
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +17,13 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from telemed import sqlite_room
 
 from cloud_hub.errors import StoreFailure
 
 T = TypeVar("T")
 READERS = 3
 BUSY_S = 10
-SHARED_PAGE_BYTES, SHARED_BYTES = 4096, 64 * 1024
-"""By what pages SQLite takes room for the index that connections share in memory; twice its size at first."""
 _POSTGRES_DISK_FULL = "53100"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -123,20 +121,12 @@ class Database:
         return failure
 
     def _check_room(self) -> None:
-        """Make sure that there is room for what SQLite's connections share, before the first one opens.
-
-        SQLite takes that room by one byte in each page, and then writes to it through memory. Where the blocks of the
-        file system are smaller than a page there are holes, and on a full disk a bus error ends who writes to one;
-        elsewhere SQLite itself says that there is no room.
-        """
         file = self._engine.url.database
-        if not file or not Path(file).parent.is_dir():
+        if not file or not Path(file).parent.is_dir() or sqlite_room.may_open(Path(file).parent):
             return
-        disk = os.statvfs(Path(file).parent)
-        if disk.f_frsize < SHARED_PAGE_BYTES and disk.f_bavail * disk.f_frsize < SHARED_BYTES:
-            failure = StoreFailure(f"{self.name}: no room on the disk to open it")
-            failure.is_passing = failure.is_full = True
-            raise failure
+        failure = StoreFailure(f"{self.name}: no room on the disk to open it")
+        failure.is_passing = failure.is_full = True
+        raise failure
 
     def _migrate(self) -> None:
         settings = Config()

@@ -1,18 +1,17 @@
 """Opening a file of the buffer: checked first, then brought to the present version."""
 
 import contextlib
-import os
 import sqlite3
 from pathlib import Path
 from typing import Literal
+
+from telemed import sqlite_room
 
 from edge_node.buffer import schema, wal
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
 
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
 BUSY_TIMEOUT_MS = 5000
-SHARED_PAGE_BYTES, SHARED_BYTES = 4096, 64 * 1024
-"""By what pages SQLite takes room for the index that a file's connections share in memory; twice its size at first."""
 
 
 def translated(error: sqlite3.Error, name: str) -> BufferFailure:
@@ -34,17 +33,12 @@ def connect(path: Path, *pragmas: str) -> sqlite3.Connection:
 
 
 def check_room(path: Path) -> None:
-    """Make sure that there is room for what the connections of a file share; called before the first one opens.
-
-    SQLite takes that room by one byte in each page, and then writes to it through memory. Where the blocks of the file
-    system are smaller than a page there are holes, and on a full disk a bus error ends who writes to one; elsewhere
-    SQLite itself says that there is no room.
+    """Make sure that a file can be opened; called before its first connection.
 
     Raises:
-        BufferFull: there is too little.
+        BufferFull: there is too little room for what its connections share.
     """
-    disk = os.statvfs(path.parent)
-    if disk.f_frsize < SHARED_PAGE_BYTES and disk.f_bavail * disk.f_frsize < SHARED_BYTES:
+    if not sqlite_room.may_open(path.parent):
         raise BufferFull(f"{path.name}: no room on the disk to open it")
 
 

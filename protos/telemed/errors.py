@@ -77,6 +77,10 @@ class Code(StrEnum):
     IDENTITY_REFUSED = "identity-refused"
 
 
+class CertificateUnusable(Exception):
+    """The files of a certificate cannot be read or do not belong together; the message says which and why."""
+
+
 class WireError(Exception):
     """Base of what can be wrong with bytes that came over the wire."""
 

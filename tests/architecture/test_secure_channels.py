@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,8 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from telemed import dtls
+from telemed.page_certificate import PageCertificate
 
-import cloud_hub.access.page_certificate
-import edge_node.page_certificate
 from cloud_hub.access import device_ca, tls
 from cloud_hub.access.ca_folder import LISTENERS, LISTENERS_KEY, open_folder
 from cloud_hub.rpc.doorway import secured
@@ -23,20 +22,15 @@ from tests.fakes.certificates import a_node_certificate
 from tests.fakes.containers import CLINIC
 
 AUTHORITY = device_ca.new_authority("baoshan")
-PAGES: dict[str, Callable[[Path, Path], ssl.SSLContext]] = {
-    "hub": lambda certificate, key: cloud_hub.access.page_certificate.PageCertificate(certificate, key).context,
-    "bedside": lambda certificate, key: edge_node.page_certificate.PageCertificate(certificate, key).context,
-}
 
 
-@pytest.mark.parametrize("side", sorted(PAGES))
-def test_pages_speak_tls_1_2_at_least_and_1_3_where_the_browser_can(side: str, tmp_path: Path) -> None:
+def test_pages_speak_tls_1_2_at_least_and_1_3_where_the_browser_can(tmp_path: Path) -> None:
     key = device_ca.new_key()
     page = device_ca.for_pages(AUTHORITY, key.public_key(), ["home-7.local"], datetime.now(UTC))
     files = tmp_path / "page.pem", tmp_path / "page.key"
     files[0].write_bytes(page.public_bytes(Encoding.PEM))
     files[1].write_bytes(private_pem(key))
-    context = PAGES[side](*files)
+    context = PageCertificate(*files).context
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.maximum_version is ssl.TLSVersion.MAXIMUM_SUPPORTED
     names = [each["name"] for each in context.get_ciphers()]

@@ -2,6 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { api } from "../../app/api";
+import { useLive } from "../../app/live";
 import type { EnrolledNode, EnrolledNodes, NodeRevoked, NodeToken } from "../../contract";
 import { useWords } from "../../i18n";
 import { digits, serverNow, shortMoment } from "../../live/clock";
@@ -32,7 +33,8 @@ export function Nodes() {
 }
 
 function NodeTable({ nodes }: { nodes: EnrolledNode[] }) {
-  const { t } = useWords();
+  const { t, both } = useWords();
+  const sites = useLive((state) => state.sites);
   return (
     <table>
       <thead>
@@ -46,7 +48,7 @@ function NodeTable({ nodes }: { nodes: EnrolledNode[] }) {
       <tbody>
         {nodes.map((node) => (
           <tr key={`${node.site}/${node.node}`} data-testid="node-row">
-            <td>{node.site}</td>
+            <td>{both(sites[node.site]?.name) || node.site}</td>
             <th scope="row">{node.node}</th>
             <td>{t(`nodes.${node.state}`, { time: shortMoment(node.ends_ms, serverNow()), reason: node.reason })}</td>
             <td>{node.state !== "revoked" && <Revoke node={node} />}</td>

@@ -52,9 +52,9 @@ export function Sites() {
                     <SyncState site={{ ...site, stuck: [] }} />
                     <Compared view={site.reconciled} />
                   </td>
-                  <td>{waitingTotal(site.waiting)}</td>
-                  <td>{site.buffer_hours === null ? "–" : t("sites.hours", { n: Math.floor(site.buffer_hours) })}</td>
-                  <td>{site.stuck.map((item) => both(item.text)).join("; ") || "–"}</td>
+                  <td data-name={t("sites.waiting")}>{waitingTotal(site.waiting)}</td>
+                  <td data-name={t("sites.buffer")}>{site.buffer_hours === null ? "–" : t("sites.hours", { n: Math.floor(site.buffer_hours) })}</td>
+                  <td data-name={t("sites.stuck")}>{site.stuck.map((item) => both(item.text)).join("; ") || "–"}</td>
                 </tr>
               ))}
             </tbody>

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from telemed.errors import CertificateUnusable
+from telemed.page_certificate import PageCertificate
 
 from cloud_hub.access import device_ca
 from cloud_hub.access.ca_folder import PAGES, PAGES_KEY, CaFolder, open_folder
-from cloud_hub.access.page_certificate import PageCertificate
-from cloud_hub.errors import ConfigRefused
 from edge_node.uplink.certificates import private_pem
 
 NOW = datetime.now(UTC)
@@ -87,8 +87,8 @@ def test_a_bad_file_is_refused_at_the_start_and_passed_over_later(folder: CaFold
         with pytest.raises(ssl.SSLError):
             held.look()
         assert shown(held, folder, NAMES[0]) == before
-        with pytest.raises(ConfigRefused, match="is not the key of"):
+        with pytest.raises(CertificateUnusable, match="is not the key of"):
             PageCertificate(certificate, key)
     key.unlink()
-    with pytest.raises(ConfigRefused, match=r"own\.key: No such file"):
+    with pytest.raises(CertificateUnusable, match=r"own\.key: No such file"):
         PageCertificate(certificate, key)

@@ -1,38 +1,44 @@
-"""The certificate of the bedside page: loaded, and loaded again when its files change, without a restart."""
+"""The certificate of the pages of hub or bedside: loaded, and loaded again when its files change, without a restart."""
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
-from edge_node.errors import ConfigRefused
+from telemed.errors import CertificateUnusable
 
 LOOK_EVERY_S = 60.0
 
 log = structlog.get_logger(__name__)
 
 
+def _nothing() -> None:
+    """Leave the files to somebody else."""
+
+
 class PageCertificate:
     """A TLS context whose certificate stays current; connections that are open keep the one that they have."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path, key: Path, keep: Callable[[], None] = _nothing) -> None:
         """Load it.
 
         Args:
             certificate: PEM, the chain with the page's own first.
             key: its private key, PEM without a password.
+            keep: called before each look, blocking; makes the files anew where that is due.
 
         Raises:
-            ConfigRefused: they cannot be read, or do not belong together.
+            CertificateUnusable: they cannot be read, or do not belong together.
         """
-        self._certificate, self._key = certificate, key
+        self._certificate, self._key, self._keep = certificate, key, keep
         self._seen: tuple[int, int] = (0, 0)
         self.context = _context()
         try:
             self.look()
         except (OSError, ssl.SSLError) as error:
-            raise ConfigRefused(f"bedside.https: {_why(certificate, key, error)}") from error
+            raise CertificateUnusable(_why(certificate, key, error)) from error
 
     def look(self) -> bool:
         """Load the files if they changed; return whether they did.
@@ -40,6 +46,7 @@ class PageCertificate:
         Raises:
             OSError: they cannot be read; what was loaded stays.
         """
+        self._keep()
         seen = (self._certificate.stat().st_mtime_ns, self._key.stat().st_mtime_ns)
         if seen == self._seen:
             return False
@@ -56,11 +63,11 @@ class PageCertificate:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 if await asyncio.to_thread(self.look):
-                    log.info("page.certificate-loaded", file=str(self._certificate))
+                    log.info("page-certificate-loaded", file=str(self._certificate))
                 is_told = False
             except OSError as error:  # SSLError is one
                 if not is_told:
-                    log.error("page.certificate-refused", why=_why(self._certificate, self._key, error))
+                    log.error("page-certificate-refused", why=_why(self._certificate, self._key, error))
                 is_told = True
 
 
