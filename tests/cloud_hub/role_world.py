@@ -4,9 +4,11 @@
 """
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, insert
@@ -27,8 +29,9 @@ from cloud_hub.store import accounts, broken_glass, care_team
 from cloud_hub.store.accounts import Account
 from cloud_hub.store.broken_glass import Broken
 from cloud_hub.store.care_team import Membership
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE, SAMPLES, samples_stream
 from cloud_hub.store.schema import record as record_table
-from cloud_hub.store.schema import samples_stream
 from cloud_hub.web.live import Live, Stores
 from cloud_hub.web.parts import Parts
 
@@ -40,6 +43,27 @@ PLACES = {"own": (SITE, "B01"), "other": (SITE, "B02"), "ended": (SITE, "B03"), 
 PHYSICIAN = Principal("physician", Role.PHYSICIAN, "医", "Doc", REGION, None)
 OPERATOR = Principal("operator", Role.OPERATOR, "运", "Ops", REGION, None)
 SCOPES = ("system/*.rs",)
+
+
+@pytest.fixture
+def stores(tmp_path: Path, hashed: str) -> Iterator[Stores]:
+    """Both databases, filled."""
+    opened = Stores(
+        Database(f"sqlite:///{tmp_path}/care.db", CARE, "care"),
+        Database(f"sqlite:///{tmp_path}/samples.db", SAMPLES, "samples"),
+    )
+    opened.care.migrate()
+    opened.samples.migrate()
+    fill(opened, hashed)
+    yield opened
+    opened.care.close()
+    opened.samples.close()
+
+
+@pytest.fixture
+async def app(stores: Stores) -> FastAPI:
+    """The hub over them."""
+    return await build(stores)
 
 
 def address(site: str) -> NodeAddress:

@@ -1,6 +1,6 @@
 """What every answer of the hub's HTTP face carries, and what a browser of another site can do with it: nothing."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -9,15 +9,15 @@ from fastapi import FastAPI
 from sqlalchemy import Connection, select
 
 from cloud_hub import server
-from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.web import static_files
 from cloud_hub.web.live import Stores
 from tests.cloud_hub import role_world as world
 from tests.cloud_hub.access.conftest import hashed
+from tests.cloud_hub.role_world import app, stores
 from tests.rights.table import routes
 
-__all__ = ["hashed"]
+__all__ = ["app", "hashed", "stores"]
 pytestmark = pytest.mark.anyio
 EVIL = "https://evil.example"
 PEOPLE = ("physician", "clinic", "operator", "auditor", "caregiver")
@@ -25,25 +25,6 @@ CHANGE_BY_THEMSELVES = {"audit", "session", "audit_chain"}
 """Tables that a question may add to: who looked, and when a session was used."""
 PATHS = ("/api/v1/session", "/api/v1/referrals", "/fhir/R4/Patient", "/fhir/R4/metadata", "/oauth/authorize")
 NAMES = {"key": "clinic:B01", "person_id": "own", "fhir_id": "none", "break_id": "none", "rest": "x", "path": "wall"}
-
-
-@pytest.fixture
-def stores(tmp_path: Path, hashed: str) -> Iterator[Stores]:
-    opened = Stores(
-        Database(f"sqlite:///{tmp_path}/care.db", CARE, "care"),
-        Database(f"sqlite:///{tmp_path}/samples.db", SAMPLES, "samples"),
-    )
-    opened.care.migrate()
-    opened.samples.migrate()
-    world.fill(opened, hashed)
-    yield opened
-    opened.care.close()
-    opened.samples.close()
-
-
-@pytest.fixture
-async def app(stores: Stores) -> FastAPI:
-    return await world.build(stores)
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Every route of the hub, for every role, for one's own, another, a far and a past person, against a table by hand."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,37 +12,17 @@ from telemed.roles import Role
 from cloud_hub.access.oauth import OAuth
 from cloud_hub.access.wall_displays import WallDisplays
 from cloud_hub.fhir.audit_event import HASH_SHOWN_CHARS
-from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import CARE, SAMPLES, audit
+from cloud_hub.store.schema import audit
 from cloud_hub.web import guard
-from cloud_hub.web.live import Stores
 from tests.cloud_hub import role_world as world
 from tests.cloud_hub.access.conftest import hashed
+from tests.cloud_hub.role_world import app, stores
 from tests.rights.table import ALLOW, FORBID, HIDE, OBJECTS, OUTCOMES, TECHNICAL, Route, routes
 
-__all__ = ["hashed"]
+__all__ = ["app", "hashed", "stores"]
 pytestmark = pytest.mark.anyio
 TABLE = routes("hub_routes.csv")
 OPEN = {row.path for row in TABLE if row.kind == "open"}
-
-
-@pytest.fixture
-def stores(tmp_path: Path, hashed: str) -> Iterator[Stores]:
-    opened = Stores(
-        Database(f"sqlite:///{tmp_path}/care.db", CARE, "care"),
-        Database(f"sqlite:///{tmp_path}/samples.db", SAMPLES, "samples"),
-    )
-    opened.care.migrate()
-    opened.samples.migrate()
-    world.fill(opened, hashed)
-    yield opened
-    opened.care.close()
-    opened.samples.close()
-
-
-@pytest.fixture
-async def app(stores: Stores) -> FastAPI:
-    return await world.build(stores)
 
 
 @pytest.fixture
