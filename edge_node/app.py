@@ -109,6 +109,7 @@ class Node:
             config.devices,
             Site(occupant=self._occupant, timezone=config.node.timezone),
             clock_ns=clock_ns,
+            steady_ns=boottime_ns,
         )
         self.host = ConsultHost(arrangement.cameras(config), self._from_camera)
         self.router = ConsultRouter(

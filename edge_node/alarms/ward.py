@@ -18,12 +18,12 @@ from telemed.v1 import alarm_pb2
 from edge_node.alarms import ladder, news2, silence, texts, wire
 from edge_node.alarms.bedwatch import Ages, BedWatch
 from edge_node.alarms.calm import Calm
-from edge_node.alarms.clockstep import ClockSteps
 from edge_node.alarms.conversation import Conversations
 from edge_node.alarms.machine import fold
 from edge_node.alarms.ruleset import Ruleset
 from edge_node.errors import BufferFailure, NotPermitted
 from edge_node.samples.alarm import Alarm, Ask, Finding, Priority, Who
+from edge_node.samples.clockstep import ClockSteps
 from edge_node.samples.current import BedNow
 from edge_node.samples.measurement import Intake, NumericSet, Origin, WaveformSet
 from edge_node.samples.roster import Roster

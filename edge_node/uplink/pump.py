@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Protocol
 
 import structlog
@@ -175,13 +176,13 @@ class Pump:
         if not self._wants(lane):
             return 0
         asked = await self._turns.turn(lane.traffic, WIDE_SEGMENT_BYTES)
-        sent_bytes = 0
+        count, sent_bytes = 0, 0
         try:
             chosen = await self._choose(lane, asked.granted_bytes) if self.is_open else []
-            sent_bytes = self._send(lane, chosen)
+            count, sent_bytes = self._send(lane, chosen, asked.granted_bytes)
         finally:
             self._turns.settle(asked, sent_bytes)
-        return len(chosen) if sent_bytes else 0
+        return count
 
     async def take(self, receipts: Iterable[uplink_pb2.Receipt], hub_ns: int, window_hint: int) -> None:
         """Take in what the hub says of the streams of this class; other streams are passed over."""
@@ -317,13 +318,13 @@ class Pump:
             self._backlog.woken.set()
         return [_Chosen(delivery, turn, found[seq]) for seq in wanted if seq in found]
 
-    def _send(self, lane: _Lane, chosen: list[_Chosen]) -> int:
-        """Send records in one container; return its bytes, 0 where there is no connection."""
+    def _send(self, lane: _Lane, chosen: list[_Chosen], room_bytes: int) -> tuple[int, int]:
+        """Send records in one container; return how many and its bytes, both 0 where there is no connection."""
         if not chosen or not self.is_open:
-            return 0
-        carried, container = self._pack(lane, chosen)
+            return 0, 0
+        carried, container = self._pack(lane, chosen, room_bytes)
         if not self._publish(self._up, container):
-            return 0
+            return 0, 0
         now_s, stored_bytes = self._now_s(), 0
         for each in carried:
             size_bytes = len(each.record.payload) + wire.HEAD_BYTES
@@ -331,19 +332,30 @@ class Pump:
             self._record_bytes += 0.05 * (size_bytes - self._record_bytes)
             if each.delivery.turn == each.turn:
                 each.delivery.sent([each.record.seq], now_s)
-        lane.shrinks_to += 0.2 * (min(1.0, len(container) / stored_bytes) - lane.shrinks_to)
-        return len(container)
+        if container.startswith(history.MAGIC):
+            lane.shrinks_to += 0.2 * (min(1.0, len(container) / stored_bytes) - lane.shrinks_to)
+        return len(carried), len(container)
 
-    def _pack(self, lane: _Lane, chosen: list[_Chosen]) -> tuple[list[_Chosen], bytes]:
-        """Return one container and what it holds of the chosen records, one at least."""
-        if not self.history_packer or (lane.is_live and len(chosen) < WHOLE_FROM):
-            return chosen, wire.encode([each.record for each in chosen])
-        again = [each for each in chosen if each.record.seq in each.delivery.flying]
-        if again:
+    def _pack(self, lane: _Lane, chosen: list[_Chosen], room_bytes: int) -> tuple[list[_Chosen], bytes]:
+        """Return one container and what it holds of the chosen records, one at least.
+
+        They were chosen for what they take when they are compressed together; as they are stored fewer have room.
+        """
+        if self.history_packer:
             # What came to nothing once goes as it is stored: perhaps the hub cannot make it what it was.
-            return again, wire.encode([each.record for each in again])
-        whole = history.encode([each.record for each in chosen], self.history_packer)
-        return chosen[: whole.count], whole.container
+            again = [each for each in chosen if each.record.seq in each.delivery.flying]
+            if not again and not (lane.is_live and len(chosen) < WHOLE_FROM):
+                whole = history.encode([each.record for each in chosen], self.history_packer)
+                return chosen[: whole.count], whole.container
+            chosen = again or chosen
+        plain = _fitting(chosen, room_bytes)
+        return plain, wire.encode([each.record for each in plain])
+
+
+def _fitting(chosen: list[_Chosen], room_bytes: int) -> list[_Chosen]:
+    """Return the first records that fit into so many bytes as they are stored, one at least."""
+    ends_bytes = accumulate(len(each.record.payload) + wire.HEAD_BYTES for each in chosen)
+    return chosen[: max(1, sum(end_bytes <= room_bytes for end_bytes in ends_bytes))]
 
 
 def receipt_of(message: uplink_pb2.Receipt, hub_ns: int) -> Receipt:

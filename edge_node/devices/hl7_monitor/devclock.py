@@ -49,9 +49,14 @@ class DeviceClock:
         median_ns = sorted(self._recent_ns)[MESSAGES_TO_KNOW // 2]
         self.error_ms = self._spread_ns(MESSAGES_TO_KNOW) // 2_000_000
         if not self.is_known or abs(median_ns - self.offset_ns) > TOLERANCE_NS:
-            within = abs(median_ns) <= TOLERANCE_NS
-            self.offset_ns = 0 if within else round(median_ns / _SECOND_NS) * _SECOND_NS
+            self.offset_ns = _applied(median_ns)
             self.is_known = True
+
+    def clock_set(self, by_ns: int) -> None:
+        """Take in that the node's own clock was set by so much: all skews so far were against the old one."""
+        self._recent_ns = deque((skew_ns + by_ns for skew_ns in self._recent_ns), MESSAGES_TO_KNOW)
+        if self.is_known:
+            self.offset_ns = _applied(self.offset_ns + by_ns)
 
     def is_off(self, skew_ns: int) -> bool:
         """True where, with a message of this skew, the clock must be called wrong.
@@ -71,3 +76,7 @@ class DeviceClock:
     def _spread_ns(self, count: int) -> int:
         recent = list(self._recent_ns)[-count:]
         return max(recent) - min(recent)
+
+
+def _applied(skew_ns: int) -> int:
+    return 0 if abs(skew_ns) <= TOLERANCE_NS else round(skew_ns / _SECOND_NS) * _SECOND_NS

@@ -21,6 +21,7 @@ from edge_node.devices.hl7_monitor.frames import Message
 from edge_node.devices.hl7_monitor.identity import Occupant
 from edge_node.devices.hl7_monitor.intake import Desk
 from edge_node.devices.hl7_monitor.numerics import FieldError
+from edge_node.samples.clockstep import ClockSteps
 from edge_node.samples.measurement import Deliver
 
 MOST_CONNECTIONS = 256
@@ -52,12 +53,28 @@ class Hl7Monitor:
     """
 
     def __init__(
-        self, config: Hl7Config, devices: Sequence[DeviceConfig], site: Site, *, clock_ns: Clock = time.time_ns
+        self,
+        config: Hl7Config,
+        devices: Sequence[DeviceConfig],
+        site: Site,
+        *,
+        clock_ns: Clock = time.time_ns,
+        steady_ns: Clock | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            config: port and limits.
+            devices: those that are enrolled, of all families.
+            site: who lies where, and the zone.
+            clock_ns: the node's clock, which is set now and then.
+            steady_ns: one that never is (CLOCK_BOOTTIME); without it the node's clock is taken for steady.
+        """
         self.counters = Counters()
         self.listening = asyncio.Event()
         self._config = config
-        self._clock_ns = clock_ns
+        self._clock_ns, self._steady_ns = clock_ns, steady_ns or clock_ns
+        self._steps = ClockSteps(self._clock_ns(), self._steady_ns())
         self._zone: tzinfo = ZoneInfo(site.timezone)
         enrolled = tuple(device for device in devices if device.family == "hl7_monitor")
         self._desk = Desk(config, enrolled, site.occupant, self._zone, self.counters)
@@ -136,11 +153,18 @@ class Hl7Monitor:
             elif now_s - begun_at_s > _FRAME_LIMIT_STALLS * self._config.stall_s:
                 self._count_fault(frames.drop_partial())
 
+    def _arrival_ns(self) -> int:
+        now_ns = self._clock_ns()
+        by_ns = self._steps.take(now_ns, self._steady_ns())
+        if by_ns:
+            self._desk.clock_set(by_ns)
+        return now_ns
+
     async def _take(self, found: mllp.Frame | mllp.Fault, writer: asyncio.StreamWriter, deliver: Deliver) -> bool:
         """Handle one frame or fault; False where the connection must be closed."""
         if isinstance(found, mllp.Frame):
             self.counters.frames += 1
-            message, result = await self._desk.take(found.payload, self._clock_ns(), deliver)
+            message, result = await self._desk.take(found.payload, self._arrival_ns(), deliver)
             await self._answer(message, result, writer)
             return True
         self._count_fault(found)

@@ -85,6 +85,13 @@ class Desk:
             return message, Result(Outcome.REFUSED, (admitted.error,))
         return message, await self._store(message, admitted, payload, arrived_at_ns, deliver)
 
+    def clock_set(self, by_ns: int) -> None:
+        """Take in that the node's clock was set by so much: what is remembered of times was read off the old one."""
+        for state in self._states.values():
+            state.clock.clock_set(by_ns)
+        for reason, times_ns in self._kept.items():
+            self._kept[reason] = [at_ns + by_ns for at_ns in times_ns]
+
     def clocks(self) -> dict[str, ClockState]:
         """Return the state of the clock of every device that has spoken since the start."""
         return {

@@ -3,9 +3,9 @@
 import pytest
 
 from edge_node.alarms import ruleset
-from edge_node.alarms.clockstep import ClockSteps
 from edge_node.alarms.ward import Layout, Place, Ward
 from edge_node.samples.alarm import Ask, Who
+from edge_node.samples.clockstep import ClockSteps
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from edge_node.samples.roster import Roster
 

@@ -329,6 +329,20 @@ async def test_the_more_records_shrink_the_more_go_in_a_turn() -> None:
     assert max(bench.settled) < 3000
 
 
+async def test_what_is_sent_again_keeps_to_its_turn_however_well_records_shrank_before() -> None:
+    bench = Bench(granted_bytes=1024)
+    bench.pump.history_packer = PACKER
+    bench.outbox.store("a/numeric", 300, payload=b"97 percent, as before, and no more than that")
+    await bench.hear("a/numeric", 0, window=1024)
+    await bench.pump.open()
+    while await bench.round():
+        pass
+    bench.now_s, bench.settled = 5, []
+    again = [seq for _ in range(40) for _, seq in await bench.round()]
+    assert len(again) > 100
+    assert max(bench.settled) <= bench.granted_bytes + 100, "names of streams and the head of the container come on top"
+
+
 async def test_large_records_never_make_a_container_that_is_refused() -> None:
     bench = Bench(granted_bytes=16_000)
     bench.pump.history_packer = PACKER

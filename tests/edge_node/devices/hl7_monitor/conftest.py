@@ -133,13 +133,17 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def run_rig(
-    *devices: DeviceConfig, occupant: Occupant | None = OCCUPANT, now_ns: int = EXAMPLE_SENT_NS, **settings: float
+    *devices: DeviceConfig,
+    occupant: Occupant | None = OCCUPANT,
+    now_ns: int = EXAMPLE_SENT_NS,
+    steady_ns: Callable[[], int] | None = None,
+    **settings: float,
 ) -> AsyncIterator[Rig]:
     port = free_port()
     clock = [now_ns]
     config = Hl7Config.model_validate({"port": port, **settings})
     site = Site(lambda _bed: occupant)
-    monitor = Hl7Monitor(config, devices or (DEVICE,), site, clock_ns=lambda: clock[0])
+    monitor = Hl7Monitor(config, devices or (DEVICE,), site, clock_ns=lambda: clock[0], steady_ns=steady_ns)
     store = Store()
     task = asyncio.create_task(monitor.run(store.deliver))
     try:

@@ -8,9 +8,17 @@ from telemed.errors import Code
 
 from edge_node.config import Hl7Config
 from edge_node.devices.hl7_monitor import mllp
+from edge_node.devices.hl7_monitor.devclock import MESSAGES_TO_KNOW
 from edge_node.devices.hl7_monitor.driver import Hl7Monitor, Site
 from edge_node.samples.measurement import Assignment, Quality
-from tests.edge_node.devices.hl7_monitor.conftest import DEVICE, EXAMPLE, EXAMPLE_TEXT, SECOND_NS, StartRig
+from tests.edge_node.devices.hl7_monitor.conftest import (
+    DEVICE,
+    EXAMPLE,
+    EXAMPLE_SENT_NS,
+    EXAMPLE_TEXT,
+    SECOND_NS,
+    StartRig,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -170,6 +178,25 @@ async def test_a_time_of_1970_or_the_future_is_stored_and_called_suspect(rig: St
     assert not numeric.late
     clock = running.monitor.clocks()["mon-b02"]
     assert (clock.is_suspect, clock.is_known, clock.offset_ms) == (True, False, 0)
+
+
+@pytest.mark.parametrize("set_by_h", [3, -3])
+async def test_what_a_monitor_measures_after_the_nodes_clock_was_set_stands_at_its_time(
+    rig: StartRig, set_by_h: int
+) -> None:
+    """The node was hours off, so the monitor's right clock looked wrong; then the node hears the hub."""
+    set_by_ns = set_by_h * 3600 * SECOND_NS
+    async with rig(now_ns=EXAMPLE_SENT_NS - set_by_ns, steady_ns=lambda: 0) as running, running.line() as line:
+        for number in range(MESSAGES_TO_KNOW):
+            await line.ask(altered("000417\\^QY", f"{number:06}^QY", f"BEFORE-{number}"))
+        assert running.monitor.clocks()["mon-b02"].offset_ms == -set_by_h * 3_600_000
+        running.now_ns[0] += set_by_ns
+        await line.ask(altered("000417\\^QY", "999999^QY", "AFTER"))
+    numeric = running.store.sets[-1]
+    assert abs(numeric.measured_at_ns - EXAMPLE_SENT_NS) < 60 * SECOND_NS
+    assert (numeric.late, numeric.clock_suspect) == (False, False)
+    clock = running.monitor.clocks()["mon-b02"]
+    assert (clock.offset_ms, clock.is_known, clock.is_suspect) == (0, True, False)
 
 
 async def test_old_data_keeps_its_times_and_is_late(rig: StartRig) -> None:
