@@ -114,7 +114,7 @@ def product(case: Case, alarms: int) -> Outcome:
         case=case.name,
         client="product",
         alarms=source.sent,
-        missing=source.sent - len(rows),
+        missing=source.sent - min(len(rows), len(committed)),
         alarm_bytes=round(sum(row.size_bytes for row in rows.values()) / max(1, len(rows))),
         received_ms=tuple(sorted(row.received_ms - row.at_ms for row in rows.values())),
         committed_ms=tuple(committed),

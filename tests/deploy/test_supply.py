@@ -68,7 +68,10 @@ def test_every_licence_may_be_shipped_and_stands_on_the_page() -> None:
     assert supply.page(found) == supply.PAGE.read_text(), "run `make sbom`"
 
 
-@pytest.mark.parametrize("expression", ["", "GPL-3.0-only", "MIT AND AGPL-3.0-only", "SSPL-1.0 OR BUSL-1.1"])
+@pytest.mark.parametrize(
+    "expression",
+    ["", "GPL-3.0-only", "MIT AND AGPL-3.0-only", "SSPL-1.0 OR BUSL-1.1", "GPL-3.0-only AND (MIT OR ISC)", "MIT AND"],
+)
 def test_a_licence_that_does_not_fit_is_found(expression: str) -> None:
     assert not licences.is_taken(expression)
 
@@ -76,6 +79,11 @@ def test_a_licence_that_does_not_fit_is_found(expression: str) -> None:
 @pytest.mark.parametrize("expression", ["MIT", "EPL-2.0 OR BSD-3-Clause", "BSD-3-Clause AND (MIT AND Zlib)"])
 def test_a_licence_that_fits_is_taken(expression: str) -> None:
     assert licences.is_taken(expression)
+
+
+def test_a_package_for_all_but_one_system_is_looked_at() -> None:
+    text = "a==1 ; sys_platform != 'win32' \\\n    --hash=sha256:0\nb==2 ; sys_platform == 'win32'\n"
+    assert licences.locked(text) == {"a": "1"}
 
 
 def test_tools_for_building_are_no_part_of_the_screens(tmp_path: Path) -> None:
