@@ -335,8 +335,9 @@ class Ingest:
         for item in taken.fresh:
             device = item.record.stream.partition("/")[0]
             if isinstance(item.message, sample_pb2.NumericSet):
+                came_ns = item.record.stamp.not_after_ns(batch.received_ns)
                 for sink in self.sinks:
-                    sink.numerics(item.address, device, item.message, batch.received_ns)
+                    sink.numerics(item.address, device, item.message, batch.received_ns, came_ns)
             elif isinstance(item.message, sample_pb2.WaveformSet):
                 for sink in self.sinks:
                     sink.waves(item.address, device, item.message, batch.received_ns)

@@ -35,8 +35,18 @@ class CareIntake(Protocol):
 class LiveSink(Protocol):
     """Who wants to know at once what was committed; all called on the event loop, and must not block."""
 
-    def numerics(self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int) -> None:
-        """A numeric set is committed; called once for each new one."""
+    def numerics(
+        self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int, came_ns: int = 0
+    ) -> None:
+        """A numeric set is committed; called once for each new one.
+
+        Args:
+            address: node that sent it.
+            device: that measured.
+            sample: the set.
+            received_ns: when it arrived here.
+            came_ns: when it arrived at the node, by the hub's clock; 0 = when it arrived here.
+        """
 
     def waves(self, address: NodeAddress, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:
         """A stretch of waves is committed; called once for each new one."""

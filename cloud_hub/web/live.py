@@ -96,14 +96,16 @@ class Live:
         if self.picture.site(address.site).link in {"lost", "never"}:
             self._judge(address.site)
 
-    def numerics(self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int) -> None:
+    def numerics(
+        self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int, came_ns: int = 0
+    ) -> None:
         """A numeric set is stored."""
         self.contact(address, received_ns)
         bed = self.picture.bed_of(address, device)
         if bed is None:
             return
         before = (bed.not_live, bed.unassigned)
-        measures = bed.take(device, sample, received_ns)
+        measures = bed.take(device, sample, received_ns, came_ns)
         if measures and sample.origin == sample_pb2.ORIGIN_LIVE and not sample.clock_suspect:
             delay_ns = received_ns - sample.measured_at_unix_ns
             self.picture.node(address).delay_ms = max(0, delay_ns // 10**6)
@@ -368,7 +370,7 @@ class Live:
         for stored in await self._stores.samples.read(lambda c: live_load.newest_sets(c, sites, now_ns)):
             bed = self.picture.bed_of(NodeAddress(self._region, stored.site, stored.node), stored.device)
             if bed is not None:
-                bed.take(stored.device, stored.sample, stored.received_ns)
+                bed.take(stored.device, stored.sample, stored.received_ns, stored.came_ns)
 
     async def _keep_arrivals(self) -> None:
         arrivals = {

@@ -42,8 +42,9 @@ ORIGIN_NAMES: dict[int, str] = {
 
 _MAY_SCORE = frozenset({"live", "manual"})
 
-_Held = tuple[sample_pb2.NumericSet, sample_pb2.NumericValue, int, int, bool]
-"""Set, value of it, arrival (ns), time as shown (ms), whether the measured time cannot be believed.
+_Held = tuple[sample_pb2.NumericSet, sample_pb2.NumericValue, int, int, bool, int]
+"""Set, value of it, arrival here (ns), time as shown (ms), whether the measured time cannot be believed, and arrival at
+the node (ns).
 
 A plain tuple: thousands of values come in a second.
 """
@@ -113,8 +114,16 @@ class BedState:
             self._scored = {name: scored for name, scored in self._scored.items() if name in self._held}
         return changed
 
-    def take(self, device: str, sample: sample_pb2.NumericSet, received_ns: int) -> list[str]:
-        """Take a numeric set; return the measures that have a new reading now, none where it is history."""
+    def take(self, device: str, sample: sample_pb2.NumericSet, received_ns: int, came_ns: int = 0) -> list[str]:
+        """Take a numeric set; return the measures that have a new reading now, none where it is history.
+
+        Args:
+            device: that measured.
+            sample: the set.
+            received_ns: when it arrived here.
+            came_ns: when it arrived at the node, by the hub's clock; 0 = when it arrived here.
+        """
+        came_ns = came_ns or received_ns
         if sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             self.unassigned += 1
             return []
@@ -124,14 +133,14 @@ class BedState:
         for value in sample.values:
             measure, measured_ns = value.measure, value.measured_at_unix_ns or set_ns
             suspect = is_suspect or measured_ns > latest_ns
-            # A time that cannot be believed is not shown: the hub's own stands in for it (bad input 7).
-            shown_ns = received_ns if suspect else measured_ns
+            # A time that cannot be believed is not shown: that of its arrival stands in for it (bad input 7).
+            shown_ns = came_ns if suspect else measured_ns
             if shown_ns < self.since_ns:
                 continue
             shown_ms, known = shown_ns // NS_PER_MS, held_now.get(measure)
-            if known and not suspect and not known[4] and known[3] > shown_ms:
+            if known and (known[5] > came_ns if suspect or known[4] else known[3] > shown_ms):
                 continue
-            held_now[measure] = (sample, value, received_ns, shown_ms, suspect)
+            held_now[measure] = (sample, value, received_ns, shown_ms, suspect, came_ns)
             changed.append(measure)
             if may_score or value.quality == sample_pb2.QUALITY_RETRACTED:
                 self._keep_sign(measure, value, shown_ms)
@@ -183,7 +192,7 @@ class BedState:
         )
 
     def _reading(self, held: _Held) -> screen.Reading:
-        sample, value, received_ns, shown_ms, suspect = held
+        sample, value, received_ns, shown_ms, suspect, _came_ns = held
         quality = QUALITY_NAMES.get(value.quality, "valid")
         low, high = self.limits.get(value.measure, ("", ""))
         return screen.Reading(

@@ -39,6 +39,7 @@ class StoredSet:
     node: str
     device: str
     received_ns: int
+    came_ns: int
     sample: sample_pb2.NumericSet
 
 
@@ -87,5 +88,7 @@ def newest_sets(connection: Connection, sites: Collection[str], before_ns: int) 
             stream = streams[stored.stream_id]
             sample = samples.numeric_set(stored)
             if sample is not None:
-                found.append(StoredSet(site, stream.address.node, stream.device, stored.received_ns, sample))
+                came_ns = stored.record.stamp.not_after_ns(stored.received_ns)
+                at = (stored.received_ns, came_ns)
+                found.append(StoredSet(site, stream.address.node, stream.device, *at, sample))
     return sorted(found, key=lambda one: one.sample.measured_at_unix_ns)

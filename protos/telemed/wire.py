@@ -87,6 +87,12 @@ class Stamp(NamedTuple):
             return "synced"
         return "holdover" if self.offset_error_ms < HOLDOVER_MS else "unsynced"
 
+    def not_after_ns(self, received_ns: int) -> int:
+        """Return when it came in by the hub's clock, as far as that is known: not after it was received there."""
+        if self.offset_error_ms >= HOLDOVER_MS:
+            return received_ns
+        return min(received_ns, self.wall_ns + self.offset_ms * 1_000_000)
+
 
 class Record(NamedTuple):
     """One record as it is stored on the edge, travels, and is stored at the hub."""

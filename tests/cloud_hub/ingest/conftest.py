@@ -81,7 +81,9 @@ class Screen:
     signals: list[uplink_pb2.Signal] = field(default_factory=list)
     contacts: set[str] = field(default_factory=set)
 
-    def numerics(self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int) -> None:
+    def numerics(
+        self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int, came_ns: int = 0
+    ) -> None:
         self.values.extend(f"{address.node}/{device}/{value.value}" for value in sample.values)
 
     def waves(self, address: NodeAddress, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:

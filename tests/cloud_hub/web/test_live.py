@@ -221,6 +221,20 @@ async def test_a_clock_in_the_future_does_not_hold_up_what_comes_after(live: Liv
 
 
 @pytest.mark.anyio
+async def test_history_of_a_monitor_with_a_wrong_clock_never_replaces_what_came_later(live: Live, clock: Clock) -> None:
+    """After an outage an hour of it arrives at once, behind what is live."""
+    now_ns = clock.at_ns
+    for came_ns, spo2 in ((now_ns, "97"), (now_ns - 3600 * SECOND_NS, "81")):
+        sample = _set(clock, at_s=-86400 * 365, spo2=spo2)
+        sample.clock_suspect = True
+        live.numerics(ADDRESS, "mon-1", sample, now_ns, came_ns)
+    assert _shown(live) == {"spo2": "97"}
+    clock.at_ns += SECOND_NS
+    _take(live, clock, _set(clock, spo2="96"))
+    assert _shown(live) == {"spo2": "96"}
+
+
+@pytest.mark.anyio
 async def test_steps_of_an_alarm_that_this_hub_does_not_know_are_shown_as_such(live: Live, clock: Clock) -> None:
     feed = _joined(live, PHYSICIAN)
     step = alarm_pb2.AlarmEvent(alarm_id="a1", alarm_seq=1, condition="new-thing", bed="B01", at_unix_ns=clock.at_ns)
