@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from telemed.wire import OFFSET_UNKNOWN_MS, Stamp
 
+from edge_node.samples.clockstep import STEP_NS, ClockSteps
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 BUILT_NS = 1_704_067_200 * 10**9
 """2024-01-01: no clock that shows an earlier time can be right, as this software is younger."""
 BELIEVED_NS = 10**9
 """A machine whose clock is no farther from the hub's than this is believed."""
-STEP_NS = 500_000_000
-"""A smaller difference is a clock being slewed, not set."""
 SHIFT_NS = 5_000_000
 """A larger change of the node's time against CLOCK_BOOTTIME: what was read before is of another clock."""
 DRIFT_PPM = 50
@@ -69,7 +69,7 @@ class NodeClock:
     """By how much the machine's clock was set, each time, since somebody last took this list."""
     _hub: _Hub | None = None
     _floor: Readings | None = None
-    _last: Readings | None = None
+    _steps: ClockSteps | None = None
     _follows_hub: bool = False
     _shift_ns: int = 0
     """The node's time minus CLOCK_BOOTTIME, as of `_shifted_at_ns`."""
@@ -168,11 +168,9 @@ class NodeClock:
         return floor.wall_ns + max(0, read.steady_ns - floor.steady_ns)
 
     def _mind(self, read: Readings) -> None:
-        if self._last is not None:
-            moved_ns = (read.wall_ns - self._last.wall_ns) - (read.steady_ns - self._last.steady_ns)
-            if abs(moved_ns) > STEP_NS:
-                self.moved_ns.append(moved_ns)
-        self._last = read
+        self._steps = self._steps or ClockSteps(read.wall_ns, read.steady_ns)
+        if moved_ns := self._steps.take(read.wall_ns, read.steady_ns):
+            self.moved_ns.append(moved_ns)
 
     def _offset(self, now_ns: int, steady_ns: int) -> tuple[int, int]:
         if self._hub is None:
