@@ -2,16 +2,15 @@
 
 import argparse
 import gc
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import structlog
 import uvloop
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+from telemed.logs import log_to_stderr
 
 from cloud_hub import accounts_command, app, audit_command, node_access, nodes_command
 from cloud_hub.broker_rights import load_users
@@ -26,7 +25,7 @@ GARBAGE_THRESHOLDS = (100_000, 20, 50)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit status 2 where the configuration is refused, 1 where the hub fails."""
     options = _parser().parse_args(arguments)
-    _log_to_stderr()
+    log_to_stderr()
     try:
         config = load(options.config)
         check(config)
@@ -133,20 +132,6 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for error in group.exceptions:
         found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
     return found
-
-
-def _log_to_stderr() -> None:
-    """Log one JSON line a thing to stderr: stdout has the ready line alone."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 import argparse
 import asyncio
-import logging
 import sys
 from pathlib import Path
 
-import structlog
 import uvloop
+from telemed.logs import log_to_stderr
 
 from edge_node import admit, app, arrangement, audit_command, config
 from edge_node.buffer import maintenance
@@ -23,7 +22,7 @@ REFUSED, FAILED = 2, 1
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2: the configuration is refused)."""
     asked = _parser().parse_args(arguments)
-    _set_up_log()
+    log_to_stderr()
     try:
         settings = config.load(asked.config)
         if asked.command == "serve":
@@ -115,19 +114,6 @@ def _parser() -> argparse.ArgumentParser:
         if name == "admit":
             command.add_argument("--from", dest="people", type=Path, required=True, metavar="FILE")
     return parser
-
-
-def _set_up_log() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

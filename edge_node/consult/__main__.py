@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 
-import structlog
+from telemed.logs import log_to_stderr
 
 from edge_node.consult.pipe import LINE_LIMIT_BYTES, Configure, Line, pack, unpack
 from edge_node.consult.process import Consults
@@ -46,5 +46,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    log_to_stderr()
     asyncio.run(_main())
