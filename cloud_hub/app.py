@@ -30,6 +30,7 @@ from cloud_hub.broker_notices import BrokerNotices
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.config import HubConfig
 from cloud_hub.consult.signalling import Consults, Outlets
+from cloud_hub.desk.alarm_times import AlarmTimes
 from cloud_hub.desk.alarms import Alarms
 from cloud_hub.desk.intake import EventTaken, Intake, Taken
 from cloud_hub.desk.notices import Notices
@@ -106,6 +107,7 @@ class Hub:
         self.live.on_watched = self.ingest.downlink.watch
         if self._files is not None:
             self._files.reconciling = self._make_reconciling()
+        self.alarm_times = AlarmTimes(care, samples, self.live.alarm_changed, time.time_ns)
         self.heads = AuditHeads(care, config.region, _seal(config.audit.folder), time.time_ns)
         self.ingest.downlink.audit_head = lambda: self.heads.newest
         self.ingest.agrees_with = self.heads.agrees_with
@@ -149,6 +151,7 @@ class Hub:
                     self._take_in(),
                     self.live.run(),
                     self.notices.run(),
+                    self.alarm_times.run(),
                     self.heads.run(),
                     self.consults.run(),
                     self._say_ready(web),

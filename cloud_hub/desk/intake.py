@@ -51,10 +51,12 @@ class Intake:
 
     def take_alarm(
         self, connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int
-    ) -> None:
-        """Fold one step of an alarm; a step that is known already is passed over."""
-        if alarms.take_step(connection, address, event, received_ns):
+    ) -> bool:
+        """Fold one step of an alarm; a step that is known already is passed over, and False is returned."""
+        is_new = alarms.take_step(connection, address, event, received_ns)
+        if is_new:
             self._note(AlarmTaken(address, event, received_ns))
+        return is_new
 
     def take_event(
         self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int

@@ -12,8 +12,8 @@ class CareIntake(Protocol):
 
     def take_alarm(
         self, connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int
-    ) -> None:
-        """Fold one step of an alarm; called once for each record, in the writer thread.
+    ) -> bool:
+        """Fold one step of an alarm and return whether it is new; called once for each record, in the writer thread.
 
         Whatever it raises undoes the record; after three tries the record is dead-lettered instead.
         """

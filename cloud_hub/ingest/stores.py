@@ -15,7 +15,7 @@ from telemed.wire import Record
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.ingest.batch import TRIES, Batch
 from cloud_hub.ingest.ports import CareIntake
-from cloud_hub.store import alarms, dead_letters, reopening
+from cloud_hub.store import alarms, boot_clocks, dead_letters, reopening, untimed_steps
 from cloud_hub.store.care_records import CareLedger
 from cloud_hub.store.dead_letters import DeadLetter
 from cloud_hub.store.intake import Taken, take
@@ -147,7 +147,9 @@ class CareStore:
 
     def _hand_over(self, connection: Connection, item: Incoming, message: Message, received_ns: int) -> None:
         if isinstance(message, alarm_pb2.AlarmEvent):
-            self._intake.take_alarm(connection, item.address, message, received_ns)
+            is_new = self._intake.take_alarm(connection, item.address, message, received_ns)
+            if is_new and boot_clocks.is_unknown(item.record.stamp):
+                untimed_steps.wait(connection, item.address, item.record.stamp, message)
         elif isinstance(message, event_pb2.Event):
             self._intake.take_event(connection, item.address, message, received_ns)
         elif isinstance(message, audit_pb2.Audit):

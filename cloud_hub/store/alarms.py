@@ -76,6 +76,18 @@ def of_condition(connection: Connection, site: str, condition: str, since_ns: in
     return [_alarm(connection, row) for row in connection.execute(query).all()]
 
 
+def steps_of(connection: Connection, alarm_id: str) -> list[alarm_pb2.AlarmEvent]:
+    """Return the steps of an alarm, in order."""
+    return [event for event, _received_ns in _steps(connection, alarm_id)]
+
+
+def fold_anew(connection: Connection, alarm_id: str, now_ns: int) -> None:
+    """Make the head of an alarm anew, after its steps were corrected."""
+    owner = connection.execute(select(head).where(head.c.alarm_id == alarm_id)).one()
+    folded = alarms.fold((owner.region, owner.site, owner.node), _steps(connection, alarm_id))
+    _save_head(connection, folded, now_ns, is_new=False)
+
+
 def _alarm(connection: Connection, row: Row[Any]) -> Alarm:
     folded = alarms.fold((row.region, row.site, row.node), _steps(connection, row.alarm_id))
     return alarms.with_asked(folded, (alarms.asked_by(event) for event in _asked(connection, row.site, row.alarm_id)))

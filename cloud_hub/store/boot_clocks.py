@@ -6,9 +6,9 @@ others of that boot were made, whether they came before it or come after.  The c
 the correction beside it in `shift_ns`, and the node's own time stays in `wall_ns` as it came.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, and_, func, select, update
 from telemed.topics import NodeAddress
@@ -37,6 +37,15 @@ class Moved:
     shift_ns: int
 
 
+class Boot(NamedTuple):
+    """One start of one node's machine."""
+
+    region: str
+    site: str
+    node: str
+    boot: int
+
+
 def is_unknown(stamp: Stamp) -> bool:
     """Whether a record's wall clock is only what the node itself believed."""
     return stamp.offset_error_ms == OFFSET_UNKNOWN_MS and stamp.mono_ns > 0
@@ -54,6 +63,18 @@ def shift_ns(row_times: tuple[int, int, int], ahead_ns: int) -> int:
     wall_ns, mono_ns, measured_ns = row_times
     true_ns = mono_ns + ahead_ns
     return true_ns - wall_ns if abs(measured_ns - wall_ns) <= abs(measured_ns - true_ns) else 0
+
+
+def ahead_ns(connection: Connection, boots: Collection[Boot]) -> dict[Boot, int]:
+    """Return the hub's clock minus the node's CLOCK_BOOTTIME, of those boots of which it is known."""
+    b = boot_clock.c
+    found: dict[Boot, int] = {}
+    for boot in boots:
+        is_it = (b.region == boot.region, b.site == boot.site, b.node == boot.node, b.boot == boot.boot)
+        known = connection.execute(select(b.ahead_ns).where(*is_it)).scalar_one_or_none()
+        if known is not None:
+            found[boot] = known
+    return found
 
 
 class BootClocks:

@@ -328,6 +328,20 @@ alarm = Table(
 )
 """Head of each alarm, folded from its steps."""
 
+untimed_step = Table(
+    "untimed_step",
+    CARE,
+    Column("alarm_id", String(36), primary_key=True),
+    Column("alarm_seq", Integer, primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("node", String(40), nullable=False),
+    Column("boot", BigInteger, nullable=False),
+    Column("wall_ns", BigInteger, nullable=False, comment="of the record, on the node's clock"),
+    Column("mono_ns", BigInteger, nullable=False, comment="of the record, CLOCK_BOOTTIME of the node"),
+)
+"""Steps whose times wait until the clock of their boot is known."""
+
 alarm_step = Table(
     "alarm_step",
     CARE,

@@ -169,6 +169,10 @@ class Live:
         for referral_id in referrals:
             self._jobs.put_nowait(partial(self._reload_referral, referral_id))
 
+    def alarm_changed(self, alarm_id: str) -> None:
+        """What is stored of an alarm was corrected."""
+        self._jobs.put_nowait(lambda: self._reload_alarm(alarm_id))
+
     def consult_changed(self, consult: screen.Consult) -> None:
         """A consult began or moved on."""
         site = consult.bed_key.partition(":")[0]

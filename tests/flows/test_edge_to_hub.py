@@ -38,8 +38,9 @@ Row = tuple[str, str, int, int]
 class CareThatTakes:
     """Takes every alarm and event; orders nothing."""
 
-    def take_alarm(self, connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, ns: int) -> None:
+    def take_alarm(self, connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, ns: int) -> bool:
         """Take it."""
+        return True
 
     def take_event(self, connection: Connection, address: NodeAddress, event: event_pb2.Event, ns: int) -> None:
         """Take it."""

@@ -34,13 +34,14 @@ class PlainCare:
 
     def take_alarm(
         self, connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int
-    ) -> None:
+    ) -> bool:
         self.in_thread.add(threading.current_thread().name)
         if event.alarm_id == "poison":
             self.poisoned += 1
             raise LookupError("cannot be folded")
         own = address.node == "hub"
         self.alarms.append(f"hub: {event.condition}" if own else f"{event.alarm_id}/{event.alarm_seq}")
+        return True
 
     def take_event(
         self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int
