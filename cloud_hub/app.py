@@ -42,7 +42,7 @@ from cloud_hub.reload import Reload
 from cloud_hub.rpc.comparing import Reconciling
 from cloud_hub.rpc.metrics import ReconcileMetrics
 from cloud_hub.rpc.server import RpcServer
-from cloud_hub.store import events
+from cloud_hub.store import events, factors
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.web.live import Live, Stores
@@ -134,7 +134,7 @@ class Hub:
             if self._datagrams is not None:
                 alarms = datagram.listen(self.config.ingest.datagram_host, self.config.ingest.datagram_port)
             await self._open()
-            built = face.build(self._parts(), self._access(), self.registry, VERSION)
+            built = face.build(self._parts(), await self._access(), self.registry, VERSION)
             web = server.make(built)
             pages = [(web, listener)]
             certificate = self._page_certificate()
@@ -249,11 +249,12 @@ class Hub:
         pinned = nodes.folder.authority.sha256
         return NodeDesk(nodes.enrolment, pki.names[0], pki.door_port, pinned, nodes.look, time.time_ns)
 
-    def _access(self) -> Access:
+    async def _access(self) -> Access:
         web = self.config.web
         lifetimes = Lifetimes(web.session_idle_minutes * 60, web.session_hours * 3600)
         roles = web.second_factor_roles if web.totp_required else frozenset()
-        second = SecondFactor(roles, load_or_make(self.config.accounts.key_file))
+        sealed = await self.stores.care.read(factors.count)
+        second = SecondFactor(roles, await asyncio.to_thread(load_or_make, self.config.accounts.key_file, sealed))
         access = Access(self.stores.care, self.config.region, lifetimes, second=second)
         access.site_changed = self.ingest.downlink.events_changed
         return access

@@ -22,6 +22,7 @@ from telemed.enrolment import renew_at
 from cloud_hub.access import device_ca
 from cloud_hub.access.device_ca import Authority
 from cloud_hub.errors import ConfigRefused
+from cloud_hub.store.blobs import sync_folder
 
 AUTHORITY_KEY, AUTHORITY = "ca.key", "ca.pem"
 LISTENERS_KEY, LISTENERS = "listeners.key", "listeners.pem"
@@ -57,19 +58,19 @@ class CaFolder:
         """
         key_file, file = self.folder / PAGES_KEY, self.folder / PAGES
         if not key_file.exists():
-            _write(key_file, _private(device_ca.new_key()), 0o600)
+            put_in_place(key_file, _private(device_ca.new_key()), 0o600)
         fresh = device_ca.for_pages(self.authority, _key(key_file).public_key(), hosts, now)
         if file.exists():
             stored = x509.load_pem_x509_certificate(file.read_bytes())
             if _is_same(stored, fresh) and now < renew_at(stored):
                 return
         chain = fresh.public_bytes(Encoding.PEM) + self.authority.certificate.public_bytes(Encoding.PEM)
-        _write(file, chain, 0o644)
+        put_in_place(file, chain, 0o644)
 
     def write_denied(self, serials: frozenset[str], crl: x509.CertificateRevocationList) -> None:
         """Write what is revoked, for brokers: one file of numbers for ours, one list for others."""
-        _write(self.folder / DENIED, "".join(f"{serial}\n" for serial in sorted(serials)).encode(), 0o644)
-        _write(self.folder / REVOKED, crl.public_bytes(Encoding.PEM), 0o644)
+        put_in_place(self.folder / DENIED, "".join(f"{serial}\n" for serial in sorted(serials)).encode(), 0o644)
+        put_in_place(self.folder / REVOKED, crl.public_bytes(Encoding.PEM), 0o644)
 
 
 def open_folder(folder: Path, region: str, hosts: Sequence[str], user: str) -> CaFolder:
@@ -102,8 +103,8 @@ def _authority(folder: Path, region: str) -> Authority:
     key_file, file = folder / AUTHORITY_KEY, folder / AUTHORITY
     if not key_file.exists() and not file.exists():
         made = device_ca.new_authority(region)
-        _write(file, made.certificate.public_bytes(Encoding.PEM), 0o644)
-        _write(key_file, _private(made.key), 0o600)
+        put_in_place(file, made.certificate.public_bytes(Encoding.PEM), 0o644)
+        put_in_place(key_file, _private(made.key), 0o600)
         return made
     key, certificate = _key(key_file), x509.load_pem_x509_certificate(file.read_bytes())
     if certificate.public_key() != key.public_key():
@@ -116,7 +117,7 @@ def _listeners(
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key_file, file = folder / LISTENERS_KEY, folder / LISTENERS
     if not key_file.exists():
-        _write(key_file, _private(device_ca.new_key()), 0o600)
+        put_in_place(key_file, _private(device_ca.new_key()), 0o600)
     key = _key(key_file)
     fresh = device_ca.for_listeners(authority, key.public_key(), region, hosts)
     if file.exists():
@@ -125,17 +126,17 @@ def _listeners(
             return stored, key
     # The authority goes along: a node that enrols knows it by its fingerprint alone.
     chain = fresh.public_bytes(Encoding.PEM) + authority.certificate.public_bytes(Encoding.PEM)
-    _write(file, chain, 0o644)
+    put_in_place(file, chain, 0o644)
     return fresh, key
 
 
 def _client(folder: Path, authority: Authority, region: str, user: str) -> None:
     key_file, file = folder / CLIENT_KEY, folder / CLIENT
     if not key_file.exists():
-        _write(key_file, _private(device_ca.new_key()), 0o600)
+        put_in_place(key_file, _private(device_ca.new_key()), 0o600)
     fresh = device_ca.for_hub_client(authority, _key(key_file).public_key(), region, user)
     if not file.exists() or not _is_same(x509.load_pem_x509_certificate(file.read_bytes()), fresh):
-        _write(file, fresh.public_bytes(Encoding.PEM), 0o644)
+        put_in_place(file, fresh.public_bytes(Encoding.PEM), 0o644)
 
 
 def _is_same(stored: x509.Certificate, fresh: x509.Certificate) -> bool:
@@ -158,8 +159,8 @@ def _refuse_open(file: Path) -> None:
         raise ConfigRefused(f"pki.folder: {file} can be read by others: chmod 600 {file}")
 
 
-def _write(file: Path, content: bytes, mode: int) -> None:
-    """Put a file in place whole, with its rights from the first byte on."""
+def put_in_place(file: Path, content: bytes, mode: int) -> None:
+    """Put a file in place whole, with its rights from the first byte on; return once it is on disk under its name."""
     fresh = file.with_suffix(file.suffix + ".new")
     fresh.unlink(missing_ok=True)
     number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -168,3 +169,4 @@ def _write(file: Path, content: bytes, mode: int) -> None:
         opened.flush()
         os.fsync(opened.fileno())
     fresh.replace(file)
+    sync_folder(file.parent)

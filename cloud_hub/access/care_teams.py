@@ -37,12 +37,12 @@ class CareTeams:
         """Put somebody into a care team or take them out; the site is told in the same transaction.
 
         Raises:
-            NotFound: no such person whose record is open to the one who asks.
+            NotFound: no such person whose record is open to the one who asks; one behind a broken glass is not.
             BadRequest: no such account of family or a care worker at the person's site.
         """
 
         def work(connection: Connection) -> str:
-            person = _open_person(connection, principal, person_id)
+            person = _open_person(connection, principal.for_changes(), person_id)
             where, now_ns = (person.region, person.site), self._access.now_ns()
             if is_member:
                 _demand_account(connection, username, person.site)

@@ -5,7 +5,7 @@ at once, and each opening is reviewed within 72 hours by somebody else.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -68,7 +68,10 @@ class Glass:
 
         def work(connection: Connection) -> Broken:
             found = _person(connection, principal.region, person)
-            if treating.opens(connection, principal, found.site, found.person_id):
+            # By the rows, for a press before this one may have opened it since the principal was found.
+            mine = broken_glass.open_of(connection, principal.username, now_ns)
+            present = replace(principal, opened=frozenset((one.site, one.person_id) for one in mine))
+            if treating.opens(connection, present, found.site, found.person_id):
                 raise StepRefused("this record is open to you", [])
             made = Broken(
                 break_id=uuid7(now_ns),

@@ -24,6 +24,9 @@ from cloud_hub.store.accounts import Account, AuditEntry, Session
 
 TOKEN_S, CODE_S = 3600, 60
 PEOPLES_DEFAULT_SCOPES = ("user/*.rs",)
+"""What a person hands on where the program names no scope."""
+_PEOPLES_SCOPES = (*PEOPLES_DEFAULT_SCOPES, "user/AuditEvent.rs")
+"""What a person may hand on: `*` does not cover what is opened by name alone."""
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 LOOPBACKS = ("127.0.0.1", "[::1]", "localhost")
@@ -102,7 +105,7 @@ class OAuth:
             raise OAuthRefused("invalid_client", "this redirect is not registered")
         if not _CHALLENGE.fullmatch(request.challenge):
             raise OAuthRefused("invalid_request", "a code_challenge with S256 is needed")
-        narrowed(request.scope, PEOPLES_DEFAULT_SCOPES)
+        _of_a_person(request.scope)
         return client
 
     async def give_code(self, request: CodeRequest, proof: Proof, address: str) -> str:
@@ -127,7 +130,7 @@ class OAuth:
             now,
             now,
             now + CODE_S * NS_PER_S,
-            scopes=narrowed(request.scope, PEOPLES_DEFAULT_SCOPES),
+            scopes=_of_a_person(request.scope),
             extra={"client": client.username, "redirect": request.redirect_uri, "challenge": request.challenge}
             | ({"factor": factor} if factor else {}),
         )
@@ -197,6 +200,10 @@ def narrowed(asked: str, held: Sequence[str]) -> tuple[str, ...]:
     if not all(any(one.covers(scope) for one in having) for scope in wanted):
         raise OAuthRefused("invalid_scope", "more than this account may have")
     return tuple(dict.fromkeys(asked.split()))
+
+
+def _of_a_person(asked: str) -> tuple[str, ...]:
+    return narrowed(asked, _PEOPLES_SCOPES) if asked.strip() else PEOPLES_DEFAULT_SCOPES
 
 
 def is_verified(verifier: str, challenge: str) -> bool:

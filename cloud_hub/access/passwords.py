@@ -1,21 +1,13 @@
-"""Passwords: argon2id, always in a thread, never two answers of different length for known and unknown names."""
+"""Passwords that may be taken into use, and their hashes; `telemed.passwords` checks them."""
 
-import asyncio
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from telemed.passwords import HASHER
 
-MEMORY_KIB, ROUNDS, LANES = 19 * 1024, 2, 1
-"""argon2id parameters of reliability 4.2."""
 LEAST_CHARACTERS = 12
 LEAST_NAME, LONGEST_PATTERN = 4, 4
-AT_ONCE = 2
-"""Hashes computed at the same time; each takes a core for about 40 ms and 19 MiB."""
-
-_HASHER = PasswordHasher(time_cost=ROUNDS, memory_cost=MEMORY_KIB, parallelism=LANES)
 
 
 def check_new(password: str, username: str = "") -> None:
@@ -46,7 +38,7 @@ def hash_password(password: str, username: str = "") -> str:
         ValueError: the password may not be taken into use (`check_new`).
     """
     check_new(password, username)
-    return _HASHER.hash(password)
+    return HASHER.hash(password)
 
 
 @cache
@@ -64,25 +56,3 @@ def _runs(text: str) -> bool:
     """True where each letter follows the one before it in the alphabet or among the digits, up or down."""
     steps = {ord(later) - ord(earlier) for earlier, later in pairwise(text)}
     return steps in ({1}, {-1})
-
-
-def is_right(password_hash: str, password: str) -> bool:
-    """True where the password belongs to the hash; blocking, about 40 ms."""
-    try:
-        return _HASHER.verify(password_hash, password)
-    except (VerificationError, InvalidHashError):
-        return False
-
-
-class Verifier:
-    """Checks passwords off the event loop, in equal time whether the name is known or not."""
-
-    def __init__(self) -> None:
-        self._nobody = _HASHER.hash("nobody has this password")
-        self._turn = asyncio.Semaphore(AT_ONCE)
-
-    async def is_right(self, password_hash: str | None, password: str) -> bool:
-        """True where the password belongs to the hash; None (nobody of that name) takes as long and is False."""
-        async with self._turn:
-            right = await asyncio.to_thread(is_right, password_hash or self._nobody, password)
-        return right and password_hash is not None

@@ -5,7 +5,7 @@ right is `Principal.sites`, `Principal.persons` and, past an ended episode, what
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from telemed import roles
 from telemed.roles import OWN_ONLY, Reach, Role
@@ -28,7 +28,7 @@ _READS: dict[str, frozenset[Right]] = {
     "AuditEvent": frozenset({_R.READ_AUDIT}),
 }
 _BY_NAME_ALONE = frozenset({"AuditEvent"})
-"""Resource types that a scope for all of them (`*`) does not open."""
+"""Resource types that a scope for all of them (`*`) neither opens nor covers."""
 _WRITES: dict[str, frozenset[Right]] = {
     "Observation": frozenset({_R.ENTER_VITALS, _R.ACT_ON_ALARM}),
     "ServiceRequest": frozenset({_R.MAKE_REFERRAL, _R.TRIAGE}),
@@ -52,7 +52,8 @@ class Scope:
 
     def covers(self, other: "Scope") -> bool:
         """True where everything that `other` allows is allowed by this one."""
-        same = self.context == other.context and self.resource in ("*", other.resource)
+        of_all = self.resource == "*" and other.resource not in _BY_NAME_ALONE
+        same = self.context == other.context and (of_all or self.resource == other.resource)
         return same and set(other.letters) <= set(self.letters)
 
 
@@ -140,6 +141,14 @@ class Principal:
         """True where the site is within scope."""
         return self.sites is None or site in self.sites
 
+    def sees_some_of(self, site: str) -> bool:
+        """True where the site is within scope, or a record there was opened by breaking the glass."""
+        return self.sees_site(site) or any(site == where for where, _ in self.opened)
+
+    def for_changes(self) -> "Principal":
+        """Return this principal without what was opened by breaking the glass: that is for reading alone."""
+        return replace(self, opened=frozenset())
+
     def sees_person(self, site: str, person_id: str) -> bool:
         """True where a person at a site is within scope; family and care workers see only their own."""
         if (site, person_id) in self.opened:
@@ -149,7 +158,8 @@ class Principal:
     def sees_alarm(self, site: str, person_id: str, *, is_technical: bool) -> bool:
         """True where an alarm is within scope: an operator's are the technical ones, one's own persons' never are."""
         if self.sees_own_only:
-            return not is_technical and bool(person_id) and self.sees_person(site, person_id)
+            is_theirs = not is_technical and bool(person_id) and self.sees_person(site, person_id)
+            return is_theirs and self.may(Right.SEE_VITALS)
         needed = Right.SEE_LINKS if is_technical else Right.SEE_VITALS
         return self.may(needed) and (self.sees_site(site) or (site, person_id) in self.opened)
 

@@ -1,12 +1,12 @@
 """Secrets that must be read back (of second factors) are kept sealed: the database alone gives none of them away."""
 
-import os
 import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from cloud_hub.access.ca_folder import put_in_place
 from cloud_hub.errors import ConfigRefused, StoreFailure
 
 KEY_BYTES, NONCE_BYTES = 32, 12
@@ -35,23 +35,25 @@ class Seal:
             raise StoreFailure("care: a sealed secret does not open with this hub's key") from error
 
 
-def load_or_make(path: Path) -> Seal:
+def load_or_make(path: Path, sealed: int) -> Seal:
     """Return the seal whose key is in a file; where there is none it is made, for its owner's eyes alone.
 
+    Args:
+        path: of the key.
+        sealed: how many second factors are sealed already; under a new key none of them would open.
+
     Raises:
-        ConfigRefused: the file cannot be read or written, or is no key.
+        ConfigRefused: the file cannot be read or written, is no key, or is gone while something is sealed under it.
     """
     try:
-        try:
-            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            key = path.read_bytes()
-        else:
-            key = secrets.token_bytes(KEY_BYTES)
-            with os.fdopen(made, "wb") as file:
-                file.write(key)
-                file.flush()
-                os.fsync(file.fileno())
+        if not path.exists():
+            if sealed:
+                raise ConfigRefused(
+                    f"accounts.key_file: {path} is gone, and {sealed} second factor(s) are sealed under it: put it "
+                    "back from its copy, or take each away with `cloud-hub accounts reset-factor NAME`"
+                )
+            put_in_place(path, secrets.token_bytes(KEY_BYTES), 0o600)
+        key = path.read_bytes()
     except OSError as error:
         raise ConfigRefused(f"accounts.key_file: {path} cannot be used: {error.strerror}") from error
     if len(key) != KEY_BYTES:

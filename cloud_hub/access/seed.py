@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
+from telemed.passwords import is_right
 from telemed.roles import AT_BEDSIDE, OWN_ONLY, Role
 from telemed.v1 import event_pb2
 
-from cloud_hub.access.passwords import hash_password, is_right
+from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.rights import parse_scope
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.errors import ConfigRefused
@@ -68,7 +69,7 @@ def publish_accounts(connection: Connection, region: str, site: str, now_ns: int
     """
     before = _published(connection, SiteScope(region, site))
     wanted = {
-        account.username: _account_set(account, care_team.cared_for(connection, region, account.username, (site,)))
+        account.username: _account_set(account, _cared_for(connection, region, account, site))
         for account in accounts.accounts(connection)
         if _acts_at(account, site)
     }
@@ -152,16 +153,22 @@ def _account_set(account: Account, cared_for: frozenset[str]) -> event_pb2.Accou
         name_en=account.name_en,
         password_hash=account.password_hash,
         sites=account.sites,
-        persons=sorted(cared_for) if account.role in OWN_ONLY else (),
+        persons=sorted(cared_for),
     )
+
+
+def _cared_for(connection: Connection, region: str, account: Account, site: str) -> frozenset[str]:
+    if account.role not in OWN_ONLY:
+        return frozenset()
+    return care_team.cared_for(connection, region, account.username, (site,))
 
 
 def _published(connection: Connection, scope: SiteScope) -> dict[str, event_pb2.AccountSet]:
     """Return what the site was told last about each account."""
     found: dict[str, event_pb2.AccountSet] = {}
-    for (site, username), history in events.of_type(connection, scope.region, "account").items():
+    for (_site, username), history in events.of_type(connection, scope.region, "account", site=scope.site).items():
         told = [one.ordered.event.account_set for one in history if not one.ordered.refused]
-        if site == scope.site and told:
+        if told:
             found[username] = told[-1]
     return found
 

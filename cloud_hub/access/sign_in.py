@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
+from telemed.passwords import Verifier
 from telemed.roles import MACHINES, OWN_ONLY, REGIONAL, Right, Role, reach
 
 from cloud_hub.access import factors
 from cloud_hub.access.delay import Failures
-from cloud_hub.access.passwords import Verifier
 from cloud_hub.access.rights import Principal
 from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.tokens import digest, new_token
-from cloud_hub.errors import BadRequest, SecondFactorNeeded, SecondFactorRefused, SignInRefused, TooManyAttempts
+from cloud_hub.errors import NotSignedIn, SecondFactorNeeded, SecondFactorRefused, SignInRefused, TooManyAttempts
 from cloud_hub.store import accounts, broken_glass, care_team, displays
 from cloud_hub.store import factors as stored_factors
 from cloud_hub.store.accounts import Account, AuditEntry, Session
@@ -92,13 +92,14 @@ class Access:
         wait_s = self._failures.wait_s(username, address, self._now_s())
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
+        # Counted before anything is waited for, or tries made at once would all pass; success takes it back.
+        self._failures.failed(username, address, self._now_s())
         account = await self.database.read(lambda c: accounts.account_of(c, username))
         known = account is not None and not account.disabled
         right = await self._verifier.is_right(
             account.password_hash if account and known else None, secret[:LONGEST_PASSWORD]
         )
         if account is None or not right:
-            self._failures.failed(username, address, self._now_s())
             await self._audit_attempt(username, "", SignInRefused.code)
             raise SignInRefused("name or secret is wrong")
         self._failures.succeeded(username, address)
@@ -120,10 +121,10 @@ class Access:
         wait_s = self._code_failures.wait_s(username, "", self._now_s())
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
+        self._code_failures.failed(username, "", self._now_s())
         seal, now_ns = self.second.seal, self.now_ns()
         kind = await self.database.write(lambda c: factors.check(c, seal, username, code, now_ns))
         if not kind:
-            self._code_failures.failed(username, "", self._now_s())
             await self._audit_attempt(username, account.role, SecondFactorRefused.code)
             raise SecondFactorRefused("the code is wrong")
         self._code_failures.succeeded(username, "")
@@ -151,27 +152,34 @@ class Access:
             raise SignInRefused("name or secret is wrong")
         return await self.open(account, await self.second_factor(account, code), old_token)
 
-    async def confirm_totp(self, who: Principal, code: str) -> list[str]:
-        """Take a new authenticator app into use; return the recovery codes.
+    async def confirm_totp(self, who: Principal, code: str, old_token: str) -> tuple[list[str], Opened]:
+        """Take a new authenticator app into use; return the recovery codes, and a session in the old one's place.
+
+        All of it or nothing: the codes are shown once, and only to whoever has the new session.
 
         Raises:
             TooManyAttempts: codes were wrong too often.
+            NotSignedIn: the account is gone.
             StepRefused, BadRequest: as `factors.confirm`.
         """
         wait_s = self._code_failures.wait_s(who.username, "", self._now_s())
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
+        self._code_failures.failed(who.username, "", self._now_s())
+        token = new_token()
 
-        def work(connection: Connection) -> list[str]:
+        def work(connection: Connection) -> tuple[list[str], Principal]:
+            account = accounts.account_of(connection, who.username)
+            if account is None:
+                raise NotSignedIn("sign in first")
             codes = factors.confirm(connection, self.second.seal, who.username, code, self.now_ns())
             factors.audit(connection, who, "second-factor-set", self.now_ns())
-            return codes
+            return codes, self._open(connection, account, token, "totp", old_token)
 
-        try:
-            return await self.database.write(work)
-        except BadRequest:
-            self._code_failures.failed(who.username, "", self._now_s())
-            raise
+        codes, principal = await self.database.write(work)
+        self._code_failures.succeeded(who.username, "")
+        self.forget()
+        return codes, Opened(token, principal, self._lifetimes.absolute_s)
 
     async def remove_totp(self, who: Principal, password: str, code: str, address: str) -> None:
         """Take the authenticator app away and end all sessions of the account.
@@ -197,29 +205,28 @@ class Access:
             factor: the second factor that was used, empty for none.
             old_token: of the session that this one takes the place of.
         """
-        token, now = new_token(), self.now_ns()
-        lifetime_s = self._lifetimes.absolute_s
+        token = new_token()
+        principal = await self.database.write(lambda c: self._open(c, account, token, factor, old_token))
+        self.forget()
+        return Opened(token, principal, self._lifetimes.absolute_s)
+
+    def _open(self, connection: Connection, account: Account, token: str, factor: str, old_token: str) -> Principal:
+        now = self.now_ns()
         session = Session(
             digest(token),
             "cookie",
             account.username,
             now,
             now,
-            now + lifetime_s * NS_PER_S,
+            now + self._lifetimes.absolute_s * NS_PER_S,
             csrf_token=new_token(),
             extra={"factor": factor} if factor else {},
         )
-
-        def work(connection: Connection) -> Principal:
-            if old_token:
-                accounts.end_session(connection, digest(old_token))
-            accounts.open_session(connection, session)
-            accounts.write_audit(connection, self._entry(account, "sign-in"))
-            return self._principal(connection, account, session)
-
-        principal = await self.database.write(work)
-        self.forget()
-        return Opened(token, principal, lifetime_s)
+        if old_token:
+            accounts.end_session(connection, digest(old_token))
+        accounts.open_session(connection, session)
+        accounts.write_audit(connection, self._entry(account, "sign-in"))
+        return self._principal(connection, account, session)
 
     async def sign_out(self, token: str) -> None:
         """End a session; harmless where there is none."""

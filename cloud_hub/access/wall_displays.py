@@ -62,6 +62,8 @@ class WallDisplays:
         wait_s = self._failures.wait_s("", address, now_ns / NS_PER_S)
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
+        # Counted before anything is waited for, or tries made at once would all pass; success takes it back.
+        self._failures.failed("", address, now_ns / NS_PER_S)
         token, ends_ns = new_token(), now_ns + LIFETIME_S * NS_PER_S
 
         def work(connection: Connection) -> bool:
@@ -79,7 +81,6 @@ class WallDisplays:
             return True
 
         if not await access.database.write(work):
-            self._failures.failed("", address, now_ns / NS_PER_S)
             raise SignInRefused("no such code")
         self._failures.succeeded("", address)
         principal = await access.present(token, "cookie")

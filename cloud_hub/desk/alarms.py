@@ -170,8 +170,9 @@ def next_step(alarm: Alarm, phase: "alarm_pb2.Phase.ValueType", now_ns: int) -> 
 
 
 def _sees(principal: Principal, alarm: Alarm) -> bool:
+    """True where somebody may step an alarm; each asking here changes it, so a broken glass does not open it."""
     first = alarm.first
-    return principal.sees_alarm(alarm.site, first.person_id, is_technical=first.technical)
+    return principal.for_changes().sees_alarm(alarm.site, first.person_id, is_technical=first.technical)
 
 
 def _was_seen(alarm: Alarm) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from telemed.referral import OPEN
 from telemed.roles import Role
 from telemed.v1 import event_pb2
@@ -70,20 +70,23 @@ def own_persons(connection: Connection, region: str, account: Account) -> frozen
     related = cared_for(connection, region, account.username, account.sites)
     if account.role is Role.CAREGIVER:
         related |= persons_of_caregiver(connection, region, account.username, account.sites)
-    return related & _lying(connection, region) if related else related
+    table = schema.bed_stay
+    query = select(table.c.person_id).where(*_lies(region), table.c.person_id.in_(sorted(related)))
+    return frozenset(connection.execute(query).scalars()) if related else related
 
 
 def under_care(connection: Connection, region: str) -> frozenset[str]:
     """Return the persons of a region with an open episode (a stay) or an open task (a referral)."""
     table = schema.referral_head
     query = select(table.c.person_id).where(table.c.region == region, table.c.state.in_(_OPEN_STATES))
-    return _lying(connection, region) | frozenset(connection.execute(query).scalars())
+    lying = select(schema.bed_stay.c.person_id).where(*_lies(region))
+    return frozenset(connection.execute(lying).scalars()) | frozenset(connection.execute(query).scalars())
 
 
 def is_under_care(connection: Connection, region: str, person_id: str) -> bool:
     """True where one person has an open episode or task; asks for no more than that person's rows."""
     stay, head = schema.bed_stay, schema.referral_head
-    lies = select(stay.c.id).where(stay.c.region == region, stay.c.person_id == person_id, stay.c.to_ns.is_(None))
+    lies = select(stay.c.id).where(*_lies(region), stay.c.person_id == person_id)
     mine = (head.c.region == region, head.c.person_id == person_id)
     referred = select(head.c.referral_id).where(*mine, head.c.state.in_(_OPEN_STATES))
     return any(connection.execute(query.limit(1)).first() is not None for query in (lies, referred))
@@ -102,7 +105,5 @@ def note_referral(connection: Connection, where: tuple[str, str], event: event_p
         connection.execute(insert(table).values(region=where[0], site=where[1], referral_id=key, **values))
 
 
-def _lying(connection: Connection, region: str) -> frozenset[str]:
-    table = schema.bed_stay
-    query = select(table.c.person_id).where(table.c.region == region, table.c.to_ns.is_(None))
-    return frozenset(connection.execute(query).scalars())
+def _lies(region: str) -> tuple[ColumnElement[bool], ...]:
+    return schema.bed_stay.c.region == region, schema.bed_stay.c.to_ns.is_(None)

@@ -76,10 +76,15 @@ def of_aggregate(connection: Connection, scope: Scope, aggregate_type: str, aggr
 
 
 def of_type(
-    connection: Connection, region: str, aggregate_type: str, since_ns: int = 0
+    connection: Connection, region: str, aggregate_type: str, since_ns: int = 0, site: str | None = None
 ) -> dict[tuple[str, str], list[Ordered]]:
-    """Return the events of all aggregates of a type by (site, aggregate id), those with an event since then."""
-    chosen = (table.c.region == region, table.c.aggregate_type == aggregate_type)
+    """Return the events of all aggregates of a type by (site, aggregate id), those with an event since then.
+
+    Of one site, or of all the region where none is named.
+    """
+    chosen = [table.c.region == region, table.c.aggregate_type == aggregate_type]
+    if site is not None:
+        chosen.append(table.c.site == site)
     recent = select(table.c.site, table.c.aggregate_id).where(*chosen, table.c.received_ns >= since_ns).distinct()
     found: dict[tuple[str, str], list[Ordered]] = {
         (row.site, row.aggregate_id): [] for row in connection.execute(recent)

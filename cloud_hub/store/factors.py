@@ -26,6 +26,11 @@ def totp_of(connection: Connection, username: str) -> Totp | None:
     return None if row is None else Totp(row.username, row.sealed, row.is_confirmed, row.last_step)
 
 
+def count(connection: Connection) -> int:
+    """Return how many accounts have taken an authenticator app into use."""
+    return connection.execute(select(func.count()).where(totp.c.is_confirmed.is_(True))).scalar_one()
+
+
 def save_totp(connection: Connection, found: Totp, now_ns: int) -> None:
     """Insert or replace the authenticator app of an account."""
     connection.execute(delete(totp).where(totp.c.username == found.username))

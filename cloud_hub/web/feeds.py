@@ -11,6 +11,14 @@ QUEUE_LIMIT = 512
 """Messages that may wait for a page; a page that falls further behind is given a fresh snapshot instead."""
 
 Kind = Literal["bed", "site", "alarm", "technical", "referral", "consult"]
+_NEEDED: dict[Kind, Right] = {
+    "bed": Right.SEE_VITALS,
+    "alarm": Right.SEE_VITALS,
+    "technical": Right.SEE_LINKS,
+    "site": Right.SEE_LINKS,
+    "referral": Right.SEE_REFERRALS,
+    "consult": Right.JOIN_CONSULT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,8 @@ class Feed:
 
 def text_for(principal: Principal, message: Message) -> str:
     """Return what this principal is told of a message; empty where it is not for them."""
+    if not principal.may(_NEEDED[message.kind]):
+        return ""
     if not principal.sees_site(message.site):
         is_opened = (message.site, message.person_id) in principal.opened and message.kind in ("bed", "alarm")
         return message.full if is_opened else ""
@@ -95,15 +105,7 @@ def text_for(principal: Principal, message: Message) -> str:
             return ""
         # Whoever must act on an alarm at the bed has to see who has it already.
         return message.full if message.kind == "alarm" and principal.may(Right.ACT_ON_ALARM) else message.reduced
-    needed = {
-        "bed": Right.SEE_VITALS,
-        "alarm": Right.SEE_VITALS,
-        "technical": Right.SEE_LINKS,
-        "site": Right.SEE_LINKS,
-        "referral": Right.SEE_REFERRALS,
-        "consult": Right.JOIN_CONSULT,
-    }[message.kind]
-    return message.full if principal.may(needed) else ""
+    return message.full
 
 
 def sees_person(principal: Principal, site: str, person_id: str) -> bool:

@@ -28,7 +28,7 @@ from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.web import live_load
 from cloud_hub.web.feeds import Feed, Kind, Message
 from cloud_hub.web.live_beds import BedState, wave_channel
-from cloud_hub.web.picture import Picture, reduced_bed, reduced_site
+from cloud_hub.web.picture import Picture, reduced_bed, reduced_site, sees_partly
 from cloud_hub.web.views import alarm_view, reduced_alarm
 
 TICK_S, PAGE_TICK_S, SCORE_S, KEEP_S = 1.0, 2, 10, 30
@@ -225,7 +225,7 @@ class Live:
             feed.offer(message)
 
     def _is_looked_at(self, site: str) -> bool:
-        return any(feed.principal.sees_site(site) for feed in self.feeds)
+        return any(feed.principal.sees_some_of(site) for feed in self.feeds)
 
     def _say_bed(self, bed: BedState) -> None:
         def texts() -> tuple[str, str]:
@@ -260,7 +260,7 @@ class Live:
     def _say_site(self, view: screen.Site) -> None:
         self._say("site", view.site, "", lambda: (screen.SiteMessage(site=view).model_dump_json(), ""))
         for feed in self.feeds:
-            if feed.principal.sees_own_only and feed.principal.sees_site(view.site):
+            if sees_partly(feed.principal, view.site):
                 own = {bed.key for bed in self.picture.beds.values() if self._may_see(feed, bed)}
                 feed.put(screen.SiteMessage(site=reduced_site(view, own)).model_dump_json())
 
@@ -352,7 +352,7 @@ class Live:
         self._tell_site(site)
         # Who may see what may have changed with the beds (a caregiver's person moved).
         for feed in self.feeds:
-            if feed.principal.persons is not None and feed.principal.sees_site(site):
+            if sees_partly(feed.principal, site):
                 feed.ask_snapshot()
 
     async def _reload_referral(self, referral_id: str) -> None:

@@ -135,14 +135,13 @@ class Picture:
         return {one.submitted.person_id for site, one in self.referrals.values() if principal.sees_site(site)} - {""}
 
     def sites_for(self, principal: Principal) -> list[screen.Site]:
-        """The sites within scope; who sees only their own persons is shown only those beds."""
+        """The sites within scope; who sees only some persons there is shown only those beds."""
+        names = sorted(self.sites)
         own = {bed.key for bed in self.beds.values() if self.may_see(principal, bed)}
-        views = [self.site_view(name) for name in sorted(self.sites) if principal.sees_site(name)]
-        if principal.sees_own_only:
-            return [reduced_site(view, own) for view in views]
-        opened = {site for site, _ in principal.opened if site in self.sites and not principal.sees_site(site)}
-        elsewhere = [reduced_site(self.site_view(name), own) for name in sorted(opened)]
-        return [*views, *elsewhere] if principal.may(Right.SEE_LINKS) else []
+        partly = [reduced_site(self.site_view(name), own) for name in names if sees_partly(principal, name)]
+        if principal.sees_own_only or not principal.may(Right.SEE_LINKS):
+            return partly
+        return [*(self.site_view(name) for name in names if principal.sees_site(name)), *partly]
 
     def site_view(self, name: str) -> screen.Site:
         """A site with how far each of its beds is."""
@@ -215,6 +214,13 @@ class Picture:
         named = [bed_key(site, code) for node in nodes if node.site == site for code, _ in node.beds]
         unnamed = sorted(key for key, bed in self.beds.items() if bed.site == site and key not in named)
         return list(dict.fromkeys((*named, *unnamed)))
+
+
+def sees_partly(principal: Principal, site: str) -> bool:
+    """True where somebody is shown a site without what is its own: family, and who looks through a broken glass."""
+    if principal.sees_own_only:
+        return principal.may(Right.SEE_VITALS) and principal.sees_site(site)
+    return principal.may(Right.SEE_LINKS) and not principal.sees_site(site) and principal.sees_some_of(site)
 
 
 def reduced_bed(view: screen.Bed) -> screen.Bed:

@@ -4,14 +4,12 @@ A session lives SESSION_S and ends with the process.  There is no idle end: a be
 a session must not end while somebody works at a form (screens 4.1).
 """
 
-import asyncio
 import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from telemed.passwords import Verifier
 from telemed.roles import AT_BEDSIDE, OWN_ONLY, Role
 from telemed.v1 import event_pb2
 
@@ -24,7 +22,6 @@ SESSION_LIMIT = 1000
 FREE_FAILURES = 3
 LONGEST_WAIT_S = 300
 """After FREE_FAILURES wrong tries each further one doubles the wait, up to this."""
-_HASHER = PasswordHasher()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +32,8 @@ class Session:
     csrf_token: str
     who: Who
     ends_ns: int
+    password_hash: str = field(repr=False)
+    """Of the account when it signed in; with another one the session is over."""
 
     @property
     def is_caregiver(self) -> bool:
@@ -72,7 +71,7 @@ class Accounts:
     clock: Callable[[], int]
     _sessions: dict[str, Session] = field(default_factory=dict)
     _failures: dict[str, _Failures] = field(default_factory=dict)
-    _decoy_hash: str = ""
+    _verifier: Verifier = field(default_factory=Verifier)
 
     async def sign_in(self, username: str, password: str) -> Session | Refused:
         """Return a session, or a refusal; the check of the password runs in a thread."""
@@ -81,11 +80,11 @@ class Accounts:
         wait_ns = failures.until_ns - self.clock()
         if wait_ns > 0:
             return Refused(wait_ns / NS)
-        usable = account is not None and self._may(account)
-        stored = account.password_hash if account is not None and usable else await self._decoy()
-        matches = await asyncio.to_thread(_verify, stored, password)
-        if account is None or not usable or not matches:
-            return self._failed(failures)
+        # Counted before anything is waited for, or tries made at once would all pass; success takes it back.
+        refused = self._failed(failures)
+        stored = account.password_hash if account is not None and self._may(account) else None
+        if not await self._verifier.is_right(stored, password) or account is None:
+            return refused
         self._failures.pop(username, None)
         return self._begin(account)
 
@@ -96,7 +95,7 @@ class Accounts:
             return None
         account = self.roster().accounts.get(found.who.username)
         is_over = found.ends_ns <= self.clock()
-        if is_over or account is None or account.role != found.who.role or not self._may(account):
+        if is_over or account is None or not _is_same(account, found) or not self._may(account):
             self._sessions.pop(found.token, None)
             return None
         return found
@@ -117,7 +116,8 @@ class Accounts:
         if len(self._sessions) >= SESSION_LIMIT:
             del self._sessions[next(iter(self._sessions))]
         who = Who(account.username, account.role, account.name_zh, account.name_en)
-        session = Session(secrets.token_urlsafe(32), secrets.token_urlsafe(24), who, now_ns + SESSION_S * NS)
+        token, ends_ns = secrets.token_urlsafe(32), now_ns + SESSION_S * NS
+        session = Session(token, secrets.token_urlsafe(24), who, ends_ns, account.password_hash)
         self._sessions[session.token] = session
         return session
 
@@ -136,20 +136,11 @@ class Accounts:
             del self._failures[next(iter(self._failures))]
         return Refused(wait_s)
 
-    async def _decoy(self) -> str:
-        """A hash to check against where there is no account, so that the time taken tells nothing."""
-        if not self._decoy_hash:
-            self._decoy_hash = await asyncio.to_thread(_HASHER.hash, secrets.token_hex(16))
-        return self._decoy_hash
-
 
 def is_csrf_token(session: Session, given: str) -> bool:
     """True where a request carries the token of its session."""
     return hmac.compare_digest(session.csrf_token.encode(), given.encode())
 
 
-def _verify(stored: str, password: str) -> bool:
-    try:
-        return _HASHER.verify(stored, password)
-    except (Argon2Error, InvalidHashError):
-        return False
+def _is_same(account: event_pb2.AccountSet, session: Session) -> bool:
+    return account.role == session.who.role and account.password_hash == session.password_hash

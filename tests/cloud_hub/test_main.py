@@ -10,6 +10,9 @@ import pytest
 import structlog
 
 from cloud_hub.__main__ import main
+from cloud_hub.store import factors
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE
 
 GOOD = """
 region = "baoshan"
@@ -98,6 +101,22 @@ def test_a_port_in_use_is_said_and_nothing_starts(folder: Path, capsys: pytest.C
 
     assert f"web.port: 127.0.0.1:{port} cannot be used" in capsys.readouterr().err
     assert not (folder / "care.db").exists()
+
+
+def test_a_hub_whose_key_of_second_factors_is_lost_says_so_and_makes_no_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    care = Database(f"sqlite:///{folder / 'care.db'}", CARE, "care")
+    care.migrate()
+    care.write_blocking(lambda c: factors.save_totp(c, factors.Totp("clinic", b"sealed", True, 0), 1))
+    care.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    assert _run(folder, GOOD.replace("18080", str(port)), "serve") == 2
+    assert "accounts-key is gone, and 1 second factor" in capsys.readouterr().err
+    assert not (folder / "accounts-key").exists()
 
 
 def _accounts(folder: Path, *arguments: str) -> int:

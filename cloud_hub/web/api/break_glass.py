@@ -7,7 +7,6 @@ from telemed import screen
 
 from cloud_hub.access.glass import Glass, Proof, Reason
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.errors import NotPermitted
 from cloud_hub.store.broken_glass import Broken
 from cloud_hub.web.api.session import address_of
 from cloud_hub.web.guard import access_of, require
@@ -29,8 +28,6 @@ async def mine(request: Request, principal: Breaker) -> screen.BrokenList:
 @router.post("", status_code=201)
 async def smash(body: screen.BreakGlassBody, request: Request, principal: Breaker) -> screen.Broken:
     """Open a record for half an hour; asks once more who one is, and tells those who answer for the person."""
-    if not principal.csrf_token:
-        raise NotPermitted("only on the hub's own page")
     reason = Reason(body.reason_code, body.text)
     proof = Proof(body.password, body.code, address_of(request))
     return _view(await Glass(access_of(request)).smash(principal, body.person, reason, proof))

@@ -4,12 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from telemed import screen
+from telemed.roles import MACHINES
 
 from cloud_hub.access import factors
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.access.sign_in import Access, Opened
-from cloud_hub.errors import NotPermitted, NotSignedIn
-from cloud_hub.store import accounts
+from cloud_hub.errors import NotPermitted
 from cloud_hub.web.api.session import address_of, me, set_cookie
 from cloud_hub.web.guard import access_of, require, session_token
 
@@ -46,8 +45,7 @@ async def confirm(
     """Take the app into use; the session is replaced by one that has the second factor."""
     _demand_browser(principal)
     access = access_of(request)
-    codes = await access.confirm_totp(principal, body.code)
-    opened = await _rotated(access, request, principal)
+    codes, opened = await access.confirm_totp(principal, body.code, session_token(request)[0])
     set_cookie(request, response, opened)
     return screen.TotpConfirmed(recovery_codes=codes, me=me(opened.principal))
 
@@ -59,14 +57,7 @@ async def remove(body: screen.ProofBody, request: Request, principal: Oneself) -
     await access_of(request).remove_totp(principal, body.password, body.code, address_of(request))
 
 
-async def _rotated(access: Access, request: Request, principal: Principal) -> Opened:
-    account = await access.database.read(lambda c: accounts.account_of(c, principal.username))
-    if account is None:
-        raise NotSignedIn("sign in first")
-    return await access.open(account, "totp", session_token(request)[0])
-
-
 def _demand_browser(principal: Principal) -> None:
-    """A program that acts in somebody's name does not touch how they sign in."""
-    if not principal.csrf_token:
+    """A program that acts in somebody's name does not touch how they sign in, and a wall display is nobody."""
+    if not principal.csrf_token or principal.role in MACHINES:
         raise NotPermitted("only on the hub's own page")

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from telemed.passwords import is_right
 from telemed.roles import Role
 from telemed.screen import SignIn
 
 from cloud_hub.access import device_ca
 from cloud_hub.access.oauth import CodeRequest, OAuth, OAuthRefused
 from cloud_hub.access.oauth import Proof as CodeProof
-from cloud_hub.access.passwords import hash_password, is_right
+from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.sign_in import Access, SecondFactor
 from cloud_hub.access.tokens import new_token

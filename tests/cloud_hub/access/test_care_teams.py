@@ -1,8 +1,11 @@
 """Care teams: who may be in one, that it opens exactly its person, and that the site is told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy import event as sql_event
 from telemed.roles import Role
 from telemed.v1 import event_pb2
 
@@ -103,3 +106,35 @@ async def test_a_referral_opens_a_record_until_it_ends(care: Database) -> None:
         assert care.read_blocking(lambda c: care_team.is_under_care(c, "baoshan", "p-9")) is is_open
         assert ("p-9" in care.read_blocking(lambda c: care_team.under_care(c, "baoshan"))) is is_open
     assert not care.read_blocking(lambda c: care_team.is_under_care(c, "elsewhere", "p-9"))
+
+
+async def test_a_record_opened_by_breaking_the_glass_is_read_and_its_team_is_not_changed(
+    teams: CareTeams, care: Database
+) -> None:
+    care.write_blocking(lambda c: persons.vacate_bed(c, WHERE, "B01", 9))
+    for who in (FAR, PHYSICIAN):
+        opened = replace(who, opened=frozenset({("baoshan-clinic", "p-1")}))
+        assert await teams.of(opened, "p-1") == []
+        for is_member in (True, False):
+            with pytest.raises(NotFound):
+                await teams.change(opened, "p-1", "worker", is_member=is_member)
+
+
+async def test_finding_ones_own_persons_reads_no_stay_but_theirs(teams: CareTeams, care: Database) -> None:
+    await teams.change(DOCTOR, "p-1", "worker", is_member=True)
+
+    def stays_read(connection: Connection) -> tuple[frozenset[str], int]:
+        asked: list[tuple[str, Any]] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+            asked.append((statement, values))
+
+        worker = accounts.account_of(connection, "worker")
+        assert worker is not None
+        sql_event.listen(connection, "before_cursor_execute", note)
+        found = care_team.own_persons(connection, "baoshan", worker)
+        sql_event.remove(connection, "before_cursor_execute", note)
+        stays = [one for one in asked if "FROM bed_stay" in one[0]]
+        return found, sum(len(connection.exec_driver_sql(*one).all()) for one in stays)
+
+    assert care.read_blocking(stays_read) == (frozenset({"p-1"}), 1)

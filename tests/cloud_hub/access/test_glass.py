@@ -1,5 +1,6 @@
 """Breaking the glass: with a reason and a second proof, for half an hour, told to others, reviewed by others."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -139,3 +140,19 @@ async def test_each_opening_is_reviewed_within_72_hours_by_somebody_else(
         ("clinic", "break-glass"),
         ("auditor", "break-glass-unjustified"),
     ]
+
+
+async def test_two_presses_break_the_glass_once(glass: Glass, access: Access, audit_of: Any) -> None:
+    who = await doctor(access)
+    presses = [glass.smash(who, "p-1", REASON, PROOF) for _ in range(2)]
+    answers = await asyncio.gather(*presses, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in answers) == ["Broken", "StepRefused"]
+    assert len(await glass.mine(who)) == 1
+    assert len([entry for entry in audit_of() if entry[1] == "break-glass"]) == 1
+
+
+async def test_what_was_closed_a_moment_ago_can_be_opened_again(glass: Glass, access: Access) -> None:
+    broken = await glass.smash(await doctor(access), "p-1", REASON, PROOF)
+    as_it_was = await now(access)
+    await glass.close(as_it_was, broken.break_id)
+    assert (await glass.smash(as_it_was, "p-1", REASON, PROOF)).break_id != broken.break_id

@@ -1,5 +1,7 @@
 """What the hub grants to each role, what scopes leave of it, and what is within scope."""
 
+from dataclasses import replace
+
 import pytest
 from telemed.roles import MACHINES, Reach, Role, reach
 
@@ -83,3 +85,29 @@ def test_scopes_cover_what_is_narrower() -> None:
         Right.ENTER_VITALS,
         Right.ACT_ON_ALARM,
     }
+
+
+def test_what_is_opened_by_name_alone_is_not_covered_by_a_scope_for_everything() -> None:
+    everything, by_name = Scope("system", "*", "cruds"), Scope("system", "AuditEvent", "rs")
+    assert not everything.covers(by_name)
+    assert by_name.covers(Scope("system", "AuditEvent", "r"))
+    assert everything.covers(Scope("system", "*", "rs"))
+    program = principal(Role.PROGRAM, scopes=frozenset({"system/*.rs"}))
+    assert not program.may_read("AuditEvent", "r")
+    assert program.may_read("Patient", "r")
+    assert not program.may(Right.READ_AUDIT)
+
+
+def test_own_persons_alarms_need_the_right_to_see_them() -> None:
+    family = principal(Role.CAREGIVER, persons=frozenset({"p"}))
+    assert family.sees_alarm("a", "p", is_technical=False)
+    narrow = replace(family, scopes=frozenset({"user/Patient.rs"}))
+    assert not narrow.sees_alarm("a", "p", is_technical=False)
+    assert not replace(family, must_enrol=True).sees_alarm("a", "p", is_technical=False)
+
+
+def test_no_scope_lets_a_program_break_the_glass() -> None:
+    everything = frozenset({"user/*.cruds", "system/*.cruds", "user/AuditEvent.cruds"})
+    for role in (Role.CLINIC, Role.NURSE, Role.PHYSICIAN):
+        assert principal(role).may(Right.BREAK_GLASS)
+        assert not principal(role, scopes=everything).may(Right.BREAK_GLASS)

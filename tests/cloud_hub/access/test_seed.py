@@ -10,7 +10,7 @@ import pytest
 from cloud_hub.access.seed import publish_accounts, seed_accounts
 from cloud_hub.access.sign_in import Access
 from cloud_hub.errors import ConfigRefused
-from cloud_hub.store import accounts, events
+from cloud_hub.store import accounts, care_team, events
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 
@@ -113,3 +113,26 @@ def test_a_wrong_file_is_refused_and_changes_nothing(empty: Database, tmp_path: 
 def test_a_file_that_is_not_there_is_refused(empty: Database, tmp_path: Path) -> None:
     with pytest.raises(ConfigRefused, match="cannot be read"):
         seed_accounts(empty, tmp_path / "none.json", "baoshan")
+
+
+def test_telling_a_site_reads_its_own_history_and_asks_for_teams_of_family_and_care_workers_alone(
+    empty: Database, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed_accounts(empty, file, "baoshan")
+    read: list[str] = []
+    asked: list[str] = []
+    ordered, cared_for = events._ordered, care_team.cared_for
+
+    def note_read(row: Any) -> Any:
+        read.append(row.site)
+        return ordered(row)
+
+    def note_asked(connection: Any, region: str, username: str, sites: Any) -> frozenset[str]:
+        asked.append(username)
+        return cared_for(connection, region, username, sites)
+
+    monkeypatch.setattr(events, "_ordered", note_read)
+    monkeypatch.setattr(care_team, "cared_for", note_asked)
+    assert not empty.write_blocking(lambda c: publish_accounts(c, "baoshan", "home-1", 1))
+    assert set(read) == {"home-1"}
+    assert asked == ["carer"]

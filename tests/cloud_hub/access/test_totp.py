@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import os
 import stat
 from pathlib import Path
@@ -14,6 +15,7 @@ from telemed.roles import Role
 
 from cloud_hub import accounts_command
 from cloud_hub.access import factors, totp
+from cloud_hub.access.delay import FREE_FAILURES
 from cloud_hub.access.rights import Right
 from cloud_hub.access.sealing import KEY_BYTES, Seal, load_or_make
 from cloud_hub.access.sign_in import Access, SecondFactor
@@ -29,6 +31,8 @@ from cloud_hub.errors import (
     StoreFailure,
     TooManyAttempts,
 )
+from cloud_hub.store import accounts
+from cloud_hub.store import factors as stored_factors
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import recovery_code
 from cloud_hub.store.schema import totp as totp_table
@@ -181,14 +185,51 @@ async def test_what_is_set_up_is_not_replaced_without_taking_it_away(
 
 def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "accounts-key"
-    sealed = load_or_make(path).close("x", "u")
+    sealed = load_or_make(path, 0).close("x", "u")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_or_make(path).open(sealed, "u") == "x"
+    assert load_or_make(path, 1).open(sealed, "u") == "x"
     path.write_bytes(os.urandom(5))
     with pytest.raises(ConfigRefused, match="5 bytes"):
-        load_or_make(path)
+        load_or_make(path, 0)
     with pytest.raises(ConfigRefused, match="cannot be used"):
-        load_or_make(tmp_path / "none" / "key")
+        load_or_make(tmp_path / "none" / "key", 0)
+
+
+def test_a_key_is_in_place_whole_and_on_disk_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "accounts-key", []
+    sync = os.fsync
+
+    def note(number: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{number}").readlink())
+        sync(number)
+
+    def full_disk(_number: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full_disk)
+        with pytest.raises(ConfigRefused, match="no room"):
+            load_or_make(path, 0)
+    assert not path.exists()
+    monkeypatch.setattr(os, "fsync", note)
+    load_or_make(path, 0)
+    assert len(path.read_bytes()) == KEY_BYTES
+    assert synced[-1] == tmp_path
+
+
+async def test_a_key_that_is_lost_while_secrets_are_sealed_under_it_is_not_made_anew(
+    access: Access, care: Database, clock: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "accounts-key"
+    assert care.read_blocking(stored_factors.count) == 0
+    care.write_blocking(lambda c: factors.begin(c, access.second.seal, "operator", clock()))
+    assert care.read_blocking(stored_factors.count) == 0
+    await set_up(access, care, clock)
+    sealed = care.read_blocking(stored_factors.count)
+    assert sealed == 1
+    with pytest.raises(ConfigRefused, match=r"1 second factor.*reset-factor"):
+        load_or_make(path, sealed)
+    assert not path.exists()
 
 
 async def test_who_lost_both_is_helped_from_the_command_line(
@@ -205,3 +246,45 @@ async def test_who_lost_both_is_helped_from_the_command_line(
     await access.sign_in("clinic", PASSWORD, "a")
     with pytest.raises(BadRequest):
         await asyncio.to_thread(accounts_command.run, config, asked)
+
+
+async def test_codes_tried_at_once_are_counted_like_codes_one_after_another(
+    access: Access, care: Database, clock: Any
+) -> None:
+    await set_up(access, care, clock)
+    account = care.read_blocking(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    tries = [access.second_factor(account, "000000") for _ in range(40)]
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    assert [type(one) for one in answers].count(SecondFactorRefused) == FREE_FAILURES
+    assert [type(one) for one in answers].count(TooManyAttempts) == 40 - FREE_FAILURES
+
+
+async def test_confirmations_tried_at_once_are_counted_like_one_after_another(
+    access: Access, care: Database, clock: Any
+) -> None:
+    who = (await access.sign_in("clinic", PASSWORD, "a")).principal
+    care.write_blocking(lambda c: factors.begin(c, access.second.seal, "clinic", clock()))
+    answers = await asyncio.gather(
+        *[access.confirm_totp(who, "000000", "t") for _ in range(40)], return_exceptions=True
+    )
+    assert [type(one) for one in answers].count(BadRequest) == FREE_FAILURES
+
+
+async def test_a_confirmation_whose_session_cannot_be_opened_confirms_nothing(
+    access: Access, care: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = (await access.sign_in("clinic", PASSWORD, "a")).principal
+    begun = care.write_blocking(lambda c: factors.begin(c, access.second.seal, "clinic", clock()))
+
+    def full_disk(*_parts: Any) -> None:
+        raise StoreFailure("care: no room")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(accounts, "open_session", full_disk)
+        with pytest.raises(StoreFailure):
+            await access.confirm_totp(who, code_at(begun.secret, clock), "t")
+    assert not care.read_blocking(lambda c: factors.state(c, "clinic")).has_totp
+    codes, opened = await access.confirm_totp(who, code_at(begun.secret, clock), "t")
+    assert len(codes) == totp.RECOVERY_CODES
+    assert await access.resolve(opened.token, "cookie") == opened.principal

@@ -1,5 +1,6 @@
 """Wall displays: a code opens one session once, which only reads, outlives idleness and ends when revoked."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from telemed.roles import Role
 from telemed.v1 import event_pb2
 
 from cloud_hub.access import wall_displays
+from cloud_hub.access.delay import FREE_FAILURES
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.access.sign_in import Access
 from cloud_hub.access.wall_displays import WallDisplays
@@ -95,3 +97,9 @@ async def test_an_operator_makes_and_revokes_only_at_their_own_sites(walls: Wall
     with pytest.raises(NotFound):
         await walls.revoke(other, made.display_id)
     assert await walls.listed(other) == []
+
+
+async def test_codes_guessed_at_once_are_counted_like_codes_one_after_another(walls: WallDisplays) -> None:
+    answers = await asyncio.gather(*[walls.pair("WRONG234", "a") for _ in range(40)], return_exceptions=True)
+    assert [type(one) for one in answers].count(SignInRefused) == FREE_FAILURES
+    assert [type(one) for one in answers].count(TooManyAttempts) == 40 - FREE_FAILURES

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -291,3 +292,14 @@ def test_alarms_that_stand_are_found_however_many_ended_since(desk: Desk) -> Non
 
     assert "stands" in [alarm.alarm_id for alarm in found]
     assert len(found) == 3
+
+
+@pytest.mark.anyio
+async def test_breaking_the_glass_opens_an_alarm_to_be_seen_and_not_to_be_acted_on(desk: Desk) -> None:
+    _raise(desk)
+    through_glass = replace(STRANGER, opened=frozenset({(CLINIC.site, "p1")}))
+    assert through_glass.sees_alarm(CLINIC.site, "p1", is_technical=False)
+    with pytest.raises(NotFound):
+        await desk.alarms.act(through_glass, "a1", Ask("accept"))
+    await desk.alarms.see(through_glass, ["a1"])
+    assert desk.database.read_blocking(lambda c: events.events_after(c, CLINIC.site, 0, 10)) == []

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -607,3 +607,28 @@ def test_texts_of_any_length_are_judged_and_only_short_ones_remembered() -> None
         False,
     ]
     assert live_beds._is_plausible.cache_info().currsize == before
+
+
+@pytest.mark.anyio
+async def test_a_site_seen_through_a_broken_glass_alone_goes_on_but_without_what_is_the_sites_own(
+    live: Live, clock: Clock
+) -> None:
+    opened = replace(OTHER_CLINIC, opened=frozenset({(SITE, "p1")}))
+    feed = _joined(live, opened)
+    _take(live, clock, _set(clock, spo2="93"))
+    assert [one["type"] for one in _heard(feed)] == ["readings"]
+    live.noticed(SITE, [Notice(ADDRESS, Code.SEQ_JUMP, clock.at_ns, clock.at_ns, 3, 1)])
+    live.picture.site(SITE).link = "lost"
+    live._tell_site(SITE)
+    (told,) = _heard(feed)
+    assert (told["site"]["link"], told["site"]["beds"], told["site"]["stuck"]) == ("lost", [KEY], [])
+
+
+@pytest.mark.anyio
+async def test_a_family_without_the_right_to_see_values_is_not_told_of_the_site(live: Live) -> None:
+    narrow = replace(FAMILY, scopes=frozenset({"user/Patient.rs"}))
+    feed = _joined(live, narrow)
+    live._tell_site(SITE)
+    assert _heard(feed) == []
+    assert live.picture.sites_for(narrow) == []
+    assert [one.site for one in live.picture.sites_for(FAMILY)] == [SITE]

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from cloud_hub.access.oauth import is_same_redirect, is_verified
+from cloud_hub.access.oauth import CodeRequest, OAuth, OAuthRefused, Proof, is_same_redirect, is_verified, narrowed
+from cloud_hub.access.sign_in import Access
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -255,3 +256,22 @@ def test_the_vector_of_rfc_7636_fits() -> None:
 )
 def test_redirects_match_exactly_but_for_the_port_of_loopback(asked: str, registered: str, is_same: bool) -> None:
     assert is_same_redirect(asked, registered) is is_same
+
+
+def test_the_audit_trail_is_granted_only_where_it_is_held_by_name() -> None:
+    with pytest.raises(OAuthRefused):
+        narrowed("system/AuditEvent.rs", ("system/*.rs",))
+    assert narrowed("system/AuditEvent.rs", ("system/*.rs", "system/AuditEvent.rs")) == ("system/AuditEvent.rs",)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("asked", "given"), [("", ("user/*.rs",)), ("user/*.rs user/AuditEvent.rs", ("user/*.rs", "user/AuditEvent.rs"))]
+)
+async def test_a_person_hands_on_the_audit_trail_only_where_the_program_asks_for_it_by_name(
+    access: Access, password: str, asked: str, given: tuple[str, ...]
+) -> None:
+    oauth = OAuth(access)
+    asked_for = CodeRequest("api", REDIRECT, CHALLENGE, asked)
+    code = await oauth.give_code(asked_for, Proof("clinic", password), "a")
+    assert (await oauth.exchange(code, "api", REDIRECT, VERIFIER)).scopes == given

@@ -6,9 +6,14 @@ import httpx
 import pyotp
 import pytest
 from fastapi import FastAPI
+from telemed.roles import Role
+from telemed.v1 import event_pb2
 
 from cloud_hub.access.oauth import OAuth
+from cloud_hub.access.rights import Principal
 from cloud_hub.access.sign_in import Access
+from cloud_hub.access.wall_displays import WallDisplays
+from cloud_hub.store import persons
 from cloud_hub.web import problems
 from cloud_hub.web.api import second_factor, session
 
@@ -73,3 +78,16 @@ async def test_a_program_that_acts_for_somebody_cannot_change_how_they_sign_in(
     for path, body in (("/totp", None), ("/totp/confirm", {"code": "000000"}), ("/totp/remove", {"password": "x"})):
         answer = await browser.post(FACTOR + path, json=body, headers={"Authorization": f"Bearer {grant.access_token}"})
         assert answer.status_code == 403, path
+
+
+async def test_a_wall_display_sets_up_no_second_factor(browser: httpx.AsyncClient, access: Access) -> None:
+    where = ("baoshan", "baoshan-clinic")
+    await access.database.write(lambda c: persons.describe_node(c, where, "n", event_pb2.NodeDescribed()))
+    operator = Principal("operator", Role.OPERATOR, "", "", "baoshan", None)
+    walls = WallDisplays(access)
+    _, code = await walls.make(operator, "baoshan-clinic", "Ward")
+    opened = await walls.pair(code, "a")
+    headers = {"Cookie": f"yz_session={opened.token}", "X-CSRF-Token": opened.principal.csrf_token}
+    for path, body in (("/totp", None), ("/totp/confirm", {"code": "000000"}), ("/totp/remove", {"password": "x"})):
+        answer = await browser.post(FACTOR + path, json=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "refused-rights"), path

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 from fastapi import FastAPI
@@ -13,7 +13,7 @@ from telemed.roles import Role
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.web import socket as live_socket
-from cloud_hub.web.feeds import Feed
+from cloud_hub.web.feeds import Feed, text_for
 from cloud_hub.web.feeds import Message as Told
 from cloud_hub.web.parts import Parts
 
@@ -84,3 +84,24 @@ async def test_a_page_whose_rights_stay_as_they_are_is_not_drawn_anew(monkeypatc
     with pytest.raises(live_socket._Over):
         await live_socket._still_signed_in(_socket(Answers(FAMILY), []), NOBODY_LIES_HERE, feed)
     assert await feed.next() == "before"
+
+
+NARROW = replace(FAMILY, scopes=frozenset({"user/Patient.rs"}))
+OPENED = Principal("d", Role.CLINIC, "", "", "baoshan", frozenset({"x"}), opened=frozenset({("s", "p1")}))
+
+
+@pytest.mark.parametrize("kind", ["bed", "alarm"])
+@pytest.mark.parametrize(
+    ("who", "hears"),
+    [
+        (FAMILY, True),
+        (OPENED, True),
+        (NARROW, False),
+        (replace(FAMILY, must_enrol=True), False),
+        (replace(OPENED, must_enrol=True), False),
+    ],
+)
+def test_values_and_alarms_go_only_to_who_may_see_vitals(
+    kind: Literal["bed", "alarm"], who: Principal, hears: bool
+) -> None:
+    assert bool(text_for(who, Told(kind, "s", "p1", "full", "reduced"))) is hears

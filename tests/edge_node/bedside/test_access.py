@@ -1,11 +1,15 @@
 """Who gets in: sign-in with the hub gone, CSRF, origin, replay after sign-out, rights of each role."""
 
+import asyncio
+import time
+
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from telemed import passwords
 from telemed.v1 import event_pb2
 
-from edge_node.bedside.accounts import FREE_FAILURES, SESSION_S
+from edge_node.bedside.accounts import FREE_FAILURES, SESSION_S, Refused, Session
 
 from .conftest import NS, PASSWORD, SITE, START_NS, House, account, sign_in
 
@@ -182,3 +186,53 @@ async def test_figures_are_for_loopback_or_a_token(house: House, address: str, t
         answer = await found.get("/metrics", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == status
     assert ('edge_hl7_answers_total{kind="AA"} 6.0' in answer.text) == (status == 200)
+
+
+async def test_tries_made_at_once_are_counted_like_tries_one_after_another(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def wrong(_stored: str, password: str) -> bool:
+        tried.append(password)
+        return False
+
+    monkeypatch.setattr(passwords, "is_right", wrong)
+    accounts = house.station.accounts
+    for username in ("clinic", "nobody"):
+        tried.clear()
+        answers = await asyncio.gather(*[accounts.sign_in(username, "wrong") for _ in range(40)])
+        assert len(tried) == FREE_FAILURES
+        assert all(isinstance(one, Refused) for one in answers)
+
+
+async def test_a_right_password_is_no_failure(house: House) -> None:
+    for _ in range(2 * FREE_FAILURES):
+        assert isinstance(await house.station.accounts.sign_in("clinic", PASSWORD), Session)
+
+
+async def test_an_unknown_name_takes_as_long_as_a_known_one(house: House) -> None:
+    strong = account("clinic", "clinic")
+    strong.event_id = "as the hub makes them"
+    strong.account_set.password_hash = passwords.HASHER.hash(PASSWORD)
+    house.log.order(strong)
+
+    async def seconds(username: str) -> float:
+        house.now_ns += 300 * NS
+        begin = time.process_time()
+        assert isinstance(await house.station.accounts.sign_in(username, "wrong"), Refused)
+        return time.process_time() - begin
+
+    known = min([await seconds("clinic") for _ in range(5)])
+    for stranger in ("nobody", "elsewhere"):
+        unknown = min([await seconds(stranger) for _ in range(5)])
+        assert known / 2 < unknown < known * 2, stranger
+
+
+async def test_a_session_ends_when_the_password_is_changed_at_the_hub(client: httpx.AsyncClient, house: House) -> None:
+    await sign_in(client)
+    changed = account("clinic", "clinic")
+    changed.event_id = "again"
+    changed.account_set.password_hash = passwords.HASHER.hash("another horse battery")
+    house.log.order(changed)
+    assert (await client.get("/api/v1/session")).status_code == 401

@@ -15,7 +15,7 @@ from edge_node.bedside.live import Page
 from edge_node.bedside.viewed import LIMIT, STRETCH_NS, Viewed
 from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Value
-from tests.edge_node.bedside.conftest import SITE, House, sign_in
+from tests.edge_node.bedside.conftest import HASH, SITE, House, sign_in
 
 pytestmark = pytest.mark.anyio
 SHOWS_A_PERSON = {
@@ -53,7 +53,7 @@ class Window:
 
 
 def page_of(house: House, username: str = "clinic", role: str = "clinic") -> Page:
-    session = Session(f"token-{username}", "csrf", Who(username, role), 2**62)
+    session = Session(f"token-{username}", "csrf", Who(username, role), 2**62, HASH)
     house.station.accounts._sessions[session.token] = session
     return house.station.open_page(session)
 

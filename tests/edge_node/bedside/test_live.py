@@ -15,7 +15,7 @@ from edge_node.bedside.live import QUEUE_LIMIT, Page
 from edge_node.samples.alarm import Ask, Who
 from edge_node.samples.measurement import Channel, Intake, NumericSet, Origin, Value, WaveformSet
 
-from .conftest import NS, SITE, House, sign_in
+from .conftest import HASH, NS, SITE, House, sign_in
 
 pytestmark = pytest.mark.anyio
 MESSAGES: TypeAdapter[Any] = TypeAdapter(ServerMessage)
@@ -23,7 +23,7 @@ KEY = f"{SITE}:B01"
 
 
 def page_of(house: House, username: str = "clinic", role: str = "clinic") -> Page:
-    session = Session(f"token-{username}", "csrf", Who(username, role), 2**62)
+    session = Session(f"token-{username}", "csrf", Who(username, role), 2**62, HASH)
     return house.station.open_page(session)
 
 

@@ -14,7 +14,7 @@ from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from tests.rights.table import ALLOW, FORBID, HIDE, OBJECTS, OUTCOMES, Route, routes
 
-from .conftest import NS, SITE, House, account, sign_in
+from .conftest import HASH, NS, SITE, House, account, sign_in
 
 pytestmark = pytest.mark.anyio
 TABLE = routes("bedside_routes.csv")
@@ -110,7 +110,7 @@ async def ask(client: httpx.AsyncClient, house: House, row: Route, what: str, as
     username, role, alarm_id = asker
     key = "elsewhere:B01" if what == "elsewhere" else f"{SITE}:B01"
     if row.kind == "live":
-        session = Session("t", "c", Who(username, role), house.now_ns + 10**12)
+        session = Session("t", "c", Who(username, role), house.now_ns + 10**12, HASH)
         page = Page(session, lambda: house.station.own_beds(session))
         return ALLOW if f'"key":"{key}"' in house.station.snapshot(page) else HIDE
     far = what == "elsewhere"

@@ -82,6 +82,7 @@ export const en: Record<keyof typeof zh, string> = {
   "nav.alarms": "Alarms",
   "nav.sites": "Sites",
   "nav.glass": "Emergency access",
+  "nav.review": "Reviews",
   "nav.label": "Main",
 
   "link.live": "Live",

@@ -80,6 +80,7 @@ export const zh = {
   "nav.alarms": "报警",
   "nav.sites": "站点",
   "nav.glass": "紧急开启",
+  "nav.review": "审查",
   "nav.label": "主导航",
 
   "link.live": "实时",

@@ -60,10 +60,11 @@ export function Starting() {
 export function HubApp() {
   const { session } = useSession();
   const feed = useLive((state) => state.feed);
+  const { page } = useRoute();
   const role = session.state === "in" ? session.me.role : "";
   if (feed === "starting") return <Starting />;
   if (OWN_ONLY.has(role)) return <Care />;
   if (role === "display") return <Wall />;
-  if (role === "auditor") return <Review />;
+  if (role === "auditor" || (role === "site-admin" && page === "review")) return <Review />;
   return CLINICAL.has(role) ? <Staff /> : <Sites />;
 }

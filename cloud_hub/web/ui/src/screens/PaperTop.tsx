@@ -19,20 +19,28 @@ const PAGES: [string, Key][] = [
   ["alarms", "nav.alarms"],
   ["sites", "nav.sites"],
   ["glass", "nav.glass"],
+  ["review", "nav.review"],
 ];
-const CLINICAL = new Set(["physician", "nurse", "clinic"]);
+const CLINICAL = ["queue", "wall", "patient", "alarms", "sites", "glass"];
+const PAGES_OF: Record<string, string[]> = {
+  physician: CLINICAL,
+  nurse: CLINICAL,
+  clinic: CLINICAL,
+  "site-admin": ["sites", "review"],
+  auditor: ["review"],
+};
 
 export function PaperTop({ page }: { page: string }) {
   const { t } = useWords();
   const alarms = useOpenAlarms();
   const referrals = useLive((state) => state.referrals);
-  const role = useLive((state) => state.me?.role);
+  const role = useLive((state) => state.me?.role) ?? "";
   const waiting = useMemo(() => waitingForTriage(referrals).length, [referrals]);
   const notices = useNotices().length;
   const numbers: Record<string, number> = { queue: waiting, alarms: alarms.length, glass: notices };
-  const isClinical = role !== undefined && CLINICAL.has(role);
+  const mine = PAGES_OF[role] ?? ["sites"];
   const onBedside = useLive((state) => state.face) === "bedside";
-  const pages = PAGES.filter(([name]) => (isClinical ? name !== "glass" || !onBedside : name === "sites"));
+  const pages = PAGES.filter(([name]) => mine.includes(name) && (name !== "glass" || !onBedside));
   return (
     <header className="top">
       <span className="brand">

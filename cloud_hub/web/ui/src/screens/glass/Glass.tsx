@@ -16,15 +16,19 @@ const REASONS = ["emergency", "cover", "transfer", "public-health", "other"] as 
 export function Glass() {
   const { t } = useWords();
   const queries = useQueryClient();
+  const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const [opened, setOpened] = useState<Broken | null>(null);
   const smash = async (body: BreakGlassBody) => {
+    setBusy(true);
     setError(null);
     try {
       setOpened(await api.post<Broken>("/break-glass", { ...body, code: body.code ?? "" }));
       await queries.invalidateQueries({ queryKey: ["broken"] });
     } catch (refused) {
       setError(refused);
+    } finally {
+      setBusy(false);
     }
   };
   return (
@@ -35,7 +39,7 @@ export function Glass() {
         <Notices />
         <h1>{t("glass.title")}</h1>
         <p>{t("glass.why")}</p>
-        <Form<BreakGlassBody> layout="vertical" onFinish={(body) => void smash(body)} requiredMark={false}>
+        <Form<BreakGlassBody> layout="vertical" onFinish={(body) => void smash(body)} requiredMark={false} disabled={busy}>
           <Form.Item name="person" label={t("glass.person")} rules={[{ required: true, message: t("signIn.needed") }]}>
             <Input data-testid="glass-person" maxLength={64} autoComplete="off" />
           </Form.Item>

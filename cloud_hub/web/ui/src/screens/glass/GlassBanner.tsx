@@ -9,6 +9,8 @@ import { Icon } from "../../state/Icon";
 import "./glass.css";
 
 const BREAKERS = new Set(["physician", "nurse", "clinic"]);
+/** Who is told of an opening: the doctors of the person's site, and the auditors as privacy officers. */
+const TOLD = new Set(["clinic", "auditor"]);
 const ASK_EVERY_MS = 15_000;
 
 /** What this person has open now; empty for roles that open nothing. */
@@ -33,13 +35,13 @@ export function useNotices() {
   const { data } = useQuery({
     queryKey: ["glass-notices"],
     queryFn: () => api.get<BrokenList>("/break-glass/notices"),
-    enabled: session.state === "in" && face === "hub" && BREAKERS.has(session.me.role),
+    enabled: session.state === "in" && face === "hub" && TOLD.has(session.me.role),
     refetchInterval: ASK_EVERY_MS,
   });
   return data?.broken ?? [];
 }
 
-/** What the doctors who answer for a person are told: who opened the record, when and why. */
+/** What those who answer for a person and the auditors are told: who opened the record, when and why. */
 export function Notices() {
   const { t } = useWords();
   const queries = useQueryClient();

@@ -2,13 +2,15 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Button, Input } from "antd";
 import { useState } from "react";
-import { LanguageSwitch, Page, Who } from "../../app/Chrome";
+import { Page } from "../../app/Chrome";
 import { api } from "../../app/api";
 import { useNow } from "../../app/live";
 import type { Broken, BrokenList } from "../../contract";
 import { useWords } from "../../i18n";
 import { shortMoment } from "../../live/clock";
 import { Empty, Fault } from "../../state/Small";
+import { PaperTop } from "../PaperTop";
+import { Notices } from "./GlassBanner";
 import "./glass.css";
 
 const ASK_EVERY_MS = 30_000;
@@ -60,12 +62,9 @@ export function Review() {
   });
   return (
     <Page surface="paper">
-      <header className="top">
-        <span className="sp" />
-        <LanguageSwitch />
-        <Who />
-      </header>
+      <PaperTop page="review" />
       <main className="glass">
+        <Notices />
         <h1>{t("glass.queue")}</h1>
         <Fault error={error} />
         {data?.broken.length === 0 && <Empty text={t("glass.none")} />}

@@ -38,6 +38,7 @@ function NewReferrals() {
 function Top({ pages, page, onPage }: { pages: number; page: number; onPage: (page: number) => void }) {
   const { t } = useWords();
   const alarms = useOpenAlarms();
+  const isDisplay = useLive((state) => state.me?.role) === "display";
   return (
     <header className="top">
       <span className="brand">
@@ -47,8 +48,8 @@ function Top({ pages, page, onPage }: { pages: number; page: number; onPage: (pa
         <a href={address("wall")} aria-current="page">
           {t("nav.wall")}
         </a>
-        <a href={address("queue")}>{t("nav.queue")}</a>
-        <a href={address("alarms")}>{t("nav.alarms")}</a>
+        {!isDisplay && <a href={address("queue")}>{t("nav.queue")}</a>}
+        {!isDisplay && <a href={address("alarms")}>{t("nav.alarms")}</a>}
       </nav>
       <AlarmCounts counts={countByPriority(alarms)} withWords />
       <SoundState />
