@@ -4,9 +4,7 @@ Care never waits for a trail that cannot be written: what could not be stored is
 """
 
 import asyncio
-import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -44,8 +42,9 @@ class AuditTrail:
         """
         self._log = buffer.audit
         self._address, self._seal, self._clock = address, seal, clock
-        self._waiting: deque[Entry] = deque(maxlen=WAITING_LIMIT)
-        self._writing = asyncio.Lock()
+        self._waiting: list[Entry] = []
+        self._fallen = 0
+        self._writing, self._signing = asyncio.Lock(), asyncio.Lock()
         self._gone: dict[tuple[StreamKey, str], tuple[int, int]] = {}
         self._is_failing = False
         buffer.on_gone.append(self.given_up)
@@ -63,12 +62,12 @@ class AuditTrail:
 
     async def note_all(self, who: Who | None, entries: Iterable[tuple[str, str, str]]) -> None:
         """Write several (action, target, result) of one person by one commit."""
-        self._waiting += [self._entry(who, *entry) for entry in entries]
+        self._keep([*self._waiting, *(self._entry(who, *entry) for entry in entries)])
         await self._write()
 
     def note_soon(self, who: Who | None, action: str, target: str, result: str = "ok") -> None:
         """Write an entry with the next ones, within SETTLE_EVERY_S."""
-        self._waiting.append(self._entry(who, action, target, result))
+        self._keep([*self._waiting, self._entry(who, action, target, result)])
 
     def given_up(self, gone: Gone) -> None:
         """Note that numbers of a stream were given up."""
@@ -106,13 +105,18 @@ class AuditTrail:
         await self._write()
 
     async def sign(self) -> None:
-        """Sign how far the trail has come; where it cannot be stored, the next time does it."""
+        """Sign how far the trail has come; where it cannot be stored, the next time does it.
+
+        Whoever is cancelled meanwhile leaves it to be signed and noted to its end: two must not note at once.
+        """
+        await asyncio.shield(self._sign())
+
+    async def _sign(self) -> None:
         try:
-            fault = await self._log.sign(self._seal)
+            async with self._signing:
+                fault = await self._log.sign(self._seal)
         except BufferFailure as failure:
             log.warning("audit.not-signed", code=failure.code)
-        except OSError as error:
-            log.warning("audit.head-not-noted", why=error.strerror)
         else:
             if fault is not None:
                 log.error("audit.does-not-verify", finding=fault.finding.value, n=fault.n)
@@ -131,24 +135,35 @@ class AuditTrail:
         actor, role = (who.username, who.role) if who is not None else (self._address.node, NODE_ROLE)
         return Entry(self._clock(), actor, role, action, target, result, self._address.region, self._address.site)
 
+    def _keep(self, entries: list[Entry]) -> None:
+        """Have entries wait for the next write; of too many the oldest fall."""
+        over = max(0, len(entries) - WAITING_LIMIT)
+        self._waiting = entries[over:]
+        if over and not self._fallen:
+            log.error("audit.entries-fall", limit=WAITING_LIMIT)
+        self._fallen += over
+
     async def _write(self) -> None:
+        """Write what waits; whoever is cancelled meanwhile leaves it to be written to its end, once."""
+        await asyncio.shield(self._store())
+
+    async def _store(self) -> None:
         async with self._writing:
-            batch = list(self._waiting)
+            # Out of the queue before it is stored: what comes meanwhile pushes nothing of it out.
+            batch, self._waiting = self._waiting, []
             if not batch:
                 return
             try:
                 await self._log.append(batch)
             except BufferFailure as failure:
+                self._keep([*batch, *self._waiting])
                 if not self._is_failing:
                     log.error("audit.not-stored", code=failure.code, waiting=len(batch))
                 self._is_failing = True
                 return
-            if self._is_failing:
-                log.info("audit.stored-again")
-            self._is_failing = False
-            for _ in batch:
-                with contextlib.suppress(IndexError):
-                    self._waiting.popleft()
+            if self._is_failing or self._fallen:
+                log.info("audit.stored-again", fallen=self._fallen)
+            self._is_failing, self._fallen = False, 0
 
 
 def seal_in(folder: Path) -> Seal:

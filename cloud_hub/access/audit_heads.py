@@ -5,11 +5,12 @@ trail itself, and the trail goes on: the entry that is wrong stays wrong for who
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Connection
-from telemed.audit import HEAD_EVERY_S, Entry, Head, sign
+from telemed.audit import HEAD_EVERY_S, LARGEST, Entry, Head, sign
 from telemed.audit_check import Fault, Finding, Walk
 from telemed.audit_seal import Seal
 
@@ -39,6 +40,7 @@ class AuditHeads:
         self.faults = 0
         """How often the trail did not verify since the start."""
         self._care, self._region, self._seal, self._now_ns = care, region, seal, now_ns
+        self._noting = threading.Lock()
         self._is_failing = False
 
     async def run(self) -> None:
@@ -49,14 +51,16 @@ class AuditHeads:
                 await asyncio.sleep(HEAD_EVERY_S)
         finally:
             # One commit, before the store is closed: what was added last must not stand unsigned until the next start.
-            self._attempt(lambda: self._keep(*self._care.write_blocking(self._sign)))
+            self._attempt(lambda: self._note(self._keep(*self._care.write_blocking(self._sign))))
 
     async def settle(self) -> None:
         """Sign what was added since the last head; where it cannot be stored, the next time does it."""
         try:
-            self._keep(*await self._care.write(self._sign))
+            head = self._keep(*await self._care.write(self._sign))
         except StoreFailure as failure:
             self._failed(failure)
+        else:
+            await asyncio.to_thread(self._note, head)
 
     async def agrees_with(self, anchor: Head) -> bool:
         """Return whether the trail holds what a node keeps a head of; a head that nobody signed says nothing.
@@ -77,7 +81,9 @@ class AuditHeads:
             self._failed(failure)
 
     def _sign(self, connection: Connection) -> tuple[Head | None, Fault | None]:
-        newest, state = audit_trail.newest_head(connection), audit_trail.state(connection)
+        # Held first: on PostgreSQL another process may append, and its entries would seem to follow the last one.
+        state = audit_trail.held_state(connection)
+        newest = audit_trail.newest_head(connection)
         fault = _since(connection, newest, self._seal.last(), state)
         if fault is not None:
             target = f"trail/{state.trail}/{fault.n}"
@@ -86,22 +92,33 @@ class AuditHeads:
             state = audit_trail.state(connection)
         if state.n == 0 or (newest is not None and _reached(newest) == state):
             return newest, fault
-        head = sign(self._seal.key, state.trail, state.n, state.hash, self._now_ns())
+        # Later than the last one even where the clock was set back: the newest head is found by its time.
+        at_ns = max(self._now_ns(), newest.at_ns + 1) if newest is not None else self._now_ns()
+        head = sign(self._seal.key, state.trail, state.n, state.hash, min(at_ns, LARGEST))
         audit_trail.save_head(connection, head)
         return head, fault
 
-    def _keep(self, head: Head | None, fault: Fault | None) -> None:
+    def _keep(self, head: Head | None, fault: Fault | None) -> Head | None:
+        """Tell of a fault, and return the head if it is a new one, which is to be noted."""
         self._is_failing = False
         if fault is not None:
             self.faults += 1
             log.error("audit-trail-does-not-verify", finding=fault.finding.value, n=fault.n)
         if head is None or head == self.newest:
-            return
+            return None
         self.newest = head
-        try:
-            self._seal.note(head)
-        except OSError as error:
-            log.error("audit-head-not-noted", why=error.strerror)
+        return head
+
+    def _note(self, head: Head | None) -> None:
+        """Note a head beside its key; blocking."""
+        with self._noting:
+            # The end of the hub notes its own while an earlier one may still be under way.
+            if head is None or head != self.newest:
+                return
+            try:
+                self._seal.note(head)
+            except OSError as error:
+                log.error("audit-head-not-noted", why=error.strerror)
 
     def _failed(self, failure: StoreFailure) -> None:
         if not self._is_failing:

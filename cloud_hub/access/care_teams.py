@@ -49,7 +49,7 @@ class CareTeams:
                 care_team.join(connection, where, person_id, Membership(username, principal.username, now_ns))
             else:
                 care_team.leave(connection, person_id, username, now_ns)
-            accounts.write_audit(connection, self._entry(principal, person, username, is_member=is_member))
+            accounts.write_audit(connection, *self._entries(principal, person, username, is_member=is_member))
             publish_accounts(connection, *where, now_ns)
             return person.site
 
@@ -57,11 +57,13 @@ class CareTeams:
         self._access.forget()
         self._access.site_changed(site)
 
-    def _entry(self, principal: Principal, person: Person, username: str, *, is_member: bool) -> AuditEntry:
+    def _entries(self, principal: Principal, person: Person, username: str, *, is_member: bool) -> list[AuditEntry]:
         action = "care-team-join" if is_member else "care-team-leave"
-        target = f"Patient/{person.person_id} {username}"
-        now_ns = self._access.now_ns()
-        return AuditEntry(now_ns, principal.username, principal.role, action, target, "ok", person.region, person.site)
+        now_ns, place = self._access.now_ns(), (person.region, person.site)
+        return [
+            AuditEntry(now_ns, principal.username, principal.role, action, target, "ok", *place)
+            for target in (f"Patient/{person.person_id}", f"account/{username}")
+        ]
 
 
 def _open_person(connection: Connection, principal: Principal, person_id: str) -> Person:

@@ -176,10 +176,10 @@ class Glass:
         return done
 
     def _audit(self, connection: Connection, principal: Principal, action: str, found: Broken) -> None:
-        target = f"Patient/{found.person_id} {found.break_id}"
-        now_ns = self._access.now_ns()
-        entry = AuditEntry(now_ns, principal.username, principal.role, action, target, "ok", found.region, found.site)
-        accounts.write_audit(connection, entry)
+        now_ns, place = self._access.now_ns(), (found.region, found.site)
+        for target in (f"Patient/{found.person_id}", f"break-glass/{found.break_id}"):
+            entry = AuditEntry(now_ns, principal.username, principal.role, action, target, "ok", *place)
+            accounts.write_audit(connection, entry)
 
 
 def check_reason(reason: Reason) -> None:

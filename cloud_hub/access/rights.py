@@ -84,6 +84,10 @@ def rights_of_scopes(scopes: frozenset[str]) -> frozenset[Right]:
     return frozenset(rights)
 
 
+READ, READ_UNDER_BROKEN_GLASS = "ok", "ok-btg"
+"""What the audit trail says came of a read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Whoever asks, as found from a cookie or a bearer token."""
@@ -193,3 +197,9 @@ class Principal:
         """
         if not self.sees_person(site, person_id):
             raise NotFound("no such thing within scope")
+
+
+def result_of_read(principal: Principal, person_id: str) -> str:
+    """Return what the audit trail says of a read: apart where the glass was broken for it (clinical 9.2)."""
+    is_opened = any(opened == person_id for _, opened in principal.opened)
+    return READ_UNDER_BROKEN_GLASS if is_opened else READ

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from cloud_hub.access.rights import READ, READ_UNDER_BROKEN_GLASS
+from cloud_hub.fhir import parameters
 from cloud_hub.fhir.json_text import Json
 from cloud_hub.fhir.observation import instant
+from cloud_hub.fhir.parameters import Token
 from cloud_hub.store.audit_search import HUB, PATIENT, Event
 
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
@@ -20,7 +23,7 @@ USER = "urn:yuanzhen:user"
 ROLE_OF_USER = "urn:yuanzhen:role"
 TRAIL = "urn:yuanzhen:audit-trail"
 SUCCESS, REFUSED = "0", "4"
-_NO_REFUSALS = frozenset({"ok", "first", "another", "standing", "no-room", "damaged"})
+_NO_REFUSALS = frozenset({READ, READ_UNDER_BROKEN_GLASS, "first", "another", "standing", "no-room", "damaged"})
 _HASH_AS_RESULT = frozenset({"edge-head"})
 HASH_SHOWN_CHARS = 8
 
@@ -75,6 +78,12 @@ def kind_of(action: str) -> Kind:
     return _RECORD if action.startswith(_ABOUT_CARE) else _SECURITY
 
 
+def actions_of(token: Token) -> frozenset[str]:
+    """Return the actions that have a subtype: the one of that name, and those that a standard's code stands for."""
+    by_code = {action for action, kind in KINDS.items() if any(token.fits((one[0], one[1])) for one in kind.subtypes)}
+    return frozenset(by_code | ({token.code} if token.fits((ACTION, token.code)) else set()))
+
+
 def outcome_of(event: Event) -> str:
     """Return the code of what came of it."""
     entry = event.entry
@@ -94,9 +103,10 @@ def place_of(fhir_id: str) -> tuple[str, int, str] | None:
     if parts[0] == "h":
         parts.insert(1, HUB)
     is_ours = len(parts) == 4 and parts[0] in ("h", "e") and (parts[0] == "h" or parts[1] != HUB)
-    if not is_ours or not parts[2].isdecimal() or len(parts[2]) > 18 or len(parts[3]) != HASH_SHOWN_CHARS:
+    n = parameters.whole(parts[2]) if is_ours else None
+    if n is None or len(parts[3]) != HASH_SHOWN_CHARS:
         return None
-    return parts[1], int(parts[2]), parts[3]
+    return parts[1], n, parts[3]
 
 
 def compose(event: Event, utc_offset: timedelta) -> dict[str, Json]:
@@ -123,7 +133,7 @@ def compose(event: Event, utc_offset: timedelta) -> dict[str, Json]:
     }
     if entry.site:
         resource["source"]["site"] = entry.site  # type: ignore[index]
-    if entry.action.startswith("break-glass"):
+    if entry.action.startswith("break-glass") or entry.result == READ_UNDER_BROKEN_GLASS:
         resource["purposeOfEvent"] = [{"coding": [{"system": REASON, "code": "BTG"}]}]
     return resource
 

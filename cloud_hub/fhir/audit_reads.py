@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection
+from telemed.audit import HASH_CHARS, TRAIL_CHARS
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.errors import BadRequest, NotFound
@@ -24,7 +25,7 @@ class AuditSearch:
     persons: list[set[str]]
     agents: list[set[str]]
     types: list[list[Token]]
-    subtypes: list[list[Token]]
+    actions: list[frozenset[str]]
     outcomes: list[list[Token]]
     ids: list[list[Token]]
     dates: list[Span]
@@ -44,9 +45,12 @@ class AuditSearch:
             persons=parameters.references(values, ("patient", "entity"), "Patient"),
             agents=[{part.removeprefix("Practitioner/") for part in value.split(",")} for value in agents],
             types=parameters.tokens(values, "type"),
-            subtypes=parameters.tokens(values, "subtype"),
+            actions=[
+                frozenset[str]().union(*map(audit_event.actions_of, either))
+                for either in parameters.tokens(values, "subtype")
+            ],
             outcomes=parameters.tokens(values, "outcome"),
-            ids=parameters.tokens(values, "_id"),
+            ids=_ids(values),
             dates=parameters.spans(values, "date", utc_offset),
             count=parameters.count(values),
             start=_position(values),
@@ -60,11 +64,9 @@ class AuditSearch:
     def wants(self, event: Event) -> bool:
         """True where everything is met that the store was not asked for."""
         kind = audit_event.kind_of(event.entry.action)
-        subtypes = [(audit_event.ACTION, event.entry.action), *((system, code) for system, code, _ in kind.subtypes)]
         return (
             all(span.holds(event.entry.at_ns) for span in self.dates)
             and _fits(self.types, [(kind.system, kind.code)])
-            and _fits(self.subtypes, subtypes)
             and _fits(self.outcomes, [("", audit_event.outcome_of(event))])
             and _fits(self.ids, [("", audit_event.id_of(event))])
         )
@@ -81,6 +83,8 @@ class Page:
 def events(connection: Connection, principal: Principal, search: AuditSearch) -> Page:
     """Return a page of events within scope."""
     wanted, start, found = _filter(principal, search), search.start, list[Event]()
+    if search.ids:
+        return _by_id(connection, wanted, search)
     for _ in range(ROUNDS_LIMIT):
         some = audit_search.page(connection, wanted, search.count + 1, start)
         for event in some:
@@ -92,6 +96,17 @@ def events(connection: Connection, principal: Principal, search: AuditSearch) ->
         if len(some) <= search.count:
             return Page(found, None)
     return Page(found, start)
+
+
+def _by_id(connection: Connection, wanted: Filter, search: AuditSearch) -> Page:
+    """Return a page of the events that ids name: each is looked up where it stands."""
+    places = {audit_event.place_of(token.code) for token in search.ids[0]} - {None}
+    some = [audit_search.one(connection, wanted, *place) for place in places if place is not None]
+    fit = [one for one in some if one is not None and search.wants(one)]
+    left = [one for one in fit if search.start is None or one.position < search.start]
+    left.sort(key=lambda one: one.position, reverse=True)
+    page = left[: search.count]
+    return Page(page, page[-1].position if len(left) > len(page) else None)
 
 
 def event(connection: Connection, principal: Principal, fhir_id: str) -> Event:
@@ -119,17 +134,26 @@ def _filter(principal: Principal, search: AuditSearch) -> Filter:
     persons = asked if allowed is None else set(allowed) & asked if asked is not None else allowed
     actors = set.intersection(*search.agents) if search.agents else None
     from_ns, to_ns = parameters.bounds(search.dates)
-    return Filter(scope.region, scope.sites, persons, actors, None, from_ns, to_ns)
+    actions = frozenset.intersection(*search.actions) if search.actions else None
+    return Filter(scope.region, scope.sites, persons, actors, actions, from_ns, to_ns)
+
+
+def _ids(values: Values) -> list[list[Token]]:
+    found = parameters.tokens(values, "_id")
+    if sum(map(len, found)) > parameters.COUNT_LIMIT:
+        raise BadRequest(f"_id is {parameters.COUNT_LIMIT} ids at most", ["_id"])
+    return found
 
 
 def _position(values: Values) -> Position | None:
     found = parameters.cursor(values, 4)
     if found is None:
         return None
-    at_ns, trail, n, hash_ = found
-    if not (at_ns.isdecimal() and n.isdecimal() and max(len(at_ns), len(n)) <= 18 + 1):
+    at_ns, n = parameters.whole(found[0]), parameters.whole(found[2])
+    trail, hash_ = found[1][:TRAIL_CHARS], found[3][:HASH_CHARS]
+    if at_ns is None or n is None or "\0" in trail + hash_:
         raise BadRequest("the page link is damaged", ["_cursor"])
-    return int(at_ns), trail[:32], int(n), hash_[:64]
+    return at_ns, trail, n, hash_
 
 
 def _fits(wanted: Iterable[list[Token]], codings: list[tuple[str, str]]) -> bool:

@@ -5,12 +5,11 @@ their time.  Times are nanoseconds since the Unix epoch.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
-from telemed.measures import CODED, MEASURES
+from telemed.measures import CODED, MEASURES, is_number
 from telemed.v1 import sample_pb2
 
 from cloud_hub.fhir import codes
@@ -28,8 +27,6 @@ _QUALITY = {
 }
 _WORST_FIRST = ("retracted", "missing", "implausible", "questionable", "valid")
 _ORIGIN_TAG = {sample_pb2.ORIGIN_TEST: "test", sample_pb2.ORIGIN_REPLAY: "replay", sample_pb2.ORIGIN_MANUAL: "manual"}
-_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
-"""What a node may call a number: a word would fail the whole search, a long exponent fill the memory with digits."""
 _STATUS = {"R": "preliminary", "F": "final", "C": "corrected", "W": "entered-in-error", "D": "entered-in-error"}
 NOT_FILED = (sample_pb2.ORIGIN_TEST, sample_pb2.ORIGIN_REPLAY)
 """Origins that are never filed under a person (decision 21)."""
@@ -249,7 +246,7 @@ def _components(draft: Draft, panel: Panel) -> Json:
 def _value(value: sample_pb2.NumericValue) -> dict[str, Json]:
     """Return value[x], or why there is none: never both (R4 invariant obs-6)."""
     reason = _ABSENT.get(value.quality)
-    if value.value and value.measure not in CODED and not _NUMBER.fullmatch(value.value):
+    if value.value and value.measure not in CODED and not is_number(value.value):
         reason = "error"
     if reason or not value.value:
         absent: dict[str, Json] = {"dataAbsentReason": _absent(reason or "unknown")}

@@ -17,6 +17,7 @@ from cloud_hub.fhir.codes import Coding
 COUNT_DEFAULT, COUNT_LIMIT = 50, 200
 NS_PER_S = 1_000_000_000
 FAR_NS = 1 << 62
+LARGEST = 2**63 - 1
 PAGING = ("_count", "_cursor", "_format", "_pretty")
 """Parameters about the answer, not about what is looked for; accepted everywhere."""
 
@@ -201,6 +202,12 @@ def number_cursor(values: Values, parts: int) -> tuple[int, ...] | None:
     if not all(re.fullmatch(r"\d{1,19}", part) and int(part) < FAR_NS for part in position):
         raise BadRequest("the page link is damaged", ["_cursor"])
     return tuple(map(int, position))
+
+
+def whole(text: str) -> int | None:
+    """Return the number that digits mean; None where it is none, or more than a database can hold."""
+    found = int(text) if re.fullmatch(r"[0-9]{1,19}", text) else LARGEST + 1
+    return found if found <= LARGEST else None
 
 
 def write_cursor(*parts: object) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from telemed import answers
 
-from cloud_hub.access.rights import Principal, Right
+from cloud_hub.access.rights import Principal, Right, result_of_read
 from cloud_hub.errors import NotPermitted
 from cloud_hub.fhir import audit_event, audit_reads, capability, outcome, reads
 from cloud_hub.fhir.json_text import Json, dumps
@@ -179,18 +179,13 @@ def _composed(face: Face, around: reads.Scene, draft: Draft) -> dict[str, Json]:
 async def _audit_drafts(face: Face, principal: Principal, around: reads.Scene, drafts: Sequence[Draft]) -> None:
     """Note each person whose measurements were looked at, once a page."""
     seen = dict.fromkeys(around.whereabouts.subject(draft) for draft in drafts)
-    entries = [("observation-read", f"Patient/{one}", _purpose(principal, one)) for one in seen if one]
+    entries = [("observation-read", f"Patient/{one}", result_of_read(principal, one)) for one in seen if one]
     if entries:
         await face.audit(principal, entries)
 
 
 def _patient_read(principal: Principal, person_id: str) -> tuple[str, str, str]:
-    return "patient-read", f"Patient/{person_id}", _purpose(principal, person_id)
-
-
-def _purpose(principal: Principal, person_id: str) -> str:
-    """What the audit trail says of a read: `ok`, or `ok-btg` where the glass was broken for it (clinical 9.2)."""
-    return "ok-btg" if any(opened == person_id for _, opened in principal.opened) else "ok"
+    return "patient-read", f"Patient/{person_id}", result_of_read(principal, person_id)
 
 
 def _bundle(request: Request, values: Values, resources: Sequence[dict[str, Json]], following: str | None) -> Response:

@@ -27,6 +27,7 @@ _LARGEST = 2**63 - 1
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,39}/[a-z]{1,20}")
 _ID_CHARS = 36
 _MOST_CHANNELS = 32
+_MOST_IN_A_MINUTE = 1_000_000
 
 
 @dataclass(slots=True)
@@ -128,7 +129,11 @@ def _envelope_refusal(message: sample_pb2.WaveEnvelope) -> str:
 
 
 def _minute_refusal(message: sample_pb2.MinuteSet) -> str:
-    return "" if message.values else Code.NO_VALUES
+    """Refuse counts that no device comes to; a measure of which nothing was valid counts none and says no value."""
+    if not message.values:
+        return Code.NO_VALUES
+    is_sound = all(0 < one.n <= _MOST_IN_A_MINUTE or not (one.n or one.median) for one in message.values)
+    return "" if is_sound else Code.PAYLOAD_UNREADABLE
 
 
 def _shed_refusal(message: shed_pb2.Shed) -> str:

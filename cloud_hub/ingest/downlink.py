@@ -30,6 +30,7 @@ WATCH_REPEAT_S, WATCH_FOR_S = 10.0, 30
 """How often nodes are told again whose waves are looked at, and how long one telling holds."""
 PAGE_EVENTS = 200
 PAGE_BYTES = 128 * 1024
+LATEST_SEQ = 2**63 - 1
 PAGE_AGAIN_S = 4.0
 """A node whose cursor stands still for this long after a page is sent the page again."""
 
@@ -221,7 +222,9 @@ class Downlink:
         after = node.sent
 
         def look(connection: Connection) -> event_pb2.EventPage:
-            events = self._events.events_after(connection, address.site, after, PAGE_EVENTS)
+            # A cursor that no database can hold is as good as the last one that it can.
+            known = min(after, LATEST_SEQ)
+            events = self._events.events_after(connection, address.site, known, PAGE_EVENTS)
             return event_pb2.EventPage(events=events, head=self._events.head(connection, address.site))
 
         try:

@@ -51,21 +51,7 @@ class Session:
     """Of a code: client, redirect and PKCE challenge."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who did what to what, and what came of it; never a name or value of a patient, only ids."""
-
-    at_ns: int
-    actor: str
-    role: str
-    action: str
-    """Stable name, e.g. sign-in, patient-read, alarm-accept."""
-    target: str
-    """Id of the thing, e.g. Patient/<id>, alarm/<id>."""
-    result: str
-    """ok, or the code of the refusal."""
-    region: str = ""
-    site: str = ""
+AuditEntry = Entry
 
 
 def account_of(connection: Connection, username: str) -> Account | None:
@@ -144,13 +130,7 @@ def persons_of_caregiver(connection: Connection, region: str, username: str, sit
 
 def write_audit(connection: Connection, *entries: AuditEntry) -> None:
     """Append to the audit trail, in the transaction of what is audited where there is one."""
-    audit_trail.append(
-        connection,
-        [
-            Entry(one.at_ns, one.actor, one.role, one.action, one.target, one.result, one.region, one.site)
-            for one in entries
-        ],
-    )
+    audit_trail.append(connection, entries)
 
 
 def _account(row: Row[Any]) -> Account:

@@ -66,10 +66,11 @@ def one(connection: Connection, wanted: Filter, trail: str, n: int, hash_: str) 
         hash_: beginning of its hash.
     """
     if trail == HUB:
-        row = connection.execute(_hub(wanted, None).where(audit.c.id == n, audit.c.hash.startswith(hash_))).first()
+        begins = audit.c.hash.startswith(hash_, autoescape=True)
+        row = connection.execute(_hub(wanted, None).where(audit.c.id == n, begins)).first()
         return None if row is None else _of_hub(row)
     c = edge_audit.c
-    query = _nodes(wanted, None).where(c.trail == trail, c.n == n, c.hash.startswith(hash_))
+    query = _nodes(wanted, None).where(c.trail == trail, c.n == n, c.hash.startswith(hash_, autoescape=True))
     row = connection.execute(query).first()
     return None if row is None else _of_node(row)
 

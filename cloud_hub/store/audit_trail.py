@@ -30,11 +30,16 @@ def state(connection: Connection) -> State:
     return State(*connection.execute(_STATE).one())
 
 
+def held_state(connection: Connection) -> State:
+    """Return the last entry as it is noted; nobody else appends before this transaction ends."""
+    return State(*connection.execute(_STATE.with_for_update()).one())
+
+
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Append entries in their order, each linked to the one before."""
     if not entries:
         return
-    last = State(*connection.execute(_STATE.with_for_update()).one())
+    last = held_state(connection)
     links = chain(last.trail, last.n, last.hash, entries)
     connection.execute(insert(audit), [_values(link) for link in links])
     connection.execute(update(audit_chain).values(n=links[-1].n, hash=links[-1].hash))

@@ -161,7 +161,8 @@ def _engine(url: URL, name: str, *, read_only: bool) -> Engine:
     if url.get_backend_name() == "postgresql":
         options = f"-c search_path={name} -c synchronous_commit=on -c timezone=UTC"
         if read_only:
-            options += " -c default_transaction_read_only=on"
+            # What several statements read must belong together, as it does on SQLite.
+            options += " -c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read"
         return create_engine(
             url,
             pool_size=size,

@@ -6,7 +6,6 @@ stored records.  Minutes of sets whose time is corrected, or that came again bec
 from the records.  Values keep the sender's decimals.
 """
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -14,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
-from telemed.measures import MEASURES
+from telemed.measures import MEASURES, is_number
 from telemed.v1 import sample_pb2
 from telemed.wire import Kind
 
@@ -35,8 +34,8 @@ _NS_PER_MINUTE = 60 * 1_000_000_000
 _LATEST_NS = 2**63 - 1
 _LATEST_MINUTE = _LATEST_NS // _NS_PER_MINUTE
 _VALUE_CHARS = 24
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
-"""What can be drawn: Decimal reads more, 1e999 and _0 among it."""
+_MOST_COUNTED = 2**31 - 1
+"""What the column holds: no sum of counts may keep all minutes from being written."""
 _TEXTS_REMEMBERED = 4096
 _STREAMS_AT_ONCE = 500
 _RECORDS_AT_ONCE = 1000
@@ -97,11 +96,11 @@ class _Fold:
     def row(self, key: Minute, old: TrendRow | None) -> TrendRow:
         """Return the row of the minute: the old one, if there is one, with this joined to it."""
         if old is None:
-            return TrendRow(*key, self.n, self.low, self.high, self.last, self.last_ns)
+            return TrendRow(*key, min(self.n, _MOST_COUNTED), self.low, self.high, self.last, self.last_ns)
         low = min((old.low, self.low), key=_order)
         high = max((old.high, self.high), key=_order)
         last, last_ns = (self.last, self.last_ns) if self.last_ns >= old.last_ns else (old.last, old.last_ns)
-        return TrendRow(*key, old.n + self.n, low, high, last, last_ns)
+        return TrendRow(*key, min(old.n + self.n, _MOST_COUNTED), low, high, last, last_ns)
 
 
 class Trends:
@@ -304,7 +303,7 @@ def _source(stored: StoredRecord) -> Source | None:
 @lru_cache(_TEXTS_REMEMBERED)
 def _number(text: str) -> Decimal | None:
     """Return the number that a value is, None if it is none or too long to keep."""
-    is_usable = len(text) <= _VALUE_CHARS and _NUMBER.fullmatch(text) is not None
+    is_usable = len(text) <= _VALUE_CHARS and is_number(text)
     return Decimal(text) if is_usable else None
 
 

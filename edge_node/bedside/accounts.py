@@ -52,6 +52,10 @@ class Refused:
 
     wait_s: float = 0
     """Seconds until another try is taken; 0 = at once."""
+    was_tried: bool = True
+    """False where it came too early to be tried at all."""
+    is_known: bool = False
+    """Whether an account of this site has the name; for the audit trail, never for whoever asks."""
 
 
 @dataclass(slots=True)
@@ -79,9 +83,9 @@ class Accounts:
         failures = self._failures_of(username, account.password_hash if account is not None else "")
         wait_ns = failures.until_ns - self.clock()
         if wait_ns > 0:
-            return Refused(wait_ns / NS)
+            return Refused(wait_ns / NS, was_tried=False)
         # Counted before anything is waited for, or tries made at once would all pass; success takes it back.
-        refused = self._failed(failures)
+        refused = self._failed(failures, is_known=account is not None)
         stored = account.password_hash if account is not None and self._may(account) else None
         if not await self._verifier.is_right(stored, password) or account is None:
             return refused
@@ -127,14 +131,19 @@ class Accounts:
             found = self._failures[username] = _Failures(against=stored)
         return found
 
-    def _failed(self, failures: _Failures) -> Refused:
+    def _failed(self, failures: _Failures, *, is_known: bool) -> Refused:
         failures.count += 1
         over = failures.count - FREE_FAILURES
         wait_s = float(min(2**over, LONGEST_WAIT_S)) if over >= 0 else 0.0
         failures.until_ns = self.clock() + int(wait_s * NS)
         if len(self._failures) > SESSION_LIMIT:
-            del self._failures[next(iter(self._failures))]
-        return Refused(wait_s)
+            self._forget_one()
+        return Refused(wait_s, is_known=is_known)
+
+    def _forget_one(self) -> None:
+        """Forget the oldest name that nobody has: a thousand made-up ones must not wash away an account's waits."""
+        unknown = (name for name, failures in self._failures.items() if not failures.against)
+        del self._failures[next(unknown, next(iter(self._failures)))]
 
 
 def is_csrf_token(session: Session, given: str) -> bool:

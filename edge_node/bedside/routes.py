@@ -13,7 +13,7 @@ from edge_node.bedside.gate import AtStation, Changing, SignedIn, cookie_of, own
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
 from edge_node.errors import CareError, NotFound
-from edge_node.samples.alarm import Ask, Who
+from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, NumericSet, Origin, Value
 
 Watcher = Annotated[Session, Depends(require(Right.SEE_VITALS))]
@@ -48,7 +48,7 @@ async def sign_in(body: screen.SignIn, request: Request, response: Response, sta
     session = await station.accounts.sign_in(body.username, body.password)
     if isinstance(session, Refused):
         code = "try-later" if session.wait_s > 0 else "sign-in-refused"
-        await station.around.audit.note(Who(body.username, ""), "sign-in", "account", code)
+        await station.note_refusal(body.username, session)
         raise Refusal(code, "not signed in", retry_s=session.wait_s)
     await station.around.audit.note(session.who, "sign-in", f"account/{session.who.username}")
     response.set_cookie(

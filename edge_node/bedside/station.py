@@ -5,20 +5,22 @@ from collections.abc import Callable
 from telemed import screen
 from telemed.radio import radio_views
 from telemed.roles import Reach, Right, reach
+from telemed.shown import Shown
 from telemed.stuck import stuck_views
 from telemed.topics import Up
 from telemed.v1 import event_pb2
 
 from edge_node.bedside import views
-from edge_node.bedside.accounts import Accounts, Session
+from edge_node.bedside.accounts import Accounts, Refused, Session
 from edge_node.bedside.live import Live, Page
 from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.referrals import ReferralDesk, bed_of
-from edge_node.bedside.viewed import Viewed
-from edge_node.samples.alarm import Alarm, Priority
+from edge_node.bedside.refusals import MANY, Refusals
+from edge_node.samples.alarm import Alarm, Priority, Who
 from edge_node.samples.measurement import WaveformSet
 
 MS = 1_000_000
+SHOWN_LIMIT = 20_000
 FollowVitals = Callable[[str, Callable[[], str]], None]
 """Bed code and how to make the message: also feeds the consult's data channel."""
 
@@ -38,7 +40,8 @@ class Station:
         self.live = Live(around.clock, self.site_view)
         self.referrals = ReferralDesk(around)
         self._follow = follow
-        self._viewed = Viewed()
+        self._shown = Shown(SHOWN_LIMIT)
+        self._refusals = Refusals()
         self._last_arrival_ns = 0
 
     def open_page(self, session: Session) -> Page:
@@ -70,6 +73,15 @@ class Station:
         own = self.around.care.roster.beds_of(session.who.username)
         return {views.key_of(self.site, bed) for bed in own}
 
+    async def note_refusal(self, username: str, refused: Refused) -> None:
+        """Write down that a sign-in was tried and refused; of a crowd of strangers one entry a minute tells."""
+        if not refused.was_tried:
+            return
+        result = self._refusals.result(self.around.clock(), is_known=refused.is_known)
+        if result is not None:
+            who = None if result == MANY else Who(username, "")
+            await self.around.audit.note(who, "sign-in", "account", result)
+
     async def looked(self, page: Page, *, at_referrals: bool) -> None:
         """Write down whom a page shows, before it does; whoever goes on looking is written down again now and then."""
         roster = self.around.care.roster
@@ -86,7 +98,8 @@ class Station:
 
     async def note_views(self, session: Session, action: str, person_ids: list[str]) -> None:
         """Write down that somebody is shown data of some persons, once for each stretch of time."""
-        due = self._viewed.due(session.token, action, person_ids, self.around.clock())
+        now_ns = self.around.clock()
+        due = [person for person in person_ids if self._shown.is_due((session.token, action, person), now_ns)]
         if due:
             await self.around.audit.note_all(session.who, [(action, f"Patient/{person}", "ok") for person in due])
 

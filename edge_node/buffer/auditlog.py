@@ -4,10 +4,12 @@ An entry and the record that carries it are stored by one commit.  Beside it are
 those of the hub's trail that are kept here as anchors.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import structlog
 from telemed.audit import Entry, Head, Link, begin, chain, new_trail, sign
 from telemed.audit_check import Fault, Finding, Walk
 from telemed.audit_seal import Seal
@@ -37,10 +39,13 @@ SELECT_HEADS = f"SELECT {_HEAD} FROM audit_head WHERE {_OWN} ORDER BY id"  # noq
 SELECT_NEWEST_HEAD = f"SELECT {_HEAD} FROM audit_head WHERE {_OWN} ORDER BY id DESC LIMIT 1"  # noqa: S608
 SELECT_ANCHORS = f"SELECT {_HEAD} FROM audit_head WHERE {_HUBS} ORDER BY id"  # noqa: S608
 SELECT_NEWEST_ANCHOR = f"SELECT {_HEAD} FROM audit_head WHERE {_HUBS} ORDER BY id DESC LIMIT 1"  # noqa: S608
+SELECT_ANCHORED = f"SELECT received_ns FROM audit_head WHERE {_HUBS} ORDER BY id DESC LIMIT 1"  # noqa: S608
 THIN_ANCHORS = (
     "DELETE FROM audit_head WHERE received_ns > 0 AND received_ns < ?1 AND id NOT IN "
     "(SELECT min(id) FROM audit_head WHERE received_ns > 0 AND received_ns < ?1 GROUP BY trail, received_ns / ?2)"
 )
+
+log = structlog.get_logger(__name__)
 
 
 class State(NamedTuple):
@@ -71,6 +76,8 @@ class AuditLog:
     async def sign(self, seal: Seal) -> Fault | None:
         """Sign how far the trail has come if it grew since it was signed; return what does not verify of it.
 
+        A head that cannot be noted beside its key is told; it is signed all the same.
+
         Raises:
             BufferFailure: the head is not stored.
         """
@@ -79,7 +86,10 @@ class AuditLog:
             lambda batch: sign_head(batch, stamp, seal, now_ns), urgent=True, may_use_reserve=True
         )
         if head is not None:
-            seal.note(head)
+            try:
+                await asyncio.to_thread(seal.note, head)
+            except OSError as error:
+                log.warning("audit.head-not-noted", why=error.strerror)
         return fault
 
     async def keep_anchor(self, head: Head) -> None:
@@ -136,9 +146,12 @@ def sign_head(batch: Batch, stamp: Stamp, seal: Seal, now_ns: int) -> tuple[Head
 
 
 def keep_anchor(connection: sqlite3.Connection, head: Head, now_ns: int) -> None:
-    """Keep a head of the hub, and let go of old ones that lie close together."""
+    """Keep a head of the hub; the first of an hour lets go of old ones that lie close together."""
+    last = connection.execute(SELECT_ANCHORED).fetchone()
     connection.execute(INSERT_HEAD, (*_row(head), now_ns))
-    connection.execute(THIN_ANCHORS, (now_ns - FULL_ANCHORS_NS, HOUR_NS))
+    # All heads are looked through for it, on the thread that commits alarms' answers and care.
+    if last is None or last[0] // HOUR_NS != now_ns // HOUR_NS:
+        connection.execute(THIN_ANCHORS, (now_ns - FULL_ANCHORS_NS, HOUR_NS))
 
 
 def state(connection: sqlite3.Connection) -> State | None:

@@ -29,6 +29,8 @@ FORMAT = 1
 HEAD_EVERY_S = 60.0
 """A trail that has grown is signed this often (reliability 4.2)."""
 HASH_CHARS, TRAIL_CHARS = 64, 32
+LARGEST = 2**63 - 1
+"""Number and time of a head: what the databases of both sides can hold."""
 ACTOR_CHARS, ROLE_CHARS, ACTION_CHARS, TARGET_CHARS, RESULT_CHARS = 64, 20, 40, 120, 40
 _BEGIN = b"yuanzhen/audit/begin/1\0"
 _ENTRY = b"yuanzhen/audit/entry/1\0"
@@ -95,8 +97,10 @@ class Head:
 
     @property
     def is_genuine(self) -> bool:
-        """Whether the signature is of this key; whose key it is must be known from elsewhere."""
+        """Whether the signature is of this key and the numbers can be kept; whose key it is is for others to know."""
         try:
+            if not (0 <= self.n <= LARGEST and 0 <= self.at_ns <= LARGEST):
+                return False
             key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.key))
             key.verify(bytes.fromhex(self.signature), _statement(self.trail, self.n, self.hash, self.at_ns, self.key))
         except (InvalidSignature, ValueError, TypeError, AttributeError, struct.error):

@@ -52,6 +52,7 @@ class Seal:
         fresh = self.folder / f"{LAST}.new"
         _write(fresh, (head_line(head) + "\n").encode(), os.O_TRUNC)
         fresh.replace(self.folder / LAST)
+        _sync_folder(self.folder)
 
 
 def open_seal(folder: Path) -> Seal:
@@ -99,6 +100,8 @@ def _make(path: Path) -> None:
     with contextlib.suppress(FileExistsError):  # another process of the hub was quicker
         os.link(fresh, path)
     fresh.unlink()
+    # A key that a power cut takes away leaves every head that it signed without one.
+    _sync_folder(path.parent)
 
 
 def _read(path: Path) -> Ed25519PrivateKey:
@@ -119,3 +122,11 @@ def _write(path: Path, content: bytes, flags: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -5,6 +5,7 @@ import re
 from telemed.audit import (
     ACTION_CHARS,
     ACTOR_CHARS,
+    LARGEST,
     RESULT_CHARS,
     ROLE_CHARS,
     TARGET_CHARS,
@@ -17,7 +18,6 @@ from telemed.v1 import audit_pb2
 STREAM = "node/audit"
 """The stream in which a node sends its trail up."""
 PLACE_CHARS = 40
-_LARGEST = 2**63 - 1
 _TRAIL, _HASH, _SIGNATURE = (re.compile(rf"[0-9a-f]{{{count}}}") for count in (32, 64, 128))
 
 
@@ -82,13 +82,13 @@ def is_fit(message: audit_pb2.Audit) -> bool:
         (entry.site, PLACE_CHARS),
     )
     is_named = _is_hex(_TRAIL, entry.trail) and _is_hex(_HASH, entry.prev_hash) and _is_hex(_HASH, entry.hash)
-    is_placed = is_named and 1 <= entry.n <= _LARGEST
+    is_placed = is_named and 1 <= entry.n <= LARGEST
     return is_placed and all(len(word) <= most and "\0" not in word for word, most in words)
 
 
 def _is_fit_head(head: audit_pb2.AuditHead) -> bool:
     is_named = _is_hex(_TRAIL, head.trail) and _is_hex(_HASH, head.hash) and _is_hex(_HASH, head.key)
-    return is_named and _is_hex(_SIGNATURE, head.signature) and 1 <= head.n <= _LARGEST
+    return is_named and _is_hex(_SIGNATURE, head.signature) and 1 <= head.n <= LARGEST
 
 
 def _is_hex(form: re.Pattern[str], text: str) -> bool:

@@ -4,6 +4,7 @@ Numbers and names come from clinical 1.2, 1.3 of the specification; rows and cod
 "read in a source" carry `certain=False` and are to be confirmed against RTMMS or LOINC before clinical use.
 """
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -208,6 +209,16 @@ _SAME = {"bpm": "/min", "mmHg": "mm[Hg]", "°C": "Cel", "{beats}/min": "/min", "
 
 BY_MDC: dict[int, str] = {code: row.key for row in MEASURES.values() for code in row.mdc}
 WAVE_BY_MDC: dict[int, str] = {code: row.key for row in WAVES.values() for code in row.mdc}
+
+_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+def is_number(text: str) -> bool:
+    """True where a text is what a node may call a number.
+
+    Decimal reads more: words, _0, and 1e999999, which would fail whoever draws it or fill the memory with digits.
+    """
+    return _NUMBER.fullmatch(text) is not None
 
 
 def convert(value: str, unit: str, measure: str) -> str:

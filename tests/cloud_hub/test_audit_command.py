@@ -64,7 +64,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in range(ENTRIES):
         database.write_blocking(lambda c, n=n: audit_trail.append(c, [entry(n)]))  # type: ignore[misc]
         if n % 8 == 3:
-            heads._keep(*database.write_blocking(heads._sign))
+            heads._note(heads._keep(*database.write_blocking(heads._sign)))
     for link in links:
         message = entry_message(EDGE_TRAIL, link)
         database.write_blocking(lambda c, m=message: edge_trails.take_entry(c, CLINIC, m, 1))  # type: ignore[misc]
@@ -72,7 +72,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head = head_message(audit.sign(EDGE_KEY, EDGE_TRAIL, n, links[n - 1].hash, n))
         database.write_blocking(lambda c, h=head: edge_trails.take_head(c, CLINIC, h, 1))  # type: ignore[misc]
     heads._now_ns = lambda: 8
-    heads._keep(*database.write_blocking(heads._sign))
+    heads._note(heads._keep(*database.write_blocking(heads._sign)))
     database.close()
     return folder
 

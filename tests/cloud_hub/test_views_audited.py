@@ -1,10 +1,13 @@
 """No route of the hub shows a person without an entry in the audit trail; the list is made from the router."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 from telemed.roles import Role
+from telemed.shown import STRETCH_NS
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.errors import StoreFailure
@@ -12,7 +15,7 @@ from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import audit
 from cloud_hub.web import guard
 from cloud_hub.web.live import Stores
-from cloud_hub.web.viewed import STRETCH_NS, Viewed
+from cloud_hub.web.viewed import Viewed
 from tests.cloud_hub.access.conftest import hashed
 from tests.cloud_hub.test_face import CLINIC, NOW_NS, _page_that_leaves, _sign_in, app, stores, stranger
 
@@ -133,6 +136,7 @@ class Trail:
     def __init__(self) -> None:
         self.at_ns = NOW_NS
         self.entries: list[str] = []
+        self.results: list[str] = []
         self.is_broken = False
 
     def now_ns(self) -> int:
@@ -142,6 +146,7 @@ class Trail:
         if self.is_broken:
             raise StoreFailure("disk")
         self.entries += [target for _action, target, _result in entries]
+        self.results += [result for _action, _target, result in entries]
 
 
 def who(token: str) -> Principal:
@@ -157,6 +162,20 @@ async def test_one_entry_a_person_session_and_quarter_of_an_hour() -> None:
         before = len(trail.entries)
         await viewed.show(who(token), "live-view", ["p1", "p2", "", "p1"])
         assert len(trail.entries) - before == expected
+
+
+@pytest.mark.anyio
+async def test_a_view_under_broken_glass_is_told_apart_and_anew() -> None:
+    trail = Trail()
+    viewed = Viewed(trail)  # type: ignore[arg-type]
+    opened = replace(who("a"), opened=frozenset({("s", "p1")}))
+    for principal in (who("a"), opened, opened):
+        await viewed.show(principal, "live-view", ["p1", "p2"])
+    assert list(zip(trail.entries, trail.results, strict=True)) == [
+        ("Patient/p1", "ok"),
+        ("Patient/p2", "ok"),
+        ("Patient/p1", "ok-btg"),
+    ]
 
 
 @pytest.mark.anyio

@@ -159,6 +159,17 @@ async def test_heads_of_the_hub_are_kept_given_out_and_thinned(opened: Buffer, t
     assert kept == [1, 60, 120, 180, 200]
 
 
+async def test_old_heads_of_the_hub_are_looked_through_once_an_hour(opened: Buffer) -> None:
+    said: list[str] = []
+    await opened.audit._file.write(lambda batch: batch.connection.set_trace_callback(said.append))
+    for minute in range(120):
+        head = audit.sign(HUB_KEY, "a" * 32, minute + 1, "0" * 64, minute)
+        await keep(opened, head, 10 * DAY_NS + minute * 60 * 10**9)
+    await opened.audit._file.write(lambda batch: batch.connection.set_trace_callback(None))
+    assert sum(statement.startswith("INSERT INTO audit_head") for statement in said) == 120
+    assert sum(statement.startswith("DELETE FROM audit_head") for statement in said) == 2
+
+
 async def keep(buffer: Buffer, head: Head, at_ns: int) -> None:
     await buffer.audit._file.write(lambda batch: auditlog.keep_anchor(batch.connection, head, at_ns))
 

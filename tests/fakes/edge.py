@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 
 from telemed.topics import Down, NodeAddress, Up
-from telemed.v1 import event_pb2, uplink_pb2
+from telemed.v1 import audit_pb2, event_pb2, uplink_pb2
 from telemed.wire import Record, encode, split
 
 from cloud_hub.ingest.mqtt import BrokerLink, BrokerLogin
@@ -61,9 +61,13 @@ class FakeEdge:
         """Return the newest receipt of a stream."""
         return [receipt for receipt in self.receipts if receipt.stream == stream][-1]
 
-    def hello(self, *streams: uplink_pb2.StreamState, cursor: int = 0) -> None:
+    def hello(
+        self, *streams: uplink_pb2.StreamState, cursor: int = 0, anchor: audit_pb2.AuditHead | None = None
+    ) -> None:
         """Say hello."""
-        message = uplink_pb2.Hello(node=self.address.node, streams=streams, event_cursor=cursor, wire_version=1)
+        message = uplink_pb2.Hello(
+            node=self.address.node, streams=streams, event_cursor=cursor, wire_version=1, hub_audit=anchor
+        )
         self.raw(Up.HELLO, message.SerializeToString())
 
     async def _resend(self) -> None:

@@ -193,6 +193,12 @@ def test_messages_and_lines_carry_everything() -> None:
             audit.head_of_line(line)
 
 
+@pytest.mark.parametrize(("n", "at_ns"), [(2**63, 5), (2**64 - 1, 5), (1, -1)])
+def test_a_head_whose_numbers_no_database_can_hold_is_not_genuine(n: int, at_ns: int) -> None:
+    assert audit.sign(KEY, TRAIL, 2**63 - 1, "0" * 64, 2**63 - 1).is_genuine
+    assert not audit.sign(KEY, TRAIL, n, "0" * 64, at_ns).is_genuine
+
+
 def test_an_entry_is_cut_and_cleaned_before_it_is_hashed() -> None:
     odd = Entry(1, "x" * 500, "r" * 99, "a", "y\0\ud800" + "z" * 500, "ok")
     (link,) = audit.chain(TRAIL, 0, audit.begin(TRAIL), [odd])

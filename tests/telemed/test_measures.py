@@ -19,6 +19,7 @@ from telemed.measures import (
     Measure,
     Wave,
     convert,
+    is_number,
     is_plausible,
 )
 
@@ -174,3 +175,14 @@ def test_device_units_lead_to_units_of_the_table() -> None:
     units = {row.unit for row in MEASURES.values()}
     assert {MDC_UNITS[code] for code in (264864, 264928, 262688, 266016, 268192, 266866, 263875)} <= units
     assert (MDC_UNITS[265987], MDC_UNITS[264274]) == ("kPa", "mg/dL")
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "+98.06", ".5", "7.", "1e3", "1E-12", "9" * 40])
+def test_a_number_is_what_a_device_may_send(text: str) -> None:
+    assert is_number(text)
+    assert Decimal(text).is_finite()
+
+
+@pytest.mark.parametrize("text", ["", "NaN", "inf", "_0", "1_0", "1e999", " 5", "5\n", "\u0663", ".", "9" * 41, "--5"])
+def test_words_and_what_only_a_program_reads_are_no_numbers(text: str) -> None:
+    assert not is_number(text)

@@ -1,5 +1,6 @@
 """Heads of the hub's trail: signed while it grows, noted apart from the database, and what does not verify is told."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,27 @@ async def test_a_restart_goes_on_from_the_last_head(
     assert again.faults == 0
 
 
+async def test_a_clock_that_was_set_back_neither_signs_again_nor_tells_a_fault_again(
+    care: Database, heads: AuditHeads, clock: Clock
+) -> None:
+    await add(care)
+    await heads.settle()
+    clock.pass_s(-3600)
+    await add(care)
+    for _ in range(3):
+        clock.pass_s(60)
+        await heads.settle()
+    assert [head.n for head in await care.read(audit_trail.heads)] == [1, 2]
+    assert await care.read(audit_trail.newest_head) == heads.newest
+    await care.write(lambda c: c.execute(text("DROP TRIGGER audit_no_update")))
+    await add(care)
+    await care.write(lambda c: c.execute(text("UPDATE audit SET actor = 'nobody' WHERE id = 3")))
+    for _ in range(3):
+        clock.pass_s(60)
+        await heads.settle()
+    assert heads.faults == 1
+
+
 @pytest.mark.parametrize(
     ("statements", "finding"),
     [
@@ -114,3 +136,27 @@ async def test_a_head_that_cannot_be_noted_is_signed_all_the_same(
     await add(care)
     await heads.settle()
     assert heads.newest is not None
+
+
+async def test_the_disk_is_waited_for_apart_from_the_event_loop(
+    care: Database, heads: AuditHeads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: list[int] = []
+    monkeypatch.setattr(Seal, "note", lambda _seal, _head: where.append(threading.get_ident()))
+    await add(care)
+    await heads.settle()
+    assert len(where) == 1
+    assert where != [threading.get_ident()]
+
+
+async def test_of_two_heads_the_earlier_one_is_not_noted_over_the_later(
+    care: Database, heads: AuditHeads, seal: Seal, clock: Clock
+) -> None:
+    signed = []
+    for _ in range(2):
+        await add(care)
+        clock.pass_s(60)
+        signed.append(heads._keep(*await care.write(heads._sign)))
+    for head in reversed(signed):
+        heads._note(head)
+    assert seal.last() == heads.newest == signed[1]

@@ -136,9 +136,10 @@ async def test_each_opening_is_reviewed_within_72_hours_by_somebody_else(
     with pytest.raises(StepRefused):
         await glass.review(AUDITOR, broken.break_id, "justified", "after all it was")
     assert await glass.owed(AUDITOR) == []
-    assert [entry[:2] for entry in audit_of() if entry[1].startswith("break-glass")] == [
-        ("clinic", "break-glass"),
-        ("auditor", "break-glass-unjustified"),
+    assert [entry[:3] for entry in audit_of() if entry[1].startswith("break-glass")] == [
+        (who, action, target)
+        for who, action in (("clinic", "break-glass"), ("auditor", "break-glass-unjustified"))
+        for target in ("Patient/p-1", f"break-glass/{broken.break_id}")
     ]
 
 
@@ -148,7 +149,7 @@ async def test_two_presses_break_the_glass_once(glass: Glass, access: Access, au
     answers = await asyncio.gather(*presses, return_exceptions=True)
     assert sorted(type(one).__name__ for one in answers) == ["Broken", "StepRefused"]
     assert len(await glass.mine(who)) == 1
-    assert len([entry for entry in audit_of() if entry[1] == "break-glass"]) == 1
+    assert len([entry for entry in audit_of() if entry[1:3] == ("break-glass", "Patient/p-1")]) == 1
 
 
 async def test_what_was_closed_a_moment_ago_can_be_opened_again(glass: Glass, access: Access) -> None:

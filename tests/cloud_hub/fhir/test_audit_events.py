@@ -15,11 +15,11 @@ from telemed.topics import NodeAddress
 
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.rights import Principal
-from cloud_hub.fhir import audit_event, audit_reads
-from cloud_hub.fhir.audit_reads import AuditSearch
-from cloud_hub.store import audit_trail, edge_trails
+from cloud_hub.fhir import audit_event, audit_reads, parameters
+from cloud_hub.fhir.audit_reads import ROUNDS_LIMIT, AuditSearch
+from cloud_hub.store import audit_search, audit_trail, edge_trails
 from cloud_hub.store.accounts import Account, save_account
-from cloud_hub.store.audit_search import Event
+from cloud_hub.store.audit_search import HUB, Event, Filter
 from tests.cloud_hub.fhir.conftest import REGION, SECRET, Hub, ns
 from tests.cloud_hub.fhir.test_resources import problems_of, r4_schema
 
@@ -29,6 +29,10 @@ AT_NS = ns("2026-11-20T07:00:00+08:00")
 HOME = NodeAddress(REGION, "heming-home", "edge-home")
 TRAIL = "e" * 32
 MINUTE_NS = 60 * 10**9
+FAR = [
+    parameters.write_cursor(at_ns, "", n, "")
+    for at_ns, n in (("9" * 19, 1), (1, "9" * 19), (1 << 63, 1), (1, 1 << 63), ("1" * 20, 1), ("\u0663", 1), ("-1", 1))
+]
 
 
 def entry(minute: int, actor: str, action: str, target: str, result: str = "ok", site: str = "") -> Entry:
@@ -114,7 +118,9 @@ async def test_every_parameter_narrows_the_search(hub: Hub, query: str, expected
     assert found == expected
 
 
-@pytest.mark.parametrize("query", ["entity=Device/x", "date=x", "who=x", "_cursor=eHw", "agent="])
+@pytest.mark.parametrize(
+    "query", ["entity=Device/x", "date=x", "who=x", "_cursor=eHw", "agent=", *(f"_cursor={one}" for one in FAR)]
+)
 async def test_what_cannot_be_understood_is_refused(hub: Hub, query: str) -> None:
     fill(hub)
     assert (await ask(hub, query)).status_code == 400
@@ -165,6 +171,42 @@ async def test_one_event_can_be_read_by_its_id_and_no_other_id_is_one(hub: Hub) 
             assert (await client.get(f"/fhir/R4/AuditEvent/{odd}")).status_code == 404
 
 
+async def test_an_id_is_found_at_once_whatever_its_age_and_no_wildcard_is_an_id(hub: Hub) -> None:
+    fill(hub)
+    ids = [one["resource"]["id"] for one in (await ask(hub, "date=lt2026-11-21")).json()["entry"]]
+    hub.care.write_blocking(
+        lambda c: audit_trail.append(c, [entry(60 + number, "d", "x", "y") for number in range(2 * ROUNDS_LIMIT)])
+    )
+    for one in ids:
+        found = (await ask(hub, f"_id={one}&_count=1")).json()
+        assert [row["resource"]["id"] for row in found["entry"]] == [one]
+    both = (await ask(hub, f"_id={ids[-1]},{ids[0]},h-1-xxxxxxxx")).json()
+    assert [row["resource"]["id"] for row in both["entry"]] == [ids[0], ids[-1]]
+    pages = [ids[0]], [ids[-1]]
+    answer = (await ask(hub, f"_id={ids[-1]},{ids[0]}&_count=1")).json()
+    assert [row["resource"]["id"] for row in answer["entry"]] == pages[0]
+    position = answer["link"][1]["url"].rpartition("_cursor=")[2]
+    answer = (await ask(hub, f"_id={ids[-1]},{ids[0]}&_count=1&_cursor={position}")).json()
+    assert [row["resource"]["id"] for row in answer["entry"]] == pages[1]
+    for query in (f"_id={ids[0]}&_id={ids[1]}", f"_id={ids[0]}&subtype=nothing", f"_id={ids[0]}&patient=p-9"):
+        assert (await ask(hub, query)).json().get("entry", []) == []
+    for shown in ("%" * 8, "_" * 8):
+        for trail in (HUB, TRAIL):
+            place = (trail, 1, shown)
+            assert hub.care.read_blocking(lambda c, p=place: audit_search.one(c, Filter(REGION), *p)) is None  # type: ignore[misc]
+
+
+async def test_an_action_is_looked_for_in_the_store_however_rare_it_is(hub: Hub) -> None:
+    fill(hub)
+    hub.care.write_blocking(
+        lambda c: audit_trail.append(c, [entry(60 + number, "d", "x", "y") for number in range(2 * ROUNDS_LIMIT)])
+    )
+    for query in ("subtype=shed", f"subtype={audit_event.ACTION}|shed"):
+        answer = await ask(hub, f"{query}&_count=1")
+        assert told(answer) == [("shed", "edge-home")]
+        assert answer.json()["total"] == 1
+
+
 async def test_nobody_sees_it_without_the_right_and_the_scope_by_its_name(hub: Hub) -> None:
     fill(hub)
     for client_id, scope in (("clinic-api", ""), ("auditor", "system/*.rs")):
@@ -186,6 +228,9 @@ async def test_every_event_is_valid_by_the_schema_of_r4(hub: Hub, r4_schema: Any
 def test_a_refusal_and_a_break_of_the_glass_can_be_told_from_the_rest() -> None:
     glass = audit_event.compose(Event(entry(0, "d", "break-glass-begin", "Patient/p-1"), "", 1, "0" * 64), timedelta(0))
     assert glass["purposeOfEvent"] == [{"coding": [{"system": audit_event.REASON, "code": "BTG"}]}]
+    read = Event(entry(0, "d", "patient-read", "Patient/p-1", "ok-btg"), "", 1, "0" * 64)
+    assert audit_event.outcome_of(read) == audit_event.SUCCESS
+    assert audit_event.compose(read, timedelta(0))["purposeOfEvent"] == glass["purposeOfEvent"]
     refused = Event(entry(0, "d", "refused", "GET /x", "not-found"), "", 1, "0" * 64)
     assert audit_event.outcome_of(refused) == audit_event.REFUSED
     assert audit_event.kind_of("refused").code == "110113"

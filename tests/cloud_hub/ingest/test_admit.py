@@ -55,6 +55,24 @@ def test_a_set_without_values_is_refused() -> None:
     assert refusal(Up.WAVES, sealed(Kind.WAVEFORM_SET, b"", 1)) == Code.NO_VALUES
 
 
+@pytest.mark.parametrize(
+    ("n", "median", "code"),
+    [
+        (1, "70", ""),
+        (1_000_000, "70", ""),
+        (0, "", ""),
+        (0, "70", Code.PAYLOAD_UNREADABLE),
+        (1_000_001, "70", Code.PAYLOAD_UNREADABLE),
+        (2**32 - 1, "", Code.PAYLOAD_UNREADABLE),
+    ],
+)
+def test_a_minute_counts_what_a_device_can_measure_in_it(n: int, median: str, code: str) -> None:
+    left = sample_pb2.MinuteSet(minute_unix_ns=T0_NS)
+    left.values.add(measure="spo2", low="97", median="97", high="97", n=1)
+    left.values.add(measure="hr", median=median, n=n, n_other=60)
+    assert refusal(Up.VITALS, sealed(Kind.MINUTE_SET, left.SerializeToString(), 1, "mon-b01/minute")) == code
+
+
 def test_schema_99_is_kept_unread_and_reported() -> None:
     admission = admitted(Up.VITALS, of_schema(sealed(Kind.NUMERIC_SET, b"from the future", 1), 99))
     assert (admission.newer, admission.records[0].refusal, admission.records[0].message) == (1, "", None)

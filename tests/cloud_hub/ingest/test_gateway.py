@@ -2,16 +2,23 @@
 
 import asyncio
 from functools import partial
+from pathlib import Path
 
 import pytest
 import zstandard
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from telemed import history
+from telemed.audit import sign
+from telemed.audit_seal import open_seal
+from telemed.audit_wire import head_message
 from telemed.errors import Code
 from telemed.history import PACKER
 from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 from telemed.wire import Kind, encode
 
+from cloud_hub.access.audit_heads import AuditHeads
+from cloud_hub.store import events
 from cloud_hub.store.schema import care_dead_letter, care_record, record, samples_dead_letter
 from tests.cloud_hub.ingest.conftest import Hub
 from tests.fakes.containers import EPOCH, alarm, care, numeric, of_schema, sealed, wave
@@ -167,6 +174,23 @@ async def test_a_node_that_numbers_anew_without_its_old_numbers_has_lost_what_it
     hub.edge.receipts.clear()
     hub.edge.hello(anew, known, uplink_pb2.StreamState(stream="mon-b01/numeric", epoch=EPOCH))
     await hub.edge.until(lambda: len(hub.edge.receipts) >= 3)
+    assert hub.noted == {}
+
+
+async def test_a_head_or_a_cursor_beyond_what_a_database_holds_stops_nothing(hub: Hub, tmp_path: Path) -> None:
+    hub.ingest.agrees_with = AuditHeads(hub.care, "baoshan", open_seal(tmp_path / "audit"), lambda: 1).agrees_with
+    hub.ingest.downlink._events = events
+    key = Ed25519PrivateKey.generate()
+    for n in (2**63, 2**64 - 1):
+        head = head_message(sign(key, "0" * 32, n, "0" * 64, 1))
+        for anchor, cursor in ((head, 0), (None, n), (None, 0)):
+            hub.edge.history_packer = 0
+            pages = len(hub.edge.pages)
+            hub.edge.hello(anchor=anchor, cursor=cursor)
+            await hub.edge.until(lambda: hub.edge.history_packer == PACKER)
+            await hub.edge.until(lambda known=pages: len(hub.edge.pages) > known)  # type: ignore[misc]
+        hub.edge.raw(Up.PRESENCE, uplink_pb2.Presence(boottime_ns=n >> 62, event_cursor=n).SerializeToString())
+        await hub.edge.until(lambda told=n >> 62: any(item.echo_boottime_ns == told for item in hub.edge.presences))  # type: ignore[misc]
     assert hub.noted == {}
 
 

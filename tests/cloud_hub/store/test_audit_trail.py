@@ -1,15 +1,20 @@
 """The hub's audit trail: chained as it is written, rows of before taken in, on both databases."""
 
 import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, text
-from telemed.audit import Entry, begin
+from telemed.audit import Entry, Link, begin
 from telemed.audit_check import Walk, first_fault
+from telemed.audit_seal import open_seal
 
+from cloud_hub.access.audit_heads import AuditHeads
 from cloud_hub.errors import StoreFailure
 from cloud_hub.store import audit_trail
 from cloud_hub.store.engine import MIGRATIONS, Database
@@ -58,6 +63,48 @@ def test_a_second_process_that_writes_joins_the_same_chain(care_db: Database) ->
         database.write_blocking(lambda c, n=number: audit_trail.append(c, [entry(n)]))  # type: ignore[misc]
     other.close()
     assert care_db.read_blocking(verified) == 20
+
+
+def test_whoever_follows_the_trail_beside_a_writer_finds_it_sound(
+    care_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow(connection: Connection) -> int:
+        state = audit_trail.state
+        monkeypatch.setattr(audit_trail, "state", lambda c: (state(c), care_db.write_blocking(add))[0])
+        return verified(connection)
+
+    def add(connection: Connection) -> None:
+        audit_trail.append(connection, [entry(1)])
+
+    care_db.write_blocking(add)
+    assert care_db.read_blocking(follow) == 1
+
+
+def test_whoever_signs_beside_a_process_that_writes_finds_the_trail_sound(
+    care_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = AuditHeads(care_db, "baoshan", open_seal(tmp_path / "audit"), lambda: 1)
+    links, was_added = audit_trail.links, threading.Event()
+
+    def add(connection: Connection) -> None:
+        audit_trail.append(connection, [entry(1)])
+
+    def links_after_others_had_time(connection: Connection, after: int = 0) -> Iterator[Link]:
+        adding.start()
+        was_added.wait(0.5)
+        return links(connection, after)
+
+    care_db.write_blocking(add)
+    with closing(Database(care_db._engine.url.render_as_string(hide_password=False), CARE, "care")) as other:
+        adding = threading.Thread(target=lambda: other.write_blocking(add, was_added.set))
+        monkeypatch.setattr(audit_trail, "links", links_after_others_had_time)
+        head, fault = care_db.write_blocking(heads._sign)
+        adding.join()
+    assert fault is None
+    assert head is not None
+    assert head.n == 1
+    monkeypatch.undo()
+    assert care_db.read_blocking(verified) == 2
 
 
 @pytest.mark.parametrize("table", ["audit_head", "edge_audit", "edge_head"])

@@ -131,6 +131,18 @@ def test_what_is_left_of_a_minute_joins_the_trends(samples: Samples) -> None:
     assert ("spo2", 60, "88", "97", "93") in [(row.measure, row.n, row.low, row.high, row.last) for row in rows]
 
 
+def test_counts_beyond_what_the_table_holds_keep_no_minute_from_being_written(samples: Samples) -> None:
+    trends = samples.store.trends
+    for n in (2**32 - 1, 2**31 - 1):
+        left = sample_pb2.MinuteSet(minute_unix_ns=T0_NS, origin=sample_pb2.ORIGIN_LIVE)
+        left.values.add(measure="spo2", low="88", median="93", high="97", n=n)
+        trends.stage([(1, left)])
+        trends.kept()
+        samples.database.write_blocking(trends.write, trends.written)
+        rows = samples.database.read_blocking(lambda c: trend_rows(c, [1], 0, 2**31 - 1))
+        assert [row.n for row in rows] == [2**31 - 1]
+
+
 def test_the_trends_name_what_a_node_gave_up_for_room_apart_from_what_was_damaged(samples: Samples) -> None:
     minute_ns = 60 * 10**9
     place = Place(CLINIC.site, CLINIC.node, "mon-b01", "B01", T0_NS + minute_ns, None)

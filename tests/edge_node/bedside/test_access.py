@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from telemed import passwords
 from telemed.v1 import event_pb2
 
-from edge_node.bedside.accounts import FREE_FAILURES, SESSION_S, Refused, Session
+from edge_node.bedside.accounts import FREE_FAILURES, SESSION_LIMIT, SESSION_S, Refused, Session
 
 from .conftest import NS, PASSWORD, SITE, START_NS, House, account, sign_in
 
@@ -204,6 +204,20 @@ async def test_tries_made_at_once_are_counted_like_tries_one_after_another(
         answers = await asyncio.gather(*[accounts.sign_in(username, "wrong") for _ in range(40)])
         assert len(tried) == FREE_FAILURES
         assert all(isinstance(one, Refused) for one in answers)
+
+
+async def test_a_thousand_made_up_names_do_not_wash_away_the_waits_of_an_account(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "is_right", lambda _stored, _password: False)
+    accounts = house.station.accounts
+    for _ in range(FREE_FAILURES):
+        await accounts.sign_in("clinic", "wrong")
+    for number in range(SESSION_LIMIT + 1):
+        await accounts.sign_in(f"made-up-{number}", "wrong")
+    again = await accounts.sign_in("clinic", "wrong")
+    assert isinstance(again, Refused)
+    assert not again.was_tried
 
 
 async def test_a_right_password_is_no_failure(house: House) -> None:

@@ -10,9 +10,16 @@ from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 from telemed.screen import SignalMessage, SignalView
 
 from edge_node.bedside import socket
-from edge_node.bedside.accounts import Session
+from edge_node.bedside.accounts import FREE_FAILURES, Session
 from edge_node.bedside.live import Page
-from edge_node.bedside.viewed import LIMIT, STRETCH_NS, Viewed
+from edge_node.bedside.refusals import (
+    KNOWN_A_MINUTE,
+    MANY,
+    MINUTE_NS,
+    REFUSED,
+    STRANGERS_A_MINUTE,
+    Refusals,
+)
 from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from tests.edge_node.bedside.conftest import HASH, SITE, House, sign_in
@@ -102,6 +109,33 @@ async def test_signing_in_and_out_and_failing_to_are_written_down(house: House, 
     ]
 
 
+async def test_a_stranger_cannot_fill_the_trail_with_refusals(house: House, client: httpx.AsyncClient) -> None:
+    for number in range(2 * STRANGERS_A_MINUTE):
+        await client.post("/api/v1/session", json={"username": f"name-{number}", "password": "wrong"})
+    each = [(f"name-{number}", "sign-in", "account", "sign-in-refused") for number in range(STRANGERS_A_MINUTE)]
+    assert house.audit.entries == [*each, ("", "sign-in", "account", "many-refused")]
+    house.audit.entries.clear()
+    # A known name is bounded by its own wait, and is told in the midst of the crowd.
+    for _ in range(FREE_FAILURES):
+        await client.post("/api/v1/session", json={"username": "clinic", "password": "wrong"})
+    assert house.audit.entries == [("clinic", "sign-in", "account", "sign-in-refused")] * FREE_FAILURES
+    house.audit.entries.clear()
+    house.now_ns += MINUTE_NS
+    for name in ("name", "clinic", "clinic", "clinic"):
+        await client.post("/api/v1/session", json={"username": name, "password": "wrong"})
+    assert house.audit.entries == [(name, "sign-in", "account", "sign-in-refused") for name in ("name", "clinic")]
+
+
+def test_what_is_tried_on_known_names_is_bounded_too_and_told_apart_from_the_crowd() -> None:
+    refusals = Refusals()
+    for _ in range(2 * STRANGERS_A_MINUTE):
+        refusals.result(5, is_known=False)
+    told = [refusals.result(6, is_known=True) for _ in range(2 * KNOWN_A_MINUTE)]
+    assert told == [*[REFUSED] * KNOWN_A_MINUTE, MANY, *[None] * (KNOWN_A_MINUTE - 1)]
+    assert refusals.result(7, is_known=False) is None
+    assert [refusals.result(5 + MINUTE_NS, is_known=known) for known in (True, False)] == [REFUSED] * 2
+
+
 async def test_nobody_is_shown_before_it_is_written_down(house: House) -> None:
     page = page_of(house)
     page.start_over()
@@ -164,14 +198,3 @@ async def test_joining_and_leaving_a_consult_is_written_down_and_each_candidate_
         ("consult-accept", "consult/c-1", "ok"),
         ("consult-bye", "consult/c-1", "ok"),
     ]
-
-
-def test_what_was_written_is_remembered_by_session_kind_and_person_and_not_for_ever() -> None:
-    viewed = Viewed()
-    assert viewed.due("s", "live-view", ["a", "b"], 1) == ["a", "b"]
-    assert viewed.due("s", "live-view", ["a", "b", "c"], 2) == ["c"]
-    assert viewed.due("s", "trend-read", ["a"], 2) == ["a"]
-    assert viewed.due("t", "live-view", ["a"], 2) == ["a"]
-    assert viewed.due("s", "live-view", ["a"], 1 + STRETCH_NS) == ["a"]
-    viewed.due("u", "live-view", [str(number) for number in range(LIMIT)], 3)
-    assert len(viewed._seen) == LIMIT
