@@ -78,9 +78,14 @@ class ExternalBroker:
         await self._reload()
         context = tls.client(self._authority.folder)
         for address in sorted(self._to_end, key=str):
-            for connection in CONNECTIONS.values():
-                await self._take_over(f"{address.node}.{connection}", context)
+            # Taken off before, not after: it may be denied once more meanwhile.
             self._to_end.discard(address)
+            try:
+                for connection in CONNECTIONS.values():
+                    await self._take_over(f"{address.node}.{connection}", context)
+            except (OSError, MQTTConnectError):
+                self._to_end.add(address)
+                raise
             log.info("broker-sessions-ended", node=address.node)
 
     async def _reload(self) -> None:

@@ -98,12 +98,15 @@ class HardenedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped
         return tls.listener(Path(listener["cafile"]).parent)
 
     async def cut(self, is_denied: Callable[[Session], bool]) -> None:
-        """Close the connections of all sessions that are not to go on."""
+        """Close the connections of all sessions that are not to go on; one that fails keeps none of the others open."""
         for session, handler in list(self._sessions.values()):
-            if handler is not None and session.transitions.is_connected() and is_denied(session):
-                log.warning("cut client=%s", _printable(session.client_id))
-                await handler.handle_connection_closed()
-                await handler.stop()
+            try:
+                if handler is not None and session.transitions.is_connected() and is_denied(session):
+                    log.warning("cut client=%s", _printable(session.client_id))
+                    await handler.handle_connection_closed()
+                    await handler.stop()
+            except Exception as error:
+                log.warning("cut-failed client=%s why=%s", _printable(session.client_id), type(error).__name__)
 
     async def retain_message(
         self, source_session: Session | None, topic_name: str | None, data: Any, qos: int | None = None

@@ -24,6 +24,8 @@ from cloud_hub.broker_hardening import HardenedBroker, certified_settings, harde
 LOOK_EVERY_S = 5.0
 """How often is looked for sessions whose certificate has ended: a connection that was made before outlives it."""
 
+log = logging.getLogger("cloud_hub.broker")
+
 
 def main() -> None:
     """Run the broker until SIGTERM, SIGINT or the end of standard input."""
@@ -79,13 +81,21 @@ async def _cut_denied(broker: HardenedBroker, certified: Certified, told: asynci
             async with asyncio.timeout(LOOK_EVERY_S):
                 await told.wait()
         told.clear()
-        denied, now = denied_in(certified.folder), datetime.now(UTC)
+        try:
+            await _cut(broker, certified)
+        except Exception as error:
+            # Whatever it is: with this task gone, nobody would be shut out any more, and nobody would know.
+            log.warning("cut-failed why=%s", type(error).__name__)
 
-        def is_denied(session: Session, denied: frozenset[str] = denied, now: datetime = now) -> bool:
-            shown = shown_of(session, certified.region)
-            return shown is None or shown.serial in denied or shown.ends < now
 
-        await broker.cut(is_denied)
+async def _cut(broker: HardenedBroker, certified: Certified) -> None:
+    denied, now = denied_in(certified.folder), datetime.now(UTC)
+
+    def is_denied(session: Session) -> bool:
+        shown = shown_of(session, certified.region)
+        return shown is None or shown.serial in denied or shown.ends < now
+
+    await broker.cut(is_denied)
 
 
 if __name__ == "__main__":

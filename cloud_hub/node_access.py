@@ -1,27 +1,26 @@
 """By what the hub knows its nodes: secrets on loopback (the demo), else certificates (decisions 15 and 34)."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import structlog
 from telemed.topics import NodeAddress
 
-from cloud_hub.access import device_ca
 from cloud_hub.access.ca_folder import CaFolder, open_folder
 from cloud_hub.access.deny_list import DenyList
 from cloud_hub.access.enrolment import Enrolment, Rules
 from cloud_hub.broker_rights import User, Users, load_users
 from cloud_hub.config import HubConfig, PkiConfig
-from cloud_hub.errors import StoreFailure
+from cloud_hub.errors import ConfigRefused, StoreFailure
 from cloud_hub.ingest.datagram_proof import CertificateProver, Prover, SecretProver
 from cloud_hub.rpc.doorway import DoorParts, Doorway, ServerCredentials, secured
 from cloud_hub.rpc.identity import CertificateIdentity, Identity, SecretIdentity
 from cloud_hub.store import node_certificates
 from cloud_hub.store.engine import Database
-from cloud_hub.store.node_certificates import CertificateRow
 
 LOOK_EVERY_S = 5.0
 """How soon a revocation by the command line, or by another process of the hub, is seen."""
@@ -102,13 +101,17 @@ class ByCertificates:
         self.folder = open_authority(config, pki)
         self.deny = DenyList()
         self.users = Users({})
-        self.enrolment = enrolment(self.folder, pki)
+        self.enrolment = enrolment(self.folder, pki, self._hub_user)
         self.credentials: ServerCredentials | None = secured(self.folder)
-        self.deny.on_change.append(self._write_denied)
         self.note: Note = _nothing
         self.on_nodes: Callable[[], None] = lambda: None
         """Told when `users` changed."""
         self._one_look = asyncio.Lock()
+        self._one_writer = threading.Lock()
+        self._to_write: frozenset[str] = frozenset()
+        self._written: frozenset[str] | None = None
+        """Serial numbers that stand in the authority's folder as revoked; None: not looked at yet."""
+        self._is_told = False
         parts = DoorParts(care, self.enrolment, self.folder, self.look, self._note)
         self.door = Doorway(pki, parts)
 
@@ -124,10 +127,13 @@ class ByCertificates:
         """Take in what is revoked, before any listener is open; the care store is migrated.
 
         Raises:
+            ConfigRefused: it differs from what stands in the authority's folder, and cannot be written there.
             StoreFailure: the database does not answer.
         """
         await self.look()
-        self._write_denied(self.deny.serials)
+        if self._written is None:
+            # The brokers would let in whoever was revoked since the folder was written.
+            raise ConfigRefused(f"pki.folder: {self.folder.folder}: the list of the revoked cannot be written")
 
     async def run(self) -> None:
         """Keep what is revoked current, and the door open, until cancelled."""
@@ -138,25 +144,43 @@ class ByCertificates:
     async def look(self) -> None:
         """Take in what is revoked and who is enrolled, as the database has it now; listeners are told.
 
+        What cannot be written to the authority's folder is said in the log, and tried again at the next look.
+
         Raises:
             StoreFailure: the database does not answer.
         """
         # One after the other: an earlier answer of the database must not take the place of a later one.
         async with self._one_look:
             denied = await self._care.read(self.enrolment.denied)
-            rows = await self._care.read(lambda c: node_certificates.of_region(c, self._region))
-            self._take(rows, denied)
+            nodes = await self._care.read(lambda c: node_certificates.live_nodes(c, self._region, time.time_ns()))
+            self._take(nodes)
+            # Before anybody is told: the brokers read the folder.
+            late = await self._write(denied)
+            self.deny.replace(denied)
+            self.deny.tell(late)
 
-    def _take(self, rows: list[CertificateRow], denied: dict[str, NodeAddress]) -> None:
-        now_ns = time.time_ns()
-        nodes = {row.address.node: row.address for row in rows if not row.revoked_ns and row.ends_ns > now_ns}
-        known = {name: User(name, b"", address) for name, address in nodes.items()}
+    def _take(self, nodes: list[NodeAddress]) -> None:
+        known = {address.node: User(address.node, b"", address) for address in nodes}
         known[self._hub_user] = User(self._hub_user, b"", None)
         is_changed = known != self.users.by_name
         self.users.by_name = known
         if is_changed:
             self.on_nodes()
-        self.deny.replace(denied)
+
+    async def _write(self, denied: Mapping[str, NodeAddress]) -> set[NodeAddress]:
+        """Write what is revoked; return the nodes that were told of before it could be written."""
+        before = self._written or frozenset()
+        self._to_write = frozenset(denied)
+        try:
+            await asyncio.to_thread(self._write_denied)
+        except OSError as error:
+            if not self._is_told:
+                log.error("deny-list-not-written", why=f"{error.filename or self.folder.folder}: {error.strerror}")
+            self._is_told = True
+            return set()
+        self._is_told = False
+        is_late = {serial for serial in denied if serial not in before and self.deny.is_denied(serial)}
+        return {denied[serial] for serial in is_late}
 
     async def _keep_looking(self) -> None:
         is_told = False
@@ -174,9 +198,13 @@ class ByCertificates:
     def _note(self, node: NodeAddress, code: str) -> None:
         self.note(node, code)
 
-    def _write_denied(self, serials: frozenset[str]) -> None:
-        crl = device_ca.revocation_list(self.folder.authority, serials, _now())
-        self.folder.write_denied(serials, crl)
+    def _write_denied(self) -> None:
+        # A look that is cancelled leaves its thread behind: the next one waits for it, and the newest list counts.
+        with self._one_writer:
+            serials = self._to_write
+            if serials != self._written:
+                self.folder.write_denied(serials, _now())
+                self._written = serials
 
 
 def make(config: HubConfig, care: Database) -> NodeAccess:
@@ -198,9 +226,9 @@ def open_authority(config: HubConfig, pki: PkiConfig) -> CaFolder:
     return open_folder(pki.folder, config.region, hosts, config.broker.user)
 
 
-def enrolment(folder: CaFolder, pki: PkiConfig) -> Enrolment:
-    """Return what decides who gets a certificate."""
-    rules = Rules(folder.region, timedelta(hours=pki.node_hours), timedelta(hours=pki.grace_hours))
+def enrolment(folder: CaFolder, pki: PkiConfig, hub_user: str) -> Enrolment:
+    """Return what decides who gets a certificate; no node gets one of the hub's name at its broker."""
+    rules = Rules(folder.region, timedelta(hours=pki.node_hours), timedelta(hours=pki.grace_hours), hub_user)
     return Enrolment(folder.authority, rules, time.time_ns)
 
 

@@ -47,7 +47,7 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
     if config.pki is None:
         raise ConfigRefused("[pki] is not in the configuration: nodes are known by the broker's secrets")
     folder = node_access.open_authority(config, config.pki)
-    enrolment = node_access.enrolment(folder, config.pki)
+    enrolment = node_access.enrolment(folder, config.pki, config.broker.user)
     database = Database(config.store.care_url, CARE, "care")
     try:
         database.migrate()

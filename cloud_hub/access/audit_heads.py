@@ -82,7 +82,7 @@ class AuditHeads:
 
     def _sign(self, connection: Connection) -> tuple[Head | None, Fault | None]:
         # Held first: on PostgreSQL another process may append, and its entries would seem to follow the last one.
-        state = audit_trail.held_state(connection)
+        state = audit_trail.hold(connection)
         newest = audit_trail.newest_head(connection)
         fault = _since(connection, newest, self._seal.last(), state)
         if fault is not None:

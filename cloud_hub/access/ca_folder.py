@@ -3,7 +3,6 @@
 Private keys are 0600 from their first byte on; a folder whose key others may read is refused.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +16,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from telemed.enrolment import renew_at
+from telemed.enrolment import MALFORMED, renew_at
+from telemed.errors import CertificateUnusable
+from telemed.whole_files import write_whole
 
 from cloud_hub.access import device_ca
 from cloud_hub.access.device_ca import Authority
 from cloud_hub.errors import ConfigRefused
-from cloud_hub.store.blobs import sync_folder
 
 AUTHORITY_KEY, AUTHORITY = "ca.key", "ca.pem"
 LISTENERS_KEY, LISTENERS = "listeners.key", "listeners.pem"
@@ -50,27 +50,53 @@ class CaFolder:
         return self.folder / name
 
     def keep_pages(self, hosts: Sequence[str], now: datetime) -> None:
-        """Make the certificate of the hub's pages where there is none, for other names, or where it is time.
+        """Make the certificate of the hub's pages where there is none that is good, for other names, or in time.
 
         Raises:
             OSError: it cannot be stored.
-            ValueError: what is there cannot be read.
+            CertificateUnusable: its key cannot be used.
         """
         key_file, file = self.folder / PAGES_KEY, self.folder / PAGES
         if not key_file.exists():
-            put_in_place(key_file, _private(device_ca.new_key()), 0o600)
-        fresh = device_ca.for_pages(self.authority, _key(key_file).public_key(), hosts, now)
-        if file.exists():
-            stored = x509.load_pem_x509_certificate(file.read_bytes())
-            if _is_same(stored, fresh) and now < renew_at(stored):
-                return
+            write_whole(key_file, _private(device_ca.new_key()), 0o600)
+        try:
+            key = _key(key_file).public_key()
+        except (*MALFORMED, ConfigRefused) as error:
+            raise CertificateUnusable(f"{key_file} is no key on P-256: delete it, and another is made") from error
+        fresh = device_ca.for_pages(self.authority, key, hosts, now)
+        if _is_kept(file, fresh, now):
+            return
         chain = fresh.public_bytes(Encoding.PEM) + self.authority.certificate.public_bytes(Encoding.PEM)
-        put_in_place(file, chain, 0o644)
+        write_whole(file, chain, 0o644)
 
-    def write_denied(self, serials: frozenset[str], crl: x509.CertificateRevocationList) -> None:
-        """Write what is revoked, for brokers: one file of numbers for ours, one list for others."""
-        put_in_place(self.folder / DENIED, "".join(f"{serial}\n" for serial in sorted(serials)).encode(), 0o644)
-        put_in_place(self.folder / REVOKED, crl.public_bytes(Encoding.PEM), 0o644)
+    def write_denied(self, serials: frozenset[str], now: datetime) -> None:
+        """Write what is revoked, for brokers: one file of numbers for ours, one list for others; only what differs.
+
+        Blocking.
+
+        Raises:
+            OSError: one of them cannot be stored.
+        """
+        numbers = "".join(f"{serial}\n" for serial in sorted(serials)).encode()
+        if not self.path(DENIED).exists() or self.pem(DENIED) != numbers:
+            write_whole(self.path(DENIED), numbers, 0o644)
+        if not self._lists(serials, now):
+            crl = device_ca.revocation_list(self.authority, serials, now)
+            write_whole(self.path(REVOKED), crl.public_bytes(Encoding.PEM), 0o644)
+
+    def _lists(self, serials: frozenset[str], now: datetime) -> bool:
+        """Return whether the revocation list that is there is ours, of this time for long, and holds just these."""
+        if not self.path(REVOKED).exists():
+            return False
+        try:
+            crl = x509.load_pem_x509_crl(self.pem(REVOKED))
+            is_ours = crl.is_signature_valid(self.authority.key.public_key())
+            listed = {f"{one.serial_number:x}" for one in crl}
+        except MALFORMED:
+            return False
+        ends = crl.next_update_utc
+        is_of_time = ends is not None and crl.last_update_utc <= now < ends - device_ca.LIST_LIFE / 2
+        return is_ours and is_of_time and listed == serials
 
 
 def open_folder(folder: Path, region: str, hosts: Sequence[str], user: str) -> CaFolder:
@@ -94,17 +120,19 @@ def open_folder(folder: Path, region: str, hosts: Sequence[str], user: str) -> C
             _refuse_open(folder / name)
     except OSError as error:
         raise ConfigRefused(f"pki.folder: {error.filename or folder}: {error.strerror}") from error
-    except ValueError as error:
+    except MALFORMED as error:
         raise ConfigRefused(f"pki.folder: {folder}: a key or certificate there cannot be read") from error
     return CaFolder(folder, region, authority, listeners, key)
 
 
 def _authority(folder: Path, region: str) -> Authority:
     key_file, file = folder / AUTHORITY_KEY, folder / AUTHORITY
-    if not key_file.exists() and not file.exists():
-        made = device_ca.new_authority(region)
-        put_in_place(file, made.certificate.public_bytes(Encoding.PEM), 0o644)
-        put_in_place(key_file, _private(made.key), 0o600)
+    if not file.exists():
+        # The key first: whoever was killed between the two makes the certificate at the next start.
+        if not key_file.exists():
+            write_whole(key_file, _private(device_ca.new_key()), 0o600)
+        made = device_ca.new_authority(region, _key(key_file))
+        write_whole(file, made.certificate.public_bytes(Encoding.PEM), 0o644)
         return made
     key, certificate = _key(key_file), x509.load_pem_x509_certificate(file.read_bytes())
     if certificate.public_key() != key.public_key():
@@ -117,7 +145,7 @@ def _listeners(
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key_file, file = folder / LISTENERS_KEY, folder / LISTENERS
     if not key_file.exists():
-        put_in_place(key_file, _private(device_ca.new_key()), 0o600)
+        write_whole(key_file, _private(device_ca.new_key()), 0o600)
     key = _key(key_file)
     fresh = device_ca.for_listeners(authority, key.public_key(), region, hosts)
     if file.exists():
@@ -126,21 +154,33 @@ def _listeners(
             return stored, key
     # The authority goes along: a node that enrols knows it by its fingerprint alone.
     chain = fresh.public_bytes(Encoding.PEM) + authority.certificate.public_bytes(Encoding.PEM)
-    put_in_place(file, chain, 0o644)
+    write_whole(file, chain, 0o644)
     return fresh, key
 
 
 def _client(folder: Path, authority: Authority, region: str, user: str) -> None:
     key_file, file = folder / CLIENT_KEY, folder / CLIENT
     if not key_file.exists():
-        put_in_place(key_file, _private(device_ca.new_key()), 0o600)
+        write_whole(key_file, _private(device_ca.new_key()), 0o600)
     fresh = device_ca.for_hub_client(authority, _key(key_file).public_key(), region, user)
     if not file.exists() or not _is_same(x509.load_pem_x509_certificate(file.read_bytes()), fresh):
-        put_in_place(file, fresh.public_bytes(Encoding.PEM), 0o644)
+        write_whole(file, fresh.public_bytes(Encoding.PEM), 0o644)
 
 
 def _is_same(stored: x509.Certificate, fresh: x509.Certificate) -> bool:
-    return stored.subject == fresh.subject and list(stored.extensions) == list(fresh.extensions)
+    is_for_key = stored.public_key() == fresh.public_key()
+    return is_for_key and stored.subject == fresh.subject and list(stored.extensions) == list(fresh.extensions)
+
+
+def _is_kept(file: Path, fresh: x509.Certificate, now: datetime) -> bool:
+    """Return whether the certificate of pages that is there still does; a damaged one does not."""
+    if not file.exists():
+        return False
+    try:
+        stored = x509.load_pem_x509_certificate(file.read_bytes())
+        return _is_same(stored, fresh) and now < renew_at(stored)
+    except MALFORMED:
+        return False
 
 
 def _key(file: Path) -> ec.EllipticCurvePrivateKey:
@@ -157,16 +197,3 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
 def _refuse_open(file: Path) -> None:
     if file.stat().st_mode & 0o077:
         raise ConfigRefused(f"pki.folder: {file} can be read by others: chmod 600 {file}")
-
-
-def put_in_place(file: Path, content: bytes, mode: int) -> None:
-    """Put a file in place whole, with its rights from the first byte on; return once it is on disk under its name."""
-    fresh = file.with_suffix(file.suffix + ".new")
-    fresh.unlink(missing_ok=True)
-    number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(number, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    fresh.replace(file)
-    sync_folder(file.parent)

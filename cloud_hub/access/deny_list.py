@@ -1,6 +1,6 @@
 """Which certificates are revoked, at hand for every check, and whom to cut off when one is; on the event loop alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from telemed.topics import NodeAddress
 
@@ -12,13 +12,6 @@ class DenyList:
         self._denied: Mapping[str, NodeAddress] = {}
         self.on_denied: list[Callable[[NodeAddress], None]] = []
         """Told of each node of which a certificate was revoked just now; must not block."""
-        self.on_change: list[Callable[[frozenset[str]], None]] = []
-        """Told all serial numbers whenever they change, before `on_denied`; must not block."""
-
-    @property
-    def serials(self) -> frozenset[str]:
-        """All serial numbers that are denied."""
-        return frozenset(self._denied)
 
     def is_denied(self, serial: str) -> bool:
         """Return whether a certificate is revoked."""
@@ -27,11 +20,11 @@ class DenyList:
     def replace(self, denied: Mapping[str, NodeAddress]) -> None:
         """Take in the whole list: serial number -> node; whose is new on it is told to those who hold connections."""
         fresh = {address for serial, address in denied.items() if serial not in self._denied}
-        is_changed = denied.keys() != self._denied.keys()
         self._denied = dict(denied)
-        if is_changed:
-            for tell in self.on_change:
-                tell(self.serials)
-        for address in sorted(fresh, key=str):
+        self.tell(fresh)
+
+    def tell(self, addresses: Iterable[NodeAddress]) -> None:
+        """Have all that nodes have open ended."""
+        for address in sorted(addresses, key=str):
             for cut in self.on_denied:
                 cut(address)

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from telemed.enrolment import BACK_DATED, hub_urn, is_issued_by, node_of, node_urn, urns_of
+from telemed.enrolment import BACK_DATED, MALFORMED, hub_urn, is_issued_by, node_of, node_urn, urns_of
 from telemed.topics import NodeAddress
 
 ALWAYS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
@@ -61,9 +61,9 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def new_authority(region: str) -> Authority:
-    """Return a fresh authority for a region."""
-    key = new_key()
+def new_authority(region: str, key: ec.EllipticCurvePrivateKey | None = None) -> Authority:
+    """Return a fresh authority for a region, or a fresh certificate of the one that has this key."""
+    key = key or new_key()
     subject = _named(f"Yuanzhen {region} device CA")
     builder = _begun(subject, subject, key.public_key(), ALWAYS)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -81,7 +81,7 @@ def read_request(der: bytes) -> ec.EllipticCurvePublicKey:
     try:
         request = x509.load_der_x509_csr(der)
         key, is_signed = request.public_key(), request.is_signature_valid
-    except (ValueError, TypeError) as error:
+    except MALFORMED as error:
         raise RequestUnusable("not a request for a certificate") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RequestUnusable("the key is not on P-256")
@@ -153,15 +153,17 @@ def shown_by(certificate: x509.Certificate, region: str) -> Shown | None:
 
 def is_good(certificate: x509.Certificate, trust: Sequence[x509.Certificate], now: datetime) -> bool:
     """Return whether a client's certificate is of a trusted authority, meant for clients, and of this time."""
-    is_of_time = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
-    return is_of_time and is_for_clients(certificate) and is_issued_by(certificate, trust)
+    # Whose it is first: nothing else of a stranger's certificate is read.
+    if not (is_issued_by(certificate, trust) and is_for_clients(certificate)):
+        return False
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
 def is_for_clients(certificate: x509.Certificate) -> bool:
     """Return whether a certificate may show who calls."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
+    except MALFORMED:
         return False
     return ExtendedKeyUsageOID.CLIENT_AUTH in usage
 

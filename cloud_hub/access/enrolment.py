@@ -13,14 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Connection
-from telemed.enrolment import RENEWAL, SECRET_BYTES, Refusal, is_issued_by, is_signed, secret_text
+from telemed.enrolment import MALFORMED, RENEWAL, SECRET_BYTES, Refusal, is_issued_by, is_signed, node_of, secret_text
 from telemed.errors import Code
 from telemed.topics import NodeAddress
 
 from cloud_hub.access import device_ca
 from cloud_hub.access.device_ca import Authority, RequestUnusable
 from cloud_hub.errors import BadRequest, EnrolmentRefused
-from cloud_hub.store import node_certificates
+from cloud_hub.store import audit_trail, node_certificates
 from cloud_hub.store.accounts import AuditEntry, write_audit
 from cloud_hub.store.node_certificates import CertificateRow, TokenRow
 
@@ -37,6 +37,8 @@ class Rules:
     """Of a node's certificate."""
     grace: timedelta
     """How long after its end a certificate still lets its node renew it; then it needs a token again."""
+    hub_user: str
+    """Name of the hub at its broker, where a common name is all that counts: no node may bear it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,17 @@ class Enrolment:
         """Return the secret of a fresh token for a node; earlier tokens of it are worth nothing from now on.
 
         Raises:
-            BadRequest: another region, or a node of this name stands at another site.
+            BadRequest: another region, or the hub or a node at another site bears this name.
         """
         if address.region != self._rules.region:
             raise BadRequest(f"this hub serves {self._rules.region}", ["region"])
+        if address.node == self._rules.hub_user:
+            raise BadRequest(f"{address.node} is the name of the hub at its broker: choose another", ["node"])
+        audit_trail.hold(connection)
         now_ns, secret = self._now_ns(), secret_text(secrets.token_bytes(SECRET_BYTES))
-        for row in node_certificates.of_region(connection, address.region):
-            is_elsewhere = row.address.node == address.node and row.address.site != address.site
-            if is_elsewhere and not row.revoked_ns and row.ends_ns > now_ns:
-                raise BadRequest(f"{address.node} stands at {row.address.site}: revoke it first", ["node"])
+        site = node_certificates.elsewhere(connection, address, self._too_old_ns())
+        if site:
+            raise BadRequest(f"{address.node} stands at {site}: revoke it first", ["node"])
         node_certificates.drop_tokens(connection, address)
         token = TokenRow(_hash_of_secret(secret), address, now_ns, now_ns + TOKEN_LIFE_NS, who.name)
         node_certificates.add_token(connection, token)
@@ -87,9 +91,10 @@ class Enrolment:
         """Return the first certificate of a node; what it had before is revoked.
 
         Raises:
-            EnrolmentRefused: the token or the request is not good.
+            EnrolmentRefused: the token or the request is not good, or the name is taken.
         """
         key = _key_of(request_der)
+        audit_trail.hold(connection)
         token = node_certificates.token_of(connection, _hash_of_secret(secret))
         refusal = judge_token(token, _hash_of(key), self._now_ns())
         if token is None or refusal is not None:
@@ -103,12 +108,17 @@ class Enrolment:
         """Return the next certificate of a node for the one it has.
 
         Raises:
-            EnrolmentRefused: that is not ours, revoked, over for too long, or was renewed for another key.
+            EnrolmentRefused: that is not ours, revoked, over for too long, or was renewed for another key, or another
+                has the name.
         """
-        key = _key_of(request_der)
-        certificate = self._own(certificate_der)
-        row = None if certificate is None else node_certificates.of_serial(connection, device_ca.serial_of(certificate))
-        if certificate is None or row is None or not is_signed(certificate, signature, RENEWAL, request_der):
+        key, certificate = _key_of(request_der), self._own(certificate_der)
+        if certificate is None or not is_signed(certificate, signature, RENEWAL, request_der):
+            raise EnrolmentRefused(Refusal.CERTIFICATE_UNKNOWN)
+        audit_trail.hold(connection)
+        row = node_certificates.of_serial(connection, device_ca.serial_of(certificate))
+        if row is None and _ends_ns(certificate) < self._too_old_ns():
+            raise EnrolmentRefused(Refusal.CERTIFICATE_TOO_OLD, node_of(certificate))
+        if row is None:
             raise EnrolmentRefused(Refusal.CERTIFICATE_UNKNOWN)
         refusal = judge_renewal(row, _hash_of(key), self._now_ns(), self._rules.grace)
         if refusal is not None:
@@ -119,34 +129,42 @@ class Enrolment:
 
     def revoke(self, connection: Connection, who: Who, address: NodeAddress, reason: str) -> int:
         """Revoke all certificates and tokens of a node; return how many certificates were not revoked before."""
+        audit_trail.hold(connection)
         node_certificates.drop_tokens(connection, address)
         count = node_certificates.revoke(connection, address, self._now_ns(), reason)
-        self._audit(connection, who, "node-revoke", address)
+        self._audit(connection, who, "node-revoke", address, reason)
         return count
 
     def denied(self, connection: Connection) -> dict[str, NodeAddress]:
-        """Return the revoked certificates that could still be of use to somebody: serial number -> node."""
-        since_ns = self._now_ns() - round(self._rules.grace.total_seconds()) * NS
-        return node_certificates.denied(connection, self._rules.region, since_ns)
+        """Return the certificates, revoked or of the hub's name, that could be of use to somebody: number -> node."""
+        rules = self._rules
+        return node_certificates.denied(connection, rules.region, self._too_old_ns(), rules.hub_user)
 
     def _give(self, connection: Connection, key: ec.EllipticCurvePublicKey, address: NodeAddress) -> Given:
+        # In the transaction that inserts: another site may have got a certificate of this name after the invitation.
+        taken_at = node_certificates.elsewhere(connection, address, self._too_old_ns())
+        if taken_at or address.node == self._rules.hub_user:
+            raise EnrolmentRefused(Refusal.NAME_TAKEN, address)
         now_ns = self._now_ns()
         now = datetime.fromtimestamp(now_ns // NS, UTC)
         certificate = device_ca.for_node(self._authority, key, address, now, self._rules.life)
-        ends_ns = round(certificate.not_valid_after_utc.timestamp()) * NS
-        row = CertificateRow(device_ca.serial_of(certificate), address, _hash_of(key), now_ns, ends_ns)
-        node_certificates.add(connection, row)
+        row = CertificateRow(device_ca.serial_of(certificate), address, _hash_of(key), now_ns, _ends_ns(certificate))
+        node_certificates.add(connection, row, self._too_old_ns())
         return Given(certificate, address, now_ns)
+
+    def _too_old_ns(self) -> int:
+        """Return when a certificate must have ended at the latest to be of no use to anybody."""
+        return self._now_ns() - round(self._rules.grace.total_seconds()) * NS
 
     def _own(self, certificate_der: bytes) -> x509.Certificate | None:
         try:
             certificate = x509.load_der_x509_certificate(certificate_der)
-        except ValueError:
+        except MALFORMED:
             return None
         return certificate if is_issued_by(certificate, [self._authority.certificate]) else None
 
-    def _audit(self, connection: Connection, who: Who, action: str, address: NodeAddress) -> None:
-        target = f"node/{address.site}/{address.node}"
+    def _audit(self, connection: Connection, who: Who, action: str, address: NodeAddress, reason: str = "") -> None:
+        target = f"node/{address.site}/{address.node} {reason}".rstrip()
         entry = AuditEntry(self._now_ns(), who.name, who.role, action, target, "ok", address.region, address.site)
         write_audit(connection, entry)
 
@@ -179,6 +197,7 @@ NOTICES: dict[Refusal, Code] = {
     Refusal.TOKEN_USED: Code.CONNECT_REFUSED,
     Refusal.CERTIFICATE_REVOKED: Code.CONNECT_REFUSED,
     Refusal.CERTIFICATE_TOO_OLD: Code.CONNECT_REFUSED,
+    Refusal.NAME_TAKEN: Code.CONNECT_REFUSED,
 }
 """What the operator is told of the node whose token or certificate it was."""
 
@@ -188,6 +207,10 @@ def _key_of(request_der: bytes) -> ec.EllipticCurvePublicKey:
         return device_ca.read_request(request_der)
     except RequestUnusable as error:
         raise EnrolmentRefused(Refusal.REQUEST_BAD) from error
+
+
+def _ends_ns(certificate: x509.Certificate) -> int:
+    return round(certificate.not_valid_after_utc.timestamp()) * NS
 
 
 def _hash_of(key: ec.EllipticCurvePublicKey) -> str:

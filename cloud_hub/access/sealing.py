@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from telemed.whole_files import write_whole
 
-from cloud_hub.access.ca_folder import put_in_place
 from cloud_hub.errors import ConfigRefused, StoreFailure
 
 KEY_BYTES, NONCE_BYTES = 32, 12
@@ -52,7 +52,7 @@ def load_or_make(path: Path, sealed: int) -> Seal:
                     f"accounts.key_file: {path} is gone, and {sealed} second factor(s) are sealed under it: put it "
                     "back from its copy, or take each away with `cloud-hub accounts reset-factor NAME`"
                 )
-            put_in_place(path, secrets.token_bytes(KEY_BYTES), 0o600)
+            write_whole(path, secrets.token_bytes(KEY_BYTES), 0o600)
         key = path.read_bytes()
     except OSError as error:
         raise ConfigRefused(f"accounts.key_file: {path} cannot be used: {error.strerror}") from error

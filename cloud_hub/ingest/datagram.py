@@ -253,7 +253,7 @@ class DatagramServer(asyncio.DatagramProtocol):
             return
         self.counts["proved"] += 1
         self._refused.discard(verdict.node)
-        session.welcome = verdict.answer
+        session.welcome, session.ends_s = verdict.answer, now_s + verdict.lasts_s
         self._sessions.prove(name, session, verdict.node, now_s, self._limits)
         self._recent.setdefault(verdict.node, Recent())
         self._say_message(name, session, Message.WELCOME, verdict.answer)

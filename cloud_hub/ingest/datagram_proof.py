@@ -6,6 +6,7 @@ proof instead, with a signature by its key over the channel binding, which no ot
 """
 
 import hmac
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,8 @@ class Verdict:
     """By which the hub proves itself in turn."""
     named: NodeAddress | None = None
     """The node that a refused proof named, if there is one of that name."""
+    lasts_s: float = math.inf
+    """How long the session may last at most: what was shown has an end."""
 
 
 class Prover(Protocol):
@@ -75,8 +78,9 @@ class CertificateProver:
 
     def judge(self, proof: bytes, binding: bytes) -> Verdict:
         """Judge certificate and signature; what is not signed by its key names nobody."""
-        unpacked = unpack_proof(proof)
-        if unpacked is None:
+        unpacked, now = unpack_proof(proof), self._now()
+        # Whose it is first: nothing else of a stranger's certificate is looked at.
+        if unpacked is None or not is_good(unpacked[1], [self._folder.authority.certificate], now):
             return Verdict(None)
         signature, certificate = unpacked
         node = self._node_of(certificate) if is_signed(certificate, signature, DATAGRAM_NODE, binding) else None
@@ -85,12 +89,12 @@ class CertificateProver:
         if self._deny.is_denied(f"{certificate.serial_number:x}"):
             return Verdict(None, named=node)
         answer = sign(self._folder.listeners_key, DATAGRAM_HUB, binding)
-        return Verdict(node, pack_proof(answer, self._shown_der))
+        lasts_s = (certificate.not_valid_after_utc - now).total_seconds()
+        return Verdict(node, pack_proof(answer, self._shown_der), lasts_s=lasts_s)
 
     def _node_of(self, certificate: x509.Certificate) -> NodeAddress | None:
         shown = shown_by(certificate, self._folder.region)
-        is_ours = is_good(certificate, [self._folder.authority.certificate], self._now())
-        return shown.address if shown is not None and is_ours else None
+        return None if shown is None else shown.address
 
 
 def _name(raw: bytes) -> str:

@@ -1,5 +1,6 @@
 """The sessions of the datagram server: who they belong to, and how much each may be answered; no I/O."""
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -32,6 +33,8 @@ class Session:
     """What was last said in the handshake: said again when the node repeats itself."""
     welcome: bytes = b""
     """What the proof was answered with: said again likewise."""
+    ends_s: float = math.inf
+    """When what the node showed is over, and the session with it."""
 
     def earn(self, peer: Peer, size_bytes: int) -> None:
         """Note a datagram that may be answered with as much; one from elsewhere than the peer earns nothing."""
@@ -88,7 +91,8 @@ class Sessions:
             self.of_node.pop(session.node, None)
 
     def sweep(self, now_s: float, idle_s: float) -> None:
-        """Forget handshakes that came to nothing and sessions that are silent."""
+        """Forget handshakes that came to nothing, and sessions that are silent or whose certificate has ended."""
         for kept, limit_s in ((self.pending, HANDSHAKE_LIMIT_S), (self.proved, idle_s)):
-            for name in [name for name, session in kept.items() if now_s - session.heard_s > limit_s]:
+            over = [n for n, one in kept.items() if now_s - one.heard_s > limit_s or now_s > one.ends_s]
+            for name in over:
                 self.drop(name)

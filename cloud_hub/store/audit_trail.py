@@ -30,8 +30,11 @@ def state(connection: Connection) -> State:
     return State(*connection.execute(_STATE).one())
 
 
-def held_state(connection: Connection) -> State:
-    """Return the last entry as it is noted; nobody else appends before this transaction ends."""
+def hold(connection: Connection) -> State:
+    """Wait for whoever writes the trail, keep others from it until the commit, and return the last entry as noted.
+
+    For work that must not overlap: to be called before anything else is read, which is then as the one before left it.
+    """
     return State(*connection.execute(_STATE.with_for_update()).one())
 
 
@@ -39,7 +42,7 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Append entries in their order, each linked to the one before."""
     if not entries:
         return
-    last = held_state(connection)
+    last = hold(connection)
     links = chain(last.trail, last.n, last.hash, entries)
     connection.execute(insert(audit), [_values(link) for link in links])
     connection.execute(update(audit_chain).values(n=links[-1].n, hash=links[-1].hash))

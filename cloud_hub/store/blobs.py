@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from telemed.transfer import CHUNK_BYTES, chunk_bytes, chunk_hash
+from telemed.whole_files import sync_folder
 
 _TRANSFER = re.compile(r"[0-9a-f-]{36}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -222,15 +223,6 @@ def file_hashes(path: Path) -> tuple[str, bytes]:
             whole.update(data)
             chunks += hashlib.sha256(data).digest()
     return whole.hexdigest(), bytes(chunks)
-
-
-def sync_folder(folder: Path) -> None:
-    """Return once the names in a folder are on disk."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _sync_file(path: Path) -> None:

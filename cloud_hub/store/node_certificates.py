@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, tuple_, update
 from telemed.topics import NodeAddress
 
 from cloud_hub.store.schema import node_certificate, node_token
@@ -66,8 +66,9 @@ def bind_token(connection: Connection, secret_sha256: str, key_sha256: str) -> N
     connection.execute(update(node_token).where(where).values(key_sha256=key_sha256))
 
 
-def add(connection: Connection, row: CertificateRow) -> None:
-    """Insert a certificate."""
+def add(connection: Connection, row: CertificateRow, ended_before_ns: int) -> None:
+    """Insert a certificate; those that had ended by then are swept out on the way."""
+    connection.execute(delete(node_certificate).where(node_certificate.c.ends_ns < ended_before_ns))
     connection.execute(
         insert(node_certificate).values(
             serial=row.serial,
@@ -95,6 +96,31 @@ def of_region(connection: Connection, region: str) -> list[CertificateRow]:
     return [_certificate(row) for row in connection.execute(query)]
 
 
+def newest(connection: Connection, region: str) -> list[CertificateRow]:
+    """Return the newest certificate of each node of a region, by node."""
+    table, later = node_certificate, node_certificate.alias()
+    same = [later.c[name] == table.c[name] for name in ("region", "site", "node")]
+    is_later = tuple_(later.c.issued_ns, later.c.serial) > tuple_(table.c.issued_ns, table.c.serial)
+    query = select(table).where(table.c.region == region, ~exists().where(*same, is_later))
+    return [_certificate(row) for row in connection.execute(query.order_by(table.c.site, table.c.node))]
+
+
+def live_nodes(connection: Connection, region: str, now_ns: int) -> list[NodeAddress]:
+    """Return the nodes of a region that have a certificate which is neither revoked nor over."""
+    table = node_certificate
+    where = (table.c.region == region, table.c.revoked_ns == 0, table.c.ends_ns > now_ns)
+    query = select(table.c.region, table.c.site, table.c.node).where(*where).distinct()
+    return [NodeAddress(*row) for row in connection.execute(query.order_by(table.c.site, table.c.node))]
+
+
+def elsewhere(connection: Connection, address: NodeAddress, ended_before_ns: int) -> str:
+    """Return another site with a certificate of this name, not revoked, that had not ended by then; else empty."""
+    table = node_certificate
+    name = (table.c.region == address.region, table.c.node == address.node, table.c.site != address.site)
+    query = select(table.c.site).where(*name, table.c.revoked_ns == 0, table.c.ends_ns >= ended_before_ns)
+    return connection.execute(query.limit(1)).scalar_one_or_none() or ""
+
+
 def note_renewal(connection: Connection, serial: str, next_key_sha256: str) -> None:
     """Note the key that a certificate was renewed for."""
     where = node_certificate.c.serial == serial
@@ -110,16 +136,20 @@ def revoke(connection: Connection, address: NodeAddress, now_ns: int, reason: st
 
 
 def drop_tokens(connection: Connection, address: NodeAddress) -> None:
-    """Delete the tokens of a node that nobody has used."""
+    """Delete all tokens of a node, used or not."""
     table = node_token
     mine = (table.c.region == address.region, table.c.site == address.site, table.c.node == address.node)
     connection.execute(delete(table).where(*mine))
 
 
-def denied(connection: Connection, region: str, ended_before_ns: int) -> dict[str, NodeAddress]:
-    """Return the revoked certificates that had not ended by then: serial number -> node."""
+def denied(connection: Connection, region: str, ended_before_ns: int, never_named: str) -> dict[str, NodeAddress]:
+    """Return the certificates that are worth nothing and had not ended by then: serial number -> node.
+
+    They are revoked, or of a node with the name that none may have.
+    """
     table = node_certificate
-    where = (table.c.region == region, table.c.revoked_ns > 0, table.c.ends_ns >= ended_before_ns)
+    is_denied = or_(table.c.revoked_ns > 0, table.c.node == never_named)
+    where = (table.c.region == region, is_denied, table.c.ends_ns >= ended_before_ns)
     return {row.serial: _address(row) for row in connection.execute(select(table).where(*where))}
 
 

@@ -4,7 +4,6 @@ One file has key and certificate together, so that a renewal replaces both at on
 """
 
 import json
-import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,10 +33,13 @@ from telemed.enrolment import (
     urns_of,
 )
 from telemed.topics import NodeAddress
+from telemed.whole_files import write_whole
 
 from edge_node.errors import ConfigRefused
 
 IDENTITY, NEXT_KEY, TRUST, DOOR = "identity.pem", "next.key", "hub-ca.pem", "door.json"
+PRIVATE = 0o600
+"""Mode of everything here."""
 _HASH = hashes.SHA256()
 
 
@@ -129,7 +131,7 @@ class CertificateFolder:
             if isinstance(key, ec.EllipticCurvePrivateKey):
                 return key
         made = ec.generate_private_key(ec.SECP256R1())
-        _write(file, private_pem(made))
+        write_whole(file, private_pem(made), PRIVATE)
         return made
 
     def take(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, trust: Sequence[bytes]) -> None:
@@ -140,8 +142,8 @@ class CertificateFolder:
             ValueError: an authority cannot be read.
         """
         authorities = [x509.load_der_x509_certificate(each) for each in trust]
-        _write(self.folder / TRUST, b"".join(each.public_bytes(Encoding.PEM) for each in authorities))
-        _write(self.folder / IDENTITY, private_pem(key) + certificate.public_bytes(Encoding.PEM))
+        write_whole(self.folder / TRUST, b"".join(each.public_bytes(Encoding.PEM) for each in authorities), PRIVATE)
+        write_whole(self.folder / IDENTITY, private_pem(key) + certificate.public_bytes(Encoding.PEM), PRIVATE)
         (self.folder / NEXT_KEY).unlink(missing_ok=True)
 
     def note_door(self, host: str, port: int) -> None:
@@ -150,7 +152,7 @@ class CertificateFolder:
         Raises:
             OSError: it cannot be stored.
         """
-        _write(self.folder / DOOR, json.dumps({"host": host, "port": port}).encode())
+        write_whole(self.folder / DOOR, json.dumps({"host": host, "port": port}).encode(), PRIVATE)
 
     def door(self) -> tuple[str, int]:
         """Return where certificates are renewed.
@@ -198,11 +200,10 @@ class CertificateCredentials:
         if unpacked is None:
             return False
         signature, certificate = unpacked
-        is_named = hub_urn(held.address.region) in urns_of(certificate)
         return (
-            is_named
-            and is_issued_by(certificate, held.trust)
+            is_issued_by(certificate, held.trust)
             and is_signed(certificate, signature, DATAGRAM_HUB, binding)
+            and hub_urn(held.address.region) in urns_of(certificate)
         )
 
 
@@ -216,19 +217,3 @@ def request_for(key: ec.EllipticCurvePrivateKey, node: str) -> bytes:
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """Return a private key as it is stored."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Put a file in place whole and synced, readable by this user alone from its first byte on."""
-    fresh = file.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    fresh.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from telemed.audit import Head, head_line, head_of_line, public_text
+from telemed.whole_files import sync_folder, write_whole
 
 KEY, LAST = "audit.key", "audit.head"
 OWNER_ONLY, FOLDER_MODE = 0o600, 0o700
@@ -49,10 +50,7 @@ class Seal:
         Raises:
             OSError: the folder cannot be written.
         """
-        fresh = self.folder / f"{LAST}.new"
-        _write(fresh, (head_line(head) + "\n").encode(), os.O_TRUNC)
-        fresh.replace(self.folder / LAST)
-        _sync_folder(self.folder)
+        write_whole(self.folder / LAST, (head_line(head) + "\n").encode(), OWNER_ONLY)
 
 
 def open_seal(folder: Path) -> Seal:
@@ -95,13 +93,13 @@ def last_head(folder: Path) -> Head | None:
 
 def _make(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    fresh = path.with_suffix(".new")
-    _write(fresh, pem, os.O_TRUNC)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    write_whole(fresh, pem, OWNER_ONLY)
     with contextlib.suppress(FileExistsError):  # another process of the hub was quicker
         os.link(fresh, path)
     fresh.unlink()
     # A key that a power cut takes away leaves every head that it signed without one.
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _read(path: Path) -> Ed25519PrivateKey:
@@ -114,19 +112,3 @@ def _read(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise SealUnusable(f"{path} is no Ed25519 key")
     return key
-
-
-def _write(path: Path, content: bytes, flags: int) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | flags, OWNER_ONLY)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

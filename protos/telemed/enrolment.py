@@ -17,7 +17,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -38,6 +38,16 @@ RENEWAL = b"yuanzhen renewal 1\0"
 DATAGRAM_NODE = b"yuanzhen datagram node 1\0"
 DATAGRAM_HUB = b"yuanzhen datagram hub 1\0"
 """What a signature is for stands before what is signed, so that none can be used for another purpose."""
+MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading a part of a stranger's certificate or request may raise: most parts are read when they are asked for."""
 
 
 class Refusal(StrEnum):
@@ -51,6 +61,7 @@ class Refusal(StrEnum):
     CERTIFICATE_REVOKED = "certificate-revoked"
     CERTIFICATE_TOO_OLD = "certificate-too-old"
     RENEWED_ELSEWHERE = "renewed-elsewhere"
+    NAME_TAKEN = "name-taken"
     TOO_MANY = "too-many"
 
 
@@ -86,6 +97,10 @@ REFUSALS: dict[str, tuple[str, str]] = {
     Refusal.RENEWED_ELSEWHERE: (
         "另一台主机已用本站的证书换过新证书：磁盘可能被复制，请联系运维",
         "Another machine renewed this node's certificate: its disk may have been copied, call the operator",
+    ),
+    Refusal.NAME_TAKEN: (
+        "本站的名称已被另一站点或中心使用：请联系运维",
+        "Another site, or the hub itself, bears this node's name: call the operator",
     ),
     Refusal.TOO_MANY: (
         "申请过于频繁，请稍候再试",
@@ -154,7 +169,7 @@ def urns_of(certificate: x509.Certificate) -> list[str]:
     """Return the names of ours that a certificate bears."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except MALFORMED:
         return []
     return [name for name in names.get_values_for_type(x509.UniformResourceIdentifier) if name.startswith(_URN)]
 
@@ -176,7 +191,7 @@ def is_issued_by(certificate: x509.Certificate, trust: Sequence[x509.Certificate
     for authority in trust:
         try:
             certificate.verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*MALFORMED, InvalidSignature):
             continue
         return True
     return False
@@ -195,12 +210,12 @@ def sign(key: ec.EllipticCurvePrivateKey, purpose: bytes, said: bytes) -> bytes:
 
 def is_signed(certificate: x509.Certificate, signature: bytes, purpose: bytes, said: bytes) -> bool:
     """Return whether the holder of a certificate's key signed this for this purpose."""
-    key = certificate.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        return False
     try:
+        key = certificate.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
         key.verify(signature, purpose + said, ec.ECDSA(_SIGNATURE_HASH))
-    except InvalidSignature:
+    except (*MALFORMED, InvalidSignature):
         return False
     return True
 
@@ -219,7 +234,7 @@ def unpack_proof(packed: bytes) -> tuple[bytes, x509.Certificate] | None:
         return None
     try:
         return signature, x509.load_der_x509_certificate(rest[2 : 2 + length])
-    except ValueError:
+    except MALFORMED:
         return None
 
 

@@ -27,7 +27,8 @@ class PageCertificate:
         Args:
             certificate: PEM, the chain with the page's own first.
             key: its private key, PEM without a password.
-            keep: called before each look, blocking; makes the files anew where that is due.
+            keep: called before each look, blocking; makes the files anew where that is due, and raises OSError or
+                CertificateUnusable where it cannot.
 
         Raises:
             CertificateUnusable: they cannot be read, or do not belong together.
@@ -45,6 +46,7 @@ class PageCertificate:
 
         Raises:
             OSError: they cannot be read; what was loaded stays.
+            CertificateUnusable: they cannot be made anew; what was loaded stays.
         """
         self._keep()
         seen = (self._certificate.stat().st_mtime_ns, self._key.stat().st_mtime_ns)
@@ -65,7 +67,7 @@ class PageCertificate:
                 if await asyncio.to_thread(self.look):
                     log.info("page-certificate-loaded", file=str(self._certificate))
                 is_told = False
-            except OSError as error:  # SSLError is one
+            except (OSError, CertificateUnusable) as error:  # SSLError is an OSError
                 if not is_told:
                     log.error("page-certificate-refused", why=_why(self._certificate, self._key, error))
                 is_told = True
@@ -78,7 +80,9 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _why(certificate: Path, key: Path, error: OSError) -> str:
+def _why(certificate: Path, key: Path, error: OSError | CertificateUnusable) -> str:
+    if isinstance(error, CertificateUnusable):
+        return str(error)
     if isinstance(error, ssl.SSLError):
         return f"{key} is not the key of {certificate}, or one of them is no PEM file"
     return f"{error.filename}: {error.strerror}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from telemed.enrolment import Token
 from telemed.topics import NodeAddress
 
@@ -33,6 +34,26 @@ def a_node_certificate(
     key = device_ca.new_key()
     signer = authority or device_ca.new_authority(address.region)
     return device_ca.for_node(signer, key.public_key(), address, now or datetime.now(UTC), life), key
+
+
+def malformed(certificate: x509.Certificate) -> dict[str, bytes]:
+    """A certificate (DER) with one part altered so that it cannot be read, by what that is."""
+    der, point = certificate.public_bytes(Encoding.DER), _point(certificate)
+    name = der.index(b"urn:yuanzhen:") - 2
+    return {
+        "unknown kind of key": der.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d0209")),
+        "unknown curve": der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030177")),
+        "point beside the curve": der.replace(point, point[:-1] + bytes((point[-1] ^ 1,))),
+        "two names of the subject": der.replace(bytes.fromhex("0603551d13"), bytes.fromhex("0603551d11")),
+        "name of an odd kind": der[:name] + b"\xa5" + der[name + 1 :],
+        "no such version": der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107")),
+    }
+
+
+def _point(certificate: x509.Certificate) -> bytes:
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
 def hub_config(folder: Path, node_hours: float = 24 * 7, grace_hours: float = 24 * 30) -> HubConfig:

@@ -20,8 +20,9 @@ def test_a_key_and_a_head_are_on_disk_with_their_names(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "fsync", note)
     seal = open_seal(tmp_path)
-    assert synced == [{KEY}]
+    assert synced.pop() == {KEY}
+    synced.clear()
     open_seal(tmp_path)
-    assert len(synced) == 1
+    assert synced == []
     seal.note(audit.sign(seal.key, "a" * 32, 1, "0" * 64, 1))
-    assert synced[1:] == [{KEY, LAST}]
+    assert synced == [{KEY, LAST}]

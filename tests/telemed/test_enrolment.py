@@ -1,5 +1,7 @@
 """The token line, the names in certificates, and what a signature is good for."""
 
+from datetime import UTC, datetime
+
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from telemed.enrolment import (
@@ -8,16 +10,19 @@ from telemed.enrolment import (
     REFUSALS,
     Refusal,
     Token,
+    is_issued_by,
     is_signed,
     node_of,
     pack_proof,
     parse_token,
     sign,
     unpack_proof,
+    urns_of,
 )
 from telemed.topics import NodeAddress
 
-from tests.fakes.certificates import a_node_certificate
+from cloud_hub.access import device_ca
+from tests.fakes.certificates import a_node_certificate, malformed
 
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 
@@ -70,6 +75,22 @@ def test_a_proof_comes_out_of_what_fills_its_message_up_and_nonsense_does_not() 
     assert node_of(unpacked[1]) == CLINIC
     for cut in (b"", packed[:1], packed[:80], packed[:-1], bytes(100), b"\xff" * 400):
         assert unpack_proof(cut) is None
+
+
+@pytest.mark.parametrize("part", malformed(a_node_certificate(CLINIC)[0]))
+def test_a_certificate_with_a_part_that_cannot_be_read_shows_nothing_and_raises_nothing(part: str) -> None:
+    authority = device_ca.new_authority(CLINIC.region)
+    certificate, key = a_node_certificate(CLINIC, authority)
+    der, signature = malformed(certificate)[part], sign(key, DATAGRAM_NODE, b"binding")
+    unpacked = unpack_proof(pack_proof(signature, der))
+    if unpacked is None:
+        return
+    altered = unpacked[1]
+    is_named, is_proved = bool(urns_of(altered)), is_signed(altered, signature, DATAGRAM_NODE, b"binding")
+    assert not (is_named and is_proved)
+    assert device_ca.is_for_clients(altered) == is_named
+    assert not is_issued_by(altered, [authority.certificate])
+    assert not device_ca.is_good(altered, [authority.certificate], datetime.now(UTC))
 
 
 def test_every_refusal_has_words_in_both_languages() -> None:

@@ -1,13 +1,17 @@
 """HTTPS of the pages: of the hub's own authority or of files, current without a restart, sound after a bad file."""
 
+import asyncio
 import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from telemed import page_certificate
 from telemed.errors import CertificateUnusable
 from telemed.page_certificate import PageCertificate
 
@@ -63,6 +67,46 @@ def test_it_is_made_anew_at_two_thirds_of_its_life_and_taken_without_a_restart(f
     assert second != first
     life = x509.load_der_x509_certificate(second).not_valid_after_utc - at[0]
     assert life <= timedelta(days=398), "browsers refuse longer ones"
+
+
+def test_a_damaged_certificate_of_the_hubs_own_pages_is_made_anew(folder: CaFolder) -> None:
+    held = PageCertificate(folder.path(PAGES), folder.path(PAGES_KEY), lambda: folder.keep_pages(NAMES, NOW))
+    before = shown(held, folder, NAMES[0])
+    folder.path(PAGES).write_bytes(b"damaged")
+    assert held.look()
+    after = shown(held, folder, NAMES[0])
+    assert after
+    assert after != before
+
+
+@pytest.mark.anyio
+async def test_a_key_of_the_pages_that_cannot_be_used_is_told_and_ends_nothing(
+    folder: CaFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = PageCertificate(folder.path(PAGES), folder.path(PAGES_KEY), lambda: folder.keep_pages(NAMES, NOW))
+    before = shown(held, folder, NAMES[0])
+    good, told = folder.pem(PAGES_KEY), list[str]()
+    other = ed25519.Ed25519PrivateKey.generate()
+    kinds = [b"damaged", other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())]
+    looked = iter([*kinds, good])
+
+    async def wait(_seconds: float) -> None:
+        try:
+            folder.path(PAGES_KEY).write_bytes(next(looked))
+        except StopIteration:
+            raise TimeoutError from None
+
+    log = SimpleNamespace(error=lambda _, why: told.append(why), info=lambda _, file: None)
+    monkeypatch.setattr(page_certificate, "log", log)
+    monkeypatch.setattr(page_certificate, "asyncio", SimpleNamespace(sleep=wait, to_thread=asyncio.to_thread))
+    with pytest.raises(TimeoutError):
+        await held.run()
+    assert len(told) == 1
+    assert "delete it" in told[0]
+    assert shown(held, folder, NAMES[0]) == before
+    folder.path(PAGES_KEY).write_bytes(kinds[0])
+    with pytest.raises(CertificateUnusable, match="delete it"):
+        PageCertificate(folder.path(PAGES), folder.path(PAGES_KEY), lambda: folder.keep_pages(NAMES, NOW))
 
 
 def test_a_bad_file_is_refused_at_the_start_and_passed_over_later(folder: CaFolder, tmp_path: Path) -> None:

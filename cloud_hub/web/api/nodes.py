@@ -29,13 +29,10 @@ async def listed(request: Request, principal: Keeper) -> screen.EnrolledNodes:
     if parts.nodes is None:
         return screen.EnrolledNodes(is_certified=False, nodes=[])
     region = parts.config.region
-    rows = await parts.stores.care.read(lambda c: node_certificates.of_region(c, region))
-    newest: dict[NodeAddress, CertificateRow] = {}
-    for row in rows:
-        if principal.sees_site(row.address.site):
-            newest.setdefault(row.address, row)
+    rows = await parts.stores.care.read(lambda c: node_certificates.newest(c, region))
     now_ns = parts.nodes.now_ns()
-    return screen.EnrolledNodes(is_certified=True, nodes=[_view(row, now_ns) for row in newest.values()])
+    seen = [_view(row, now_ns) for row in rows if principal.sees_site(row.address.site)]
+    return screen.EnrolledNodes(is_certified=True, nodes=seen)
 
 
 @router.post("/{site}/{node}/token")

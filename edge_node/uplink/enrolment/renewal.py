@@ -20,7 +20,11 @@ LOOK_EVERY_S = 60.0
 RETRY_S = 60.0
 """After a failure; a node whose certificate has ended can do nothing else for its hub."""
 LOOKS_IN_A_LIFE = 60
-HOPELESS = frozenset({Refusal.CERTIFICATE_REVOKED, Refusal.CERTIFICATE_TOO_OLD, Refusal.RENEWED_ELSEWHERE})
+UNSURE_FOR_S = 300.0
+"""So long without the hub's time, and the node asks the door: its clock may be wrong and its certificate have ended."""
+HOPELESS = frozenset(
+    {Refusal.CERTIFICATE_REVOKED, Refusal.CERTIFICATE_TOO_OLD, Refusal.RENEWED_ELSEWHERE, Refusal.NAME_TAKEN}
+)
 """Refusals after which only a person helps."""
 ENDED = "ended"
 NS = 10**9
@@ -35,6 +39,9 @@ class HearsTime(Protocol):
     def now_ns(self) -> int:
         """Return the node's time."""
 
+    def hub_offset_ms(self) -> int | None:
+        """Return how far the hub's clock is ahead of the machine's; None while the hub was not heard."""
+
     def hear(self, ahead_ns: int, error_ns: int, at_ns: int) -> None:
         """Take in what the hub's clock showed."""
 
@@ -42,16 +49,25 @@ class HearsTime(Protocol):
 class Renewer:
     """Keeps the certificate of a node current."""
 
-    def __init__(self, folder: CertificateFolder, clock: HearsTime, renew: Renew | None = None) -> None:
+    def __init__(
+        self,
+        folder: CertificateFolder,
+        clock: HearsTime,
+        renew: Renew | None = None,
+        steady_ns: Callable[[], int] = boottime_ns,
+    ) -> None:
         """Ask nobody yet.
 
         Args:
             folder: where the certificate is.
             clock: the node's clock; told the hub's time with each answer.
             renew: asks the hub, blocking; the door that the folder names when not given.
+            steady_ns: a clock that never steps.
         """
         self._folder, self._clock = folder, clock
         self._renew = renew or self._ask_door
+        self._steady_ns = steady_ns
+        self._unsure_since_ns = steady_ns()
         self._refused = ""
         self._is_failing = False
 
@@ -74,16 +90,17 @@ class Renewer:
         certificate = self._folder.latest().certificate
         life_s = (certificate.not_valid_after_utc - certificate.not_valid_before_utc - BACK_DATED).total_seconds()
         often_s = min(LOOK_EVERY_S, life_s / LOOKS_IN_A_LIFE)
-        if self._now() < renew_at(certificate):
+        if self._now() < renew_at(certificate) and not self._is_unsure():
+            # Also where another was put in place by hand: what was refused before is no longer so.
+            self._went_well()
             return often_s
         try:
             await asyncio.to_thread(self.renew)
         except (EnrolmentFailed, ConfigRefused, OSError, ValueError) as failure:
             self._failed(failure)
             return min(RETRY_S, often_s)
-        if self._is_failing:
-            log.info("certificate.recovered")
-        self._refused, self._is_failing = "", False
+        self._unsure_since_ns = self._steady_ns()
+        self._went_well()
         return often_s
 
     def renew(self) -> None:
@@ -107,6 +124,17 @@ class Renewer:
         middle_ns = (asked_ns + heard_ns) // 2
         self._clock.hear(issued.hub_unix_ns - middle_ns, heard_ns - asked_ns, middle_ns)
         log.info("certificate.renewed", until=certificate.not_valid_after_utc.isoformat())
+
+    def _is_unsure(self) -> bool:
+        """Return whether the node's time may be wrong and nobody told it for long: then it says nothing of the end."""
+        if self._clock.hub_offset_ms() is not None:
+            return False
+        return self._steady_ns() - self._unsure_since_ns >= UNSURE_FOR_S * NS
+
+    def _went_well(self) -> None:
+        if self._is_failing:
+            log.info("certificate.recovered")
+        self._refused, self._is_failing = "", False
 
     def _failed(self, failure: Exception) -> None:
         reason = failure.reason if isinstance(failure, EnrolmentFailed) else type(failure).__name__

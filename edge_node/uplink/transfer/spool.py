@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from telemed.transfer import CHUNK_BYTES, chunk_bytes, chunk_count, chunk_hash
+from telemed.whole_files import sync_folder
 
 from edge_node.uplink.transfer import manifest
 from edge_node.uplink.transfer.manifest import Manifest
@@ -202,12 +203,3 @@ class Spool:
 
     def _lock_file(self) -> Path:
         return self.folder / "lock"
-
-
-def sync_folder(folder: Path) -> None:
-    """Return once the names in a folder are on disk.  Blocking."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -12,12 +12,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from telemed.enrolment import hub_urn, is_issued_by, node_of, urns_of
 from telemed.topics import NodeAddress
+from telemed.whole_files import write_whole
 
-from cloud_hub.access import device_ca, tls
-from cloud_hub.access.ca_folder import AUTHORITY, AUTHORITY_KEY, LISTENERS, open_folder
+from cloud_hub.access import ca_folder, device_ca, tls
+from cloud_hub.access.ca_folder import (
+    AUTHORITY,
+    AUTHORITY_KEY,
+    CLIENT,
+    CLIENT_KEY,
+    LISTENERS,
+    LISTENERS_KEY,
+    REVOKED,
+    open_folder,
+)
 from cloud_hub.access.device_ca import RequestUnusable
 from cloud_hub.errors import ConfigRefused
-from tests.fakes.certificates import a_node_certificate
+from tests.fakes.certificates import a_node_certificate, malformed
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -85,6 +95,13 @@ def test_a_request_that_is_damaged_forged_or_for_another_kind_of_key_is_refused(
             device_ca.read_request(bad)
 
 
+def test_a_request_with_a_key_of_no_known_kind_is_refused() -> None:
+    good = _request(device_ca.new_key()).public_bytes(Encoding.DER)
+    for known, odd in (("2a8648ce3d0201", "2a8648ce3d0209"), ("2a8648ce3d030107", "2a8648ce3d030177")):
+        with pytest.raises(RequestUnusable):
+            device_ca.read_request(good.replace(bytes.fromhex(known), bytes.fromhex(odd)))
+
+
 def test_the_revocation_list_is_signed_and_holds_the_serial_numbers() -> None:
     authority = device_ca.new_authority("baoshan")
     certificate, _ = a_node_certificate(CLINIC, authority, NOW)
@@ -113,6 +130,42 @@ def test_a_new_name_of_the_hub_gets_a_new_certificate_of_the_same_authority(tmp_
     assert [renamed.listeners, renamed.authority.certificate] == chain
 
 
+def test_a_hub_that_was_killed_between_its_key_and_its_certificate_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, content: bytes, mode: int) -> None:
+        if file.name == AUTHORITY:
+            raise OSError(28, "No space left on device", str(file))
+        write_whole(file, content, mode)
+
+    monkeypatch.setattr(ca_folder, "write_whole", full)
+    with pytest.raises(ConfigRefused, match="No space left"):
+        open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
+    monkeypatch.undo()
+    key = (tmp_path / AUTHORITY_KEY).read_bytes()
+    made = open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
+    assert (tmp_path / AUTHORITY_KEY).read_bytes() == key
+    assert made.authority.certificate.public_key() == made.authority.key.public_key()
+
+
+@pytest.mark.parametrize(("key", "certificate"), [(LISTENERS_KEY, LISTENERS), (CLIENT_KEY, CLIENT)])
+def test_a_key_that_was_deleted_gets_a_certificate_of_its_own_again(tmp_path: Path, key: str, certificate: str) -> None:
+    open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
+    (tmp_path / key).unlink()
+    open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / certificate, tmp_path / key)
+
+
+def test_a_list_that_is_not_yet_of_this_time_or_was_signed_by_another_is_made_anew(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
+    folder.write_denied(frozenset({"ab"}), NOW)
+    for signer, at in ((folder.authority, NOW + timedelta(days=1)), (device_ca.new_authority("baoshan"), NOW)):
+        wrong = device_ca.revocation_list(signer, ["ab"], at).public_bytes(Encoding.PEM)
+        folder.path(REVOKED).write_bytes(wrong)
+        folder.write_denied(frozenset({"ab"}), NOW)
+        assert folder.pem(REVOKED) != wrong
+
+
 def test_a_key_that_others_may_read_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
     open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
     (tmp_path / AUTHORITY_KEY).chmod(0o644)
@@ -129,6 +182,16 @@ def test_a_key_that_does_not_fit_or_cannot_be_read_is_refused(tmp_path: Path) ->
     (tmp_path / "b" / AUTHORITY_KEY).write_bytes(b"garbage")
     with pytest.raises(ConfigRefused, match="cannot be read"):
         open_folder(tmp_path / "b", "baoshan", ["127.0.0.1"], "hub")
+
+
+@pytest.mark.parametrize(
+    "part", ["unknown kind of key", "unknown curve", "two names of the subject", "no such version"]
+)
+def test_a_listeners_certificate_with_a_part_that_cannot_be_read_is_refused(tmp_path: Path, part: str) -> None:
+    good = open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub").listeners
+    (tmp_path / LISTENERS).write_text(ssl.DER_cert_to_PEM_cert(malformed(good)[part]))
+    with pytest.raises(ConfigRefused, match="cannot be read"):
+        open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
 
 
 def test_a_listener_demands_a_certificate_and_tls_1_3(tmp_path: Path) -> None:

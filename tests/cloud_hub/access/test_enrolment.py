@@ -1,6 +1,8 @@
 """Who gets a certificate and who does not, on both databases, with a clock moved by hand."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,16 +11,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select, text
 from telemed.enrolment import RENEWAL, Refusal, renew_at, sign
 from telemed.topics import NodeAddress
 
 from cloud_hub.access import device_ca
 from cloud_hub.access.deny_list import DenyList
-from cloud_hub.access.enrolment import TOKEN_LIFE_NS, Enrolment, Given, Rules
+from cloud_hub.access.enrolment import TOKEN_LIFE_NS, Enrolment, Given, Rules, _hash_of, _hash_of_secret
 from cloud_hub.errors import BadRequest, EnrolmentRefused
+from cloud_hub.store import node_certificates
 from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import audit, node_token
+from cloud_hub.store.node_certificates import CertificateRow, TokenRow
+from cloud_hub.store.schema import CARE, audit, node_certificate, node_token
 from tests.fakes.certificates import OPERATOR
 
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
@@ -38,7 +42,7 @@ class Desk:
     def __init__(self, care: Database) -> None:
         self.care = care
         self.now_ns = 1_800_000_000 * 10**9
-        rules = Rules("baoshan", timedelta(days=7), timedelta(days=30))
+        rules = Rules("baoshan", timedelta(days=7), timedelta(days=30), "hub")
         self.enrolment = Enrolment(AUTHORITY, rules, lambda: self.now_ns)
 
     def do(self, work: Callable[[Any], Any]) -> Any:
@@ -210,17 +214,177 @@ def test_every_step_stands_in_the_audit_trail(desk: Desk) -> None:
         ("operator", "node-invite", "node/baoshan-clinic/edge-clinic"),
         ("edge-clinic", "node-enrol", "node/baoshan-clinic/edge-clinic"),
         ("edge-clinic", "node-renew", "node/baoshan-clinic/edge-clinic"),
-        ("operator", "node-revoke", "node/baoshan-clinic/edge-clinic"),
+        ("operator", "node-revoke", "node/baoshan-clinic/edge-clinic stolen"),
     ]
 
 
 def test_a_new_entry_of_the_deny_list_is_told_once_and_after_everybody_can_look_it_up() -> None:
     deny, told = DenyList(), list[str]()
-    deny.on_change.append(lambda serials: told.append(",".join(sorted(serials))))
     deny.on_denied.append(lambda address: told.append(f"{address.node} {deny.is_denied('ab')}"))
     deny.replace({})
     deny.replace({"ab": CLINIC})
     deny.replace({"ab": CLINIC})
-    assert told == ["ab", "edge-clinic True"]
+    assert told == ["edge-clinic True"]
     deny.replace({})
     assert not deny.is_denied("ab")
+
+
+ELSEWHERE = NodeAddress("baoshan", "heming-home", CLINIC.node)
+NAMED_HUB = NodeAddress("baoshan", "baoshan-clinic", "hub")
+
+
+def test_no_node_is_named_like_the_hub_at_its_broker(desk: Desk) -> None:
+    with pytest.raises(BadRequest, match="the hub at its broker"):
+        desk.invite(NAMED_HUB)
+    token = TokenRow(_hash_of_secret("from before"), NAMED_HUB, desk.now_ns, desk.now_ns + TOKEN_LIFE_NS, "operator")
+    desk.do(lambda c: node_certificates.add_token(c, token))
+    refused(Refusal.NAME_TAKEN, lambda: desk.enrol("from before", device_ca.new_key()))
+
+
+def test_a_node_that_got_the_hubs_name_before_that_was_refused_is_shut_out(desk: Desk) -> None:
+    key, now = device_ca.new_key(), datetime.fromtimestamp(desk.now_ns // 10**9, UTC)
+    certificate = device_ca.for_node(AUTHORITY, key.public_key(), NAMED_HUB, now, timedelta(days=7))
+    serial, ends_ns = device_ca.serial_of(certificate), desk.now_ns + 7 * 24 * HOUR_NS
+    row = CertificateRow(serial, NAMED_HUB, _hash_of(key.public_key()), desk.now_ns, ends_ns)
+    desk.do(lambda c: node_certificates.add(c, row, 0))
+    assert desk.denied() == {serial: NAMED_HUB}
+    refused(Refusal.NAME_TAKEN, lambda: desk.renew(Given(certificate, NAMED_HUB, 0), key, device_ca.new_key()))
+
+
+def test_a_name_stays_taken_while_its_certificate_can_still_be_renewed(desk: Desk) -> None:
+    key = device_ca.new_key()
+    given = desk.enrol(desk.invite(), key)
+    desk.now_ns += 20 * 24 * HOUR_NS
+    with pytest.raises(BadRequest, match="baoshan-clinic"):
+        desk.invite(ELSEWHERE)
+    assert desk.renew(given, key, device_ca.new_key()).address == CLINIC
+
+
+def test_of_two_sites_invited_under_one_name_the_first_to_enrol_has_it(desk: Desk) -> None:
+    here, there = desk.invite(CLINIC), desk.invite(ELSEWHERE)
+    key = device_ca.new_key()
+    given = desk.enrol(here, key)
+    refused(Refusal.NAME_TAKEN, lambda: desk.enrol(there, device_ca.new_key()))
+    assert desk.renew(given, key, device_ca.new_key()).address == CLINIC
+    assert desk.care.read_blocking(lambda c: node_certificates.live_nodes(c, "baoshan", desk.now_ns)) == [CLINIC]
+    desk.now_ns += 8 * 24 * HOUR_NS
+    assert not desk.care.read_blocking(lambda c: node_certificates.live_nodes(c, "baoshan", desk.now_ns))
+
+
+def test_certificates_that_are_of_no_use_to_anybody_are_swept_out_and_still_answered(desk: Desk) -> None:
+    key = device_ca.new_key()
+    given = desk.enrol(desk.invite(), key)
+    desk.now_ns += (7 + 30) * 24 * HOUR_NS + 10**9
+    desk.enrol(desk.invite(NodeAddress("baoshan", "heming-home", "edge-home")), device_ca.new_key())
+    count = select(func.count()).select_from(node_certificate)
+    assert desk.care.read_blocking(lambda c: c.execute(count).scalar()) == 1
+    with pytest.raises(EnrolmentRefused) as found:
+        desk.renew(given, key, device_ca.new_key())
+    assert (found.value.reason, found.value.address) == (Refusal.CERTIFICATE_TOO_OLD, CLINIC)
+
+
+def test_of_each_node_the_newest_certificate_is_shown(desk: Desk) -> None:
+    key = device_ca.new_key()
+    home = NodeAddress("baoshan", "heming-home", "edge-home")
+    desk.enrol(desk.invite(home), device_ca.new_key())
+    first = desk.enrol(desk.invite(), key)
+    at_once = desk.renew(first, key, device_ca.new_key())
+    rows = desk.care.read_blocking(lambda c: node_certificates.newest(c, "baoshan"))
+    assert [row.address for row in rows] == [CLINIC, home], "one each, even of two that were given in one moment"
+    desk.now_ns += HOUR_NS
+    later = desk.enrol(desk.invite(), device_ca.new_key())
+    assert later.certificate != at_once.certificate
+    rows = desk.care.read_blocking(lambda c: node_certificates.newest(c, "baoshan"))
+    assert rows[0].serial == device_ca.serial_of(later.certificate)
+    desk.do(lambda c: desk.enrolment.revoke(c, OPERATOR, CLINIC, "stolen"))
+    assert desk.care.read_blocking(lambda c: node_certificates.live_nodes(c, "baoshan", desk.now_ns)) == [home]
+
+
+@pytest.fixture
+def other(store_url: Callable[[str], str], desk: Desk) -> Any:
+    """The same database, as another process has it; on PostgreSQL alone, where two may write at a time."""
+    if not desk.care.is_postgres:
+        pytest.skip("SQLite has one writer")
+    database = Database(store_url("care"), CARE, "care")
+    made = Desk(database)
+    made.now_ns = desk.now_ns
+    yield made
+    database.close()
+
+
+def at_the_same_moment(desk: Desk, first: Callable[[Connection], object], second: Callable[[], object]) -> None:
+    """Run `second` in another transaction, up to where it waits, before the transaction of `first` ends."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    is_done, poll = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        first(connection)
+        is_done.set()
+        while not desk.care.read_blocking(lambda c: c.execute(waiting).scalar()):
+            poll.wait(0.01)
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(lambda: desk.do(hold))
+        assert is_done.wait(10)
+        try:
+            second()
+        finally:
+            held.result(10)
+
+
+def test_a_renewal_at_the_moment_of_a_revocation_leaves_no_good_certificate(desk: Desk, other: Desk) -> None:
+    key = device_ca.new_key()
+    given = desk.enrol(desk.invite(), key)
+
+    def revoke(connection: Connection) -> None:
+        desk.enrolment.revoke(connection, OPERATOR, CLINIC, "stolen")
+
+    def renew() -> None:
+        refused(Refusal.CERTIFICATE_REVOKED, lambda: other.renew(given, key, device_ca.new_key()))
+
+    at_the_same_moment(desk, revoke, renew)
+    assert not desk.care.read_blocking(lambda c: node_certificates.live_nodes(c, "baoshan", desk.now_ns))
+
+
+def test_a_revocation_at_the_moment_of_a_renewal_revokes_what_was_just_given(desk: Desk, other: Desk) -> None:
+    key = device_ca.new_key()
+    given, request = desk.enrol(desk.invite(), key), request_for(device_ca.new_key())
+    shown, signature = given.certificate.public_bytes(Encoding.DER), sign(key, RENEWAL, request)
+
+    def revoke() -> None:
+        other.do(lambda c: other.enrolment.revoke(c, OPERATOR, CLINIC, "stolen"))
+
+    at_the_same_moment(desk, lambda c: desk.enrolment.renew(c, shown, request, signature), revoke)
+    assert not desk.care.read_blocking(lambda c: node_certificates.live_nodes(c, "baoshan", desk.now_ns))
+
+
+def test_of_two_sites_that_enrol_under_one_name_at_the_same_moment_one_has_it(desk: Desk, other: Desk) -> None:
+    here, there, request = desk.invite(CLINIC), desk.invite(ELSEWHERE), request_for(device_ca.new_key())
+
+    def enrol_too() -> None:
+        refused(Refusal.NAME_TAKEN, lambda: other.enrol(there, device_ca.new_key()))
+
+    at_the_same_moment(desk, lambda c: desk.enrolment.enrol(c, here, request), enrol_too)
+
+
+def test_of_two_invitations_at_the_same_moment_the_later_counts(desk: Desk, other: Desk) -> None:
+    secrets = list[str]()
+
+    def invite(connection: Connection) -> None:
+        secrets.append(desk.enrolment.invite(connection, OPERATOR, CLINIC))
+
+    at_the_same_moment(desk, invite, lambda: secrets.append(other.invite()))
+    earlier, later = secrets
+    refused(Refusal.TOKEN_UNKNOWN, lambda: desk.enrol(earlier, device_ca.new_key()))
+    desk.enrol(later, device_ca.new_key())
+
+
+def test_a_token_that_two_machines_show_at_the_same_moment_serves_one(desk: Desk, other: Desk) -> None:
+    secret, request = desk.invite(), request_for(device_ca.new_key())
+
+    def enrol_too() -> None:
+        refused(Refusal.TOKEN_USED, lambda: other.enrol(secret, device_ca.new_key()))
+
+    at_the_same_moment(desk, lambda c: desk.enrolment.enrol(c, secret, request), enrol_too)

@@ -48,8 +48,7 @@ class Certs:
 
     def deny(self, *serials: str) -> None:
         """Write the list of the revoked."""
-        crl = device_ca.revocation_list(self.authority.authority, serials, datetime.now(UTC))
-        self.authority.write_denied(frozenset(serials), crl)
+        self.authority.write_denied(frozenset(serials), datetime.now(UTC))
 
     def revoke(self, address: NodeAddress) -> None:
         """What the hub does when an operator revokes a node."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from telemed.datagram import DATAGRAM_LIMIT_BYTES, SEALED_BYTES, Message
+from telemed.enrolment import DATAGRAM_HUB, DATAGRAM_NODE, pack_proof, sign
 from telemed.errors import Code
 from telemed.topics import NodeAddress
 from telemed.wire import encode
@@ -19,6 +20,7 @@ from cloud_hub.ingest.datagram import DatagramServer
 from cloud_hub.ingest.datagram_proof import CertificateProver
 from edge_node.uplink.certificates import CertificateCredentials, CertificateFolder
 from edge_node.uplink.session import NodeSession, Stage
+from tests.fakes.certificates import malformed
 from tests.fakes.containers import CLINIC, HOME, alarm
 from tests.fakes.datagram_wire import NODE_CONTEXT, PEER, ManualWire
 
@@ -123,6 +125,35 @@ def test_a_revocation_ends_the_session_and_the_next_is_refused_and_told(wire: Ce
     assert not wire.taken
     assert wire.begin(folder).stage is Stage.REFUSED
     assert wire.noted == [("edge-clinic", Code.CONNECT_REFUSED)]
+
+
+def test_a_session_ends_with_its_certificate(wire: CertifiedWire) -> None:
+    session = wire.begin(wire.node(since=NOW - timedelta(days=7, seconds=-2)))
+    assert session.stage is Stage.UP
+    wire.hub.sweep()
+    assert wire.hub.is_reached_by(CLINIC)
+    wire.now_s += 3
+    wire.hub.sweep()
+    assert not wire.hub.is_reached_by(CLINIC)
+    wire.say(session, Message.ALARMS, encode([alarm(2)]))
+    assert not wire.taken
+
+
+def test_a_malformed_certificate_is_refused_and_nothing_comes_out_of_it(wire: CertifiedWire) -> None:
+    held, prover = wire.node().read(), CertificateProver(wire.authority, wire.deny, lambda: NOW)
+    signature = sign(held.key, DATAGRAM_NODE, bytes(64))
+    assert prover.judge(pack_proof(signature, held.certificate.public_bytes(Encoding.DER)), bytes(64)).node == CLINIC
+    for part, der in malformed(held.certificate).items():
+        assert prover.judge(pack_proof(signature, der), bytes(64)).node is None, part
+
+
+def test_a_hub_that_shows_a_malformed_certificate_is_not_believed(wire: CertifiedWire) -> None:
+    shown = wire.authority.listeners
+    mine = CertificateCredentials(wire.node())
+    signature = sign(wire.authority.listeners_key, DATAGRAM_HUB, bytes(64))
+    assert mine.is_hub(pack_proof(signature, shown.public_bytes(Encoding.DER)), bytes(64))
+    for part, der in malformed(shown).items():
+        assert not mine.is_hub(pack_proof(signature, der), bytes(64)), part
 
 
 def test_a_hub_that_the_node_does_not_trust_is_not_spoken_to(wire: CertifiedWire) -> None:

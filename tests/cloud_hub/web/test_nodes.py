@@ -35,7 +35,7 @@ class Face:
 
     def __init__(self, access: Access, care: Database, clock: Clock) -> None:
         self.told: list[str] = []
-        self.enrolment = Enrolment(AUTHORITY, Rules("baoshan", timedelta(days=7), timedelta(days=30)), clock)
+        self.enrolment = Enrolment(AUTHORITY, Rules("baoshan", timedelta(days=7), timedelta(days=30), "hub"), clock)
         self.care = care
 
         async def changed() -> None:

@@ -13,10 +13,10 @@ from telemed.topics import NodeAddress
 from telemed.v1 import enrolment_pb2
 
 from cloud_hub.access import device_ca
-from edge_node.buffer.clock import boottime_ns
+from edge_node.buffer.clock import NodeClock, boottime_ns
 from edge_node.errors import ConfigRefused, EnrolmentFailed
 from edge_node.uplink.certificates import IDENTITY, NEXT_KEY, CertificateFolder
-from edge_node.uplink.enrolment.renewal import Renewer
+from edge_node.uplink.enrolment.renewal import UNSURE_FOR_S, Renewer
 
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 HOME = NodeAddress("baoshan", "heming-home", "edge-home")
@@ -32,14 +32,25 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = BEGAN
+        self.offset_ms: int | None = 0
         self.heard_ns: list[int] = []
 
     def now_ns(self) -> int:
         return round(self.now.timestamp() * NS)
 
+    def hub_offset_ms(self) -> int | None:
+        return self.offset_ms
+
     def hear(self, ahead_ns: int, error_ns: int, at_ns: int) -> None:
         assert 0 <= error_ns < NS
         self.heard_ns.append(ahead_ns + at_ns)
+
+
+class Steady:
+    """A clock that never steps, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10 * NS
 
 
 class Door:
@@ -120,6 +131,58 @@ async def test_a_refusal_that_only_a_person_can_mend_is_told(folder: Certificate
     await renewer.step()
     assert renewer.trouble == reason
     assert folder.read() == before
+
+
+async def test_a_node_without_a_clock_asks_the_door_after_minutes_without_the_hubs_time(
+    folder: CertificateFolder,
+) -> None:
+    hubs = Clock()
+    hubs.now = BEGAN + WEEK * 2
+    steady, door, before = Steady(), Door(hubs), folder.read()
+    mine = NodeClock(1, wall=lambda: NS, steady=lambda: steady.now_ns)
+    renewer = Renewer(folder, mine, door, lambda: steady.now_ns)
+    assert mine.now_ns() < BEGAN.timestamp() * NS, "by this clock its certificate, which has ended, is not due"
+    await renewer.step()
+    steady.now_ns += round(UNSURE_FOR_S - 1) * NS
+    await renewer.step()
+    assert not door.keys, "the hub's time may still come with the first connection"
+    steady.now_ns += NS
+    door.reason = "unreachable"
+    for _ in range(2):
+        await renewer.step()
+    assert len(door.keys) == 2
+    door.reason = ""
+    await renewer.step()
+    after = folder.read().certificate
+    assert after != before.certificate
+    assert after.not_valid_after_utc > hubs.now
+    await renewer.step()
+    assert len(door.keys) == 3
+
+
+async def test_a_node_whose_hub_tells_no_time_does_not_renew_at_every_look(folder: CertificateFolder) -> None:
+    clock, steady = Clock(), Steady()
+    clock.offset_ms, door = None, Door(clock)
+    renewer = Renewer(folder, clock, door, lambda: steady.now_ns)
+    for _ in range(10):
+        steady.now_ns += 60 * NS
+        await renewer.step()
+    assert len(door.keys) == 2
+
+
+async def test_what_was_refused_is_forgotten_once_a_person_enrolled_the_node_anew(folder: CertificateFolder) -> None:
+    clock = Clock()
+    door = Door(clock)
+    door.reason = Refusal.CERTIFICATE_REVOKED
+    renewer = Renewer(folder, clock, door)
+    clock.now = BEGAN + WEEK * 0.7
+    await renewer.step()
+    assert renewer.trouble == Refusal.CERTIFICATE_REVOKED
+    key = device_ca.new_key()
+    certificate = device_ca.for_node(AUTHORITY, key.public_key(), CLINIC, clock.now, WEEK)
+    folder.take(key, certificate, [AUTHORITY.certificate.public_bytes(Encoding.DER)])
+    await renewer.step()
+    assert not renewer.trouble
 
 
 async def test_an_answer_for_another_node_or_key_is_not_put_in_place(folder: CertificateFolder) -> None:
