@@ -32,6 +32,7 @@ from cloud_hub.config import HubConfig
 from cloud_hub.consult.signalling import Consults, Outlets
 from cloud_hub.desk.alarm_times import AlarmTimes
 from cloud_hub.desk.alarms import Alarms
+from cloud_hub.desk.consents import Around, Consents
 from cloud_hub.desk.intake import EventTaken, Intake, Taken
 from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
@@ -217,6 +218,7 @@ class Hub:
             live=self.live,
             alarms=Alarms(care, region, self.tell, time.time_ns),
             referrals=Referrals(care, region, self.tell, time.time_ns),
+            consents=Consents(Around(care, region, self.tell, time.time_ns)),
             calls=self.consults,
             signals=self.consults,
             is_ready=self.ingest.not_ready,

@@ -7,6 +7,8 @@ Tree::
       StoreFailure           the database could not do it; nothing was committed
       CareError              a step that people or programs asked for
         StepRefused          illegal in this state or made on an old version; carries what is allowed
+          ConsentMissing     the person did not agree to this
+          RecordingAbsent    the person agreed, and this hub does not record yet
         NotFound             no such thing, or not within this person's scope (never says which)
         NotPermitted         known, but this person may not do this
         BadRequest           cannot be understood; carries the fields
@@ -66,6 +68,18 @@ class StepRefused(CareError):
     def __init__(self, text: str, allowed: list[str]) -> None:
         super().__init__(text)
         self.allowed = allowed
+
+
+class ConsentMissing(StepRefused):
+    """The person did not agree to this use of what is known of them, or took it back."""
+
+    code = "consent-missing"
+
+
+class RecordingAbsent(StepRefused):
+    """The person agreed to being recorded, and this hub has nothing that records."""
+
+    code = "recording-absent"
 
 
 class NotFound(CareError):

@@ -14,6 +14,7 @@ from cloud_hub.web.api import (
     alarms,
     break_glass,
     care_team,
+    consents,
     consults,
     displays,
     nodes,
@@ -44,6 +45,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
     app.state.parts = parts
     app.state.access = access
     app.state.viewed = Viewed(access)
+    parts.live.on_consent = access.forget
     forms = {f"{fhir.PREFIX}/": outcome.answer}
     problems.install(app, forms)
     app.add_middleware(RequestLimits)
@@ -66,6 +68,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
         trends,
         consults,
         care_team,
+        consents,
         displays,
         break_glass,
         nodes,

@@ -7,7 +7,9 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from telemed import consent
+from telemed.consent import NAMED, TIMED, Purpose
 from telemed.v1 import event_pb2
 
 from edge_node.buffer.store import Buffer
@@ -44,6 +46,10 @@ class PersonRow(Section):
     episode_class: Literal["CHRONIC", "HOMEWARD", "ACUTE", "VISITOR"] = Field(
         default="CHRONIC", description="Why the person is here."
     )
+    consents: list[Purpose] = Field(
+        default_factory=list,
+        description="What the person agreed to on paper kept at the site: C1, C2 ...; C5 is the caregiver's access.",
+    )
     since: AwareDatetime | None = Field(
         default=None,
         description="Since when the person lies there: what was measured before is not theirs.",
@@ -52,6 +58,15 @@ class PersonRow(Section):
     def from_ns(self, now_ns: int) -> int:
         """Return the beginning of the stay in ns since the epoch; never in the future."""
         return now_ns if self.since is None else min(now_ns, int(self.since.timestamp()) * 1_000_000_000)
+
+    @model_validator(mode="after")
+    def _consents_can_be_on_paper(self) -> "PersonRow":
+        timed = TIMED & set(self.consents)
+        if timed:
+            raise ValueError(f"{min(timed)} ends at a time of its own: record it at the bedside")
+        if not self.caregiver and NAMED & set(self.consents):
+            raise ValueError("C5 is the access of a caregiver, and none is named")
+        return self
 
 
 class AdmissionFile(Section):
@@ -101,6 +116,29 @@ def admissions(asked: AdmissionFile, roster: Roster, config: EdgeConfig, now_ns:
             )
             roster.take(event)
             yield event
+        yield from _agreements(row, person_id, roster, config, now_ns)
+
+
+def _agreements(
+    row: PersonRow, person_id: str, roster: Roster, config: EdgeConfig, now_ns: int
+) -> Iterator[event_pb2.Event]:
+    """What the person agreed to on paper, where nothing was ever recorded: the file takes back no withdrawal."""
+    for purpose in sorted(set(row.consents)):
+        if roster.consent(person_id, purpose).version:
+            continue
+        event = _event(config, consent.AGGREGATE, consent.aggregate_id(person_id, purpose), roster, now_ns)
+        event.consent_given.CopyFrom(
+            event_pb2.ConsentGiven(
+                person_id=person_id,
+                purpose=purpose,
+                grantee=row.caregiver if purpose in NAMED else "",
+                giver="self",
+                method="paper",
+                text_version=consent.TEXT_VERSION,
+            )
+        )
+        roster.take(event)
+        yield event
 
 
 async def admit(config: EdgeConfig, path: Path) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy import Connection
+from telemed.consent import Purpose
 from telemed.roles import Role
 
 from cloud_hub.access import treating
@@ -16,7 +17,7 @@ from cloud_hub.access.rights import Principal
 from cloud_hub.access.sign_in import NS_PER_S, Access
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.errors import BadRequest, NotFound, NotPermitted, StepRefused
-from cloud_hub.store import accounts, broken_glass, persons
+from cloud_hub.store import accounts, broken_glass, consents, persons
 from cloud_hub.store.accounts import AuditEntry
 from cloud_hub.store.broken_glass import Broken
 from cloud_hub.store.persons import Person
@@ -27,6 +28,8 @@ REASONS = ("emergency", "cover", "transfer", "public-health", "other")
 """Treatment of an emergency; covering for a colleague; a transfer under way; a public-health duty; in words."""
 LEAST_WORDS = 5
 """Characters of the reason in words: it is read by those who review it."""
+WITHOUT_CONSENT = "emergency-without-consent"
+"""Action of the audit entry beside what was done for somebody who did not agree to being shown elsewhere."""
 VERDICTS = ("justified", "unjustified")
 
 
@@ -88,6 +91,8 @@ class Glass:
             )
             broken_glass.save(connection, made, set(_to_be_told(connection, found)) - {principal.username})
             self._audit(connection, principal, "break-glass", made)
+            if not consents.permits(connection, made.person_id, Purpose.SHARING, now_ns):
+                self._audit(connection, principal, WITHOUT_CONSENT, made)
             return made
 
         return await self._write(work)

@@ -105,6 +105,8 @@ class Principal:
     """Persons whom somebody sees who sees only their own; None = all at those sites."""
     opened: frozenset[tuple[str, str]] = frozenset()
     """Site and id of persons whose record was opened by breaking the glass, for as long as that lasts."""
+    withheld: frozenset[str] = frozenset()
+    """Persons who said no to being shown outside of their own site (clinical 9.4 C2)."""
     csrf_token: str = ""
     """Of a session in the browser; empty for a bearer token, which no browser sends by itself."""
     must_enrol: bool = False
@@ -157,7 +159,10 @@ class Principal:
         """True where a person at a site is within scope; family and care workers see only their own."""
         if (site, person_id) in self.opened:
             return True
-        return self.sees_site(site) and (self.persons is None or person_id in self.persons)
+        return self.sees_site(site) and person_id not in self.withheld and self._is_own(person_id)
+
+    def _is_own(self, person_id: str) -> bool:
+        return self.persons is None or person_id in self.persons
 
     def sees_alarm(self, site: str, person_id: str, *, is_technical: bool) -> bool:
         """True where an alarm is within scope: an operator's are the technical ones, one's own persons' never are."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
+from telemed.consent import Purpose
 from telemed.passwords import Verifier
-from telemed.roles import MACHINES, OWN_ONLY, REGIONAL, Right, Role, reach
+from telemed.roles import ELSEWHERE, MACHINES, OWN_ONLY, REGIONAL, Right, Role, reach
 
 from cloud_hub.access import factors
 from cloud_hub.access.delay import Failures
@@ -15,7 +16,7 @@ from cloud_hub.access.rights import Principal
 from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.tokens import digest, new_token
 from cloud_hub.errors import NotSignedIn, SecondFactorNeeded, SecondFactorRefused, SignInRefused, TooManyAttempts
-from cloud_hub.store import accounts, broken_glass, care_team, displays
+from cloud_hub.store import accounts, broken_glass, care_team, consents, displays
 from cloud_hub.store import factors as stored_factors
 from cloud_hub.store.accounts import Account, AuditEntry, Session
 from cloud_hub.store.displays import Display
@@ -320,9 +321,11 @@ class Access:
         if reach(account.role, Right.BREAK_GLASS) is not None and not session.scopes:
             broken = broken_glass.open_of(connection, account.username, self.now_ns())
             principal = replace(principal, opened=frozenset((one.site, one.person_id) for one in broken))
+        if account.role in ELSEWHERE:
+            return replace(principal, withheld=consents.refusing(connection, self.region, Purpose.SHARING))
         if account.role not in OWN_ONLY:
             return principal
-        return replace(principal, persons=care_team.own_persons(connection, self.region, account))
+        return replace(principal, persons=care_team.own_persons(connection, self.region, account, self.now_ns()))
 
     def _is_alive(self, session: Session) -> bool:
         now = self.now_ns()

@@ -13,6 +13,7 @@ class Wins(StrEnum):
     FIRST_AT_HUB = "first-at-hub"  # the version counts; the later one is refused and its author is shown why
     LAST_AT_HUB = "last-at-hub"  # a statement about the present; each replaces the one before
     BOTH = "both"  # facts that only add up
+    NO = "no"  # a withdrawal counts whatever its author had seen; who gave anew is asked
     EDGE = "edge"  # the edge owns the thing; the hub asks, the edge answers
     HUB = "hub"  # made at the hub alone
 
@@ -46,6 +47,8 @@ RULES: dict[str, Rule] = {
     "referral_moved": Rule("referral", Origin.EITHER, Wins.FIRST_AT_HUB, "clinic"),
     "alarm_action": Rule("alarm", Origin.HUB, Wins.EDGE, ""),
     "account_set": Rule("account", Origin.HUB, Wins.HUB, ""),
+    "consent_given": Rule("consent", Origin.EITHER, Wins.FIRST_AT_HUB, "clinic"),
+    "consent_withdrawn": Rule("consent", Origin.EITHER, Wins.NO, ""),
     "consult_logged": Rule("consult", Origin.EITHER, Wins.BOTH, ""),
 }
 """By body of the event."""

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 from telemed.audit_check import Fault
+from telemed.consent import Purpose
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, audit_pb2, event_pb2
 
+from cloud_hub.access.glass import WITHOUT_CONSENT
 from cloud_hub.access.seed import publish_accounts
-from cloud_hub.store import alarms, edge_trails, events
+from cloud_hub.store import accounts, alarms, consents, edge_trails, events
+from cloud_hub.store.accounts import AuditEntry
+
+EMERGENCIES = frozenset({"T0", "T1"})
+"""Levels of a referral that wait for nobody's consent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ class Intake:
         A node that describes itself is told who may sign in at its site, in the same transaction.
         """
         ordered = events.take_proposal(connection, address, event, received_ns)
+        if event.WhichOneof("body") == "referral_submitted" and not ordered.refused:
+            note_emergency(connection, address, event, received_ns)
         self._note(EventTaken(address.region, address.site, ordered))
         if event.aggregate_type == "node" and not ordered.refused:
             publish_accounts(connection, address.region, address.site, received_ns)
@@ -95,3 +103,18 @@ class Intake:
     def _note(self, taken: Taken) -> None:
         with self._lock:
             self._taken.append(taken)
+
+
+def note_emergency(connection: Connection, address: NodeAddress, event: event_pb2.Event, now_ns: int) -> None:
+    """Write down that somebody was referred in an emergency who did not agree to being shown to the hub.
+
+    The referral goes on: saving a life needs no consent (clinical 9.3), but it is told.
+    """
+    body = event.referral_submitted
+    if body.level_claim not in EMERGENCIES or not body.person_id:
+        return
+    if consents.permits(connection, body.person_id, Purpose.SHARING, now_ns):
+        return
+    actor, target = event.actor, f"Patient/{body.person_id}"
+    entry = AuditEntry(now_ns, actor.username, actor.role, WITHOUT_CONSENT, target, "ok", address.region, address.site)
+    accounts.write_audit(connection, entry)

@@ -4,11 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
+from telemed.consent import Purpose
 from telemed.referral import OPEN
 from telemed.roles import Role
 from telemed.v1 import event_pb2
 
-from cloud_hub.store import schema
+from cloud_hub.store import consents, schema
 from cloud_hub.store.accounts import Account, persons_of_caregiver
 
 _OPEN_STATES = sorted(map(str, OPEN))
@@ -65,11 +66,15 @@ def cared_for(connection: Connection, region: str, username: str, sites: Collect
     return frozenset(connection.execute(query).scalars())
 
 
-def own_persons(connection: Connection, region: str, account: Account) -> frozenset[str]:
-    """Return whom somebody may see who sees only their own: related to them, and with an open episode."""
+def own_persons(connection: Connection, region: str, account: Account, now_ns: int) -> frozenset[str]:
+    """Return whom somebody may see who sees only their own: related to them, and with an open episode.
+
+    Family sees a person who agreed to it (clinical 9.4 C5); care workers see whom they look after.
+    """
     related = cared_for(connection, region, account.username, account.sites)
     if account.role is Role.CAREGIVER:
         related |= persons_of_caregiver(connection, region, account.username, account.sites)
+        related &= consents.agreeing(connection, region, Purpose.FAMILY, now_ns, account.username)
     table = schema.bed_stay
     query = select(table.c.person_id).where(*_lies(region), table.c.person_id.in_(sorted(related)))
     return frozenset(connection.execute(query).scalars()) if related else related
@@ -107,3 +112,10 @@ def note_referral(connection: Connection, where: tuple[str, str], event: event_p
 
 def _lies(region: str) -> tuple[ColumnElement[bool], ...]:
     return schema.bed_stay.c.region == region, schema.bed_stay.c.to_ns.is_(None)
+
+
+def referrals_of(connection: Connection, region: str, person_id: str) -> list[tuple[str, str]]:
+    """Return site and id of the referrals that are about a person."""
+    table = schema.referral_head
+    query = select(table.c.site, table.c.referral_id).where(table.c.region == region, table.c.person_id == person_id)
+    return [(row.site, row.referral_id) for row in connection.execute(query.order_by(table.c.referral_id))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
+from telemed import consent
 from telemed.errors import Code
 from telemed.roles import REGIONAL
 from telemed.v1 import event_pb2
@@ -14,7 +15,7 @@ from telemed.v1 import event_pb2
 from cloud_hub.care import referral
 from cloud_hub.care.conflicts import RULES, Origin, Wins
 from cloud_hub.care.referral import Ordered
-from cloud_hub.store import accounts, care_team, persons
+from cloud_hub.store import accounts, care_team, consents, persons
 from cloud_hub.store.schema import event as table
 
 LONGEST_ID = 64
@@ -142,6 +143,10 @@ def _refusal(connection: Connection, scope: Scope, event: event_pb2.Event, befor
         return Code.REFUSED_RIGHTS
     if event.aggregate_type == "referral":
         return referral.judge(_referral(connection, scope, event.aggregate_id), event)
+    if event.aggregate_type == consent.AGGREGATE:
+        refusal = consent.judge(event) or _of_a_stranger(connection, scope, event)
+        if refusal is not None:
+            return refusal
     if rule.wins is Wins.FIRST_AT_HUB and event.base_version != before:
         return Code.REFUSED_VERSION
     return None
@@ -161,6 +166,12 @@ def _referral(connection: Connection, scope: Scope, referral_id: str) -> referra
     return referral.fold(referral_id, of_aggregate(connection, scope, "referral", referral_id))
 
 
+def _of_a_stranger(connection: Connection, scope: Scope, event: event_pb2.Event) -> Code | None:
+    """A site speaks for its own persons alone."""
+    found = persons.person(connection, scope.region, event.aggregate_id.partition("/")[0])
+    return None if found is not None and found.site == scope.site else Code.REFUSED_UNKNOWN_AGGREGATE
+
+
 def _apply(connection: Connection, scope: Scope, event: event_pb2.Event, received_ns: int) -> None:
     where, which = (scope.region, scope.site), event.aggregate_id
     match event.WhichOneof("body"):
@@ -174,6 +185,8 @@ def _apply(connection: Connection, scope: Scope, event: event_pb2.Event, receive
             persons.place_device(connection, where, which, event.device_placed, event.at_unix_ns)
         case "referral_submitted" | "referral_moved":
             care_team.note_referral(connection, where, event, received_ns)
+        case "consent_given" | "consent_withdrawn":
+            consents.note(connection, where, event, received_ns)
         case "node_described":
             persons.describe_node(connection, where, which, event.node_described)
 

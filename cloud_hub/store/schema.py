@@ -412,6 +412,21 @@ referral_head = Table(
 )
 """Whom each referral is about and how far it is, folded from its events: an open one is a treating relation."""
 
+consent = Table(
+    "consent",
+    CARE,
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("person_id", String(36), primary_key=True),
+    Column("purpose", String(4), primary_key=True, comment="C1 to C9 of clinical 9.4"),
+    Column("grantee", String(64), primary_key=True, comment="whose access; empty where the purpose names nobody"),
+    Column("is_given", Boolean, nullable=False),
+    Column("until_ns", BigInteger, nullable=False, comment="0: until it is withdrawn"),
+    Column("updated_ns", BigInteger, nullable=False),
+    Index(None, "region", "purpose", "grantee"),
+)
+"""Who agreed to what, folded from the events of consent."""
+
 totp = Table(
     "totp",
     CARE,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cloud_hub.access.rights import Principal, Right
@@ -46,6 +46,8 @@ class Feed:
         """Persons of whom this page was told something, for the audit trail."""
         self.has_unwritten = False
         """Whether somebody among them is not written down yet."""
+        self.rights_changed = asyncio.Event()
+        """Set where what its person may see has to be looked up now."""
         self._waiting: deque[str] = deque()
         self._wake = asyncio.Event()
         self._wants_snapshot = True
@@ -56,6 +58,14 @@ class Feed:
         if principal != self.principal:
             self.principal = principal
             self.ask_snapshot()
+
+    def loses(self, person_id: str) -> None:
+        """Show no more of a person from now on, before anything is looked up."""
+        own = self.principal.persons
+        if own is None:
+            self.belongs_to(replace(self.principal, withheld=self.principal.withheld | {person_id}))
+        else:
+            self.belongs_to(replace(self.principal, persons=own - {person_id}))
 
     def offer(self, message: Message) -> None:
         """Queue a message if this page may hear it."""

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from telemed import screen
+from telemed import consent, screen
+from telemed.consent import Purpose
+from telemed.roles import ELSEWHERE, Role
 from telemed.topics import NodeAddress
-from telemed.v1 import sample_pb2, uplink_pb2
+from telemed.v1 import event_pb2, sample_pb2, uplink_pb2
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.care import alarms
@@ -59,6 +61,8 @@ class Live:
         """Told of consult signals that came up; set by whoever joins the parts."""
         self.on_watched: Callable[[Mapping[NodeAddress, frozenset[str]]], None] = lambda _watched: None
         """Told whose waves are looked at now, by node and device; set by whoever joins the parts."""
+        self.on_consent: Callable[[], None] = lambda: None
+        """Told when somebody agreed to something or took it back: what is known of who may see what is old."""
         self.now_ns = now_ns
         self._stores = stores
         self._region = region
@@ -162,6 +166,8 @@ class Live:
                 sites.add(one.site)
             elif one.ordered.event.aggregate_type == "referral":
                 referrals.add(one.ordered.event.aggregate_id)
+            elif one.ordered.event.aggregate_type == consent.AGGREGATE and not one.ordered.refused:
+                self._take_consent(one)
             elif one.ordered.event.aggregate_type == "alarm" and not one.ordered.refused:
                 self._take_asked(one)
         for site in sites:
@@ -215,6 +221,15 @@ class Live:
         alarm = alarms.with_asked(known, [alarms.asked_by(event)])
         self.picture.alarms[alarm.alarm_id] = alarm
         self._say_alarm(alarm)
+
+    def _take_consent(self, taken: EventTaken) -> None:
+        """Pages show no more of whom they may not show; what they may show is looked up anew."""
+        self.on_consent()
+        event = taken.ordered.event
+        for feed in self.feeds:
+            if event.WhichOneof("body") == "consent_withdrawn" and _hides(event.consent_withdrawn, feed.principal):
+                feed.loses(event.consent_withdrawn.person_id)
+            feed.rights_changed.set()
 
     def _say(self, kind: Kind, site: str, person_id: str, texts: Callable[[], tuple[str, str]]) -> None:
         # At five thousand beds most of what happens is before nobody's eyes, and making text of it is what costs.
@@ -384,3 +399,9 @@ class Live:
             if node.heard_ns
         }
         await self._stores.care.write(lambda c: persons.note_arrivals(c, arrivals))
+
+
+def _hides(body: event_pb2.ConsentWithdrawn, principal: Principal) -> bool:
+    if body.purpose == Purpose.FAMILY:
+        return principal.role is Role.CAREGIVER and body.grantee in ("", principal.username)
+    return body.purpose == Purpose.SHARING and principal.role in ELSEWHERE

@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 from cloud_hub.access.enrolment import Enrolment
 from cloud_hub.config import HubConfig
 from cloud_hub.desk.alarms import Alarms
+from cloud_hub.desk.consents import Consents
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.web.live import Live, Stores
 from cloud_hub.web.ports import Calls, Signals
@@ -36,6 +37,7 @@ class Parts:
     live: Live
     alarms: Alarms
     referrals: Referrals
+    consents: Consents
     calls: Calls
     signals: Signals
     is_ready: Callable[[], list[str]]

@@ -69,6 +69,10 @@ TEXT_OF: dict[str, Text2] = {
         zh="当前状态下不能进行此步骤，请查看最新情况。",
         en="This step is not possible in the present state. Please look at what happened meanwhile.",
     ),
+    "consent-missing": Text2(
+        zh="本人没有同意这项用途，不能进行。", en="The person has not agreed to this use; it cannot be done."
+    ),
+    "recording-absent": Text2(zh="本系统目前不提供录音录像。", en="This system does not record yet."),
     "bad-request": Text2(zh="请检查填写的内容。", en="Please check what was entered."),
     "unreadable": Text2(zh="请求内容无法读取。", en="The request could not be read."),
     "too-large": Text2(zh="内容过大。", en="This is too large."),

@@ -93,11 +93,16 @@ async def _still_signed_in(socket: WebSocket, parts: Parts, feed: Feed) -> None:
     """
     token, kind = session_token(socket)
     while True:
-        await asyncio.sleep(STILL_SIGNED_IN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STILL_SIGNED_IN_S):
+                await feed.rights_changed.wait()
+        feed.rights_changed.clear()
         present = await access_of(socket).present(token, kind)
         if present is None:
             await socket.close(CLOSE_NOT_SIGNED_IN, "not-signed-in")
             raise _Over
+        if feed.rights_changed.is_set():
+            continue  # what was read may be older than the change
         feed.belongs_to(present)
         feed.shown = parts.live.picture.persons_for(present)
         await viewed_of(socket).show(present, LIVE_VIEW, feed.shown)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from deploy.demo.story import API_SCOPES, REGION, SITES, STAFF, Bed, Site
 
+AGREED = ["C1", "C2", "C3"]
+"""What everybody in the demo agreed to; whoever has a caregiver also to their access."""
+
 WORDS = [
     "amber",
     "birch",
@@ -270,6 +273,7 @@ def admissions_file(site: Site) -> str:
             f"note = {quoted(person.note)}",
             f"caregiver = {quoted(person.caregiver)}",
             f"caregiver_calls = {quoted(person.calls)}",
+            f"consents = {json.dumps([*AGREED, 'C5'] if person.caregiver else AGREED)}",
             f'episode_class = "{"HOMEWARD" if site.home else "CHRONIC"}"',
             "since = 2026-01-05T08:00:00+08:00",
         ]

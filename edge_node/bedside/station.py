@@ -12,6 +12,7 @@ from telemed.v1 import event_pb2
 
 from edge_node.bedside import views
 from edge_node.bedside.accounts import Accounts, Refused, Session
+from edge_node.bedside.consents import ConsentDesk
 from edge_node.bedside.live import Live, Page
 from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.referrals import ReferralDesk, bed_of
@@ -39,6 +40,7 @@ class Station:
         self.accounts = Accounts(node.site, lambda: around.care.roster, around.clock)
         self.live = Live(around.clock, self.site_view)
         self.referrals = ReferralDesk(around)
+        self.consents = ConsentDesk(around)
         self._follow = follow
         self._shown = Shown(SHOWN_LIMIT)
         self._refusals = Refusals()
@@ -81,6 +83,13 @@ class Station:
         if result is not None:
             who = None if result == MANY else Who(username, "")
             await self.around.audit.note(who, "sign-in", "account", result)
+
+    def sees_person(self, session: Session, person_id: str) -> bool:
+        """True where somebody may see a person of this site; who sees only their own sees those in their beds."""
+        roster = self.around.care.roster
+        if not session.sees_own_only:
+            return person_id in roster.persons
+        return person_id in {roster.beds[bed] for bed in roster.beds_of(session.who.username)}
 
     async def looked(self, page: Page, *, at_referrals: bool) -> None:
         """Write down whom a page shows, before it does; whoever goes on looking is written down again now and then."""
@@ -222,7 +231,7 @@ class Station:
         kinds = {event.aggregate_type for event in events}
         for referral_id in {event.aggregate_id for event in events if event.aggregate_type == "referral"}:
             self.tell_referral(referral_id)
-        if kinds & {"person", "bed", "device", "account", "node"}:
+        if kinds & {"person", "bed", "device", "account", "node", "consent"}:
             self.live.fresh_snapshots()
 
     def tell_referral(self, referral_id: str) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from telemed import consent
+from telemed.consent import Purpose, Standing, Step
+from telemed.roles import Role
 from telemed.v1 import event_pb2
 
 
@@ -49,6 +52,8 @@ class Roster:
     devices: dict[str, event_pb2.DevicePlaced] = field(default_factory=dict)
     accounts: dict[str, event_pb2.AccountSet] = field(default_factory=dict)
     nodes: dict[str, event_pb2.NodeDescribed] = field(default_factory=dict)
+    consents: dict[str, Standing] = field(default_factory=dict)
+    """By the id of the aggregate: a person and a purpose."""
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
     """Version of each aggregate as the hub ordered it."""
 
@@ -57,18 +62,40 @@ class Roster:
         return self.persons.get(self.beds.get(bed, ""))
 
     def beds_of(self, username: str) -> set[str]:
-        """Beds in which somebody's own persons lie: family by the person's entry, care workers by their care teams."""
-        account = self.accounts.get(username)
-        cared_for = set(account.persons) if account is not None else set()
+        """Beds in which somebody's own persons lie: family by the person's entry, care workers by their care teams.
+
+        Family sees a person who agreed to it (clinical 9.4 C5).
+        """
+        return {bed for bed, person_id in self.beds.items() if self._is_own(username, person_id)}
+
+    def consent(self, person_id: str, purpose: Purpose) -> Standing:
+        """Where a person stands on a purpose."""
+        return self.consents.get(consent.aggregate_id(person_id, purpose), Standing())
+
+    def family_of(self, person_id: str) -> dict[str, event_pb2.AccountSet]:
+        """Those of the family who are related to a person, and may be given access."""
         return {
-            bed
-            for bed, person_id in self.beds.items()
-            if person_id in cared_for or (username and self._caregiver_of(person_id) == username)
+            username: account
+            for username, account in self.accounts.items()
+            if account.role == Role.CAREGIVER and not account.disabled and self._is_related(username, person_id)
         }
 
     def version(self, aggregate_type: str, aggregate_id: str) -> int:
         """Version that a new event about this aggregate has seen; 0 for a new one."""
         return self.versions.get((aggregate_type, aggregate_id), 0)
+
+    def _is_own(self, username: str, person_id: str) -> bool:
+        account = self.accounts.get(username)
+        if not self._is_related(username, person_id):
+            return False
+        # Access has no end of its own, so no clock is asked.
+        is_family = account is None or account.role == Role.CAREGIVER
+        return not is_family or self.consent(person_id, Purpose.FAMILY).permits(0, username)
+
+    def _is_related(self, username: str, person_id: str) -> bool:
+        account = self.accounts.get(username)
+        in_team = account is not None and person_id in account.persons
+        return in_team or (bool(username) and self._caregiver_of(person_id) == username)
 
     def _caregiver_of(self, person_id: str) -> str:
         person = self.persons.get(person_id)
@@ -78,7 +105,9 @@ class Roster:
         """Take one event as the hub ordered it."""
         event = ordered.event
         self.versions[event.aggregate_type, event.aggregate_id] = ordered.version
-        if not ordered.refused:
+        if event.aggregate_type == consent.AGGREGATE:
+            self._agree(Step(event, ordered.version, ordered.refusal if ordered.refused else ""))
+        elif not ordered.refused:
             self.take(event)
 
     def take(self, event: event_pb2.Event) -> None:
@@ -97,6 +126,13 @@ class Roster:
             self.accounts[event.account_set.username] = event.account_set
         elif body == "node_described":
             self.nodes[key] = event.node_described
+        elif event.aggregate_type == consent.AGGREGATE:
+            # What was recorded here holds at once; the hub's order is built anew around it.
+            self._agree(Step(event, is_pending=True))
+
+    def _agree(self, step: Step) -> None:
+        key = step.event.aggregate_id
+        self.consents[key] = consent.after(self.consents.get(key, Standing()), step)
 
     def _assign(self, bed: str, event: event_pb2.Event) -> None:
         body, before = event.bed_assigned, self.beds.get(bed, "")

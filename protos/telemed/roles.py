@@ -46,6 +46,8 @@ class Right(StrEnum):
     READ_AUDIT = "read-audit"  # who did what; a caregiver: who looked at their own person
     BREAK_GLASS = "break-glass"
     REVIEW_GLASS = "review-glass"  # whether a record was opened with reason
+    SEE_CONSENT = "see-consent"  # who agreed to what
+    CHANGE_CONSENT = "change-consent"  # record it, or that it was withdrawn (telemed.consent: which by whom)
 
 
 class Reach(StrEnum):
@@ -68,6 +70,8 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.ENTER_VITALS: Reach.OWN,
         _R.ACT_ON_ALARM: Reach.HOME,
         _R.READ_AUDIT: Reach.OWN,
+        _R.SEE_CONSENT: Reach.OWN,
+        _R.CHANGE_CONSENT: Reach.OWN,
     },
     Role.CARE_WORKER: {
         _R.SIGNED_IN: Reach.SELF,
@@ -88,6 +92,8 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.MAKE_REFERRAL: Reach.SITE,
         _R.JOIN_CONSULT: Reach.SITE,
         _R.BREAK_GLASS: Reach.REGION,
+        _R.SEE_CONSENT: Reach.SITE,
+        _R.CHANGE_CONSENT: Reach.SITE,
     },
     Role.NURSE: {
         _R.SIGNED_IN: Reach.SELF,
@@ -101,6 +107,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.TRIAGE: Reach.REGION,
         _R.JOIN_CONSULT: Reach.REGION,
         _R.BREAK_GLASS: Reach.REGION,
+        _R.SEE_CONSENT: Reach.TREATED,
     },
     Role.PHYSICIAN: {
         _R.SIGNED_IN: Reach.SELF,
@@ -116,6 +123,8 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.JOIN_CONSULT: Reach.REGION,
         _R.START_CONSULT: Reach.REGION,
         _R.BREAK_GLASS: Reach.REGION,
+        _R.SEE_CONSENT: Reach.TREATED,
+        _R.CHANGE_CONSENT: Reach.TREATED,
     },
     Role.OPERATOR: {
         _R.SIGNED_IN: Reach.SELF,
@@ -161,6 +170,8 @@ OWN_ONLY = frozenset({Role.CAREGIVER, Role.CARE_WORKER})
 """Roles that see no more than persons they are related to."""
 REGIONAL = frozenset({Role.PHYSICIAN, Role.NURSE, Role.OPERATOR, Role.SYS_ADMIN, Role.AUDITOR, Role.PROGRAM})
 """Roles for which an account without sites serves the whole region; for any other it serves none."""
+ELSEWHERE = frozenset({Role.PHYSICIAN, Role.NURSE, Role.PROGRAM})
+"""Roles outside of a person's own site, who are not shown whoever said no to that."""
 AT_BEDSIDE = frozenset({Role.PHYSICIAN, Role.CLINIC, Role.CARE_WORKER, Role.CAREGIVER})
 """Roles that may sign in at a bedside page with the hub gone."""
 

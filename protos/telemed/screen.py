@@ -529,6 +529,71 @@ class ReviewBody(View):
     text: str = Field(min_length=1, max_length=500)
 
 
+class ConsentGrant(View):
+    """One consent that stands."""
+
+    grantee: str = Field(description="User name of the one whose access it is; empty where the purpose names nobody.")
+    grantee_name: Text2 | None
+    since_ms: int
+    until_ms: int | None = Field(description="When it ends by itself; null = when it is withdrawn.")
+    giver: Literal["self", "guardian"]
+    giver_name: str
+    method: Literal["signature", "verbal", "paper"]
+    recorded_by: Text2
+
+
+class ConsentView(View):
+    """Where a person stands on one purpose."""
+
+    purpose: Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
+    version: int = Field(description="To be sent with what is given next.")
+    state: Literal["given", "withdrawn", "never"]
+    grants: list[ConsentGrant]
+    ended_ms: int | None = Field(description="When it was last withdrawn.")
+    needs_name: bool = Field(description="Given to one person of the family at a time.")
+    needs_end: bool = Field(description="Given for a time only.")
+    may_give: bool
+    may_withdraw: bool
+    pending: bool = Field(default=False, description="Recorded here, not yet ordered by the hub; it holds already.")
+    refused: str = Field(default="", description="Why the newest step was not taken.")
+
+
+class Relative(View):
+    """Somebody of the family to whom access may be given."""
+
+    username: str
+    name: Text2
+
+
+class Consents(View):
+    """Answer of `GET /api/v1/persons/{person_id}/consents` and of what changes them."""
+
+    person_id: str
+    consents: list[ConsentView]
+    family: list[Relative]
+
+
+class ConsentGiveBody(View):
+    """Body of `POST /api/v1/persons/{person_id}/consents`: a person, or their guardian, agreed."""
+
+    purpose: Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
+    version: int = Field(ge=0, description="Version the page saw; another one answers 409.")
+    grantee: str = Field(default="", max_length=64)
+    until_ms: int | None = Field(default=None, ge=0, le=4_102_444_800_000)
+    giver: Literal["self", "guardian"] = "self"
+    giver_name: str = Field(default="", max_length=80)
+    method: Literal["signature", "verbal", "paper"] = "verbal"
+    language: Literal["zh", "en"] = "zh"
+
+
+class ConsentWithdrawBody(View):
+    """Body of `POST /api/v1/persons/{person_id}/consents/withdrawal`: it holds whatever the page had seen."""
+
+    purpose: Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
+    grantee: str = Field(default="", max_length=64, description="Whose access ends; empty = everybody's.")
+    reason: str = Field(default="", max_length=200)
+
+
 class AlarmActionBody(View):
     """Body of `POST /api/v1/alarms/{alarm_id}/actions`."""
 

@@ -23,6 +23,7 @@ from cloud_hub.access.sign_in import Access
 from cloud_hub.config import HubConfig
 from cloud_hub.consult.signalling import Consults, Outlets
 from cloud_hub.desk.alarms import Alarms
+from cloud_hub.desk.consents import Around, Consents
 from cloud_hub.desk.intake import Intake
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.store import accounts, broken_glass, care_team
@@ -106,6 +107,7 @@ async def build(stores: Stores, now_ns: Callable[[], int] = lambda: NOW_NS) -> F
         live=live,
         alarms=Alarms(stores.care, REGION, live.take, now_ns),
         referrals=Referrals(stores.care, REGION, live.take, now_ns),
+        consents=Consents(Around(stores.care, REGION, live.take, now_ns)),
         calls=consults,
         signals=consults,
         is_ready=list,
@@ -180,6 +182,10 @@ def _person(connection: Connection, intake: Intake, person: str, place: tuple[st
     entry = accounts.AuditEntry(NOW_NS, "somebody", "clinic", "record-read", f"Patient/{person}", "ok", REGION, site)
     accounts.write_audit(connection, entry)
     if mine:
+        agreed = event_pb2.ConsentGiven(
+            person_id=person, purpose="C5", grantee="caregiver", giver="self", method="verbal"
+        )
+        _take(connection, intake, site, f"{person}/C5", doctor, consent_given=agreed)
         member = Membership("care-worker", "clinic", NOW_NS)
         care_team.join(connection, (REGION, site), person, member)
     if person == "ended":
@@ -197,9 +203,9 @@ def _take(
     **body: Any,
 ) -> None:
     (name,) = body
-    kind = {"node": "node", "person": "person", "bed": "bed", "device": "device", "referral": "referral"}[
-        name.split("_")[0]
-    ]
+    kind = {"node": "node", "person": "person", "bed": "bed", "device": "device", "referral": "referral"}.get(
+        name.split("_")[0], "consent"
+    )
     event = event_pb2.Event(
         event_id=f"{name}-{which}",
         aggregate_type=kind,

@@ -19,6 +19,7 @@ from cloud_hub.access.sign_in import Access
 from cloud_hub.config import HubConfig
 from cloud_hub.consult.signalling import Consults, Outlets
 from cloud_hub.desk.alarms import Alarms
+from cloud_hub.desk.consents import Around, Consents
 from cloud_hub.desk.intake import Intake
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.store import accounts
@@ -110,6 +111,7 @@ async def app(stores: Stores) -> FastAPI:
         live=live,
         alarms=Alarms(stores.care, REGION, live.take, lambda: NOW_NS),
         referrals=Referrals(stores.care, REGION, live.take, lambda: NOW_NS),
+        consents=Consents(Around(stores.care, REGION, live.take, lambda: NOW_NS)),
         calls=consults,
         signals=consults,
         is_ready=lambda: ["broker"],

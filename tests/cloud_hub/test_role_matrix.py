@@ -142,6 +142,8 @@ class Asker:
             "break": {"person": what, "reason_code": "cover", "text": "covering", "password": world.PASSWORD},
             "absent": {"password": world.PASSWORD},
             "node": {"reason": "stolen"},
+            "consent-give": {"purpose": "C7", "version": 0, "method": "verbal"},
+            "consent-end": {"purpose": "C4"},
             "review": {"verdict": "justified", "text": "looked at"},
             "consult-start": {"bed_key": self._key(what)},
             "display-new": {"site": world.PLACES.get(what, (world.SITE,))[0], "name": "wall"},

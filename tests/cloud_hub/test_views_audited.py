@@ -9,6 +9,7 @@ from sqlalchemy import select
 from telemed.roles import Role
 from telemed.shown import STRETCH_NS
 
+from cloud_hub.access.glass import WITHOUT_CONSENT
 from cloud_hub.access.rights import Principal
 from cloud_hub.errors import StoreFailure
 from cloud_hub.store.engine import Database
@@ -24,6 +25,7 @@ SHOWS = {
     ("GET", "/api/v1/beds/{key}/trends"): f"/api/v1/beds/{CLINIC}:B01/trends",
     ("GET", "/api/v1/referrals"): "/api/v1/referrals",
     ("GET", "/api/v1/persons/{person_id}/care-team"): "/api/v1/persons/p1/care-team",
+    ("GET", "/api/v1/persons/{person_id}/consents"): "/api/v1/persons/p1/consents",
     ("GET", "/fhir/R4/Patient"): "/fhir/R4/Patient",
     ("GET", "/fhir/R4/Patient/{person_id}"): "/fhir/R4/Patient/p1",
 }
@@ -48,6 +50,9 @@ ACTS = {
     ("POST", "/api/v1/second-factor/totp/remove"),
     ("PUT", "/api/v1/persons/{person_id}/care-team/{username}"),
     ("DELETE", "/api/v1/persons/{person_id}/care-team/{username}"),
+    ("POST", "/api/v1/persons/{person_id}/consents"),
+    ("POST", "/api/v1/persons/{person_id}/consents/withdrawal"),
+    ("POST", "/api/v1/consults/{consult_id}/recording"),
     ("POST", "/api/v1/displays"),
     ("DELETE", "/api/v1/displays/{display_id}"),
     ("POST", "/api/v1/displays/pair"),
@@ -83,10 +88,10 @@ SHOWS_NOBODY = {
 
 
 def written(care: Database) -> list[tuple[str, ...]]:
-    """The trail as (actor, action, object), without signing in."""
+    """The trail as (actor, action, object), without signing in and what the world began with."""
     query = select(audit.c.actor, audit.c.action, audit.c.object).order_by(audit.c.id)
     rows = [tuple(row) for row in care.read_blocking(lambda c: c.execute(query).all())]
-    return [row for row in rows if row[1] != "sign-in"]
+    return [row for row in rows if row[1] not in ("sign-in", WITHOUT_CONSENT)]
 
 
 @pytest.mark.anyio

@@ -85,6 +85,7 @@ gender = "female"
 birth_date = "1952-03-14"
 identifiers = [{system = "BAOSHAN", value = "P-51018201-0093"}]
 caregiver = "daughter"
+consents = ["C5"]
 """
 
 ACCOUNTS = {"clinic": ("clinic", "黄芪"), "daughter": ("caregiver", "女儿"), "stranger": ("operator", "运维")}

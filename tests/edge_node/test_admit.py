@@ -56,6 +56,21 @@ def test_a_person_is_registered_and_put_into_bed_once(tmp_path: Path) -> None:
     assert (occupant.name, occupant.identifiers) == ("谷雨生", ("P-1",))
 
 
+def test_what_was_agreed_on_paper_is_recorded_once_and_never_over_a_withdrawal(tmp_path: Path) -> None:
+    people = asked(tmp_path, PEOPLE + 'caregiver = "daughter"\nconsents = ["C1", "C5"]\n')
+    events = list(admit.admissions(people, Roster(), CONFIG, NOW_NS))
+    person_id = events[0].aggregate_id
+    given = {event.aggregate_id: event.consent_given for event in events[2:]}
+    assert {key: one.grantee for key, one in given.items()} == {f"{person_id}/C1": "", f"{person_id}/C5": "daughter"}
+    gone = event_pb2.Event(
+        event_id="gone",
+        aggregate_type="consent",
+        aggregate_id=f"{person_id}/C5",
+        consent_withdrawn=event_pb2.ConsentWithdrawn(person_id=person_id, purpose="C5"),
+    )
+    assert list(admit.admissions(people, build(ordered([*events, gone]), []), CONFIG, NOW_NS)) == []
+
+
 def test_a_person_who_moved_is_moved_and_not_registered_again(tmp_path: Path) -> None:
     roster = build(ordered(list(admit.admissions(asked(tmp_path), Roster(), CONFIG, NOW_NS))), [])
     events = list(admit.admissions(asked(tmp_path, PEOPLE.replace("B01", "B02")), roster, CONFIG, NOW_NS))
@@ -70,6 +85,9 @@ def test_a_person_who_moved_is_moved_and_not_registered_again(tmp_path: Path) ->
         ('gender = "male"', 'gender = "m"', "gender"),
         ("birth_date", "born", "born"),
         ('"1953-04-20"', '"1953-13-40"', "birth_date"),
+        ("[[persons]]", '[[persons]]\nconsents = ["C5"]', "none is named"),
+        ("[[persons]]", '[[persons]]\nconsents = ["C6"]', "C6 ends at a time"),
+        ("[[persons]]", '[[persons]]\nconsents = ["C0"]', "consents"),
         ("[[persons]]", "[[persons", "not valid TOML"),
     ],
 )

@@ -361,7 +361,7 @@ port = {self.ports[f"{clinic.node}.page"]}
             f'gender = "female"\nbirth_date = "1952-03-14"\n'
             f'identifiers = [{{system = "BAOSHAN", value = "{clinic.patient_id(bed)}"}}]\n'
             + (f"since = {clinic.since}\n" if clinic.since else "")
-            + ('caregiver = "caregiver"\n' if bed == clinic.beds[0] else "")
+            + ('caregiver = "caregiver"\nconsents = ["C1", "C2", "C3", "C5"]\n' if bed == clinic.beds[0] else "")
             for bed in clinic.beds
         )
 

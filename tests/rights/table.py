@@ -21,6 +21,7 @@ OUTCOMES: dict[str, dict[str, str]] = {
     "■": dict(zip((*OBJECTS, TECHNICAL), (ALLOW, ALLOW, ALLOW, ALLOW, ALLOW), strict=True)),
     "■t": dict(zip((*OBJECTS, TECHNICAL), (ALLOW, ALLOW, ALLOW, HIDE, ALLOW), strict=True)),
     "T": dict(zip((*OBJECTS, TECHNICAL), (HIDE, HIDE, HIDE, HIDE, ALLOW), strict=True)),
+    "✔–": dict.fromkeys((*OBJECTS, TECHNICAL), FORBID),
     "–●": dict.fromkeys((*OBJECTS, TECHNICAL), FORBID) | {"elsewhere": HIDE},
     "–": dict.fromkeys((*OBJECTS, TECHNICAL), FORBID),
 }

@@ -4,12 +4,15 @@ import math
 import random
 from dataclasses import dataclass
 
+from telemed import consent, consent_views
+from telemed.consent import Purpose, Step
 from telemed.radio import SIM_REASONS, STATES, TECHNOLOGIES
 from telemed.screen import (
     Alarm,
     AlarmStep,
     Bed,
     BedSync,
+    Consents,
     GivenUp,
     Me,
     News2,
@@ -30,6 +33,7 @@ from telemed.screen import (
     WaitingView,
     WaveChannel,
 )
+from telemed.v1 import event_pb2
 
 _MINUTE_MS = 60_000
 _RATE_HZ = 125
@@ -479,3 +483,23 @@ def trends(bed_key: str, hours: int, now: int) -> Trends:
             points.append(TrendPoint(at_ms=at, low=value - 1, high=value + 1, last=round(value, 1)))
         found.append(Trend(measure=measure, unit=unit, step_s=step_s * every, points=points))
     return Trends(bed_key=bed_key, from_ms=first, to_ms=now, trends=found, link_gaps_ms=[gap], given_up=[lost])
+
+
+def consents(person_id: str, role: str) -> Consents:
+    """A person who agreed to being cared for and to a daughter's access, and said no to research."""
+    doctor = event_pb2.Actor(username="clinic", role="clinic", name_zh="黄芪 医生", name_en="Dr Huang Qi")
+
+    def given(purpose: str, grantee: str = "") -> Step:
+        body = event_pb2.ConsentGiven(purpose=purpose, grantee=grantee, giver="self", method="signature")
+        return Step(event_pb2.Event(at_unix_ns=1_795_000_000 * 10**9, actor=doctor, consent_given=body), 1)
+
+    gone = event_pb2.Event(at_unix_ns=1_795_500_000 * 10**9, consent_withdrawn=event_pb2.ConsentWithdrawn())
+    steps = {
+        Purpose.CARE: [given("C1")],
+        Purpose.SHARING: [given("C2")],
+        Purpose.FAMILY: [given("C5", "caregiver")],
+        Purpose.RESEARCH: [Step(gone, 2)],
+    }
+    standings = {purpose: consent.fold(found) for purpose, found in steps.items()}
+    family = {"caregiver": text("秋小禾", "Qiu Xiaohe")}
+    return consent_views.consents(person_id, standings, family, role, 1_796_000_000 * 10**9)

@@ -133,6 +133,10 @@ def build(face: str, link: str) -> tuple[FastAPI, Face]:
         state.posted.append((f"observations {key}", body.model_dump()))
         return Response(status_code=204)
 
+    @app.get("/api/v1/persons/{person_id}/consents")
+    def consents(person_id: str, request: Request) -> screen.Consents:
+        return moment.consents(person_id, request.cookies["yz_session"])
+
     @app.post("/api/v1/alarms/{alarm_id}/actions")
     def act(alarm_id: str, body: screen.AlarmActionBody, request: Request) -> Response:
         if request.headers.get("x-csrf-token") != "t" * 32:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from telemed import screen
 
 from cloud_hub.access.rights import Principal, Right
+from cloud_hub.errors import NotFound
 from cloud_hub.web.guard import access_of, require
 from cloud_hub.web.parts import parts_of
 
@@ -28,6 +29,17 @@ async def end(consult_id: ConsultId, request: Request, principal: Caller) -> scr
     consult = parts_of(request).calls.end(principal, consult_id)
     await _note(request, principal, "consult-end", consult)
     return consult
+
+
+@router.post("/{consult_id}/recording")
+async def record(consult_id: ConsultId, request: Request, principal: Caller) -> None:
+    """Refuse to record a consult: 409 without the person's consent, and with it while this hub cannot record."""
+    parts = parts_of(request)
+    held = [one for one in parts.signals.consults(principal) if one.consult_id == consult_id]
+    bed = parts.live.picture.beds.get(held[0].bed_key) if held else None
+    if bed is None:
+        raise NotFound("no such consult within scope")
+    await parts.consents.record(principal, bed.person.person_id if bed.person else "")
 
 
 async def _note(request: Request, principal: Principal, action: str, consult: screen.Consult) -> None:

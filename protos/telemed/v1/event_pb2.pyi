@@ -71,10 +71,12 @@ class Event(_message.Message):
     ACCOUNT_SET_FIELD_NUMBER: _builtins.int
     NODE_DESCRIBED_FIELD_NUMBER: _builtins.int
     CONSULT_LOGGED_FIELD_NUMBER: _builtins.int
+    CONSENT_GIVEN_FIELD_NUMBER: _builtins.int
+    CONSENT_WITHDRAWN_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7, made where the event is born; the key that makes sending twice harmless."""
     aggregate_type: _builtins.str
-    """"person", "bed", "device", "node", "referral", "alarm", "account", "consult"."""
+    """"person", "bed", "device", "node", "referral", "alarm", "account", "consult", "consent"."""
     aggregate_id: _builtins.str
     base_version: _builtins.int
     """Version of the aggregate that the author saw; 0 for a new one."""
@@ -101,6 +103,10 @@ class Event(_message.Message):
     def node_described(self) -> Global___NodeDescribed: ...
     @_builtins.property
     def consult_logged(self) -> Global___ConsultLogged: ...
+    @_builtins.property
+    def consent_given(self) -> Global___ConsentGiven: ...
+    @_builtins.property
+    def consent_withdrawn(self) -> Global___ConsentWithdrawn: ...
     def __init__(
         self,
         *,
@@ -120,12 +126,14 @@ class Event(_message.Message):
         account_set: Global___AccountSet | None = ...,
         node_described: Global___NodeDescribed | None = ...,
         consult_logged: Global___ConsultLogged | None = ...,
+        consent_given: Global___ConsentGiven | None = ...,
+        consent_withdrawn: Global___ConsentWithdrawn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "alarm_action", b"alarm_action", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "node_described", b"node_described", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "alarm_action", b"alarm_action", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consent_given", b"consent_given", "consent_withdrawn", b"consent_withdrawn", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "node_described", b"node_described", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "aggregate_id", b"aggregate_id", "aggregate_type", b"aggregate_type", "alarm_action", b"alarm_action", "at_unix_ns", b"at_unix_ns", "base_version", b"base_version", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "event_id", b"event_id", "node_described", b"node_described", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "aggregate_id", b"aggregate_id", "aggregate_type", b"aggregate_type", "alarm_action", b"alarm_action", "at_unix_ns", b"at_unix_ns", "base_version", b"base_version", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consent_given", b"consent_given", "consent_withdrawn", b"consent_withdrawn", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "event_id", b"event_id", "node_described", b"node_described", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["person_registered", "bed_assigned", "bed_vacated", "device_placed", "referral_submitted", "referral_moved", "alarm_action", "account_set", "node_described", "consult_logged"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["person_registered", "bed_assigned", "bed_vacated", "device_placed", "referral_submitted", "referral_moved", "alarm_action", "account_set", "node_described", "consult_logged", "consent_given", "consent_withdrawn"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -699,3 +707,87 @@ class ConsultLogged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConsultLogged: _TypeAlias = ConsultLogged  # noqa: Y015
+
+@_typing.final
+class ConsentGiven(_message.Message):
+    """Aggregate "consent", id = "<person id>/<purpose>": what a person, or a guardian for them, agreed to (clinical 9.4)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_NS_FIELD_NUMBER: _builtins.int
+    GIVER_FIELD_NUMBER: _builtins.int
+    GIVER_NAME_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    TEXT_VERSION_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    person_id: _builtins.str
+    purpose: _builtins.str
+    """One of telemed.consent.Purpose."""
+    grantee: _builtins.str
+    """Username of the one person it is given to, where the purpose is somebody's access (C5); else empty."""
+    until_unix_ns: _builtins.int
+    """When it ends by itself, ns; 0 = when it is withdrawn."""
+    giver: _builtins.str
+    """"self" or "guardian"."""
+    giver_name: _builtins.str
+    """Name of the guardian, and who they are to the person; empty where the person agreed."""
+    method: _builtins.str
+    """"signature", "verbal" (in front of the author) or "paper" (kept at the site)."""
+    text_version: _builtins.str
+    """Version of the wording that was read out or shown."""
+    language: _builtins.str
+    """Language it was explained in: "zh" or "en"."""
+    def __init__(
+        self,
+        *,
+        person_id: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        grantee: _builtins.str = ...,
+        until_unix_ns: _builtins.int = ...,
+        giver: _builtins.str = ...,
+        giver_name: _builtins.str = ...,
+        method: _builtins.str = ...,
+        text_version: _builtins.str = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["giver", b"giver", "giver_name", b"giver_name", "grantee", b"grantee", "language", b"language", "method", b"method", "person_id", b"person_id", "purpose", b"purpose", "text_version", b"text_version", "until_unix_ns", b"until_unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentGiven: _TypeAlias = ConsentGiven  # noqa: Y015
+
+@_typing.final
+class ConsentWithdrawn(_message.Message):
+    """It holds from the moment it is known, whatever the author had seen of the consent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    person_id: _builtins.str
+    purpose: _builtins.str
+    grantee: _builtins.str
+    """Whose access ends; empty = everybody's."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        person_id: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        grantee: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grantee", b"grantee", "person_id", b"person_id", "purpose", b"purpose", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentWithdrawn: _TypeAlias = ConsentWithdrawn  # noqa: Y015

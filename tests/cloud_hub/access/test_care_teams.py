@@ -133,7 +133,7 @@ async def test_finding_ones_own_persons_reads_no_stay_but_theirs(teams: CareTeam
         worker = accounts.account_of(connection, "worker")
         assert worker is not None
         sql_event.listen(connection, "before_cursor_execute", note)
-        found = care_team.own_persons(connection, "baoshan", worker)
+        found = care_team.own_persons(connection, "baoshan", worker, 0)
         sql_event.remove(connection, "before_cursor_execute", note)
         stays = [one for one in asked if "FROM bed_stay" in one[0]]
         return found, sum(len(connection.exec_driver_sql(*one).all()) for one in stays)

@@ -20,7 +20,7 @@ from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import outcome
 from cloud_hub.fhir.routes import Face, router
-from cloud_hub.store import persons
+from cloud_hub.store import consents, persons
 from cloud_hub.store.accounts import Account, save_account
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES, audit, samples_stream
@@ -189,6 +189,8 @@ def _people(hub: Hub) -> None:
     def work(c: Connection) -> None:
         persons.save_person(c, where, "p-1", ill, admitted)
         persons.save_person(c, elsewhere, "p-2", other, admitted)
+        agreed = event_pb2.ConsentGiven(person_id="p-2", purpose="C5", grantee="caregiver")
+        consents.note(c, elsewhere, event_pb2.Event(consent_given=agreed), admitted)
         persons.assign_bed(c, where, "B02", event_pb2.BedAssigned(person_id="p-1", from_unix_ns=admitted), "e1")
         persons.assign_bed(c, elsewhere, "H01", event_pb2.BedAssigned(person_id="p-2", from_unix_ns=admitted), "e2")
         placed = event_pb2.DevicePlaced(

@@ -155,6 +155,17 @@ def person(person_id: str, bed: str, caregiver: str = "") -> list[event_pb2.Even
     ]
 
 
+def agreed(person_id: str, purpose: str, grantee: str = "") -> event_pb2.Event:
+    given = event_pb2.ConsentGiven(person_id=person_id, purpose=purpose, grantee=grantee, giver="self", method="verbal")
+    return event_pb2.Event(
+        event_id=f"consent-{person_id}-{purpose}-{grantee}",
+        aggregate_type="consent",
+        aggregate_id=f"{person_id}/{purpose}",
+        actor=event_pb2.Actor(username="clinic", role="clinic", name_zh="黄芪", name_en="Huang Qi"),
+        consent_given=given,
+    )
+
+
 CONFIG = {
     "node": {
         "region": "baoshan",
@@ -202,6 +213,7 @@ class House:
             account("operator", "operator"),
             *person("p-1", "B01", caregiver="daughter"),
             *person("p-2", "B02"),
+            agreed("p-1", "C5", "daughter"),
         ):
             self.log.order(event)
         self.app = self.build()

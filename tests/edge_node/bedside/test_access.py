@@ -106,7 +106,8 @@ async def test_a_page_of_another_site_is_refused_even_with_cookie_and_token(clie
 OPEN = {("GET", "/api/v1/station"), ("POST", "/api/v1/session"), ("GET", "/healthz"), ("GET", "/readyz")}
 OPEN |= {("GET", "/metrics"), ("GET", "/{path:path}")}
 CAREGIVER = {("GET", "/api/v1/session"), ("DELETE", "/api/v1/session"), ("GET", "/api/v1/beds/{key}/trends")}
-CAREGIVER |= {("POST", "/api/v1/beds/{key}/observations")}
+CAREGIVER |= {("POST", "/api/v1/beds/{key}/observations"), ("GET", "/api/v1/persons/{person_id}/consents")}
+CAREGIVER |= {("POST", "/api/v1/persons/{person_id}/consents/withdrawal")}
 
 
 def routes(house: House) -> list[tuple[str, str]]:
@@ -130,7 +131,11 @@ async def test_nothing_but_the_named_routes_is_open_to_a_stranger(client: httpx.
     for method, path in all_routes:
         if (method, path) in OPEN:
             continue
-        answer = await client.request(method, path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r"), json={})
+        answer = await client.request(
+            method,
+            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1"),
+            json={"purpose": "C4", "version": 0},
+        )
         assert answer.status_code == 401, (method, path, answer.text)
 
 
@@ -139,7 +144,11 @@ async def test_a_caregiver_may_use_nothing_but_what_is_named(client: httpx.Async
     for method, path in routes(house):
         if (method, path) in OPEN | CAREGIVER:
             continue
-        answer = await client.request(method, path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r"), json={})
+        answer = await client.request(
+            method,
+            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1"),
+            json={"purpose": "C4", "version": 0},
+        )
         assert answer.status_code == 403, (method, path, answer.text)
 
 

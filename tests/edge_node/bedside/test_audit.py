@@ -26,11 +26,14 @@ from tests.edge_node.bedside.conftest import HASH, SITE, House, sign_in
 
 pytestmark = pytest.mark.anyio
 SHOWS_A_PERSON = {
+    ("GET", "/api/v1/persons/{person_id}/consents"),
     ("GET", "/api/v1/beds/{key}/trends"),
     ("GET", "/api/v1/referrals"),
     ("WS", "/api/v1/live"),
 }
 ACTS = {
+    ("POST", "/api/v1/persons/{person_id}/consents"),
+    ("POST", "/api/v1/persons/{person_id}/consents/withdrawal"),
     ("POST", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
     ("POST", "/api/v1/alarms/{alarm_id}/actions"),

@@ -14,7 +14,7 @@ from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from tests.rights.table import ALLOW, FORBID, HIDE, OBJECTS, OUTCOMES, Route, routes
 
-from .conftest import HASH, NS, SITE, House, account, sign_in
+from .conftest import HASH, NS, SITE, House, account, agreed, sign_in
 
 pytestmark = pytest.mark.anyio
 TABLE = routes("bedside_routes.csv")
@@ -36,6 +36,8 @@ def populate(house: House) -> None:
             event = account(f"{role.value}-{number}", role.value)
             event.account_set.persons.extend([f"p-{number}"] if role in OWN_ONLY else [])
             house.log.order(event)
+            if role is Role.CAREGIVER:
+                house.log.order(agreed(f"p-{number}", "C5", f"{role.value}-{number}"))
     submitted = event_pb2.ReferralSubmitted(level_claim="T1", bed="B01", person_id="p-1")
     actor = event_pb2.Actor(username="clinic-1", role="clinic")
     house.log.order(
@@ -114,11 +116,19 @@ async def ask(client: httpx.AsyncClient, house: House, row: Route, what: str, as
         page = Page(session, lambda: house.station.own_beds(session))
         return ALLOW if f'"key":"{key}"' in house.station.snapshot(page) else HIDE
     far = what == "elsewhere"
-    names = {"key": key, "alarm_id": "a-far" if far else alarm_id, "referral_id": "r-far" if far else "r-1"}
+    person_id = "p-far" if far else "p-1"
+    names = {
+        "person_id": person_id,
+        "key": key,
+        "alarm_id": "a-far" if far else alarm_id,
+        "referral_id": "r-far" if far else "r-1",
+    }
     bodies = {
         "observe": {"acvpu": "A"},
         "alarm": {"action": "accept"},
         "referral": {"action": "move", "to_state": "CANCELLED", "reason_code": "x", "version": 1},
+        "consent-give": {"purpose": "C7", "version": 0},
+        "consent-end": {"purpose": "C4"},
         "referral-new": REFERRAL | {"bed_key": key},
     }
     answer = await client.request(row.method, row.path.format(**names), json=bodies.get(row.kind))

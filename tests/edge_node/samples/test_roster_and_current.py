@@ -22,17 +22,39 @@ def born(day: str) -> event_pb2.PersonRegistered:
 
 REGISTERED = event("person", "p", person_registered=born("1950-06-15"))
 ASSIGNED = event("bed", "B1", bed_assigned=event_pb2.BedAssigned(person_id="p"))
+AGREED = event(
+    "consent",
+    "p/C5",
+    consent_given=event_pb2.ConsentGiven(person_id="p", purpose="C5", grantee="daughter", giver="self"),
+)
 
 
 def test_what_waits_lies_on_top_of_what_the_hub_ordered() -> None:
     ordered = [event_pb2.OrderedEvent(site_seq=1, version=3, event=REGISTERED)]
-    roster = build(ordered, [ASSIGNED])
+    roster = build(ordered, [ASSIGNED, AGREED])
     occupant = roster.occupant("B1")
     assert occupant is not None
     assert roster.version("person", "p") == 3
     assert roster.version("bed", "B1") == 0
     assert roster.beds_of("daughter") == {"B1"}
     assert roster.beds_of("") == set()
+
+
+def test_family_sees_a_person_who_agreed_to_it_until_they_take_it_back() -> None:
+    assert build([], [REGISTERED, ASSIGNED]).beds_of("daughter") == set()
+    assert build([], [REGISTERED, ASSIGNED, AGREED]).beds_of("daughter") == {"B1"}
+    gone = event("consent", "p/C5", consent_withdrawn=event_pb2.ConsentWithdrawn(person_id="p", purpose="C5"))
+    assert build([], [REGISTERED, ASSIGNED, AGREED, gone]).beds_of("daughter") == set()
+    # The hub ordered a newer consent meanwhile: what was taken back here counts on top of it.
+    ordered = [event_pb2.OrderedEvent(site_seq=1, version=5, event=AGREED)]
+    assert build(ordered, [REGISTERED, ASSIGNED, gone]).beds_of("daughter") == set()
+
+
+def test_a_care_workers_persons_are_a_matter_of_the_care_team() -> None:
+    account = event_pb2.AccountSet(username="worker", role="care-worker", persons=["p"])
+    assert build([], [REGISTERED, ASSIGNED, event("account", "worker", account_set=account)]).beds_of("worker") == {
+        "B1"
+    }
 
 
 def test_a_refused_event_changes_nothing() -> None:

@@ -482,6 +482,75 @@ export interface ReviewBody {
   text: string;
 }
 
+/** One consent that stands. */
+export interface ConsentGrant {
+  /** User name of the one whose access it is; empty where the purpose names nobody. */
+  grantee: string;
+  grantee_name: Text2 | null;
+  since_ms: number;
+  /** When it ends by itself; null = when it is withdrawn. */
+  until_ms: number | null;
+  giver: "self" | "guardian";
+  giver_name: string;
+  method: "signature" | "verbal" | "paper";
+  recorded_by: Text2;
+}
+
+/** Where a person stands on one purpose. */
+export interface ConsentView {
+  purpose: "C1" | "C2" | "C3" | "C4" | "C5" | "C6" | "C7" | "C8" | "C9";
+  /** To be sent with what is given next. */
+  version: number;
+  state: "given" | "withdrawn" | "never";
+  grants: ConsentGrant[];
+  /** When it was last withdrawn. */
+  ended_ms: number | null;
+  /** Given to one person of the family at a time. */
+  needs_name: boolean;
+  /** Given for a time only. */
+  needs_end: boolean;
+  may_give: boolean;
+  may_withdraw: boolean;
+  /** Recorded here, not yet ordered by the hub; it holds already. */
+  pending: boolean;
+  /** Why the newest step was not taken. */
+  refused: string;
+}
+
+/** Somebody of the family to whom access may be given. */
+export interface Relative {
+  username: string;
+  name: Text2;
+}
+
+/** Answer of `GET /api/v1/persons/{person_id}/consents` and of what changes them. */
+export interface Consents {
+  person_id: string;
+  consents: ConsentView[];
+  family: Relative[];
+}
+
+/** Body of `POST /api/v1/persons/{person_id}/consents`: a person, or their guardian, agreed. */
+export interface ConsentGiveBody {
+  purpose: "C1" | "C2" | "C3" | "C4" | "C5" | "C6" | "C7" | "C8" | "C9";
+  /** Version the page saw; another one answers 409. */
+  version: number;
+  grantee?: string;
+  until_ms?: number | null;
+  giver?: "self" | "guardian";
+  giver_name?: string;
+  method?: "signature" | "verbal" | "paper";
+  language?: "zh" | "en";
+}
+
+/** Body of `POST /api/v1/persons/{person_id}/consents/withdrawal`: it holds whatever the page had seen. */
+export interface ConsentWithdrawBody {
+  purpose: "C1" | "C2" | "C3" | "C4" | "C5" | "C6" | "C7" | "C8" | "C9";
+  /** Whose access ends; empty = everybody's. */
+  grantee?: string;
+  reason?: string;
+}
+
 /** Body of `POST /api/v1/alarms/{alarm_id}/actions`. */
 export interface AlarmActionBody {
   action: "accept" | "pause" | "resolve" | "reset";

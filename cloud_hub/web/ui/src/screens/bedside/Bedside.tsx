@@ -15,6 +15,8 @@ import { serverNow } from "../../live/clock";
 import { Icon } from "../../state/Icon";
 import { Empty } from "../../state/Small";
 import { useConsultSessions, useFollowConsults, useHeldSession } from "../consult/sessions";
+import { BedConsents } from "../consents/BedConsents";
+import { mayConsent } from "../consents/sight";
 import { Tile } from "../wall/Tile";
 import { CallBar, CallPanel } from "./Call";
 import type { Draft } from "./draft";
@@ -28,6 +30,7 @@ import "./bedside.css";
 function Beds({ beds }: { beds: Bed[] }) {
   const { t } = useWords();
   const alarms = useOpenAlarms();
+  const role = useLive((state) => state.me?.role);
   if (beds.length === 0) return <Empty text={t("bed.noPatient")} />;
   return (
     <div className="beds">
@@ -41,8 +44,9 @@ function Beds({ beds }: { beds: Bed[] }) {
             alarm.accepted_by ? <Taken alarmId={alarm.alarm_id} /> : <AlarmButtons alarm={alarm} acceptWord="alarm.mine" />
           }
         >
-          <div className="observe-slot">
+          <div className="observe-slot slots">
             <Observe bed={bed} />
+            {mayConsent(role) && <BedConsents bed={bed} />}
           </div>
         </Tile>
       ))}

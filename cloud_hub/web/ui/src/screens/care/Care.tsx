@@ -12,6 +12,7 @@ import { readingOf } from "../../state/format";
 import { LinkState } from "../../state/LinkState";
 import { pressureOf, Reading } from "../../state/Reading";
 import { NotLive } from "../../state/Small";
+import { Sharing } from "../consents/Sharing";
 import { isBedStale, newestMs } from "../wall/Tile";
 import "./care.css";
 
@@ -104,6 +105,7 @@ function Person({ bed }: { bed: Bed }) {
         {t(shown ? "care.hideNumbers" : "care.numbers")}
       </button>
       {shown && <Numbers bed={bed} context={context} />}
+      {bed.patient && <Sharing personId={bed.patient.person_id} />}
     </section>
   );
 }

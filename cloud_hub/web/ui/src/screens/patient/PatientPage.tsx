@@ -18,6 +18,8 @@ import { useWords } from "../../i18n";
 import { Icon } from "../../state/Icon";
 import { Empty, Fault, Triage } from "../../state/Small";
 import { PaperTop } from "../PaperTop";
+import { Consents } from "../consents/Consents";
+import { mayConsent } from "../consents/sight";
 import { GlassBanner } from "../glass/GlassBanner";
 import { Banner } from "./Banner";
 import { LivePanel } from "./Live";
@@ -125,6 +127,7 @@ function Referrals({ bed }: { bed: Bed }) {
 }
 
 function Opened({ bed }: { bed: Bed }) {
+  const { t } = useWords();
   const all = useOpenAlarms();
   const alarms = alarmsOfBed(all, bed.key);
   const role = useLive((state) => state.me?.role);
@@ -152,6 +155,12 @@ function Opened({ bed }: { bed: Bed }) {
           <AlarmBlock alarms={alarms} />
           <News2Lines news2={bed.news2} />
           <Referrals bed={bed} />
+          {bed.patient && mayConsent(role) && (
+            <section className="side-block">
+              <h2>{t("consent.title")}</h2>
+              <Consents personId={bed.patient.person_id} />
+            </section>
+          )}
           <span className="sp" />
           <div className="side-foot">{mayAct(role) && role === "physician" && <CallButton bed={bed} />}</div>
         </aside>

@@ -1,0 +1,56 @@
+"""The table of consents, on both databases."""
+
+from typing import Any
+
+from telemed.consent import Purpose
+from telemed.v1 import event_pb2
+
+from cloud_hub.store import consents
+from cloud_hub.store.engine import Database
+
+WHERE = ("baoshan", "clinic")
+
+
+def note(database: Database, event: event_pb2.Event) -> None:
+    database.write_blocking(lambda c: consents.note(c, WHERE, event, 1))
+
+
+def given(**body: Any) -> event_pb2.Event:
+    return event_pb2.Event(consent_given=event_pb2.ConsentGiven(**body))
+
+
+def withdrawn(**body: Any) -> event_pb2.Event:
+    return event_pb2.Event(consent_withdrawn=event_pb2.ConsentWithdrawn(**body))
+
+
+def test_each_grantee_agrees_and_ends_for_itself_and_one_no_ends_all(care_db: Database) -> None:
+    def seen_by(name: str) -> set[str]:
+        return set(care_db.read_blocking(lambda c: consents.agreeing(c, "baoshan", Purpose.FAMILY, 5, name)))
+
+    for person, name in (("p1", "son"), ("p1", "daughter"), ("p2", "son")):
+        note(care_db, given(person_id=person, purpose="C5", grantee=name))
+    assert (seen_by("son"), seen_by("daughter"), seen_by("")) == ({"p1", "p2"}, {"p1"}, set())
+    note(care_db, withdrawn(person_id="p1", purpose="C5", grantee="son"))
+    assert (seen_by("son"), seen_by("daughter")) == ({"p2"}, {"p1"})
+    note(care_db, given(person_id="p1", purpose="C5", grantee="son"))
+    note(care_db, withdrawn(person_id="p1", purpose="C5"))
+    assert (seen_by("son"), seen_by("daughter")) == ({"p2"}, set())
+
+
+def test_nobody_asked_is_neither_a_yes_nor_a_no(care_db: Database) -> None:
+    note(care_db, withdrawn(person_id="no", purpose="C2"))
+    note(care_db, given(person_id="yes", purpose="C2"))
+
+    def of(person: str) -> bool:
+        return care_db.read_blocking(lambda c: consents.permits(c, person, Purpose.SHARING, 5))
+
+    assert (of("yes"), of("no"), of("nobody")) == (True, False, False)
+    assert care_db.read_blocking(lambda c: consents.refusing(c, "baoshan", Purpose.SHARING)) == {"no"}
+    assert care_db.read_blocking(lambda c: consents.refusing(c, "elsewhere", Purpose.SHARING)) == frozenset()
+
+
+def test_what_is_given_for_a_time_ends_then(care_db: Database) -> None:
+    note(care_db, given(person_id="p", purpose="C6", until_unix_ns=100))
+    for now_ns, holds in ((99, True), (100, False)):
+        found = care_db.read_blocking(lambda c, n=now_ns: consents.permits(c, "p", Purpose.HOME_CAMERA, n))  # type: ignore[misc]
+        assert found is holds
