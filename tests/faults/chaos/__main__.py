@@ -22,7 +22,7 @@ from tests.faults.chaos.mishaps import KINDS
 from tests.faults.chaos.nursery import ROOT
 from tests.faults.chaos.schedule import AIMED_ROUND_S, AIMED_ROUNDS, ROUND_S, ROUNDS
 from tests.faults.chaos.tally import Counts, Tally
-from tests.faults.chaos.world import World, living
+from tests.faults.chaos.world import PRISTINE, World, living
 
 REPORT = ROOT / "bench" / "chaos.json"
 ENDED_STATUS = 143
@@ -89,13 +89,12 @@ def _episode(world: World, run: Run, number: int, into: tuple[Tally, Counts]) ->
     """Run one episode and take what it counted."""
     seed = f"{run.seed}/{number}"
     kept, own = into
-    drawn = theme.of_episode(seed)
-    befalls = replace(drawn, mishaps=run.mishaps, damages=False) if run.mishaps else drawn
     crashed = tally.named(kept, run.tally) if run.tally else dict(kept.counts.crashes)
-    sought = schedule.aim(crashed)
-    count, seconds = (AIMED_ROUNDS, AIMED_ROUND_S) if sought else (ROUNDS, ROUND_S)
-    rounds = schedule.rounds(seed, count, seconds, crashed)
-    episode = Episode(world, seed, rounds, befalls, crashed, sought)
+    drawn = theme.of_episode(seed, renews=schedule.is_lacking(crashed, schedule.RENEWAL))
+    befalls = replace(drawn, mishaps=run.mishaps, damages=False) if run.mishaps else drawn
+    count, seconds = (AIMED_ROUNDS, AIMED_ROUND_S) if schedule.is_lacking(crashed) else (ROUNDS, ROUND_S)
+    rounds = schedule.rounds(seed, count, seconds, crashed, renews=befalls.renews)
+    episode = Episode(world, seed, rounds, befalls, crashed)
     episode.run()
     more = "".join(f" --mishap '{name}'" for name in run.mishaps)
     began = f"--seed {run.seed} --episode {number} --tally {tally.name_of(crashed)}"
@@ -116,7 +115,9 @@ def _keep_evidence(world: World, into: Path) -> None:
     world.clear_away()
     shutil.rmtree(into, ignore_errors=True)
     for folder in (world.place.edge_folder, world.place.hub_folder, world.scratch):
-        shutil.copytree(folder, into / folder.name, ignore=shutil.ignore_patterns("template", "backup", "copies"))
+        shutil.copytree(
+            folder, into / folder.name, ignore=shutil.ignore_patterns("template-*", PRISTINE, "backup", "copies")
+        )
 
 
 def _note_run(kept: Tally, run: Run, own: Counts, so_far: tuple[float, int]) -> None:

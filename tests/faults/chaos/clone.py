@@ -56,7 +56,7 @@ def _until_noticed(world: World, before: HubSeen) -> list[Violation]:
 def _second(world: World) -> Iterator[None]:
     """Hold the second machine while the block runs."""
     place = world.place
-    text = (place.folder / f"{NODE}.toml").read_text()
+    text = (place.folder / world.config("edge")).read_text()
     for old, new in (
         (f'folder = "{NODE}-buffer"', f'folder = "{world.scratch / "clone"}"'),
         (f"port = {PORTS[f'{NODE}.hl7']}\n", f"port = {HL7_PORT}\n"),

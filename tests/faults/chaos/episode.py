@@ -13,12 +13,24 @@ from pathlib import Path
 from random import Random
 
 from edge_node.uplink.reconcile.diary import Diary
-from tests.faults.chaos import clone, damage, files, garbage, invariants, mishaps, schedule, trails
+from tests.faults.chaos import (
+    clone,
+    credentials,
+    damage,
+    downloads,
+    ending,
+    files,
+    garbage,
+    invariants,
+    mishaps,
+    schedule,
+    trails,
+)
+from tests.faults.chaos.downloads import Downloads
 from tests.faults.chaos.files import Files
 from tests.faults.chaos.garbage import Garbage
-from tests.faults.chaos.invariants import Size
 from tests.faults.chaos.nursery import Unhealthy
-from tests.faults.chaos.place import EDGE_MIB, NODE, empty
+from tests.faults.chaos.place import empty
 from tests.faults.chaos.schedule import (
     ASKED,
     BLOCKED,
@@ -37,20 +49,17 @@ from tests.faults.chaos.steps import AT_RANDOM, BY_NAME, POWER_LOSS
 from tests.faults.chaos.tally import Counts
 from tests.faults.chaos.theme import NOTHING, Theme
 from tests.faults.chaos.watch import Watch
-from tests.faults.chaos.world import ACTORS, SCALED, World, begin_anew
+from tests.faults.chaos.world import ACTORS, World, begin_anew
 from tests.faults.relay.carrier import DIRECTIONS
 from tests.faults.relay.settings import Settings
 
 LIFE_WITHOUT_STEP_S, PATIENCE_S = 1.0, 0.05
-DRAIN_LIMIT_S, FILES_LIMIT_S, SAVE_LIMIT_S, PAUSED_S = 30.0, 30.0, 30.0, 65.0
+DRAIN_LIMIT_S = 30.0
 """So long may nothing come nearer to its end; the whole may take longer on a machine that is busy."""
 ASK_EVERY_S = 0.7
 CALM_AFTER_S, CALM_S = 10.0, 1.5
 """So long after the last fault the lag must be short again (I8), and so long that is watched."""
 QUEUE_FOR_S = 0.5
-SAVED_EVERY_S = SCALED["edge_node.buffer.store:SAVE_EVERY_S"]
-MIB = 1024 * 1024
-MEMORY_LIMIT_MIB = {"edge": 300, "hub": 300}
 
 
 @dataclass(slots=True)
@@ -64,12 +73,11 @@ class Episode:
     """What befalls the machines."""
     crashed: Mapping[str, int] = field(default_factory=dict)
     """Crashes of earlier episodes by step: with the seed they decide what is drawn."""
-    sought: str = ""
-    """The actor whose steps are sought."""
     counts: Counts = field(default_factory=Counts)
     found: list[Violation] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
     _garbage: Garbage | None = None
+    _downloads: Downloads = field(init=False)
     _awaited: set[str] = field(default_factory=set)
     """Actors that are to come to a step in peace."""
     _broken: list[Exception] = field(default_factory=list)
@@ -79,9 +87,10 @@ class Episode:
     def run(self) -> None:
         """Run to its end; stops early at the first violation, so that the stores stay as they were."""
         began_s = time.monotonic()
-        begin_anew(self.world)
-        if self.theme.damages:
-            # What the disk took cannot be sent again to a hub that forgot it: each fault by itself.
+        begin_anew(self.world, self.theme.known_by)
+        if self.theme.damages or self.theme.renews:
+            # What the disk took cannot be sent again to a hub that forgot it, and a hub that forgot a certificate does
+            # not renew it: each fault by itself.
             self.rounds = [replace(each, restores=False) for each in self.rounds]
         self.world.keep_sent(is_long=any(each.restores for each in self.rounds) or self._clock_jumps())
         self.world.may_refuse = {
@@ -89,6 +98,7 @@ class Episode:
         }
         self._calm()
         self._garbage = Garbage(self.world, self.seed) if self.theme.has_garbage else None
+        self._downloads = Downloads(self.world, self.seed)
         watch = Watch(self.world)
         backup = self.world.scratch / "backup"
         shutil.rmtree(backup, ignore_errors=True)
@@ -96,14 +106,17 @@ class Episode:
         weathers = schedule.weathers(self.seed)
         sending = Files(self.world, self.seed)
         try:
-            self.world.start_all()
-            self.world.send_messages()
+            self._begin()
             for each in self.rounds:
-                self._trouble(each, watch, (weathers, sending))
-                self._lose_power(each, watch, (backup, sending))
                 if self.found:
                     return
-            self._settle(watch, sending)
+                self._trouble(each, watch, (weathers, sending))
+                self._lose_power(each, watch, (backup, sending))
+                if self.theme.renews and each is self.rounds[0] and not self.found:
+                    self.world.start_all()
+                    self.found.extend(credentials.steal(self.world, Random(f"{self.seed}/steal"), self.counts))
+            if not self.found:
+                self._settle(watch, sending)
         except Unhealthy as error:
             self.found.append(Violation("running", str(error)))
         finally:
@@ -116,13 +129,22 @@ class Episode:
                 self.world.stop_messages()
 
     def _clock_jumps(self) -> bool:
-        return any(name.startswith(mishaps.CLOCK) for name in self.theme.mishaps)
+        return self.theme.renews or any(name.startswith(mishaps.CLOCK) for name in self.theme.mishaps)
+
+    def _begin(self) -> None:
+        """Start everybody, and the monitors; where certificates end, with one that has ended."""
+        if self.theme.renews:
+            self.found.extend(credentials.begin_ended(self.world, self.counts))
+            return
+        self.world.start_all()
+        self.world.send_messages()
 
     def _trouble(self, each: Round, watch: Watch, rest: tuple[Iterator[Weather], Files]) -> None:
         """Let every actor live and die, and the links be bad, each in a thread of its own."""
         with ExitStack() as undo:
             if each.offers == "second way":
-                undo.enter_context(self.world.place.without_broker_port())
+                undo.enter_context(self.world.place.without_port("broker"))
+                undo.enter_context(self.world.hasty())
                 self.counts.faults[BLOCKED] += 1
             self._in_threads(each, watch, rest)
 
@@ -131,19 +153,20 @@ class Episode:
         until_s = time.monotonic() + each.seconds
         looks = {"edge": watch.after_edge, "hub": watch.after_hub, "broker": list[Violation]}
         # Each actor's steps are its own, so that none counts what another's thread draws.
-        fates = {
-            actor: schedule.fates(f"{self.seed}/{each.number}", actor, self._drawn, each.offers, self.sought)
-            for actor in ACTORS
-        }
+        fates = {actor: schedule.fates(actor, self._drawn, each, self.seed) for actor in ACTORS}
         work: list[tuple[str, tuple[object, ...]]] = [
             (actor, (self._live, actor, fates[actor], looks[actor], until_s)) for actor in ACTORS
         ]
         if each.offers == "comparison":
             work.append(("asker", (self._ask, until_s)))
+        if each.offers == "download":
+            work.append(("releaser", (self._release, until_s)))
         weathers, sending = rest
         bad_luck = mishaps.drawn(f"{self.seed}/{each.number}", self.theme.mishaps)
         work.append(("weather", (self._blow, weathers, until_s)))
-        work.append(("files", (self._send, sending, until_s)))
+        is_for_others = bool(each.seeks) and each.offers != "file"
+        every_s = files.SELDOM_S if is_for_others else files.EVERY_S
+        work.append(("files", (self._send, sending, until_s, every_s)))
         work.append(("garbage", (self._babble, f"{self.seed}/{each.number}", until_s)))
         work.append(("mishaps", (self._befall, bad_luck, until_s)))
         threads = [threading.Thread(target=self._guarded, args=told, name=name) for name, told in work]
@@ -178,7 +201,8 @@ class Episode:
             is_needy = bool(fate.step) and bool(BY_NAME[fate.step].needs)
             if self.world.actors[fate.actor].is_alive or (self._is_awaited(fate.actor) and not is_needy):
                 # It lives without a step already, or another has to come to a step that needs all others alive.
-                fate = Fate(fate.actor, within_s=min(fate.within_s, LIFE_WITHOUT_STEP_S))
+                within_s = min(fate.within_s, LIFE_WITHOUT_STEP_S) if fate.step else fate.within_s
+                fate = Fate(fate.actor, within_s=within_s)
             if not self.world.actors[fate.actor].is_alive:
                 self.world.start(fate.actor, step=fate.step, nth=fate.nth, commit_takes_s=fate.commit_takes_s)
             if fate.step and is_needy:
@@ -287,12 +311,19 @@ class Episode:
                 self.counts.faults[ASKED] += 1
             self._ended.wait(ASK_EVERY_S)
 
+    def _release(self, until_s: float) -> None:
+        """Let the hub release files to its node until the round ends."""
+        before = len(self._downloads.released)
+        self._downloads.release_until(lambda: self._ended.wait(0) or time.monotonic() >= until_s, self._ended.wait)
+        with self._writing:
+            self.counts.faults[downloads.NAME] += len(self._downloads.released) - before
+
     def _hold(self, factor: float, seconds: float) -> None:
         self._ended.wait(seconds * factor)
 
-    def _send(self, sending: Files, until_s: float) -> None:
+    def _send(self, sending: Files, until_s: float, every_s: float) -> None:
         """Queue files until the round ends."""
-        sending.send_until(lambda: self._ended.wait(0) or time.monotonic() >= until_s, self._ended.wait)
+        sending.send_until(lambda: self._ended.wait(0) or time.monotonic() >= until_s, self._ended.wait, every_s)
 
     def _calm(self) -> None:
         for link in (self.world.place.link, self.world.place.bedside):
@@ -320,6 +351,7 @@ class Episode:
             self.world.place.sync()
             watch.note_set_back()
             sending.forget()
+            self._downloads.forget()
             self.counts.faults[RESTORED] += 1
         elif not backup.exists():
             shutil.copytree(hub, backup)
@@ -362,15 +394,17 @@ class Episode:
         took_s = self.world.until_drained(DRAIN_LIMIT_S)
         self.counts.took("all arrived after the last fault", took_s)
         # The edge writes down what is acknowledged now and then.
-        self._until_written_down()
-        self._until_files_are_there(sending)
+        ending.until_written_down(self.world)
+        ending.until_files_are_there(self.world, sending, self.counts)
+        ending.until_downloads_are_here(self._downloads, self.counts)
         if self._garbage is not None:
             self._garbage.until_taken()
-        sizes = self._sizes()
+        sizes = ending.sizes(self.world, self.counts)
         self.world.kill_all()
         self.found.extend(watch.after_all(settled=True))
         self.found.extend(watch.at_the_end(calm_ns, sizes, depth))
         self._look_at_files(watch, sending)
+        self.found.extend(invariants.downloads_are_here(self._downloads.missing()))
         place = self.world.place
         self.found.extend(
             trails.unsound(
@@ -399,7 +433,7 @@ class Episode:
         self.world.place.link.cut()
         time.sleep(QUEUE_FOR_S)
         self.world.stop_messages()
-        self._until_saved()
+        ending.until_saved(self.world)
         reported = self.world.waiting()
         self.world.kill("edge")
         self.counts.crashes[AT_RANDOM["edge"]] += 1
@@ -410,47 +444,6 @@ class Episode:
         self.world.place.link.heal()
         return reported, edge.waiting
 
-    def _until_saved(self) -> None:
-        """Wait until the edge has written down what it knows: the same twice, longer apart than it saves."""
-        before = None
-        until_s = time.monotonic() + SAVE_LIMIT_S
-        while time.monotonic() < until_s:
-            with self.world.reading:
-                now = self.world.reader.edge_acked(self.world.place.edge_folder).streams
-            if now == before:
-                return
-            before = now
-            time.sleep(2 * SAVED_EVERY_S)
-
-    def _sizes(self) -> list[Size]:
-        """Measure what may not grow without end."""
-        world = self.world
-        with world.reading:
-            seen = world.reader.edge(world.place.edge_folder)
-        memory = [
-            Size(f"memory of the {name} in MiB", world.memory_bytes(name) / MIB, MEMORY_LIMIT_MIB[name])
-            for name in ("edge", "hub")
-        ]
-        for each in memory:
-            self.counts.took(each.name, each.used)
-        return [*memory, Size("disk of the edge in MiB", seen.disk_bytes / MIB, EDGE_MIB)]
-
-    def _until_files_are_there(self, sending: Files) -> None:
-        """Wait for the last file; what does not come is found by the look that follows."""
-        began_s = time.monotonic()
-        # A hub whose disk was nearly full has asked for a pause of a minute.
-        limit_s = FILES_LIMIT_S + (PAUSED_S if "hub" in self.world.may_refuse else 0)
-        arrived, arrived_s = -1, began_s
-        while time.monotonic() - arrived_s < limit_s:
-            with self.world.reading:
-                hub = self.world.reader.hub_whatever(self.world.place.hub_folder, NODE)
-            if len(hub.files) > arrived:
-                arrived, arrived_s = len(hub.files), time.monotonic()
-            if sending.promised <= hub.files:
-                self.counts.took("all files arrived after that", time.monotonic() - began_s)
-                return
-            time.sleep(0.2)
-
     def _look_at_files(self, watch: Watch, sending: Files) -> None:
         hub = watch.hub_before
         assert hub is not None
@@ -458,12 +451,3 @@ class Episode:
         self.found.extend(invariants.files_are_kept(sending.promised, there))
         self.counts.crashes.update(sending.crashes)
         self.counts.totals["files"] += len(sending.promised)
-
-    def _until_written_down(self) -> None:
-        until_s = time.monotonic() + SAVE_LIMIT_S
-        while time.monotonic() < until_s:
-            with self.world.reading:
-                edge = self.world.reader.edge_acked(self.world.place.edge_folder)
-            if all(stream.acked == stream.next_seq - 1 for stream in edge.streams.values()):
-                return
-            time.sleep(0.1)

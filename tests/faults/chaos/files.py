@@ -10,12 +10,12 @@ from random import Random
 
 from tests.faults.chaos.child import Wishes
 from tests.faults.chaos.nursery import Unhealthy
-from tests.faults.chaos.place import NODE
 from tests.faults.chaos.steps import STEPS
 from tests.faults.chaos.world import World
 
 SEND_LIMIT_S = 60.0
-EVERY_S = 0.8
+EVERY_S, SELDOM_S = 0.8, 3.0
+"""How often a file is queued; and where a round is for steps that need none: the command takes processor time."""
 SIZES_BYTES = (1_500, 4_000, 12_000, 150_000)
 """Mostly small: a link that was lost begins again at 128 kbit/s, and a life is short."""
 KILLED_SHARE = 0.25
@@ -36,12 +36,12 @@ class Files:
     """Files for which there was no room just then: whoever queues them is told so."""
     _count: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def send_until(self, is_over: Callable[[], bool], wait: Callable[[float], object]) -> None:
+    def send_until(self, is_over: Callable[[], bool], wait: Callable[[float], object], every_s: float) -> None:
         """Queue one file after the other, with `wait` between; raises Unhealthy where the command fails."""
         draw = Random(f"{self.seed}/files/{next(self._count)}")
         while not is_over():
             self._send(draw)
-            wait(EVERY_S * draw.uniform(0.5, 1.5))
+            wait(every_s * draw.uniform(0.5, 1.5))
 
     def forget(self) -> None:
         """Expect nothing of what was queued so far: the hub goes on from a backup that may be older."""
@@ -55,7 +55,7 @@ class Files:
         wishes = Wishes(step=step) if draw.random() < KILLED_SHARE else Wishes()
         edge = self.world.actors["edge"]
         life = edge.nursery.start(
-            ["send", "--config", f"{NODE}.toml", "--kind", "other", str(path)],
+            ["send", "--config", self.world.config("edge"), "--kind", "other", str(path)],
             self.world.place.folder,
             wishes,
             log=edge.log,

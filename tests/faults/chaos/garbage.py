@@ -15,6 +15,8 @@ from telemed.topics import STORED, NodeAddress, Up
 from telemed.v1 import sample_pb2
 from telemed.wire import Kind, Record, Stamp, pack, seal
 
+from edge_node.errors import ConfigRefused
+from edge_node.uplink.certificates import CertificateFolder
 from tests.faults.chaos import invariants
 from tests.faults.chaos.place import CLINIC, NODE, PORTS
 from tests.faults.chaos.seen import HubSeen, StreamKey, Violation
@@ -86,15 +88,18 @@ class Garbage:
         place = self.world.place
         address = NodeAddress(REGION, CLINIC.site, NODE)
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{NODE}.babble", clean_session=True)
-        client.username_pw_set(NODE, (place.folder / f"{NODE}-secret").read_text())
         try:
+            if self.world.known_by == "secrets":
+                client.username_pw_set(NODE, (place.folder / f"{NODE}-secret").read_text())
+            else:
+                client.tls_set_context(CertificateFolder(place.edge_folder / "pki").tls())
             with place.link.inside("hub"):
                 client.connect(place.link.hub_address, PORTS["broker"])
             client.loop_start()
             for what, payload in messages:
                 client.publish(address.up(what), payload, qos=1).wait_for_publish(TIMEOUT_S)
             client.disconnect()
-        except (OSError, RuntimeError, ValueError):
+        except (OSError, RuntimeError, ValueError, ConfigRefused):
             return
         finally:
             client.loop_stop()

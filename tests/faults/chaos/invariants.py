@@ -12,6 +12,8 @@ from tests.faults.chaos.ledger import Ledger
 from tests.faults.chaos.seen import ALARM_KINDS, EdgeSeen, HubSeen, Stamped, StreamKey, Violation, kind_of
 
 CONFLICT, FOR_ROOM, CLONED = "key-conflict", "disk", "node-cloned"
+CERTIFICATES = "14"
+"""Fault 14 has conditions of its own: see reliability 2.10."""
 SHOWN = 5
 """Examples named in one line."""
 ALARM_LIMIT_S, LAG_LIMIT_S = 1.0, 2.0
@@ -166,6 +168,12 @@ def files_are_kept(promised: Iterable[str], hub: HubSeen) -> list[Violation]:
     return [Violation("I1", f"files queued and not at the hub: {_some([each[:12] for each in lost])}")] if lost else []
 
 
+def downloads_are_here(missing: Iterable[str]) -> list[Violation]:
+    """I1 of files that come down, when settled: every file that was released to the node lies whole there."""
+    lost = sorted(missing)
+    return [Violation("I1", f"released and not at the node: {_some([each[:12] for each in lost])}")] if lost else []
+
+
 def alarms_are_never_given_up(hub: HubSeen) -> list[Violation]:
     """I6, first half: no alarm is in a range that was declared given up for room."""
     return [
@@ -196,6 +204,18 @@ def clone_is_found(before: HubSeen, hub: HubSeen) -> list[Violation]:
     if CLONED not in hub.notices:
         found.append(Violation("I2", "two machines speak under one name, and the hub has not noticed"))
     return found
+
+
+def certificate_is_refused(why: str, let_in: Mapping[str, bool]) -> list[Violation]:
+    """Fault 14: a certificate that has ended or was revoked opens nothing; `let_in` says which listeners it did."""
+    opened = sorted(name for name, is_in in let_in.items() if is_in)
+    return [Violation(CERTIFICATES, f"a certificate that is {why} is let in by {_some(opened)}")] if opened else []
+
+
+def nothing_is_stored(collected: Iterable[str], hub: HubSeen) -> list[Violation]:
+    """Fault 14: of the messages that a node collected while it was refused, none has come to the hub."""
+    stored = sorted(set(collected) & hub.sources)
+    return [Violation(CERTIFICATES, f"stored of a node that is refused: {_some(stored)}")] if stored else []
 
 
 def alarms_are_quick(hub: HubSeen, calm_ns: tuple[int, int]) -> list[Violation]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from random import Random
 
 from cloud_hub.broker_mosquitto import write_settings
-from tests.faults.chaos import disk
+from tests.faults.chaos import access, disk
+from tests.faults.chaos.access import Access, put
 from tests.faults.chaos.disk import Disk
 from tests.faults.relay.link import Proxy
 from tests.faults.relay.settings import Settings
@@ -26,12 +27,25 @@ NODE = "edge-clinic"
 BEDS = ("B01", "B02", "B03", "B04")
 RULESET = Path(__file__).with_name("ruleset.toml")
 EDGE_MIB, HUB_MIB = 96, 128
-SECOND_WAY_AFTER_S = 2.5
-"""Longer than a hub takes to be back."""
-PORTS = {"web": 8080, "broker": 1883, "datagram": 8443, "files": 8444, f"{NODE}.page": 8090, f"{NODE}.hl7": 2575}
+SECOND_WAY_AFTER_S, HASTY_AFTER_S = 2.5, 0.5
+"""Longer than a hub takes to be back; and of a node that cannot reach its broker at all."""
+PORTS = {
+    "web": 8080,
+    "broker": 1883,
+    "datagram": 8443,
+    "files": 8444,
+    "door": access.DOOR_PORT,
+    f"{NODE}.page": 8090,
+    f"{NODE}.hl7": 2575,
+}
 """Both namespaces are empty: the ports of the documentation are free."""
 PACES = f"first_retry_s = 0.1\nsecond_way_after_s = {SECOND_WAY_AFTER_S}\n"
 CLINIC = Clinic(node=NODE, beds=BEDS, extra='[alarms]\nruleset = "ruleset.toml"\n')
+
+
+def config_of(end: str, known_by: Access, *, is_hasty: bool = False) -> str:
+    """Return the name of the configuration by which the hub or the edge begins."""
+    return f"{NODE if end == 'edge' else end}-{known_by}{'-hasty' if is_hasty else ''}.toml"
 
 
 @dataclass(slots=True)
@@ -42,27 +56,33 @@ class FarRegion(Region):
     external_broker: bool = True
 
     def write(self) -> None:
-        """Write everything that a region needs before its first start."""
+        """Write everything that a region needs before its first start, a configuration for each way of being known."""
         (self.folder / "hub").mkdir(parents=True, exist_ok=True)
         self.ports = dict(PORTS)
         self._write_secrets()
-        (self.folder / "hub.toml").write_text(self._hub_config())
-        (self.folder / f"{NODE}.toml").write_text(self._edge_config(CLINIC))
+        for each in access.ALL:
+            hub, edge = self._hub_config(), self._edge_config(CLINIC)
+            if each != "secrets":
+                hub, edge = access.hub_config(hub, each, self.hub_address), access.edge_config(edge, NODE)
+            soon = put(edge, f"way_after_s = {SECOND_WAY_AFTER_S}\n", f"way_after_s = {HASTY_AFTER_S}\n")
+            (self.folder / config_of("hub", each)).write_text(hub)
+            (self.folder / config_of("edge", each)).write_text(edge)
+            (self.folder / config_of("edge", each, is_hasty=True)).write_text(soon)
         (self.folder / "admissions.toml").write_text(self._admissions(CLINIC))
         shutil.copy(RULESET, self.folder / "ruleset.toml")
 
     def _hub_config(self) -> str:
-        text = _put(Region._hub_config(self), "[broker]\n", "[broker]\nsecrets_off_loopback = true\n")
+        text = put(Region._hub_config(self), "[broker]\n", "[broker]\nsecrets_off_loopback = true\n")
         for head, key in (("broker", "host"), ("ingest", "datagram_host"), ("rpc", "host")):
-            text = _put(text, f"[{head}]\n", f'[{head}]\n{key} = "{self.hub_address}"\n')
+            text = put(text, f"[{head}]\n", f'[{head}]\n{key} = "{self.hub_address}"\n')
         return text
 
     def _edge_config(self, clinic: Clinic) -> str:
-        text = _put(Region._edge_config(self, clinic), "[uplink]\n", "[uplink]\nsecrets_off_loopback = true\n")
-        text = _put(text, "[uplink]\n", f'[uplink]\nbroker_host = "{self.hub_address}"\n{PACES}')
-        text = _put(text, "[transfer]\n", f'[transfer]\nhub_host = "{self.hub_address}"\nlook_every_s = 5\n')
+        text = put(Region._edge_config(self, clinic), "[uplink]\n", "[uplink]\nsecrets_off_loopback = true\n")
+        text = put(text, "[uplink]\n", f'[uplink]\nbroker_host = "{self.hub_address}"\n{PACES}')
+        text = put(text, "[transfer]\n", f'[transfer]\nhub_host = "{self.hub_address}"\nlook_every_s = 1\n')
         folder = f'folder = "{NODE}-buffer"\n'
-        return _put(text, folder, f"{folder}keep_sent_hours = 24\nlimit_mib = {EDGE_MIB}\n")
+        return put(text, folder, f"{folder}keep_sent_hours = 24\nlimit_mib = {EDGE_MIB}\n")
 
 
 @dataclass(slots=True)
@@ -91,17 +111,22 @@ class Place:
         """Mosquitto's settings, made anew whenever it is wiped."""
         return self.folder / "mosquitto"
 
-    def write_broker(self) -> list[str]:
+    def write_broker(self, known_by: Access) -> list[str]:
         """Wipe what the broker has and return the command that starts it."""
+        if known_by != "secrets":
+            (self.folder / access.PROCESS).unlink(missing_ok=True)
+            return ["/bin/sh", "-c", access.STARTED, str(self.folder / access.SETTINGS), _mosquitto()]
         shutil.rmtree(self.broker_folder, ignore_errors=True)
         secrets = self.hub_folder / "broker-secrets.json"
         config = write_settings(secrets, self.broker_folder, self.link.hub_address, PORTS["broker"])
         with config.open("a") as file:
             # Its own user could not come into a temporary folder.
             file.write("user root\n")
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        assert program, "Mosquitto is not installed (Debian: mosquitto)"
-        return [program, "-c", str(config)]
+        return [_mosquitto(), "-c", str(config)]
+
+    def broker_listens(self, process: int) -> None:
+        """Let the hub know whom to tell that the broker's settings are others."""
+        (self.folder / access.PROCESS).write_text(str(process))
 
     def store_template(self, template: Path) -> None:
         """Keep what edge and hub have now as what every episode begins with."""
@@ -113,6 +138,8 @@ class Place:
         for folder in (self.edge_folder, self.hub_folder):
             empty(folder)
             shutil.copytree(template / folder.name, folder, dirs_exist_ok=True)
+        # Of another authority, perhaps: the hub writes them anew.
+        shutil.rmtree(self.folder / access.SETTINGS, ignore_errors=True)
         self.sync()
 
     def sync(self) -> None:
@@ -126,9 +153,9 @@ class Place:
             each.lose_power(draw)
 
     @contextmanager
-    def without_broker_port(self) -> Iterator[None]:
-        """Let the edge reach the hub but not the broker while the block runs, as behind some firewalls."""
-        rule = ("ipproto", "tcp", "dport", str(PORTS["broker"]), "unreachable")
+    def without_port(self, name: str) -> Iterator[None]:
+        """Let the edge reach the hub but not this port of it while the block runs, as behind some firewalls."""
+        rule = ("ipproto", "tcp", "dport", str(PORTS[name]), "unreachable")
         at_edge = ("ip", "-n", self.link.name_of("edge"), "rule")
         subprocess.run([*at_edge, "add", *rule], check=True, capture_output=True)
         try:
@@ -154,6 +181,12 @@ def made(folder: Path, seed: int) -> Iterator[Place]:
             place.disks.append(undo.enter_context(disk.held(each, images / f"{each.name}.img", mib)))
         place.region.write()
         yield place
+
+
+def _mosquitto() -> str:
+    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    assert program, "Mosquitto is not installed (Debian: mosquitto)"
+    return program
 
 
 def _bedside(link: Tunnel, seed: int) -> Proxy:
@@ -197,9 +230,3 @@ def sender_orders(bedside: tuple[str, int], ledger: Path, interval_s: float) -> 
     ]
     host, port = bedside
     return {"host": host, "port": port, "ledger": str(ledger), "interval_s": interval_s, "beds": beds}
-
-
-def _put(text: str, before: str, after: str) -> str:
-    """Replace one place of a configuration, which must be there."""
-    assert text.count(before) == 1, f"{before!r} stands {text.count(before)} times in the region's configuration"
-    return text.replace(before, after)

@@ -166,6 +166,37 @@ def never_synced() -> None:
     sqlite3.connect = sqlite3.dbapi2.connect = connect
 
 
+def renewal_drops_unsent() -> None:
+    """Edge: begin anew with each certificate, as if it were another node, and delete what waits (I1, I5)."""
+    import sqlite3  # noqa: PLC0415
+    from contextlib import closing  # noqa: PLC0415
+
+    from edge_node.uplink.certificates import CertificateFolder  # noqa: PLC0415 - the hub's child has no edge
+
+    right: Any = CertificateFolder.take
+
+    def take(self: Any, *given: Any) -> None:
+        right(self, *given)
+        with closing(sqlite3.connect(self.folder.parent / "vitals.db", timeout=10)) as file, file:
+            file.execute("DELETE FROM log")
+
+    CertificateFolder.take = take  # type: ignore[method-assign,assignment]
+
+
+def revocation_unheard() -> None:
+    """Hub: note that a certificate is revoked, and let its node go on (14)."""
+    from cloud_hub.access.deny_list import DenyList  # noqa: PLC0415 - the edge's child has no hub
+
+    DenyList.replace = lambda *_: None  # type: ignore[method-assign]
+
+
+def download_noted_early() -> None:
+    """Edge: note a file as here that was not given its place (I1)."""
+    from edge_node.uplink.transfer.spool import Spool  # noqa: PLC0415 - the hub's child has no edge
+
+    Spool.name_fetched = lambda *_: None  # type: ignore[method-assign]
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "answer-before-commit": answer_before_commit,
     "number-used-again": number_used_again,
@@ -177,4 +208,7 @@ PLANTS: dict[str, Callable[[], None]] = {
     "unreadable-dropped": unreadable_dropped,
     "second-machine-taken": second_machine_taken,
     "never-synced": never_synced,
+    "renewal-drops-unsent": renewal_drops_unsent,
+    "revocation-unheard": revocation_unheard,
+    "download-noted-early": download_noted_early,
 }

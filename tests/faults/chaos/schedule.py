@@ -4,9 +4,11 @@ The tally are the crashes by step that were counted before an episode; what happ
 are repeatable; how far an actor has come when it is hit depends on the machine.
 """
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from random import Random
 
 from tests.faults.chaos.steps import HIT_LIMIT, STEPS, Need, Step
@@ -20,7 +22,7 @@ OPEN = {
     "6 write-ahead log cut off": "cut after a commit it looks like one that was never longer",
     "13 restart storm of 1,000 edges": "a measurement of its own: `bench.storm`",
 }
-"""Faults of reliability 2.10 that the plain run does not inject, and why; 14 and 18 are not its business."""
+"""Faults of reliability 2.10 that the plain run does not inject, and why; 18 is not its business."""
 AT_STEP_LIMIT_S, AT_NEEDY_STEP_LIMIT_S = 5.0, 10.0
 """An actor that has not come to its step so long after it serves is killed wherever it is."""
 LONGEST_LIFE_S = {"edge": 1.2, "hub": 1.8, "broker": 6.0}
@@ -29,8 +31,9 @@ GOAL = 100
 """Crashes that each step is to have at least."""
 RARITY, SELDOM = 2, 8
 """How much rare steps are preferred: the power of how seldom they were hit; and below how many all are alike."""
-AIMED_STEP_SHARE, ASIDE_STEP_SHARE, ASIDE_LIFE = 1.0, 0.4, 2.5
-"""In an episode that seeks one actor's steps it dies at steps alone, and the others less often, and later."""
+ASIDE_LIFE_S = (6.0, 14.0)
+"""While one actor's steps are sought that need all others alive, those die only now and then: each death of theirs
+costs the one a start and a connection."""
 STOP_SHARE, SLOW_SHARE = 0.08, 0.12
 STOP_LIMIT_S = 0.8
 SLOW_COMMIT_S = 0.2
@@ -38,11 +41,18 @@ RESTORING_SHARE, RESTORE_SHARE = 0.4, 0.6
 CALM_SHARE = 0.25
 ROUNDS, ROUND_S = 5, 8.0
 AIMED_ROUNDS, AIMED_ROUND_S = 8, 20.0
-"""Of an episode that seeks one actor's steps: most of what is lost to beginnings and ends goes to crashes."""
+"""Of an episode while steps lack crashes: most of what is lost to beginnings and ends goes to crashes."""
 FORGETTING_SHARE = 0.6
-OFFERS: tuple[Need, ...] = ("", "second way", "comparison")
-LEAST_OFFERED = 0.15
-"""Weight of what no step lacks any more, to that of what lacks most."""
+RENEWAL: Need = "renewal"
+"""Goes on in episodes whose certificates end, and in no other."""
+OFFERS: tuple[Need, ...] = ("", "file", "second way", "comparison", "download", RENEWAL)
+BOTH = ("edge", "hub")
+AIMS: tuple[tuple[Need, tuple[str, ...]], ...] = (
+    ("", BOTH),
+    *((need, (actor,)) for need in OFFERS if need for actor in BOTH),
+)
+"""What a round may be for: steps that need nothing, both actors at once; the others one actor at a time, in the
+situation in which they happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,32 +116,48 @@ class Round:
     """What was not synced is dropped when all are killed."""
     offers: Need = ""
     """What goes on beside measurements and files."""
+    seeks: tuple[str, ...] = ()
+    """Actors of which it seeks the steps that need what it offers; nobody: all die wherever it comes."""
 
 
-def aim(crashed: Mapping[str, int]) -> str:
-    """Return the actor whose steps lack most crashes to the goal; empty where none lacks any."""
-    lacking = {actor: sum(_lacks(crashed, step) for step in STEPS if step.actor == actor) for actor in ("hub", "edge")}
-    actor, most = max(lacking.items(), key=lambda row: row[1])
-    return actor if most else ""
+def is_lacking(crashed: Mapping[str, int], *needs: Need) -> bool:
+    """Whether any step has fewer crashes than it is to have, or any of those that need something of these."""
+    return any(_lacks(crashed, step) for step in STEPS if not needs or step.needs in needs)
 
 
-def rounds(seed: str, count: int, seconds: float, crashed: Mapping[str, int] | None = None) -> list[Round]:
-    """Draw the rounds of an episode; what they offer is drawn the more the more crashes the steps lack that need it."""
+def rounds(
+    seed: str, count: int, seconds: float, crashed: Mapping[str, int] | None = None, *, renews: bool = False
+) -> list[Round]:
+    """Draw the rounds of an episode: the more crashes its steps lack, the more rounds are for them.
+
+    Where none lacks any, or with no tally, nothing is sought.  An episode whose certificates end (`renews`) is for the
+    steps of their renewal as long as those lack any.
+    """
     draw = Random(f"{seed}/rounds")
     share = RESTORE_SHARE if draw.random() < RESTORING_SHARE else 0.0
-    lacks = {need: sum(_lacks(crashed or {}, step) for step in STEPS if step.needs == need) for need in OFFERS}
-    most = max(lacks.values()) or 1
-    weights = [LEAST_OFFERED + lacks[need] / most for need in OFFERS]
-    return [
-        Round(
-            number,
-            draw.uniform(0.7, 1.3) * seconds,
-            draw.random() < share,
-            draw.random() < FORGETTING_SHARE,
-            draw.choices(OFFERS, weights)[0],
-        )
-        for number in range(count)
-    ]
+    lacking = [sum(_lacks(crashed or {}, step) for step in sought(*each)) for each in AIMS]
+    if not renews or is_lacking(crashed or {}, RENEWAL):
+        lacking = [most if (need == RENEWAL) == renews else 0 for most, (need, _) in zip(lacking, AIMS, strict=True)]
+    is_aimed = crashed is not None and any(lacking)
+    made = []
+    for number, (offers, seeks) in enumerate(_apportioned(draw, lacking if any(lacking) else [1] * len(AIMS), count)):
+        lasts_s, restores = draw.uniform(0.7, 1.3) * seconds, draw.random() < share
+        forgets = draw.random() < FORGETTING_SHARE
+        made.append(Round(number, lasts_s, restores, forgets, offers, seeks if is_aimed else ()))
+    return made
+
+
+def _apportioned(draw: Random, weights: list[int], count: int) -> list[tuple[Need, tuple[str, ...]]]:
+    """Return so many aims, each as often as its weight wants and no more than one oftener, in a drawn order."""
+    ends, begin = list(accumulate(weights)), draw.random()
+    aims = [AIMS[bisect(ends, (begin + number) / count * ends[-1])] for number in range(count)]
+    draw.shuffle(aims)
+    return aims
+
+
+def sought(offers: Need, seeks: tuple[str, ...]) -> list[Step]:
+    """Return the steps that a round seeks."""
+    return [step for step in STEPS if step.needs == offers and step.actor in seeks]
 
 
 def _lacks(crashed: Mapping[str, int], step: Step) -> int:
@@ -143,28 +169,24 @@ def ends_in_calm(seed: str) -> bool:
     return Random(f"{seed}/calm").random() < CALM_SHARE
 
 
-def fates(seed: str, actor: str, crashed: Counter[str], offers: Need = "", sought: str = "") -> Iterator[Fate]:
+def fates(actor: str, crashed: Counter[str], each: Round, seed: str) -> Iterator[Fate]:
     """Draw the lives of an actor in one round, one after the other, without end.
 
     Args:
-        seed: of the round.
         actor: one of the three.
         crashed: how often somebody died at each step before, in all runs: the rarest are drawn most.  What is drawn
             counts as come true, so that a step that is out of reach does not take every life.
-        offers: what goes on in the round.
-        sought: the actor whose steps are sought in this episode; empty: nobody's.
+        each: the round.
+        seed: of the episode.
     """
-    draw = Random(f"{seed}/{actor}")
-    is_aside = bool(sought) and actor != sought
-    # Whoever waits for a step that needs the others alive keeps them from theirs.
-    own = [
-        each for each in STEPS if each.actor == actor and _is_offered(each, offers) and not (is_aside and each.needs)
-    ]
-    share, life = STEP_SHARE, 1.0
-    if sought:
-        share, life = (ASIDE_STEP_SHARE, ASIDE_LIFE) if is_aside else (AIMED_STEP_SHARE, 1.0)
+    draw = Random(f"{seed}/{each.number}/{actor}")
+    if each.seeks and each.offers and actor not in each.seeks:
+        while True:
+            yield Fate(actor, within_s=draw.uniform(*ASIDE_LIFE_S))
+    own = sought(each.offers, (actor,)) if each.seeks else _reached(actor, each.offers)
+    share = 1.0 if each.seeks else STEP_SHARE
     while True:
-        fate = Fate(actor, within_s=draw.uniform(0.05, LONGEST_LIFE_S[actor] * life))
+        fate = Fate(actor, within_s=draw.uniform(0.05, LONGEST_LIFE_S[actor]))
         if own and draw.random() < share:
             fate = _at_step(draw, own, crashed)
         elif actor != "broker" and draw.random() < STOP_SHARE:
@@ -174,9 +196,10 @@ def fates(seed: str, actor: str, crashed: Counter[str], offers: Need = "", sough
         yield fate
 
 
-def _is_offered(step: Step, offers: Need) -> bool:
-    """Whether a step can be reached in a round; with the broker out of reach only the second way and files are."""
-    return step.needs in ((offers, "file") if offers == "second way" else ("", "file", offers))
+def _reached(actor: str, offers: Need) -> list[Step]:
+    """Return an actor's steps that a round reaches; with the broker out of reach only the second way and files are."""
+    within = (offers, "file") if offers == "second way" else ("", "file", offers)
+    return [step for step in STEPS if step.actor == actor and step.needs in within]
 
 
 def _at_step(draw: Random, own: list[Step], crashed: Counter[str]) -> Fate:

@@ -10,7 +10,7 @@ from typing import Literal
 Actor = Literal["edge", "hub", "send"]
 """`send` is the command that queues a file, a process beside the node."""
 When = Literal["at", "before", "after"]
-Need = Literal["", "file", "second way", "comparison"]
+Need = Literal["", "file", "second way", "comparison", "download", "renewal"]
 """What must go on for a step to be reached, beside measurements."""
 HIT_LIMIT = {"row": 25, "container": 5, "seldom": 2}
 """How often a step may be passed before it is the fatal one, by how often it is reached."""
@@ -51,6 +51,14 @@ def _second(actor: Actor, name: str, when: When, place: str) -> Step:
 
 def _compared(actor: Actor, name: str, when: When, place: str) -> Step:
     return Step(f"{actor}: comparison, {name}", actor, "2.3.5", when, place, "seldom", "comparison")
+
+
+def _fetched(actor: Actor, name: str, when: When, place: str) -> Step:
+    return Step(f"{actor}: download, {name}", actor, "2.2.5", when, place, "seldom", "download")
+
+
+def _renewed(actor: Actor, name: str, when: When, place: str) -> Step:
+    return Step(f"{actor}: certificate, {name}", actor, "2.10.14", when, place, "seldom", "renewal")
 
 
 STEPS = (
@@ -116,6 +124,23 @@ STEPS = (
     _compared("hub", "blocks compared, not answered", "after", "cloud_hub.rpc.comparing:Reconciling.compare"),
     _compared("hub", "about to end", "before", "cloud_hub.rpc.comparing:Reconciling._end"),
     _compared("hub", "ended, not answered", "after", "cloud_hub.rpc.comparing:Reconciling._end"),
+    _fetched("edge", "piece written", "at", "fetch-written"),
+    _fetched("edge", "pieces synced", "at", "fetch-synced"),
+    _fetched("edge", "durable pieces noted", "at", "fetch-noted"),
+    _fetched("edge", "whole file verified", "at", "fetch-verified"),
+    _fetched("edge", "file has its name", "at", "fetch-named"),
+    _fetched("edge", "file noted as here", "at", "fetch-here"),
+    _fetched("hub", "piece about to be handed over", "before", "cloud_hub.rpc.fetching:_hand_over"),
+    _fetched("hub", "piece handed over", "after", "cloud_hub.rpc.fetching:_hand_over"),
+    _fetched("hub", "what the node has about to be noted", "before", "cloud_hub.store.releases:note_held"),
+    _fetched("hub", "what the node has noted, not committed", "after", "cloud_hub.store.releases:note_held"),
+    _renewed("edge", "next key kept", "after", "edge_node.uplink.certificates:CertificateFolder.next_key"),
+    _renewed("edge", "next one came, not stored", "before", "edge_node.uplink.certificates:CertificateFolder.take"),
+    _renewed("edge", "one of its files written", "after", "edge_node.uplink.certificates:_write"),
+    _renewed("edge", "next one stored", "after", "edge_node.uplink.certificates:CertificateFolder.take"),
+    _renewed("hub", "renewal about to be judged", "before", "cloud_hub.access.enrolment:Enrolment.renew"),
+    _renewed("hub", "given, not committed", "after", "cloud_hub.access.enrolment:Enrolment.renew"),
+    _renewed("hub", "committed, not answered", "after", "cloud_hub.rpc.doorway:Doorway._give"),
 )
 BY_NAME = {step.name: step for step in STEPS}
 AT_RANDOM = {"edge": "edge: at any moment", "hub": "hub: at any moment", "broker": "broker: at any moment"}

@@ -10,7 +10,7 @@ import pytest
 from edge_node.buffer import salvage
 from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Value
-from tests.faults.chaos import damage, invariants, theme
+from tests.faults.chaos import access, damage, invariants, theme
 from tests.faults.chaos.reading import Reader
 from tests.faults.chaos.seen import EdgeSeen, HubSeen, Violation
 
@@ -87,3 +87,7 @@ def test_every_theme_is_drawn_and_the_same_seed_draws_the_same() -> None:
     assert drawn == [theme.of_episode(f"1/{number}") for number in range(200)]
     assert 30 < sum(each.has_garbage for each in drawn) < 90
     assert 10 < sum(each.is_cloned for each in drawn) < 60
+    assert {each.known_by for each in drawn} == set(access.ALL)
+    assert 10 < sum(each.renews for each in drawn) < 50
+    renewing = [theme.of_episode(f"1/{number}", renews=True) for number in range(200)]
+    assert 40 < sum(each.renews for each in renewing) < 110

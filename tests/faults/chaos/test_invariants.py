@@ -42,6 +42,18 @@ def named(found: list[Violation]) -> set[str]:
     return {each.invariant for each in found}
 
 
+def test_a_certificate_that_is_refused_by_all_but_one_listener_is_found() -> None:
+    assert invariants.certificate_is_refused("ended", {"broker": False, "gRPC": False}) == []
+    (found,) = invariants.certificate_is_refused("ended", {"broker": False, "gRPC": True})
+    assert str(found) == "14: a certificate that is ended is let in by gRPC"
+
+
+def test_what_is_stored_of_a_node_that_is_refused_is_found() -> None:
+    hub = replace(HUB, sources=frozenset({"b01-1"}))
+    assert invariants.nothing_is_stored(["b01-2"], hub) == []
+    assert named(invariants.nothing_is_stored(["b01-1", "b01-2"], hub)) == {"14"}
+
+
 def test_what_is_right_violates_nothing() -> None:
     assert invariants.no_loss(EDGE, HUB, settled=False) == []
     assert invariants.no_duplicates(EDGE, HUB) == []

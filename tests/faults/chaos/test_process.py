@@ -5,15 +5,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.faults.chaos import schedule, theme
+from edge_node.uplink.certificates import CertificateFolder
+from tests.faults.chaos import credentials, schedule, tally, theme
+from tests.faults.chaos.access import Access
 from tests.faults.chaos.episode import Episode
+from tests.faults.chaos.schedule import Round
 from tests.faults.chaos.steps import BY_NAME, Need
 from tests.faults.chaos.tally import Counts
 from tests.faults.chaos.theme import Theme
-from tests.faults.chaos.world import World, living
+from tests.faults.chaos.world import World, begin_anew, enrol, living, until
 from tests.faults.relay.namespaces import Unavailable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -30,7 +34,11 @@ PLANTS = (
     ("hub", "second-machine-taken", Theme(is_cloned=True), {"I2"}),
     ("edge", "never-synced", Theme(), {"I1", "I5"}),
     ("hub", "never-synced", Theme(), {"I1", "I3", "I5"}),
+    ("edge", "renewal-drops-unsent", theme.ENDING, {"I1", "I5"}),
+    ("edge", "download-noted-early", Theme(), {"I1"}),
 )
+OFFERED: dict[str, Need] = {"download-noted-early": "download"}
+"""What goes on in the rounds of a plant, where it is not left to the draw."""
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +53,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             pytest.skip(str(reason))
 
 
+def seeking(offers: Need) -> list[Round]:
+    """Return a round for the steps of each side that need this."""
+    drawn = schedule.rounds(f"ci/{offers}", len(schedule.BOTH), 2 * ROUND_S)
+    return [
+        replace(each, offers=offers, seeks=(actor,), forgets=True)
+        for each, actor in zip(drawn, schedule.BOTH, strict=True)
+    ]
+
+
 def test_a_minute_of_kills_and_bad_links_violates_no_invariant(world: World) -> None:
     counts = Counts()
-    for number in (3, 4):
-        episode = Episode(world, f"ci/{number}", schedule.rounds(f"ci/{number}", 3, ROUND_S))
+    ways: tuple[Access, ...] = ("secrets", "certificates")
+    for number, known_by in enumerate(ways, start=3):
+        rounds = schedule.rounds(f"ci/{number}", 3, ROUND_S)
+        episode = Episode(world, f"ci/{number}", rounds, Theme(known_by=known_by))
         episode.run()
         assert episode.found == []
         counts.add(episode.counts)
@@ -58,10 +77,49 @@ def test_a_minute_of_kills_and_bad_links_violates_no_invariant(world: World) -> 
     assert set(counts.checks) >= {"I1", "I2", "I3", "I4", "I5", "I6", "I7"}
 
 
-@pytest.mark.parametrize("offers", ["second way", "comparison"])
-def test_crashes_on_the_second_way_and_in_a_comparison_violate_no_invariant(world: World, offers: Need) -> None:
-    rounds = [replace(each, offers=offers, forgets=True) for each in schedule.rounds(f"ci/{offers}", 2, 2 * ROUND_S)]
-    episode = Episode(world, f"ci/{offers}", rounds)
+def test_a_node_whose_certificate_ended_or_was_revoked_is_refused_and_loses_nothing(world: World) -> None:
+    episode = Episode(world, "ci/14", seeking("renewal"), theme.ENDING)
+    episode.run()
+
+    assert episode.found == []
+    assert episode.counts.faults[credentials.EXPIRED] == episode.counts.faults[credentials.REVOKED] == 1
+    assert any(BY_NAME[name].needs == "renewal" for name in episode.counts.crashes if name in BY_NAME)
+    page = tally.page(tally.Tally(episode.counts))
+    assert f"| {credentials.REVOKED} | 1 |" in page
+
+
+def test_a_good_certificate_is_let_in_by_every_listener_and_by_none_once_it_has_ended(world: World) -> None:
+    begin_anew(world, "short")
+    folder = world.place.edge_folder / "pki"
+    for name in ("broker", "hub"):
+        world.start(name)
+    world.until_serving("hub")
+    until(lambda: credentials.is_over(CertificateFolder(folder)), 30, "the certificate has ended")
+    assert not any(credentials.knock(world, folder).values())
+
+    enrol(world)
+    assert all(credentials.knock(world, folder).values())
+    world.kill_all()
+
+
+def test_a_hub_that_does_not_hear_of_a_revocation_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "REVOKED_LIMIT_S", 2.0)
+    as_shipped = world.actors["hub"].wishes
+    begin_anew(world, "certificates")
+    world.actors["hub"].wishes = replace(as_shipped, plant="revocation-unheard")
+    try:
+        world.start_all()
+        found = credentials.steal(world, Random(1), Counts())
+    finally:
+        world.actors["hub"].wishes = as_shipped
+        world.kill_all()
+
+    assert [each.invariant for each in found] == ["14"]
+
+
+@pytest.mark.parametrize("offers", ["second way", "comparison", "download"])
+def test_crashes_in_what_goes_on_beside_measurements_violate_no_invariant(world: World, offers: Need) -> None:
+    episode = Episode(world, f"ci/{offers}", seeking(offers))
     episode.run()
 
     assert episode.found == []
@@ -82,7 +140,8 @@ def test_a_planted_bug_is_found(world: World, actor: str, plant: str, befalls: T
     world.actors[actor].wishes = replace(as_shipped, plant=plant)
     try:
         rounds = [
-            replace(each, forgets=plant == "never-synced") for each in schedule.rounds(f"plant/{plant}", 4, ROUND_S)
+            replace(each, forgets=plant == "never-synced", offers=OFFERED.get(plant, each.offers))
+            for each in schedule.rounds(f"plant/{plant}", 4, ROUND_S)
         ]
         episode = Episode(world, f"plant/{plant}", rounds, befalls)
         episode.run()

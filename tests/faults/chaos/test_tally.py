@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.chaos import schedule, tally
 from tests.faults.chaos.child import find
+from tests.faults.chaos.schedule import Round
 from tests.faults.chaos.seen import Violation
 from tests.faults.chaos.steps import BY_NAME, STEPS, Need
 from tests.faults.chaos.tally import Counts, Tally
@@ -30,49 +31,90 @@ def first(drawn: Iterator[T]) -> list[T]:
     return list(itertools.islice(drawn, 50))
 
 
+def round_for(offers: Need = "", seeks: tuple[str, ...] = ()) -> Round:
+    return Round(1, 20.0, restores=False, offers=offers, seeks=seeks)
+
+
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
-    assert first(schedule.fates("1/1", "hub", never())) == first(schedule.fates("1/1", "hub", never()))
-    assert first(schedule.fates("1/1", "hub", never())) != first(schedule.fates("1/2", "hub", never()))
+    same = first(schedule.fates("hub", never(), round_for(), "1/1"))
+    assert same == first(schedule.fates("hub", never(), round_for(), "1/1"))
+    assert same != first(schedule.fates("hub", never(), round_for(), "1/2"))
     assert first(schedule.weathers("1/1")) == first(schedule.weathers("1/1"))
     assert schedule.rounds("1/1", 4, 6) == schedule.rounds("1/1", 4, 6)
 
 
-def drawn(crashed: dict[str, int], lives: int, offers: Need = "") -> Counter[str]:
+def drawn(crashed: dict[str, int], lives: int, each: Round) -> Counter[str]:
     """Return which steps end the first lives of a hub."""
-    fates = schedule.fates("1/1", "hub", Counter(crashed), offers, "hub")
+    fates = schedule.fates("hub", Counter(crashed), each, "1/1")
     return Counter(fate.step for fate in itertools.islice(fates, lives) if fate.step)
 
 
 def test_the_steps_with_the_fewest_crashes_are_drawn_most_until_they_have_caught_up() -> None:
+    plain = round_for(seeks=schedule.BOTH)
     own = [step.name for step in STEPS if step.actor == "hub" and not step.needs]
     crashed = dict.fromkeys((step.name for step in STEPS if step.actor == "hub"), 60)
     behind = own[3:6]
-    seldom = drawn(crashed | dict.fromkeys(behind, 20), 40)
+    seldom = drawn(crashed | dict.fromkeys(behind, 20), 40, plain)
     assert sum(seldom[name] for name in behind) > 15
 
-    even = drawn(crashed, 4000)
+    even = drawn(crashed, 4000, plain)
     assert max(even[name] for name in own) < 1.3 * min(even[name] for name in own)
 
 
 def test_a_step_that_needs_something_is_drawn_only_where_that_goes_on() -> None:
     for need in schedule.OFFERS:
-        steps = {BY_NAME[name].needs for name in drawn({}, 400, need)}
+        steps = {BY_NAME[name].needs for name in drawn({}, 400, round_for(need))}
         assert need in steps
         assert steps <= {"", "file", need}
-    assert "" not in {BY_NAME[name].needs for name in drawn({}, 400, "second way")}
+    assert "" not in {BY_NAME[name].needs for name in drawn({}, 400, round_for("second way"))}
 
 
-def test_an_episode_seeks_the_steps_of_the_actor_that_lacks_most_crashes_to_the_goal() -> None:
+def test_a_round_that_seeks_steps_ends_every_life_at_one_of_them_while_the_others_live_on() -> None:
+    for offers, seeks in schedule.AIMS:
+        each = round_for(offers, seeks)
+        for actor in schedule.BOTH:
+            lives = first(schedule.fates(actor, never(), each, "1/1"))
+            if actor in seeks:
+                assert all(BY_NAME[life.step] in schedule.sought(offers, (actor,)) for life in lives)
+            else:
+                assert all(life.step == "" and life.within_s >= schedule.ASIDE_LIFE_S[0] for life in lives)
+
+
+def test_every_step_of_edge_and_hub_is_sought_by_some_round() -> None:
+    reached = [step for aim in schedule.AIMS for step in schedule.sought(*aim)]
+
+    assert sorted(step.name for step in reached) == sorted(step.name for step in STEPS if step.actor != "send")
+
+
+def test_the_more_crashes_steps_lack_to_the_goal_the_more_rounds_seek_them() -> None:
     every = {step.name: schedule.GOAL for step in STEPS}
-    hub = next(step.name for step in STEPS if step.actor == "hub")
+    behind = next(step for step in STEPS if (step.actor, step.needs) == ("edge", "comparison"))
+    ahead = next(step for step in STEPS if (step.actor, step.needs) == ("hub", "file"))
 
-    assert schedule.aim(every) == ""
-    assert schedule.aim(every | {hub: schedule.GOAL - 1}) == "hub"
+    assert not schedule.is_lacking(every)
+    assert {each.seeks for each in schedule.rounds("1/1", 9, 8, every)} == {()}
+    lacking = every | {behind.name: 10, ahead.name: schedule.GOAL - 10}
+    assert schedule.is_lacking(lacking)
+    sought = Counter((each.offers, each.seeks) for each in schedule.rounds("1/1", 400, 8, lacking))
+    assert set(sought) == {("comparison", ("edge",)), ("file", ("hub",))}
+    assert sought["comparison", ("edge",)] == 360
+
+
+def test_renewals_are_sought_in_episodes_whose_certificates_end_and_in_no_other() -> None:
+    nothing: dict[str, int] = {}
+    renewed = {step.name: schedule.GOAL for step in STEPS if step.needs == schedule.RENEWAL}
+
+    ending = {each.offers for each in schedule.rounds("1/1", 40, 8, nothing, renews=True)}
+    assert ending == {schedule.RENEWAL}
+    other = {each.offers for each in schedule.rounds("1/1", 40, 8, nothing)}
+    assert other == set(schedule.OFFERS) - {schedule.RENEWAL}
+    caught_up = {each.offers for each in schedule.rounds("1/1", 40, 8, renewed, renews=True)}
+    assert caught_up == set(schedule.OFFERS) - {schedule.RENEWAL}
 
 
 def test_what_an_episode_draws_is_decided_by_its_seed_and_the_tally_it_begins_from() -> None:
     begun = {STEPS[0].name: 3}
-    assert drawn(begun, 50) == drawn(dict(begun), 50)
+    assert drawn(begun, 50, round_for()) == drawn(dict(begun), 50, round_for())
     assert schedule.rounds("1/1", 9, 8, begun) == schedule.rounds("1/1", 9, 8, dict(begun))
     assert tally.name_of(begun) != tally.name_of({STEPS[0].name: 4})
 

@@ -3,10 +3,14 @@
 An episode has one at most of those that change what the invariants may expect, so that each is looked at alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
-GARBAGE_SHARE, CLONE_SHARE = 0.3, 0.15
+from tests.faults.chaos.access import Access
+
+GARBAGE_SHARE, CLONE_SHARE, CERTIFIED_SHARE = 0.3, 0.15, 0.5
+RENEWING_SHARE = 0.25
+"""How many more have certificates that end while steps of their renewal lack crashes."""
 DISK_OF_EDGE, DISK_OF_HUB = "5 disk full: edge", "5 disk full: hub"
 CLOCKS = ("11 clock +1 h", "11 clock -1 h", "11 clock 1970")
 
@@ -23,11 +27,19 @@ class Theme:
     """The node is heard saying what nobody can read."""
     is_cloned: bool = False
     """In the end a second machine goes on from a copy of the node's store."""
+    known_by: Access = "secrets"
+    """How the hub knows the node; "short": fault 14, see `credentials`."""
+
+    @property
+    def renews(self) -> bool:
+        """Whether its certificates end within seconds."""
+        return self.known_by == "short"
 
 
-NOTHING = Theme()
+NOTHING, ENDING = Theme(), Theme(known_by="short")
 THEMES = (
-    (0.45, NOTHING),
+    (0.33, NOTHING),
+    (0.12, ENDING),
     (0.12, Theme(mishaps=(DISK_OF_EDGE,))),
     (0.06, Theme(mishaps=(DISK_OF_HUB,))),
     (0.17, Theme(mishaps=CLOCKS)),
@@ -36,8 +48,12 @@ THEMES = (
 """How often which is drawn."""
 
 
-def of_episode(seed: str) -> Theme:
-    """Draw it."""
+def of_episode(seed: str, *, renews: bool = False) -> Theme:
+    """Draw it; `renews` asks for certificates that end, because steps of their renewal are sought."""
     draw = Random(f"{seed}/theme")
     (chosen,) = draw.choices([theme for _, theme in THEMES], [share for share, _ in THEMES])
-    return Theme(chosen.mishaps, chosen.damages, draw.random() < GARBAGE_SHARE, draw.random() < CLONE_SHARE)
+    has_garbage, is_cloned = draw.random() < GARBAGE_SHARE, draw.random() < CLONE_SHARE
+    certified: Access = "certificates" if draw.random() < CERTIFIED_SHARE else "secrets"
+    if chosen == ENDING or (renews and draw.random() < RENEWING_SHARE):
+        return replace(ENDING, has_garbage=has_garbage)
+    return replace(chosen, has_garbage=has_garbage, is_cloned=is_cloned, known_by=certified)

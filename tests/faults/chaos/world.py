@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +16,17 @@ from pathlib import Path
 import httpx
 
 from tests.faults.chaos import clock, place
+from tests.faults.chaos.access import Access
 from tests.faults.chaos.child import Wishes
 from tests.faults.chaos.ledger import Ledger, Tail
 from tests.faults.chaos.nursery import ROOT, Life, Nursery, Unhealthy
-from tests.faults.chaos.place import NODE, PORTS, Place
+from tests.faults.chaos.place import CLINIC, NODE, PORTS, Place, config_of
 from tests.faults.chaos.reading import Reader
 
+MODULES = {"edge": "edge_node", "hub": "cloud_hub"}
 ACTORS = ("edge", "hub", "broker")
+PRISTINE = "pristine"
+"""Folder of what edge and hub have before their first start."""
 READY_LIMIT_S = {"edge": 60.0, "hub": 60.0, "broker": 60.0}
 """Only to find who hangs: on a machine that is busy with other things a start takes many times as long."""
 ASK_LIMIT_S = 20.0
@@ -36,12 +40,13 @@ SCALED = {
     "edge_node.uplink.transfer.client:WATCH_EVERY_S": 0.2,
     "edge_node.uplink.second_way:LOOK_EVERY_S": 0.1,
     "edge_node.uplink.reconcile.nightly:LOOK_EVERY_S": 0.2,
+    "edge_node.uplink.enrolment.renewal:LOOKS_IN_A_LIFE": 12,
+    "edge_node.uplink.schedule:BULK_FROM_BPS": 64_000,
 }
-"""Intervals of the edge that would not pass between two crashes; an hour of retention is 0.2 s."""
-ARGUMENTS = {
-    "edge": ("serve", "--config", f"{NODE}.toml"),
-    "hub": ("serve", "--config", "hub.toml"),
-}
+"""Intervals of the edge that would not pass between two crashes; an hour of retention is 0.2 s.  Downloads go from a
+rate on that a link is believed to have at its beginning: no life is long enough to find out that it has more."""
+AT_HUB = {"cloud_hub.rpc.doorway:PER_SOURCE_S": 20.0}
+"""Certificates that live for seconds are renewed as much oftener."""
 
 
 @dataclass(slots=True)
@@ -73,8 +78,12 @@ class World:
         clock.set_wrong_by(self.clock_file, 0)
         self.actors = {name: Actor(name, nursery, scratch / f"{name}.log") for name, nursery in nurseries.items()}
         self.actors["edge"].wishes = Wishes(paces=dict(SCALED), clock=str(self.clock_file), peaks=str(self.peaks_file))
+        self.actors["hub"].wishes = Wishes(paces=dict(AT_HUB))
         self.may_refuse: set[str] = set()
         """Actors that may end with an error by themselves, to be started again as a service would be: disk full."""
+        self.known_by: Access = "secrets"
+        """How the hub knows its node."""
+        self._is_hasty = False
         self.reader = Reader(scratch / "copies")
         self.reading = threading.Lock()
         """One look at a time: two would share the scratch folder."""
@@ -90,7 +99,7 @@ class World:
         assert not actor.is_alive, f"{name} lives already"
         wishes = replace(actor.wishes, **changes)  # type: ignore[arg-type]
         program: list[str] = []
-        arguments = list(ARGUMENTS.get(name, ()))
+        arguments = [] if name == "broker" else ["serve", "--config", self.config(name)]
         if name == "broker":
             program, arguments = self._broker_command()
         actor.life = actor.nursery.start(arguments, self.place.folder, wishes, log=actor.log, program=program)
@@ -163,6 +172,39 @@ class World:
         edge = self.actors["edge"]
         paces = {name: value for name, value in SCALED.items() if not (is_long and name == RETENTION_HOUR)}
         edge.wishes = replace(edge.wishes, paces=paces)
+
+    @contextmanager
+    def hasty(self) -> Iterator[None]:
+        """Let the edge's lives that begin while the block runs take the second way soon: they have no other."""
+        self._is_hasty = True
+        try:
+            yield
+        finally:
+            self._is_hasty = False
+
+    def config(self, name: str) -> str:
+        """Return the name of the configuration by which an actor's lives begin now."""
+        return config_of(name, self.known_by, is_hasty=self._is_hasty and name == "edge")
+
+    def command(self, name: str, *arguments: str, before: Sequence[str] = ()) -> list[str]:
+        """Run a command of the edge or the hub beside it to its end and return the lines that it printed.
+
+        Args:
+            name: edge or hub.
+            arguments: the command and what it is told.
+            before: a program, with its arguments, that runs the command.
+
+        Raises:
+            Unhealthy: it ended with an error, or not in time.
+        """
+        actor = self.actors[name]
+        told = [arguments[0], "--config", self.config(name), *arguments[1:]]
+        program = [*before, sys.executable, "-m", MODULES[name], *told] if before else []
+        life = actor.nursery.start(told, self.place.folder, log=actor.log, program=program)
+        actor.nursery.until_over(life, READY_LIMIT_S[name])
+        if life.status != 0:
+            raise Unhealthy(f"{name} {arguments[0]} ended with {life.status}: {self.last_words(name)}")
+        return life.lines
 
     def clear_away(self) -> None:
         """Kill all three whatever state they are in, and forget how they ended: that was told already."""
@@ -278,7 +320,7 @@ class World:
 
     def _broker_command(self) -> tuple[list[str], list[str]]:
         if self.broker_kind == "mosquitto":
-            return self.place.write_broker(), []
+            return self.place.write_broker(self.known_by), []
         secrets = self.place.hub_folder / "broker-secrets.json"
         where = [f"--host={self.place.link.hub_address}", f"--port={PORTS['broker']}", f"--secrets={secrets}"]
         return [], where
@@ -289,6 +331,7 @@ class World:
             if life.is_over or time.monotonic() > until_s:
                 raise Unhealthy(f"the broker does not listen: {self.last_words('broker')}")
             time.sleep(0.01)
+        self.place.broker_listens(life.pid)
 
     def _listens(self) -> bool:
         import socket  # noqa: PLC0415
@@ -319,7 +362,8 @@ def living(folder: Path, seed: int, broker: str, preload: str = "") -> Iterator[
         undo.callback(world.close)
         for nursery in nurseries.values():
             nursery.until_ready()
-        make_template(world)
+        at.store_template(scratch / PRISTINE)
+        make_template(world, "secrets")
         yield world
 
 
@@ -328,33 +372,53 @@ def _nursery(name: str, at: Place, preload: str) -> Nursery:
     return Nursery(name, environment, lambda: at.link.inside("edge" if name == "edge" else "hub"))
 
 
-def make_template(world: World) -> None:
+def make_template(world: World, known_by: Access) -> None:
     """Let edge and hub live once until they know each other, and keep what they have as everybody's beginning."""
-    edge = world.actors["edge"]
-    admitting = edge.nursery.start(
-        ["admit", "--config", f"{NODE}.toml", "--from", "admissions.toml"], world.place.folder, log=edge.log
-    )
-    edge.nursery.until_over(admitting, READY_LIMIT_S["edge"])
-    if admitting.status != 0:
-        raise Unhealthy(f"nobody could be admitted: {world.last_words('edge')}")
+    world.known_by = known_by
+    world.place.begin_anew(world.scratch / PRISTINE)
+    if known_by != "secrets":
+        enrol(world)
+    world.command("edge", "admit", "--from", "admissions.toml")
     world.start_all()
     until(lambda: world.waiting() == 0, 20, "the admissions are at the hub")
     for name in ("edge", "hub"):
         _stop_politely(world, name)
     world.kill("broker")
-    world.place.store_template(world.scratch / "template")
+    world.place.store_template(_template(world, known_by))
 
 
-def begin_anew(world: World) -> None:
-    """Put everything back to the template; all actors are dead then."""
+def enrol(world: World, before: Sequence[str] = ()) -> None:
+    """Let an operator invite the node and the node fetch a certificate; hub and broker are started if they are dead.
+
+    `before` is a program, with its arguments, that runs the node's command.
+    """
+    for name in ("broker", "hub"):
+        if not world.actors[name].is_alive:
+            world.start(name)
+    for name in ("broker", "hub"):
+        world.until_serving(name)
+    *_, token = world.command("hub", "nodes", "invite", CLINIC.site, NODE)
+    world.command("edge", "enrol", token, before=before)
+
+
+def begin_anew(world: World, known_by: Access = "secrets") -> None:
+    """Put everything back to the template, which is made where it is not there yet; all actors are dead then."""
     world.clear_away()
-    world.place.begin_anew(world.scratch / "template")
     clock.set_wrong_by(world.clock_file, 0)
+    template = _template(world, known_by)
+    if not template.exists():
+        make_template(world, known_by)
+    world.known_by = known_by
+    world.place.begin_anew(template)
     world.peaks_file.unlink(missing_ok=True)
     for path in world.scratch.glob("*.log"):
         path.unlink()
     shutil.rmtree(world.scratch / "copies", ignore_errors=True)
     world.reader = Reader(world.scratch / "copies")
+
+
+def _template(world: World, known_by: Access) -> Path:
+    return world.scratch / f"template-{known_by}"
 
 
 def _stop_politely(world: World, name: str) -> None:
