@@ -136,7 +136,7 @@ STEPS = (
     _fetched("hub", "what the node has noted, not committed", "after", "cloud_hub.store.releases:note_held"),
     _renewed("edge", "next key kept", "after", "edge_node.uplink.certificates:CertificateFolder.next_key"),
     _renewed("edge", "next one came, not stored", "before", "edge_node.uplink.certificates:CertificateFolder.take"),
-    _renewed("edge", "one of its files written", "after", "edge_node.uplink.certificates:_write"),
+    _renewed("edge", "one of its files written", "after", "edge_node.uplink.certificates:write_whole"),
     _renewed("edge", "next one stored", "after", "edge_node.uplink.certificates:CertificateFolder.take"),
     _renewed("hub", "renewal about to be judged", "before", "cloud_hub.access.enrolment:Enrolment.renew"),
     _renewed("hub", "given, not committed", "after", "cloud_hub.access.enrolment:Enrolment.renew"),
