@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from telemed import answers
 
 from cloud_hub.access.sign_in import Access
-from cloud_hub.fhir import outcome
+from cloud_hub.fhir import export_routes, outcome
 from cloud_hub.fhir import routes as fhir
 from cloud_hub.web import headers, health, oauth, problems, socket, static_files
 from cloud_hub.web.api import (
@@ -76,6 +76,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
         app.include_router(module.router)
     for module in (socket, oauth):
         app.include_router(module.router)
+    app.include_router(export_routes.router(face, require))
     app.include_router(fhir.router(face, require))
     static_files.install(app)
     return app

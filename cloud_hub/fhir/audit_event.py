@@ -52,6 +52,7 @@ _USED = Kind(DICOM, "110101", "Audit Log Used", "R")
 _SECURITY = Kind(DICOM, "110113", "Security Alert", "E")
 _DESTROYED = Kind(LIFECYCLE, "destroy", "Destroy/Delete Record Lifecycle Event", "D")
 KINDS: dict[str, Kind] = {
+    "patient-export": Kind(DICOM, "110106", "Export", "R"),
     "sign-in": _LOGIN,
     "sign-out": _LOGOUT,
     "code-issued": _LOGIN,

@@ -43,8 +43,13 @@ class Page:
 
 def numeric_sources(connection: Connection, region: str, sites: frozenset[str] | None) -> list[Source]:
     """Return the devices that sent numerics at these sites (None = all of the region)."""
+    return sources(connection, region, sites, "numeric")
+
+
+def sources(connection: Connection, region: str, sites: frozenset[str] | None, kind: str) -> list[Source]:
+    """Return the devices at these sites (None = all of the region) that sent one kind: numeric or wave."""
     c = samples_stream.c
-    query = select(samples_stream).where(c.region == region, c.name.like("%/numeric")).order_by(c.id)
+    query = select(samples_stream).where(c.region == region, c.name.like(f"%/{kind}")).order_by(c.id)
     if sites is not None:
         query = query.where(c.site.in_(sorted(sites)))
     return [Source(row.id, row.site, row.node, row.device) for row in connection.execute(query)]

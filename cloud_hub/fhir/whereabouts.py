@@ -24,9 +24,13 @@ class Whereabouts:
         """Return the person a measurement is filed under; None where nobody lay there or it is not to be filed."""
         if draft.is_unassigned or draft.origin in NOT_FILED:
             return None
-        bed = self.bed(draft.source, draft.effective_ns)
-        stays = self._stays[draft.source.site, bed] if bed else []
-        return next((stay.person_id for stay in stays if stay.holds(draft.effective_ns)), None)
+        return self.person_at(draft.source, draft.effective_ns)
+
+    def person_at(self, source: Source, at_ns: int) -> str | None:
+        """Return who lay at that instant where a device stood; None where nobody did."""
+        bed = self.bed(source, at_ns)
+        stays = self._stays[source.site, bed] if bed else []
+        return next((stay.person_id for stay in stays if stay.holds(at_ns)), None)
 
     def bed(self, source: Source, at_ns: int) -> str | None:
         """Return where a device stood.

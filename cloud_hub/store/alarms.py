@@ -69,6 +69,13 @@ def recent(
     return [_alarm(connection, row) for row in rows]
 
 
+def of_person(connection: Connection, region: str, person_id: str, after: str, limit: int) -> list[Alarm]:
+    """Return at most `limit` alarms that were raised for a person, with an id over `after`, by id."""
+    mine = (head.c.region == region, head.c.person_id == person_id, head.c.alarm_id > after)
+    rows = connection.execute(select(head).where(*mine).order_by(head.c.alarm_id).limit(limit)).all()
+    return [_alarm(connection, row) for row in rows]
+
+
 def of_condition(connection: Connection, site: str, condition: str, since_ns: int) -> list[Alarm]:
     """Return the alarms of one condition at a site that stand or moved since then, oldest first."""
     lasting = or_(head.c.is_active, head.c.updated_ns >= since_ns)

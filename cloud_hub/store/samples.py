@@ -171,6 +171,19 @@ def numeric_set(stored: StoredRecord) -> sample_pb2.NumericSet | None:
     return sample
 
 
+def waveform_set(stored: StoredRecord) -> sample_pb2.WaveformSet | None:
+    """Return what a stored record holds, at its corrected time; None where it is no waves that can be read."""
+    if stored.record.kind != Kind.WAVEFORM_SET or stored.record.schema != SCHEMA:
+        return None
+    try:
+        sample = sample_pb2.WaveformSet.FromString(stored.record.body())
+    except (PayloadUnreadable, DecodeError):
+        return None
+    if stored.shift_ns:
+        sample.measured_at_unix_ns = stored.measured_ns
+    return sample
+
+
 def minute_set(stored: StoredRecord) -> sample_pb2.MinuteSet | None:
     """Return what a stored record holds, at its corrected time; None where it is no minute that can be read."""
     if stored.record.kind != Kind.MINUTE_SET or stored.record.schema != SCHEMA:

@@ -46,6 +46,7 @@ class Right(StrEnum):
     READ_AUDIT = "read-audit"  # who did what; a caregiver: who looked at their own person
     BREAK_GLASS = "break-glass"
     REVIEW_GLASS = "review-glass"  # whether a record was opened with reason
+    EXPORT_PERSON = "export-person"  # everything about one person, to hand it over
     SEE_CONSENT = "see-consent"  # who agreed to what
     CHANGE_CONSENT = "change-consent"  # record it, or that it was withdrawn (telemed.consent: which by whom)
 
@@ -72,6 +73,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.READ_AUDIT: Reach.OWN,
         _R.SEE_CONSENT: Reach.OWN,
         _R.CHANGE_CONSENT: Reach.OWN,
+        _R.EXPORT_PERSON: Reach.OWN,
     },
     Role.CARE_WORKER: {
         _R.SIGNED_IN: Reach.SELF,
@@ -94,6 +96,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.BREAK_GLASS: Reach.REGION,
         _R.SEE_CONSENT: Reach.SITE,
         _R.CHANGE_CONSENT: Reach.SITE,
+        _R.EXPORT_PERSON: Reach.SITE,
     },
     Role.NURSE: {
         _R.SIGNED_IN: Reach.SELF,
@@ -125,6 +128,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.BREAK_GLASS: Reach.REGION,
         _R.SEE_CONSENT: Reach.TREATED,
         _R.CHANGE_CONSENT: Reach.TREATED,
+        _R.EXPORT_PERSON: Reach.TREATED,
     },
     Role.OPERATOR: {
         _R.SIGNED_IN: Reach.SELF,

@@ -26,6 +26,7 @@ SHOWS = {
     ("GET", "/api/v1/referrals"): "/api/v1/referrals",
     ("GET", "/api/v1/persons/{person_id}/care-team"): "/api/v1/persons/p1/care-team",
     ("GET", "/api/v1/persons/{person_id}/consents"): "/api/v1/persons/p1/consents",
+    ("GET", "/api/v1/persons/{person_id}/export"): "/api/v1/persons/p1/export",
     ("GET", "/fhir/R4/Patient"): "/fhir/R4/Patient",
     ("GET", "/fhir/R4/Patient/{person_id}"): "/fhir/R4/Patient/p1",
 }

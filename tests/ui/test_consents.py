@@ -1,5 +1,6 @@
 """Consents seen and taken back in two taps, on the hub's real HTTP face: the doctor's page and the family's phone."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def test_a_relatives_phone_shows_who_can_see_and_goes_blank_at_the_second_tap(tm
         expect(sharing).to_contain_text("立即看不到此人")
         page.get_by_test_id("withdraw-C5").click()
         expect(page.get_by_test_id("patient-card")).to_have_count(0, timeout=5_000)
+
+
+def test_a_relative_takes_a_copy_of_everything_along(tmp_path: Path, browser: Browser) -> None:
+    with hub(tmp_path) as address:
+        page = enter(browser, address, "caregiver")
+        with page.expect_download() as download:
+            page.get_by_test_id("take-copy").click()
+        assert download.value.suggested_filename == "yuanzhen-own.zip"
+        with zipfile.ZipFile(download.value.path()) as found:
+            assert "index.html" in found.namelist()
 
 
 def test_another_screen_of_the_family_goes_blank_when_the_doctor_records_the_withdrawal(

@@ -528,6 +528,7 @@ export const en: Record<keyof typeof zh, string> = {
   "consent.more": "{{n}} more",
   "consent.less": "Fewer",
   "consent.noFamily": "No account of family is registered for this person.",
+  "consent.copy": "Take a copy of everything",
   "consent.sharing": "Who can see",
   "consent.nobody": "Nobody of the family can see.",
 };

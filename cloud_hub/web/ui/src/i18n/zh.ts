@@ -525,6 +525,7 @@ export const zh = {
   "consent.more": "其余 {{n}} 项",
   "consent.less": "收起其余",
   "consent.noFamily": "此人没有登记家属账号。",
+  "consent.copy": "下载全部资料",
   "consent.sharing": "谁能看到",
   "consent.nobody": "没有家属能看到。",
 } as const;

@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api } from "../../app/api";
-import { useNow } from "../../app/live";
+import { useLive, useNow } from "../../app/live";
 import type { ConsentGiveBody, ConsentGrant, ConsentView, Consents as Shown, ConsentWithdrawBody } from "../../contract";
 import type { Key } from "../../i18n";
 import { useWords } from "../../i18n";
@@ -15,6 +15,18 @@ const DAY_MS = 86_400_000;
 const DAYS = [1, 7, 30];
 const GIVERS = ["self", "guardian"] as const;
 const METHODS = ["verbal", "signature", "paper"] as const;
+
+/** A copy of everything that the hub holds about a person; whoever takes it is written down. */
+export function TakeCopy({ personId }: { personId: string }) {
+  const { t } = useWords();
+  const isAtHub = useLive((state) => state.face === "hub");
+  if (!isAtHub) return null;
+  return (
+    <a className="btn" download data-testid="take-copy" href={`/api/v1/persons/${encodeURIComponent(personId)}/export`}>
+      {t("consent.copy")}
+    </a>
+  );
+}
 
 export function pathOf(personId: string): string {
   return `/persons/${encodeURIComponent(personId)}/consents`;

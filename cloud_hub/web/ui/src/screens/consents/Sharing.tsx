@@ -1,6 +1,6 @@
 /** Who of the family can see, on the caregiver's phone: two taps end it. */
 import { useWords } from "../../i18n";
-import { Standing, useConsents } from "./Consents";
+import { Standing, TakeCopy, useConsents } from "./Consents";
 
 export function Sharing({ personId }: { personId: string }) {
   const { t } = useWords();
@@ -18,6 +18,7 @@ export function Sharing({ personId }: { personId: string }) {
           <Standing key={`${view.purpose} ${grant.grantee}`} view={view} grant={grant} desk={desk} />
         ))}
       </ul>
+      <TakeCopy personId={personId} />
     </section>
   );
 }

@@ -18,7 +18,7 @@ import { useWords } from "../../i18n";
 import { Icon } from "../../state/Icon";
 import { Empty, Fault, Triage } from "../../state/Small";
 import { PaperTop } from "../PaperTop";
-import { Consents } from "../consents/Consents";
+import { Consents, TakeCopy } from "../consents/Consents";
 import { mayConsent } from "../consents/sight";
 import { GlassBanner } from "../glass/GlassBanner";
 import { Banner } from "./Banner";
@@ -159,6 +159,7 @@ function Opened({ bed }: { bed: Bed }) {
             <section className="side-block">
               <h2>{t("consent.title")}</h2>
               <Consents personId={bed.patient.person_id} />
+              {role !== "nurse" && <TakeCopy personId={bed.patient.person_id} />}
             </section>
           )}
           <span className="sp" />

@@ -1,0 +1,222 @@
+"""Everything about one person as a zip: NDJSON of R4 resources, a list with hashes, and an index to read."""
+
+import asyncio
+import html
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from string import Template
+
+from sqlalchemy import Connection
+from telemed import consent
+from telemed.consent import Purpose, Step, aggregate_id
+
+from cloud_hub.access.rights import Principal
+from cloud_hub.care import referral
+from cloud_hub.care.places import Stay
+from cloud_hub.fhir import audit_event, audit_reads, reads, record, scan
+from cloud_hub.fhir import patient as resource_of
+from cloud_hub.fhir.archive import Archive, Member, manifest
+from cloud_hub.fhir.json_text import Json, dumps
+from cloud_hub.fhir.observation import Setting, Source, compose, instant
+from cloud_hub.fhir.routes import Face
+from cloud_hub.store import alarms, care_team, events, persons, samples
+from cloud_hub.store.events import Place
+from cloud_hub.store.persons import Person
+
+AT_ONCE = 500
+"""Resources read in one go: what is held in memory at a time."""
+Some = AsyncIterator[list[dict[str, Json]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose copy it is, and as far as whose scope it reaches."""
+
+    person: Person
+    principal: Principal
+    """Narrowed to the one person; what was opened by breaking the glass cannot be taken away (clinical 9.2)."""
+    around: reads.Scene
+    stays: tuple[Stay, ...]
+
+    @property
+    def where(self) -> Place:
+        """Site of the person."""
+        return Place(self.person.region, self.person.site)
+
+
+def subject(connection: Connection, principal: Principal, person_id: str) -> Subject:
+    """Return what an export needs to know (care store).
+
+    Raises:
+        NotFound: no such person within scope; an opened record counts for nothing here.
+    """
+    mine = replace(principal, opened=frozenset())
+    person = reads.patient(connection, mine, person_id)
+    narrowed = replace(mine, sites=frozenset({person.site}), persons=frozenset({person_id}))
+    stays = persons.stays(connection, person.region, {person.site})
+    own = tuple(stay for stay in stays if stay.person_id == person_id)
+    return Subject(person, narrowed, reads.scene(connection, narrowed), own)
+
+
+async def stream(face: Face, who: Subject, now_ns: int) -> AsyncIterator[bytes]:
+    """Yield the zip, bit by bit, as fast as it is taken."""
+    archive = Archive(datetime.fromtimestamp(now_ns / 1e9, UTC))
+    parts: tuple[tuple[str, Some], ...] = (
+        ("Patient.ndjson", _at_once([resource_of.patient(who.person)])),
+        ("Encounter.ndjson", _at_once([record.encounter(stay, n) for n, stay in enumerate(who.stays, 1)])),
+        ("Consent.ndjson", _at_once(await face.care.read(lambda c: _consents(c, who, now_ns)))),
+        ("ServiceRequest.ndjson", _at_once(await face.care.read(lambda c: _referrals(c, who)))),
+        ("Flag.ndjson", _alarms(face, who)),
+        ("Observation.ndjson", _observations(face, who)),
+        ("Observation-waves.ndjson", _waves(face, who)),
+        ("AuditEvent.ndjson", _audit(face, who)),
+    )
+    for name, some in parts:
+        archive.begin(name)
+        async for found in some:
+            # Composing and packing hundreds of resources would hold up the live pages.
+            yield await asyncio.to_thread(archive.add, found)
+        yield archive.end()
+    yield archive.whole("manifest.json", dumps(manifest(archive.members)) + "\n")
+    yield archive.whole("index.html", index(who, archive.members, now_ns, is_demo=face.is_demo))
+    yield archive.close()
+
+
+def index(who: Subject, members: Iterable[Member], now_ns: int, *, is_demo: bool) -> str:
+    """Return the page that says in both languages what is in the archive."""
+    page = Template(resources.files("cloud_hub.fhir").joinpath("export_index.html").read_text(encoding="utf-8"))
+    person = who.person
+    rows = "".join(
+        f"<tr><td>{html.escape(one.name)}</td><td>{_WORDS.get(one.name, '')}</td><td>{one.count}</td></tr>"
+        for one in members
+    )
+    stays = "".join(f"<li>{html.escape(_stay_text(stay))}</li>" for stay in who.stays)
+    return page.substitute(
+        name=html.escape(f"{person.family_name}{person.given_name} {person.name_en}".strip()),
+        born=html.escape(person.birth_date),
+        numbers=html.escape(" · ".join(value for _, value in person.identifiers)),
+        site=html.escape(person.site),
+        at=datetime.fromtimestamp(now_ns // 10**9, UTC).isoformat(),
+        demo="演示 Demo" if is_demo else "",
+        rows=rows,
+        stays=stays,
+    )
+
+
+_WORDS = {
+    "Patient.ndjson": "本人信息 Who you are",
+    "Encounter.ndjson": "住院与在床 Stays",
+    "Consent.ndjson": "授权 Consents",
+    "ServiceRequest.ndjson": "转诊 Referrals",
+    "Flag.ndjson": "报警与处理经过 Alarms and who answered them",
+    "Observation.ndjson": "测量值 Measurements",
+    "Observation-waves.ndjson": "波形 Waveforms",
+    "AuditEvent.ndjson": "谁看过您的资料 Who looked at your record",
+    "manifest.json": "文件清单与校验 List of files with hashes",
+}
+
+
+def _stay_text(stay: Stay) -> str:
+    begin = instant(stay.from_ns, timedelta(0))
+    return f"{stay.bed}: {begin} – {'…' if stay.to_ns is None else instant(stay.to_ns, timedelta(0))}"
+
+
+async def _at_once(found: list[dict[str, Json]]) -> Some:
+    yield found
+
+
+def _consents(connection: Connection, who: Subject, now_ns: int) -> list[dict[str, Json]]:
+    person_id, found = who.person.person_id, list[dict[str, Json]]()
+    for purpose in Purpose:
+        log = events.of_aggregate(connection, who.where, consent.AGGREGATE, aggregate_id(person_id, purpose))
+        rows = [one.ordered for one in log]
+        standing = consent.fold(Step(row.event, row.version, row.refusal if row.refused else "") for row in rows)
+        found += record.consent(person_id, purpose, standing, now_ns)
+    return found
+
+
+def _referrals(connection: Connection, who: Subject) -> list[dict[str, Json]]:
+    found = []
+    for site, referral_id in care_team.referrals_of(connection, who.person.region, who.person.person_id):
+        log = events.of_aggregate(connection, Place(who.person.region, site), "referral", referral_id)
+        folded = referral.fold(referral_id, log)
+        if folded is not None:
+            found.append(record.service_request(folded, site))
+    return found
+
+
+async def _alarms(face: Face, who: Subject) -> Some:
+    person, after = who.person, ""
+    while True:
+        found = await face.care.read(
+            lambda c, after=after: alarms.of_person(c, person.region, person.person_id, after, AT_ONCE)  # type: ignore[misc]
+        )
+        yield [record.flag(one) for one in found]
+        if len(found) < AT_ONCE:
+            return
+        after = found[-1].alarm_id
+
+
+async def _observations(face: Face, who: Subject) -> Some:
+    asked = reads.ObservationSearch.read([("patient", who.person.person_id)], face.utc_offset)
+    asked = replace(asked, count=AT_ONCE)
+    while True:
+        page = await face.samples.read(
+            lambda c, asked=asked: reads.observations(c, who.principal, who.around, asked)  # type: ignore[misc]
+        )
+        yield [compose(one, _setting(face, who, one.source)) for one in page.drafts]
+        if page.following is None:
+            return
+        asked = replace(asked, start=page.following)
+
+
+async def _waves(face: Face, who: Subject) -> Some:
+    windows = who.around.whereabouts.windows({who.person.person_id})
+    sites = frozenset({who.person.site})
+    sources = await face.samples.read(lambda c: scan.sources(c, who.person.region, sites, "wave"))
+    for source in sources:
+        from_ns, to_ns = who.around.whereabouts.window(source, windows) or (0, 0)
+        last = (0, -1)
+        while from_ns < to_ns:
+            found = await face.samples.read(
+                lambda c, s=source, f=from_ns, t=to_ns: samples.records_between(c, [s.stream_id], f, t, AT_ONCE)  # type: ignore[misc]
+            )
+            # The page before ended within an instant, which is read once more.
+            fresh = [one for one in found if (one.measured_ns, one.record.seq) > last]
+            yield await asyncio.to_thread(_composed_waves, face, who, source, fresh)
+            if len(found) < AT_ONCE or not fresh:
+                break
+            last = (found[-1].measured_ns, found[-1].record.seq)
+            from_ns = last[0]
+
+
+def _composed_waves(
+    face: Face, who: Subject, source: Source, found: list[samples.StoredRecord]
+) -> list[dict[str, Json]]:
+    made = []
+    for stored in found:
+        if who.around.whereabouts.person_at(source, stored.measured_ns) != who.person.person_id:
+            continue
+        sample = samples.waveform_set(stored)
+        if sample is not None:
+            made.append(record.wave(source, stored.record.seq, sample, _setting(face, who, source)))
+    return made
+
+
+async def _audit(face: Face, who: Subject) -> Some:
+    asked = audit_reads.AuditSearch.read([("patient", who.person.person_id)], face.utc_offset)
+    asked = replace(asked, count=AT_ONCE)
+    while True:
+        page = await face.care.read(
+            lambda c, asked=asked: audit_reads.events(c, who.principal, asked)  # type: ignore[misc]
+        )
+        yield [audit_event.compose(one, face.utc_offset) for one in page.events]
+        if page.following is None:
+            return
+        asked = replace(asked, start=page.following)
+
+
+def _setting(face: Face, who: Subject, source: Source) -> Setting:
+    return Setting(who.person.person_id, who.around.device_of(source), face.utc_offset, face.is_demo)

@@ -1,0 +1,34 @@
+"""`/api/v1/persons/{person_id}/export`: a person's own copy of everything, streamed and audited."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from fastapi.responses import StreamingResponse
+
+from cloud_hub.access.rights import Principal, Right
+from cloud_hub.fhir import export
+from cloud_hub.fhir.routes import Face, Guard
+
+PersonId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")]
+
+
+def router(face: Face, guard: Guard) -> APIRouter:
+    """Return the route, to be mounted at the root of the application."""
+    routes = APIRouter(prefix="/api/v1/persons", tags=["export"])
+    who = Annotated[Principal, Depends(guard(Right.EXPORT_PERSON))]
+
+    @routes.get("/{person_id}/export", response_class=StreamingResponse)
+    async def everything(person_id: PersonId, principal: who) -> StreamingResponse:
+        """Return everything about one person as a zip of FHIR NDJSON with an index in both languages."""
+        found = await face.care.read(lambda c: export.subject(c, principal, person_id))
+        # Before the first byte: whoever breaks off in the middle has part of it.
+        await face.audit(principal, [("patient-export", f"Patient/{person_id}", "ok")])
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="yuanzhen-{person_id}.zip"',
+        }
+        chunks = export.stream(face, found, time.time_ns())
+        return StreamingResponse(chunks, media_type="application/zip", headers=headers)
+
+    return routes
