@@ -5,12 +5,13 @@ May be run while the hub serves: it commits like anybody else, and the sites are
 
 import argparse
 import getpass
+import secrets
 import sys
 import time
 from dataclasses import replace
 
 from sqlalchemy import Connection
-from telemed.roles import Role
+from telemed.roles import MACHINES, Role
 
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.rights import parse_scope
@@ -18,11 +19,12 @@ from cloud_hub.access.seed import publish_accounts
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import BadRequest
 from cloud_hub.store import accounts, factors, persons
-from cloud_hub.store.accounts import Account, AuditEntry
+from cloud_hub.store.accounts import Account, AuditEntry, SetBy
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 
 OPERATOR_NAME = "command-line"
+FIRST_PASSWORD_BYTES = 15
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change.add_argument("--name-en", required=True)
     change.add_argument("--site", action="append", default=[], help="may be given more than once; none: the region")
     change.add_argument("--scope", action="append", default=[], help="of a program, e.g. system/Observation.rs")
+    change.add_argument("--generate", action="store_true", help="make a random first password and print it")
     disable = actions.add_parser("disable", help="let nobody sign in with this account any more")
     forget = actions.add_parser("reset-factor", help="take away the second factor of somebody who lost it")
     for command in (change, disable, forget):
@@ -57,34 +60,41 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
             return [
                 database.write_blocking(lambda connection: _reset_factor(connection, config.region, options.username))
             ]
-        wanted = _wanted(database, options)
+        wanted, secret = _wanted(database, options)
         database.write_blocking(lambda connection: _save(connection, config.region, wanted))
-        return [_line(wanted)]
+        told = "secret" if wanted.role in MACHINES else "first password, good for three days"
+        return [_line(wanted), *([f"{told}: {secret}"] if secret else [])]
     finally:
         database.close()
 
 
-def _wanted(database: Database, options: argparse.Namespace) -> Account:
+def _wanted(database: Database, options: argparse.Namespace) -> tuple[Account, str]:
+    """Return the account to save, and its password where one was made."""
     known = database.read_blocking(lambda connection: accounts.account_of(connection, options.username))
     if options.action == "disable":
         if known is None:
             raise BadRequest(f"there is no account {options.username}", ["username"])
-        return replace(known, disabled=True)
+        return replace(known, disabled=True), ""
     try:
         for scope in options.scope:
             parse_scope(scope)
-        hashed = hash_password(_password(), options.username)
+        made = secrets.token_urlsafe(FIRST_PASSWORD_BYTES) if options.generate else ""
+        hashed = hash_password(made or _password(), options.username)
     except ValueError as error:
         raise BadRequest(str(error), ["password" if not options.scope else "scope"]) from error
-    return Account(
+    role = Role(options.role)
+    account = Account(
         username=options.username,
-        role=Role(options.role),
+        role=role,
         name_zh=options.name_zh,
         name_en=options.name_en,
         sites=tuple(options.site),
         password_hash=hashed,
         scopes=tuple(options.scope),
+        password_by=SetBy.FILE if role in MACHINES else SetBy.OPERATOR,
+        password_ns=time.time_ns(),
     )
+    return account, made
 
 
 def _password() -> str:

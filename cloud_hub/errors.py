@@ -12,6 +12,7 @@ Tree::
         NotFound             no such thing, or not within this person's scope (never says which)
         NotPermitted         known, but this person may not do this
         BadRequest           cannot be understood; carries the fields
+          PasswordUnfit      a new password that may not be taken into use
       TransferFault          a node's call breaks the rules of the transfer of files; the call ends
         CallerUnknown        who calls could not be shown
         CallerElsewhere      names another site or node than the caller's own
@@ -21,6 +22,7 @@ Tree::
         BlobDamaged          a file in the hub's own folder no longer matches its hash
       EnrolmentRefused       a node gets no certificate; carries why
       SignInRefused          name or secret wrong; never says which half
+        PasswordEnded        a first password that was not changed in time
         TooManyAttempts      must wait; carries how long
       NotSignedIn            no session or token, or one that is worth nothing any more
       RequestForged          a request that changes something without the proof that our own page sent it
@@ -104,6 +106,12 @@ class BadRequest(CareError):
         self.fields = fields
 
 
+class PasswordUnfit(BadRequest):
+    """A new password that may not be taken into use; says why."""
+
+    code = "password-unfit"
+
+
 class EnrolmentRefused(HubError):
     """A node does not get a certificate; the reason is one of `telemed.enrolment.Refusal`."""
 
@@ -120,6 +128,12 @@ class SignInRefused(HubError):
     """Name or secret is wrong, or too many attempts; the text never says which half."""
 
     code = "sign-in-refused"
+
+
+class PasswordEnded(SignInRefused):
+    """Name and password are right, and it is a first password that was not changed in time."""
+
+    code = "password-ended"
 
 
 class TooManyAttempts(SignInRefused):

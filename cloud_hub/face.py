@@ -18,6 +18,7 @@ from cloud_hub.web.api import (
     consults,
     displays,
     nodes,
+    own_account,
     referrals,
     second_factor,
     session,
@@ -70,6 +71,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
         care_team,
         consents,
         displays,
+        own_account,
         break_glass,
         nodes,
     ):

@@ -109,13 +109,15 @@ class Principal:
     """Persons who said no to being shown outside of their own site (clinical 9.4 C2)."""
     csrf_token: str = ""
     """Of a session in the browser; empty for a bearer token, which no browser sends by itself."""
+    must_change: bool = False
+    """True while the password is a first one that somebody else set: until it is changed nothing else is open."""
     must_enrol: bool = False
     """True where the role needs a second factor and none was used: until then only one's own session is open."""
 
     @property
     def rights(self) -> frozenset[Right]:
         """What this principal may do somewhere."""
-        if self.must_enrol:
+        if self.must_enrol or self.must_change:
             return frozenset({Right.SIGNED_IN})
         granted = RIGHTS_OF[self.role]
         return granted if self.scopes is None else granted & rights_of_scopes(self.scopes)

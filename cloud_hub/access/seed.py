@@ -20,7 +20,7 @@ from cloud_hub.access.rights import parse_scope
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.errors import ConfigRefused
 from cloud_hub.store import accounts, care_team, events, persons
-from cloud_hub.store.accounts import Account, AuditEntry
+from cloud_hub.store.accounts import Account, AuditEntry, SetBy
 from cloud_hub.store.engine import Database
 
 
@@ -122,14 +122,19 @@ def _parse(entry: dict[str, Any]) -> tuple[Account, str]:
 
 def _take_in(connection: Connection, account: Account, secret: str, region: str, now_ns: int) -> None:
     known = accounts.account_of(connection, account.username)
-    is_same_secret = known is not None and is_right(known.password_hash, secret)
-    try:
-        hashed = (
-            known.password_hash if known is not None and is_same_secret else hash_password(secret, account.username)
+    # What people have chosen themselves no file takes back.
+    if known is not None and (known.password_by is SetBy.ONESELF or is_right(known.password_hash, secret)):
+        account = replace(
+            account,
+            password_hash=known.password_hash,
+            password_by=known.password_by,
+            password_ns=known.password_ns,
         )
-    except ValueError as error:
-        raise ConfigRefused(f"account {account.username}: {error}") from error
-    account = replace(account, password_hash=hashed)
+    else:
+        try:
+            account = replace(account, password_hash=hash_password(secret, account.username))
+        except ValueError as error:
+            raise ConfigRefused(f"account {account.username}: {error}") from error
     if account == known:
         return
     accounts.save_account(connection, account, now_ns)

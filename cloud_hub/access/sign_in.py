@@ -15,10 +15,17 @@ from cloud_hub.access.delay import Failures
 from cloud_hub.access.rights import Principal
 from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.tokens import digest, new_token
-from cloud_hub.errors import NotSignedIn, SecondFactorNeeded, SecondFactorRefused, SignInRefused, TooManyAttempts
+from cloud_hub.errors import (
+    NotSignedIn,
+    PasswordEnded,
+    SecondFactorNeeded,
+    SecondFactorRefused,
+    SignInRefused,
+    TooManyAttempts,
+)
 from cloud_hub.store import accounts, broken_glass, care_team, consents, displays
 from cloud_hub.store import factors as stored_factors
-from cloud_hub.store.accounts import Account, AuditEntry, Session
+from cloud_hub.store.accounts import Account, AuditEntry, Session, SetBy
 from cloud_hub.store.displays import Display
 from cloud_hub.store.engine import Database
 
@@ -29,6 +36,8 @@ LONGEST_NAME, LONGEST_PASSWORD = 64, 256
 KNOWN_FOR_NS = 2 * NS_PER_S
 """How long an answer about a token is kept: what the command line changes counts after this at the latest."""
 KNOWN_LIMIT = 10_000
+FIRST_PASSWORD_NS = 72 * 3600 * NS_PER_S
+"""How long a password is good that an operator set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,9 @@ class Access:
             await self._audit_attempt(username, "", SignInRefused.code)
             raise SignInRefused("name or secret is wrong")
         self._failures.succeeded(username, address)
+        if account.password_by is SetBy.OPERATOR and self.now_ns() > account.password_ns + FIRST_PASSWORD_NS:
+            await self._audit_attempt(username, account.role, PasswordEnded.code)
+            raise PasswordEnded("a first password that was not changed in time")
         return account
 
     async def second_factor(self, account: Account, code: str) -> str:
@@ -246,7 +258,7 @@ class Access:
         """Return who holds this token (`kind` cookie or bearer) and note its use; None where it is worth nothing."""
         key, now = (digest(token), kind), self.now_ns()
         looked_up_ns, session, principal = self._known.get(key, _UNKNOWN)
-        if session is not None and now - looked_up_ns < KNOWN_FOR_NS and self._is_alive(session):
+        if session is not None and now - looked_up_ns < KNOWN_FOR_NS and self.is_alive(session):
             return principal
         found = await self._holder(token, kind)
         if found is None:
@@ -292,7 +304,7 @@ class Access:
     async def _holder(self, token: str, kind: str) -> tuple[Session, Principal] | None:
         def look(connection: Connection) -> tuple[Session, Principal] | None:
             session = accounts.session_of(connection, digest(token))
-            if session is None or not self._is_alive(session):
+            if session is None or not self.is_alive(session):
                 return None
             if kind == "cookie" and session.kind == "display":
                 shown = displays.display_of(connection, session.extra["display"])
@@ -316,6 +328,7 @@ class Access:
             sites=_sites(account),
             scopes=frozenset(session.scopes) if session.kind == "bearer" else None,
             csrf_token=session.csrf_token,
+            must_change=account.password_by is SetBy.OPERATOR and account.role not in MACHINES,
             must_enrol=account.role in self.second.roles and "factor" not in session.extra,
         )
         if reach(account.role, Right.BREAK_GLASS) is not None and not session.scopes:
@@ -327,7 +340,8 @@ class Access:
             return principal
         return replace(principal, persons=care_team.own_persons(connection, self.region, account, self.now_ns()))
 
-    def _is_alive(self, session: Session) -> bool:
+    def is_alive(self, session: Session) -> bool:
+        """True where a session has not ended by its time or by idleness."""
         now = self.now_ns()
         idle = session.kind == "cookie" and now - session.seen_ns > self._lifetimes.idle_s * NS_PER_S
         return now < session.expires_ns and not idle

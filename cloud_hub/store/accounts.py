@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -13,6 +14,16 @@ from cloud_hub.store import audit_trail
 from cloud_hub.store.schema import account as account_table
 from cloud_hub.store.schema import person
 from cloud_hub.store.schema import session as session_table
+
+
+class SetBy(StrEnum):
+    """Who set the password of an account."""
+
+    FILE = "file"
+    """The file of accounts of a demo, or it is from before this was kept."""
+    OPERATOR = "operator"
+    """A first password: to be changed, and soon."""
+    ONESELF = "oneself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class Account:
     redirects: tuple[str, ...] = ()
     """Of a program that people sign in through: where a code may be sent, to be matched exactly."""
     disabled: bool = False
+    password_by: SetBy = SetBy.FILE
+    password_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,8 @@ def save_account(connection: Connection, account: Account, now_ns: int) -> None:
         "scopes": json.dumps(account.scopes),
         "redirects": json.dumps(account.redirects),
         "disabled": account.disabled,
+        "password_by": account.password_by,
+        "password_ns": account.password_ns,
         "updated_ns": now_ns,
     }
     where = account_table.c.username == account.username
@@ -105,6 +120,13 @@ def session_of(connection: Connection, token_hash: str) -> Session | None:
     """Return the session with this hash, expired or not; None where there is none."""
     row = connection.execute(select(session_table).where(session_table.c.token_hash == token_hash)).first()
     return None if row is None else _session(row)
+
+
+def sessions_of(connection: Connection, username: str) -> list[Session]:
+    """Return the sessions of pages and programs of an account, ended by time or not."""
+    kinds = session_table.c.kind.in_(("cookie", "bearer"))
+    rows = connection.execute(select(session_table).where(session_table.c.username == username, kinds))
+    return [_session(row) for row in rows]
 
 
 def touch_session(connection: Connection, token_hash: str, now_ns: int) -> None:
@@ -144,6 +166,8 @@ def _account(row: Row[Any]) -> Account:
         scopes=tuple(json.loads(row.scopes)),
         redirects=tuple(json.loads(row.redirects)),
         disabled=row.disabled,
+        password_by=SetBy(row.password_by),
+        password_ns=row.password_ns,
     )
 
 

@@ -382,6 +382,8 @@ account = Table(
     Column("redirects", Text, nullable=False, default="[]", comment="JSON list; where a program may get a code sent"),
     Column("disabled", Boolean, nullable=False, default=False),
     Column("updated_ns", BigInteger, nullable=False),
+    Column("password_by", String(10), nullable=False, server_default="file", comment="file, operator or oneself"),
+    Column("password_ns", BigInteger, nullable=False, server_default="0"),
 )
 
 care_team = Table(

@@ -53,6 +53,15 @@ TEXT_OF: dict[str, Text2] = {
         zh="验证码不正确或已使用，请等待下一个。",
         en="The code is not right or was used already. Please take the next one.",
     ),
+    "password-ended": Text2(
+        zh="初始密码已过期，请联系管理员重新设置。",
+        en="This first password was not changed in time. Please ask the operator for a new one.",
+    ),
+    "password-unfit": Text2(
+        zh="请换一个新密码：至少 12 个字符，不能是常见密码、简单规律、用户名或现用密码。",
+        en="Please choose another password: 12 characters or more, and no common one, no simple pattern, not the user "
+        "name and not the present password.",
+    ),
     "too-many-attempts": Text2(
         zh="尝试次数过多，请稍候再试。", en="Too many attempts. Please wait a moment and try again."
     ),

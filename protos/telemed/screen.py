@@ -31,6 +31,7 @@ class Me(View):
     name: Text2
     sites: list[str] = Field(description="Sites this person may see; all of the region for a physician.")
     csrf_token: str = Field(description="To be sent as X-CSRF-Token with every request that changes something.")
+    must_change: bool = Field(default=False, description="Nothing is open until the first password has been changed.")
     must_enrol: bool = Field(default=False, description="Nothing is open until a second factor has been set up.")
 
 
@@ -453,6 +454,29 @@ class ProofBody(View):
     code: str = Field(default="", max_length=64)
 
 
+class PasswordBody(View):
+    """Body of taking another password into use."""
+
+    password: str = Field(min_length=1, max_length=256)
+    new_password: str = Field(min_length=1, max_length=256)
+
+
+class OwnSession(View):
+    """One place where somebody is signed in."""
+
+    session_id: str
+    is_program: bool = Field(description="A program that acts in their name, not a page.")
+    made_ms: int
+    used_ms: int
+    is_this: bool = Field(description="The one that asks.")
+
+
+class OwnSessions(View):
+    """Where somebody is signed in, the newest use first."""
+
+    sessions: list[OwnSession]
+
+
 class Display(View):
     """A wall display of a site."""
 
@@ -577,7 +601,7 @@ class ConsentGiveBody(View):
     """Body of `POST /api/v1/persons/{person_id}/consents`: a person, or their guardian, agreed."""
 
     purpose: Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
-    version: int = Field(ge=0, description="Version the page saw; another one answers 409.")
+    version: int = Field(ge=0, le=2_147_483_647, description="Version the page saw; another one answers 409.")
     grantee: str = Field(default="", max_length=64)
     until_ms: int | None = Field(default=None, ge=0, le=4_102_444_800_000)
     giver: Literal["self", "guardian"] = "self"

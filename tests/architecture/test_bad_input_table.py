@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "bad-input.md"
 PARTS = {
     "the DICOM receiver": (range(8, 17), r"^(import|from) pynetdicom\b"),
-    "the first upload of archives": ((29,), r"\b(UploadFile|zipfile|tarfile)\b"),
+    "the first upload of archives": ((29,), r"\b(UploadFile|tarfile|extractall)\b"),
     "the first outgoing destination": (
         (31,),
         r"^(import|from) (httpx|requests|aiohttp|urllib\.request|http\.client)\b",

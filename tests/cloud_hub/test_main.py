@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import structlog
+from telemed.passwords import is_right
 
 from cloud_hub.__main__ import main
-from cloud_hub.store import factors
+from cloud_hub.store import accounts, factors
+from cloud_hub.store.accounts import SetBy
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 
@@ -142,6 +144,20 @@ def test_an_account_is_made_listed_and_disabled_from_the_command_line(
     assert shown.count("baoshan-clinic") == 2
     assert "amber" not in shown
     assert "disabled" in capsys.readouterr().out
+
+
+def test_a_first_password_is_made_printed_once_and_to_be_changed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("--name-zh", "苏叶", "--name-en", "Su Ye")
+    assert _accounts(folder, "set", "su-ye", "--role", "clinic", "--site", "baoshan-clinic", "--generate", *names) == 0
+    secret = capsys.readouterr().out.rsplit("good for three days: ", 1)[1].strip()
+    database = Database(f"sqlite:///{folder}/care.db", CARE, "care")
+    account = database.read_blocking(lambda connection: accounts.account_of(connection, "su-ye"))
+    database.close()
+    assert account is not None
+    assert is_right(account.password_hash, secret)
+    assert account.password_by is SetBy.OPERATOR
 
 
 def test_an_account_that_does_not_exist_or_a_weak_password_is_refused(

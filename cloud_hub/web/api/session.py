@@ -66,6 +66,7 @@ def me(principal: Principal) -> Me:
         name=Text2(zh=principal.name_zh, en=principal.name_en),
         sites=sorted(principal.sites or ()),
         csrf_token=principal.csrf_token,
+        must_change=principal.must_change,
         must_enrol=principal.must_enrol,
     )
 

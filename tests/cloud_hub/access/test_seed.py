@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from cloud_hub.access.seed import publish_accounts, seed_accounts
 from cloud_hub.access.sign_in import Access
 from cloud_hub.errors import ConfigRefused
 from cloud_hub.store import accounts, care_team, events
+from cloud_hub.store.accounts import Account, SetBy
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 
@@ -136,3 +139,18 @@ def test_telling_a_site_reads_its_own_history_and_asks_for_teams_of_family_and_c
     assert not empty.write_blocking(lambda c: publish_accounts(c, "baoshan", "home-1", 1))
     assert set(read) == {"home-1"}
     assert asked == ["carer"]
+
+
+def test_a_password_that_somebody_chose_is_not_taken_back_by_the_file(empty: Database, file: Path) -> None:
+    seed_accounts(empty, file, "baoshan")
+
+    def choose(connection: Connection) -> Account:
+        found = accounts.account_of(connection, "village")
+        assert found is not None
+        chosen = replace(found, password_hash="chosen", password_by=SetBy.ONESELF, password_ns=7)
+        accounts.save_account(connection, chosen, 7)
+        return chosen
+
+    chosen = empty.write_blocking(choose)
+    assert seed_accounts(empty, file, "baoshan") == ["clinic-1"]
+    assert empty.read_blocking(lambda c: accounts.account_of(c, "village")) == chosen

@@ -15,6 +15,8 @@ export interface Me {
   sites: string[];
   /** To be sent as X-CSRF-Token with every request that changes something. */
   csrf_token: string;
+  /** Nothing is open until the first password has been changed. */
+  must_change: boolean;
   /** Nothing is open until a second factor has been set up. */
   must_enrol: boolean;
 }
@@ -410,6 +412,28 @@ export interface TotpConfirmed {
 export interface ProofBody {
   password: string;
   code?: string;
+}
+
+/** Body of taking another password into use. */
+export interface PasswordBody {
+  password: string;
+  new_password: string;
+}
+
+/** One place where somebody is signed in. */
+export interface OwnSession {
+  session_id: string;
+  /** A program that acts in their name, not a page. */
+  is_program: boolean;
+  made_ms: number;
+  used_ms: number;
+  /** The one that asks. */
+  is_this: boolean;
+}
+
+/** Where somebody is signed in, the newest use first. */
+export interface OwnSessions {
+  sessions: OwnSession[];
 }
 
 /** A wall display of a site. */

@@ -1,0 +1,117 @@
+"""What people do about their own account: another password, and where they are signed in."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from cloud_hub.access.passwords import hash_password
+from cloud_hub.access.rights import Principal
+from cloud_hub.access.seed import publish_accounts
+from cloud_hub.access.sign_in import Access, Opened
+from cloud_hub.access.tokens import digest
+from cloud_hub.errors import NotFound, PasswordUnfit
+from cloud_hub.store import accounts, persons
+from cloud_hub.store.accounts import Account, AuditEntry, SetBy
+
+ID_CHARACTERS = 16
+"""Of a session's hash, by which the page names it: enough to tell sessions apart, and no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """One place where somebody is signed in."""
+
+    session_id: str
+    kind: str
+    """cookie of a page, or bearer token of a program that acts in their name."""
+    made_ns: int
+    used_ns: int
+    is_this: bool
+
+
+class OwnAccount:
+    """Changes somebody makes to their own account; each is audited, and an open session alone is not enough for all."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def change_password(self, who: Principal, old: str, new: str, address: str, token: str) -> Opened:
+        """Take a new password into use; every session of the account ends, and this page gets another one.
+
+        The sites hear of it by their logs, so that it counts at the bedside too.
+
+        Raises:
+            TooManyAttempts, SignInRefused: the present password is not right.
+            PasswordUnfit: the new one may not be taken into use (`passwords.check_new`), or is the old one.
+        """
+        account = await self._access.authenticate(who.username, old, address)
+        if new == old:
+            raise PasswordUnfit("this is the present password", ["new_password"])
+        try:
+            hashed = await asyncio.to_thread(hash_password, new, who.username)
+        except ValueError as error:
+            raise PasswordUnfit(str(error), ["new_password"]) from error
+        now_ns = self._access.now_ns()
+        changed = replace(account, password_hash=hashed, password_by=SetBy.ONESELF, password_ns=now_ns)
+
+        def work(connection: Connection) -> tuple[str, list[str]]:
+            before = accounts.session_of(connection, digest(token))
+            accounts.save_account(connection, changed, now_ns)
+            accounts.end_sessions_of(connection, who.username)
+            accounts.write_audit(connection, self._entry(who, "password-change"))
+            return before.extra.get("factor", "") if before else "", self._tell_sites(connection, changed)
+
+        factor, told = await self._access.database.write(work)
+        for site in told:
+            self._access.site_changed(site)
+        return await self._access.open(changed, factor)
+
+    async def sessions(self, who: Principal, token: str) -> list[OpenSession]:
+        """Return where somebody is signed in, the newest use first."""
+        found = await self._access.database.read(lambda c: accounts.sessions_of(c, who.username))
+        mine = digest(token)
+        return [
+            OpenSession(one.token_hash[:ID_CHARACTERS], one.kind, one.created_ns, one.seen_ns, one.token_hash == mine)
+            for one in sorted(found, key=lambda one: one.seen_ns, reverse=True)
+            if self._access.is_alive(one)
+        ]
+
+    async def end_session(self, who: Principal, session_id: str) -> None:
+        """End one session of one's own.
+
+        Raises:
+            NotFound: there is none of that id, or it ended before.
+        """
+
+        def work(connection: Connection) -> None:
+            found = [one.token_hash for one in accounts.sessions_of(connection, who.username)]
+            ended = [one for one in found if one[:ID_CHARACTERS] == session_id]
+            if not any(accounts.end_session(connection, one) for one in ended):
+                raise NotFound("no such session")
+            accounts.write_audit(connection, self._entry(who, "session-end"))
+
+        await self._access.database.write(work)
+        self._access.forget()
+
+    async def end_others(self, who: Principal, token: str) -> None:
+        """End every session of one's own but the one that asks."""
+        mine = digest(token)
+
+        def work(connection: Connection) -> None:
+            for one in accounts.sessions_of(connection, who.username):
+                if one.token_hash != mine:
+                    accounts.end_session(connection, one.token_hash)
+            accounts.write_audit(connection, self._entry(who, "sessions-end"))
+
+        await self._access.database.write(work)
+        self._access.forget()
+
+    def _tell_sites(self, connection: Connection, account: Account) -> list[str]:
+        region, now_ns = self._access.region, self._access.now_ns()
+        known = {*account.sites, *(node.site for node in persons.nodes(connection, region, None))}
+        return [site for site in sorted(known) if publish_accounts(connection, region, site, now_ns)]
+
+    def _entry(self, who: Principal, action: str) -> AuditEntry:
+        target = f"account/{who.username}"
+        return AuditEntry(self._access.now_ns(), who.username, who.role, action, target, "ok", self._access.region)

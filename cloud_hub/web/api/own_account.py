@@ -1,0 +1,71 @@
+"""`/api/v1/account`: one's own password, and where one is signed in."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from telemed import screen
+from telemed.roles import MACHINES
+
+from cloud_hub.access.own_account import OwnAccount
+from cloud_hub.access.rights import Principal, Right
+from cloud_hub.errors import NotPermitted
+from cloud_hub.web.api.session import address_of, me, set_cookie
+from cloud_hub.web.guard import access_of, require, session_token
+
+router = APIRouter(prefix="/api/v1/account", tags=["session"])
+Oneself = Annotated[Principal, Depends(require(Right.SIGNED_IN))]
+NS_PER_MS = 1_000_000
+
+
+@router.post("/password")
+async def change_password(
+    body: screen.PasswordBody, request: Request, response: Response, principal: Oneself
+) -> screen.Me:
+    """Take another password into use; asks for the present one, and ends all other sessions."""
+    demand_browser(principal)
+    own, token = OwnAccount(access_of(request)), session_token(request)[0]
+    opened = await own.change_password(principal, body.password, body.new_password, address_of(request), token)
+    set_cookie(request, response, opened)
+    return me(opened.principal)
+
+
+@router.get("/sessions")
+async def sessions(request: Request, principal: Oneself) -> screen.OwnSessions:
+    """List where one is signed in, the newest use first."""
+    found = await OwnAccount(access_of(request)).sessions(principal, session_token(request)[0])
+    return screen.OwnSessions(
+        sessions=[
+            screen.OwnSession(
+                session_id=one.session_id,
+                is_program=one.kind == "bearer",
+                made_ms=one.made_ns // NS_PER_MS,
+                used_ms=one.used_ns // NS_PER_MS,
+                is_this=one.is_this,
+            )
+            for one in found
+        ]
+    )
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+async def end_session(session_id: str, request: Request, principal: Oneself) -> None:
+    """End one of one's own sessions."""
+    demand_browser(principal)
+    await OwnAccount(access_of(request)).end_session(principal, session_id)
+
+
+@router.delete("/sessions", status_code=204)
+async def end_others(request: Request, principal: Oneself) -> None:
+    """Sign out everywhere but here."""
+    demand_browser(principal)
+    await OwnAccount(access_of(request)).end_others(principal, session_token(request)[0])
+
+
+def demand_browser(principal: Principal) -> None:
+    """A program that acts in somebody's name does not touch how they sign in, and a wall display is nobody.
+
+    Raises:
+        NotPermitted: it is one of these.
+    """
+    if not principal.csrf_token or principal.role in MACHINES:
+        raise NotPermitted("only on the hub's own page")

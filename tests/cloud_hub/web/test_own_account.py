@@ -1,0 +1,244 @@
+"""One's own password and sessions over HTTP, and first passwords that somebody else has set."""
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from telemed.roles import Role
+from telemed.v1 import event_pb2
+
+from cloud_hub.access.oauth import OAuth
+from cloud_hub.access.sign_in import FIRST_PASSWORD_NS, NS_PER_S, Access, SecondFactor
+from cloud_hub.store import accounts, events
+from cloud_hub.store.accounts import SetBy
+from cloud_hub.web import problems
+from cloud_hub.web.api import own_account, second_factor, session
+
+pytestmark = pytest.mark.anyio
+SESSION, ACCOUNT = "/api/v1/session", "/api/v1/account"
+NEW = "willow-harbour-2719"
+
+
+def app_of(access: Access) -> FastAPI:
+    app = FastAPI()
+    app.state.access = access
+    problems.install(app)
+    for module in (session, own_account, second_factor):
+        app.include_router(module.router)
+    return app
+
+
+class Browser:
+    """A browser that keeps its cookie and sends the token of its session."""
+
+    def __init__(self, access: Access) -> None:
+        transport = httpx.ASGITransport(app=app_of(access))
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://hub")
+
+    async def sign_in(self, password: str, username: str = "clinic") -> httpx.Response:
+        answer = await self.client.post(SESSION, json={"username": username, "password": password})
+        if answer.status_code == 200:
+            self.client.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
+        return answer
+
+    async def change(self, old: str, new: str) -> httpx.Response:
+        answer = await self.client.post(f"{ACCOUNT}/password", json={"password": old, "new_password": new})
+        if answer.status_code == 200:
+            self.client.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
+        return answer
+
+    async def is_in(self) -> bool:
+        return (await self.client.get(SESSION)).status_code == 200
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self.client.get(f"{ACCOUNT}/sessions")).json()["sessions"]
+        return found
+
+
+@pytest.fixture
+async def browser(access: Access) -> Any:
+    made = Browser(access)
+    yield made
+    await made.client.aclose()
+
+
+@pytest.fixture
+async def other(access: Access) -> Any:
+    made = Browser(access)
+    yield made
+    await made.client.aclose()
+
+
+async def give_first_password(access: Access, username: str = "clinic") -> None:
+    """Make the password one that an operator has set just now."""
+
+    def work(connection: Any) -> None:
+        account = accounts.account_of(connection, username)
+        assert account is not None
+        given = replace(account, password_by=SetBy.OPERATOR, password_ns=access.now_ns())
+        accounts.save_account(connection, given, access.now_ns())
+
+    await access.database.write(work)
+
+
+async def test_another_password_takes_the_place_of_the_old_one_and_ends_other_sessions(
+    browser: Browser, other: Browser, password: str
+) -> None:
+    await browser.sign_in(password)
+    await other.sign_in(password)
+    before = browser.client.cookies["yz_session"]
+    assert (await browser.change(password, NEW)).status_code == 200
+    assert await browser.is_in()
+    assert browser.client.cookies["yz_session"] != before
+    assert not await other.is_in()
+    assert (await other.sign_in(password)).status_code == 401
+    assert (await other.sign_in(NEW)).status_code == 200
+
+
+async def test_the_sites_hear_of_it_so_that_it_counts_at_the_bedside(
+    browser: Browser, access: Access, password: str
+) -> None:
+    told: list[str] = []
+    access.site_changed = told.append
+    await browser.sign_in(password)
+    await browser.change(password, NEW)
+
+    def last(connection: Any) -> event_pb2.AccountSet:
+        site = told[-1]
+        page = events.events_after(connection, site, 0, 100)
+        return [one.event.account_set for one in page if one.event.account_set.username == "clinic"][-1]
+
+    hashed = (await access.database.read(lambda c: accounts.account_of(c, "clinic"))).password_hash  # type: ignore[union-attr]
+    assert (await access.database.read(last)).password_hash == hashed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "code"),
+    [
+        ("wrong-password-0", NEW, 401, "sign-in-refused"),
+        (None, "short", 422, "password-unfit"),
+        (None, "password1234", 422, "password-unfit"),
+        (None, None, 422, "password-unfit"),
+    ],
+)
+async def test_what_does_not_fit_changes_nothing(
+    browser: Browser, password: str, old: str | None, new: str | None, status: int, code: str
+) -> None:
+    await browser.sign_in(password)
+    refused = await browser.change(old or password, new or password)
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert await browser.is_in()
+    assert (await browser.sign_in(password)).status_code == 200
+
+
+async def test_the_second_factor_of_the_session_is_kept(browser: Browser, access: Access, password: str) -> None:
+    account = await access.database.read(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    access.second = SecondFactor(frozenset({Role.CLINIC}), access.second.seal)
+    opened = await access.open(account, "totp")
+    browser.client.cookies["yz_session"] = opened.token
+    browser.client.headers["X-CSRF-Token"] = opened.principal.csrf_token
+    changed = await browser.change(password, NEW)
+    assert (changed.status_code, changed.json()["must_enrol"]) == (200, False)
+
+
+async def test_with_a_first_password_nothing_is_open_but_changing_it(
+    browser: Browser, access: Access, password: str
+) -> None:
+    await give_first_password(access)
+    entered = await browser.sign_in(password)
+    assert entered.json()["must_change"]
+    principal = await access.resolve(browser.client.cookies["yz_session"], "cookie")
+    assert principal is not None
+    assert [right.value for right in principal.rights] == ["signed-in"]
+    changed = await browser.change(password, NEW)
+    assert not changed.json()["must_change"]
+    principal = await access.resolve(browser.client.cookies["yz_session"], "cookie")
+    assert principal is not None
+    assert len(principal.rights) > 1
+
+
+async def test_a_first_password_ends_after_three_days(
+    browser: Browser, access: Access, password: str, clock: Any
+) -> None:
+    await give_first_password(access)
+    clock.pass_s(FIRST_PASSWORD_NS // NS_PER_S - 1)
+    assert (await browser.sign_in(password)).status_code == 200
+    clock.pass_s(2)
+    late = await browser.sign_in(password)
+    assert (late.status_code, late.json()["code"]) == (401, "password-ended")
+    wrong = await browser.sign_in("wrong-password-0")
+    assert wrong.json()["code"] == "sign-in-refused"
+
+
+async def test_sessions_are_listed_and_ended_one_by_one(browser: Browser, other: Browser, password: str) -> None:
+    await browser.sign_in(password)
+    await other.sign_in(password)
+    listed = await browser.sessions()
+    assert [one["is_this"] for one in listed].count(True) == 1
+    token = browser.client.cookies["yz_session"]
+    assert token not in str(listed)
+    (elsewhere,) = [one for one in listed if not one["is_this"]]
+    path = f"{ACCOUNT}/sessions/{elsewhere['session_id']}"
+    assert (await browser.client.delete(path)).status_code == 204
+    assert not await other.is_in()
+    assert await browser.is_in()
+    assert (await browser.client.delete(path)).status_code == 404
+
+
+async def test_nobody_ends_or_sees_the_sessions_of_somebody_else(
+    browser: Browser, other: Browser, password: str
+) -> None:
+    await browser.sign_in(password)
+    await other.sign_in(password, "physician")
+    (mine,) = await browser.sessions()
+    assert (await other.client.delete(f"{ACCOUNT}/sessions/{mine['session_id']}")).status_code == 404
+    assert (await other.client.delete(f"{ACCOUNT}/sessions")).status_code == 204
+    assert await browser.is_in()
+
+
+async def test_signing_out_everywhere_else_leaves_this_page(
+    browser: Browser, other: Browser, access: Access, password: str
+) -> None:
+    await browser.sign_in(password)
+    await other.sign_in(password)
+    assert (await browser.client.delete(f"{ACCOUNT}/sessions")).status_code == 204
+    assert await browser.is_in()
+    assert not await other.is_in()
+    assert len(await browser.sessions()) == 1
+
+
+async def test_what_ended_by_its_time_is_not_listed(
+    browser: Browser, other: Browser, password: str, clock: Any
+) -> None:
+    await other.sign_in(password)
+    clock.pass_s(16 * 60)
+    await browser.sign_in(password)
+    assert [one["is_this"] for one in await browser.sessions()] == [True]
+
+
+async def test_every_change_stands_in_the_audit_trail(
+    browser: Browser, other: Browser, password: str, audit_of: Any
+) -> None:
+    await browser.sign_in(password)
+    await other.sign_in(password)
+    (elsewhere,) = [one for one in await browser.sessions() if not one["is_this"]]
+    await browser.client.delete(f"{ACCOUNT}/sessions/{elsewhere['session_id']}")
+    await browser.client.delete(f"{ACCOUNT}/sessions")
+    await browser.change(password, NEW)
+    told = [entry for entry in audit_of() if entry[1] in ("session-end", "sessions-end", "password-change")]
+    assert [entry[1] for entry in told] == ["session-end", "sessions-end", "password-change"]
+    assert NEW not in str(audit_of())
+
+
+async def test_a_program_cannot_change_how_somebody_signs_in(browser: Browser, access: Access, password: str) -> None:
+    grant = await OAuth(access).for_program("api", password, "", "a")
+    headers = {"Authorization": f"Bearer {grant.access_token}"}
+    body = {"password": password, "new_password": NEW}
+    for method, path in (("POST", "/password"), ("DELETE", "/sessions"), ("DELETE", "/sessions/abc")):
+        answer = await browser.client.request(
+            method, ACCOUNT + path, json=body if method == "POST" else None, headers=headers
+        )
+        assert answer.status_code == 403, path
