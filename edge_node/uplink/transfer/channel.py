@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import grpc
+from cryptography import x509
 from telemed.errors import Code
 from telemed.topics import NodeAddress
 from telemed.transfer import MESSAGE_LIMIT_BYTES, NODE_KEY, SECRET_KEY
@@ -80,6 +81,36 @@ class Hub:
 
     login: Login
     stub: "transfer_pb2_grpc.TransferAsyncStub"
+
+
+class Line:
+    """The connection of one direction; used by one task, one call after the other.
+
+    gRPC connects again by itself, for ever with what its channel was made with: once there is another certificate,
+    another channel is made.
+    """
+
+    def __init__(self, login: Login, dscp: int) -> None:
+        self._login, self._dscp = login, dscp
+        self._channel: grpc.aio.Channel | None = None
+        self._hub: Hub | None = None
+        self._shown: x509.Certificate | None = None
+
+    async def hub(self) -> Hub:
+        """Return the hub, as seen from a channel that shows the newest certificate; no call may be under way."""
+        certificates = self._login.certificates
+        newest = certificates.latest().certificate if certificates is not None else None
+        if self._hub is None or newest != self._shown:
+            await self.close()
+            self._channel, self._shown = self._login.channel(self._dscp), newest
+            self._hub = Hub(self._login, transfer_pb2_grpc.TransferStub(self._channel))
+        return self._hub
+
+    async def close(self) -> None:
+        """End the connection; idempotent."""
+        if self._channel is not None:
+            await self._channel.close()
+        self._channel = self._hub = None
 
 
 def failure_of(error: grpc.aio.AioRpcError) -> UplinkError:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from telemed.errors import Code
 from telemed.topics import NodeAddress
 from telemed.transfer import FileKind
-from telemed.v1 import transfer_pb2, transfer_pb2_grpc
+from telemed.v1 import transfer_pb2
 
 from edge_node.config import EdgeConfig, TransferConfig
 from edge_node.errors import BufferFailure, ConfigRefused, HubRefuses, UplinkError
@@ -23,7 +23,7 @@ from edge_node.uplink.certificates import CertificateFolder
 from edge_node.uplink.transfer import downward, intake, ledger, releases, rows, session
 from edge_node.uplink.transfer.agenda import Agenda
 from edge_node.uplink.transfer.budget import Rule, Window
-from edge_node.uplink.transfer.channel import DSCP_BUNDLES, DSCP_FILES, HEARD_LIMIT_S, Hub, Login, translated
+from edge_node.uplink.transfer.channel import DSCP_BUNDLES, DSCP_FILES, HEARD_LIMIT_S, Hub, Line, Login, translated
 from edge_node.uplink.transfer.downward import Downward
 from edge_node.uplink.transfer.flow import Flow
 from edge_node.uplink.transfer.metrics import TransferMetrics
@@ -144,16 +144,11 @@ class TransferClient:
         await self._ledger.write(rows.after_restart)
         if self._is_recovered:
             await asyncio.to_thread(intake.requeue, self._spool, self._ledger)
-        up, down = self._login.channel(DSCP_FILES), self._login.channel(DSCP_BUNDLES)
-        async with up, down, asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="transfer-watch")
             group.create_task(self._sweep(), name="transfer-sweep")
-            group.create_task(
-                self._send_all(Hub(self._login, transfer_pb2_grpc.TransferStub(up))), name="transfer-send"
-            )
-            group.create_task(
-                self._fetch_all(Hub(self._login, transfer_pb2_grpc.TransferStub(down))), name="transfer-fetch"
-            )
+            group.create_task(self._send_all(Line(self._login, DSCP_FILES)), name="transfer-send")
+            group.create_task(self._fetch_all(Line(self._login, DSCP_BUNDLES)), name="transfer-fetch")
 
     def close(self) -> None:
         """Close the queue; idempotent, blocking."""
@@ -178,21 +173,26 @@ class TransferClient:
                 async with asyncio.timeout(WATCH_EVERY_S):
                     await self._poked.wait()
 
-    async def _send_all(self, hub: Hub) -> None:
+    async def _send_all(self, line: Line) -> None:
         changed = asyncio.Event()
         self._agenda.listeners.append(changed)
         try:
-            await self._send_until_cancelled(hub, changed)
+            await self._send_until_cancelled(line, changed)
         finally:
             self._agenda.listeners.remove(changed)
+            await line.close()
 
-    async def _send_until_cancelled(self, hub: Hub, changed: asyncio.Event) -> None:
+    async def _send_until_cancelled(self, line: Line, changed: asyncio.Event) -> None:
         means = session.Means(self._agenda, self._spool, self._flow, self._metrics)
         failures = 0
 
         async def go() -> None:
+            hub = await line.hub()
             await self._withdraw(hub)
             await Session(hub, means).run()
+
+        async def ask_why() -> None:
+            await self._withdraw_one(await line.hub(), "")
 
         while True:
             changed.clear()
@@ -201,7 +201,7 @@ class TransferClient:
                 continue
             code = await self._attempt(go)
             if code == Code.LINK_DOWN:
-                code = await self._attempt(lambda: self._withdraw_one(hub, "")) or code
+                code = await self._attempt(ask_why) or code
             failures = failures + 1 if code else 0
             await self._note_outage(code)
             await self._rest(failures)
@@ -231,9 +231,15 @@ class TransferClient:
         with translated():
             await hub.stub.Withdraw(asked, metadata=hub.login.metadata, timeout=HEARD_LIMIT_S)
 
-    async def _fetch_all(self, hub: Hub) -> None:
+    async def _fetch_all(self, line: Line) -> None:
+        try:
+            await self._fetch_until_cancelled(line)
+        finally:
+            await line.close()
+
+    async def _fetch_until_cancelled(self, line: Line) -> None:
         means = downward.Means(self._agenda, self._spool, self._down_pace, self._metrics, self._on_fetched)
-        way_down, failures = Downward(hub, means), 0
+        way_down, failures = Downward(line, means), 0
 
         async def go() -> None:
             await self._look(way_down)

@@ -30,7 +30,7 @@ from edge_node.errors import LinkDown
 from edge_node.uplink.transfer import releases, room
 from edge_node.uplink.transfer.agenda import Agenda
 from edge_node.uplink.transfer.budget import Wish
-from edge_node.uplink.transfer.channel import HEARD_LIMIT_S, Hub, translated
+from edge_node.uplink.transfer.channel import HEARD_LIMIT_S, Line, translated
 from edge_node.uplink.transfer.metrics import TransferMetrics
 from edge_node.uplink.transfer.pace import Pace
 from edge_node.uplink.transfer.releases import Fetched, Listed, Release
@@ -57,8 +57,8 @@ class Means:
 class Downward:
     """The way down; used by one task."""
 
-    def __init__(self, hub: Hub, means: Means) -> None:
-        self._hub = hub
+    def __init__(self, line: Line, means: Means) -> None:
+        self._line = line
         self._means = means
         self._ledger = means.agenda.ledger
         self._corrupt: Counter[tuple[str, int]] = Counter()
@@ -72,8 +72,9 @@ class Downward:
         """
         held = await self._ledger.read(releases.held)
         asked = transfer_pb2.ListRequest(held=map(bytes.fromhex, held), sent=map(bytes.fromhex, sent))
+        hub = await self._line.hub()
         with translated():
-            answer = await self._hub.stub.List(asked, metadata=self._hub.login.metadata, timeout=HEARD_LIMIT_S)
+            answer = await hub.stub.List(asked, metadata=hub.login.metadata, timeout=HEARD_LIMIT_S)
         listed = list(filter(None, map(_listed, answer.released)))
         await self._ledger.write(lambda c: releases.take_list(c, listed))
         return [each.hex() for each in answer.lost]
@@ -226,7 +227,8 @@ class Downward:
         self, asked: transfer_pb2.FetchRequest, take: Callable[[transfer_pb2.FetchPart], Awaitable[None]]
     ) -> None:
         """Hand on what the hub sends, until it has no more."""
-        call = self._hub.stub.Fetch(asked, metadata=self._hub.login.metadata)
+        hub = await self._line.hub()
+        call = hub.stub.Fetch(asked, metadata=hub.login.metadata)
         try:
             while True:
                 with translated():

@@ -9,7 +9,7 @@ from typing import Literal
 Access = Literal["secrets", "certificates", "short"]
 """Secrets; certificates of a week; certificates that end within seconds, so that they are renewed all the time."""
 ALL: tuple[Access, ...] = ("secrets", "certificates", "short")
-SHORT_LIFE_S = 12.0
+SHORT_LIFE_S = 6.0
 NODE_HOURS: dict[Access, float] = {"certificates": 24 * 7, "short": SHORT_LIFE_S / 3600}
 DOOR_PORT = 8445
 SETTINGS, PROCESS = "mosquitto-certified", "mosquitto.pid"

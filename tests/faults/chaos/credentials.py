@@ -94,17 +94,18 @@ def knock(world: World, certificates: Path) -> dict[str, bool]:
     ports = (PORTS["broker"], PORTS["files"], PORTS["datagram"])
     file = world.scratch / "knock.json"
     file.write_text(json.dumps(asdict(Orders(str(certificates), host, *ports, KNOCK_S))))
-    with world.place.link.inside("edge"):
+    log = world.scratch / "knock.log"
+    with world.place.link.inside("edge"), log.open("ab") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.chaos.knock", str(file)],
             stdout=subprocess.PIPE,
-            stderr=(world.scratch / "knock.log").open("ab"),
+            stderr=sink,
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "OPENBLAS_NUM_THREADS": "1"},
         )
     said, _ = process.communicate(timeout=KNOCK_LIMIT_S)
     if process.returncode != 0:
-        raise Unhealthy(f"nobody could knock: {(world.scratch / 'knock.log').read_text()[-1500:]}")
+        raise Unhealthy(f"nobody could knock: {log.read_text()[-1500:]}")
     return {name: bool(is_in) for name, is_in in json.loads(said.splitlines()[-1]).items()}
 
 

@@ -144,6 +144,11 @@ class Nursery:
             with suppress(ProcessLookupError):
                 os.kill(life.pid, number)
 
+    def process_of(self, life: Life) -> int:
+        """Return the process of a child, waiting until the zygote has told it; raises Unhealthy where it does not."""
+        self._wait(lambda: bool(life.pid), STOP_WITHIN_S, f"{self.role}: forked")
+        return life.pid
+
     def kill(self, life: Life) -> None:
         """Kill a child and wait until it is gone."""
         self.send(life, signal.SIGKILL)

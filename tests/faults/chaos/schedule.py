@@ -32,8 +32,8 @@ GOAL = 100
 RARITY, SELDOM = 2, 8
 """How much rare steps are preferred: the power of how seldom they were hit; and below how many all are alike."""
 ASIDE_LIFE_S = (6.0, 14.0)
-"""While one actor's steps are sought that need all others alive, those die only now and then: each death of theirs
-costs the one a start and a connection."""
+"""While somebody's steps are sought, the others die only now and then: each death of theirs costs the one a start or
+a connection."""
 STOP_SHARE, SLOW_SHARE = 0.08, 0.12
 STOP_LIMIT_S = 0.8
 SLOW_COMMIT_S = 0.2
@@ -47,7 +47,9 @@ RENEWAL: Need = "renewal"
 """Goes on in episodes whose certificates end, and in no other."""
 OFFERS: tuple[Need, ...] = ("", "file", "second way", "comparison", "download", RENEWAL)
 BOTH = ("edge", "hub")
-AIMS: tuple[tuple[Need, tuple[str, ...]], ...] = (
+Aim = tuple[Need, tuple[str, ...]]
+"""What goes on, and whose steps are sought that need it."""
+AIMS: tuple[Aim, ...] = (
     ("", BOTH),
     *((need, (actor,)) for need in OFFERS if need for actor in BOTH),
 )
@@ -135,24 +137,25 @@ def rounds(
     """
     draw = Random(f"{seed}/rounds")
     share = RESTORE_SHARE if draw.random() < RESTORING_SHARE else 0.0
-    lacking = [sum(_lacks(crashed or {}, step) for step in sought(*each)) for each in AIMS]
-    if not renews or is_lacking(crashed or {}, RENEWAL):
-        lacking = [most if (need == RENEWAL) == renews else 0 for most, (need, _) in zip(lacking, AIMS, strict=True)]
+    is_for_renewal = renews and is_lacking(crashed or {}, RENEWAL)
+    aims = [each for each in AIMS if (each[0] == RENEWAL) == is_for_renewal or (renews and not is_for_renewal)]
+    lacking = [sum(_lacks(crashed or {}, step) for step in sought(*each)) for each in aims]
     is_aimed = crashed is not None and any(lacking)
     made = []
-    for number, (offers, seeks) in enumerate(_apportioned(draw, lacking if any(lacking) else [1] * len(AIMS), count)):
+    weights = lacking if any(lacking) else [1] * len(aims)
+    for number, (offers, seeks) in enumerate(_apportioned(draw, aims, weights, count)):
         lasts_s, restores = draw.uniform(0.7, 1.3) * seconds, draw.random() < share
         forgets = draw.random() < FORGETTING_SHARE
         made.append(Round(number, lasts_s, restores, forgets, offers, seeks if is_aimed else ()))
     return made
 
 
-def _apportioned(draw: Random, weights: list[int], count: int) -> list[tuple[Need, tuple[str, ...]]]:
+def _apportioned(draw: Random, aims: list[Aim], weights: list[int], count: int) -> list[Aim]:
     """Return so many aims, each as often as its weight wants and no more than one oftener, in a drawn order."""
     ends, begin = list(accumulate(weights)), draw.random()
-    aims = [AIMS[bisect(ends, (begin + number) / count * ends[-1])] for number in range(count)]
-    draw.shuffle(aims)
-    return aims
+    chosen = [aims[bisect(ends, (begin + number) / count * ends[-1])] for number in range(count)]
+    draw.shuffle(chosen)
+    return chosen
 
 
 def sought(offers: Need, seeks: tuple[str, ...]) -> list[Step]:
@@ -180,7 +183,7 @@ def fates(actor: str, crashed: Counter[str], each: Round, seed: str) -> Iterator
         seed: of the episode.
     """
     draw = Random(f"{seed}/{each.number}/{actor}")
-    if each.seeks and each.offers and actor not in each.seeks:
+    if each.seeks and actor not in each.seeks:
         while True:
             yield Fate(actor, within_s=draw.uniform(*ASIDE_LIFE_S))
     own = sought(each.offers, (actor,)) if each.seeks else _reached(actor, each.offers)

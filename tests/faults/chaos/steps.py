@@ -12,7 +12,8 @@ Actor = Literal["edge", "hub", "send"]
 When = Literal["at", "before", "after"]
 Need = Literal["", "file", "second way", "comparison", "download", "renewal"]
 """What must go on for a step to be reached, beside measurements."""
-HIT_LIMIT = {"row": 25, "container": 5, "seldom": 2}
+Often = Literal["row", "container", "seldom", "once"]
+HIT_LIMIT = {"row": 25, "container": 5, "seldom": 2, "once": 1}
 """How often a step may be passed before it is the fatal one, by how often it is reached."""
 
 
@@ -27,12 +28,12 @@ class Step:
     when: When
     place: str
     """Name of a failpoint (`at`), or `module:Class.function`."""
-    often: Literal["row", "container", "seldom"] = "container"
+    often: Often = "container"
     needs: Need = ""
     """It is only reached while this goes on."""
 
 
-def _edge(clause: str, name: str, when: When, place: str, often: Literal["row", "container", "seldom"]) -> Step:
+def _edge(clause: str, name: str, when: When, place: str, often: Often) -> Step:
     return Step(f"edge: {name}", "edge", clause, when, place, often)
 
 
@@ -45,7 +46,7 @@ def _file(actor: Actor, name: str, place: str) -> Step:
 
 
 def _second(actor: Actor, name: str, when: When, place: str) -> Step:
-    often: Literal["container", "seldom"] = "seldom" if "call" in name else "container"
+    often: Often = "seldom" if "call" in name else "container"
     return Step(f"{actor}: second way, {name}", actor, "2.8", when, place, often, "second way")
 
 
@@ -58,7 +59,7 @@ def _fetched(actor: Actor, name: str, when: When, place: str) -> Step:
 
 
 def _renewed(actor: Actor, name: str, when: When, place: str) -> Step:
-    return Step(f"{actor}: certificate, {name}", actor, "2.10.14", when, place, "seldom", "renewal")
+    return Step(f"{actor}: certificate, {name}", actor, "2.10.14", when, place, "once", "renewal")
 
 
 STEPS = (

@@ -72,7 +72,7 @@ def test_a_step_that_needs_something_is_drawn_only_where_that_goes_on() -> None:
 def test_a_round_that_seeks_steps_ends_every_life_at_one_of_them_while_the_others_live_on() -> None:
     for offers, seeks in schedule.AIMS:
         each = round_for(offers, seeks)
-        for actor in schedule.BOTH:
+        for actor in (*schedule.BOTH, "broker"):
             lives = first(schedule.fates(actor, never(), each, "1/1"))
             if actor in seeks:
                 assert all(BY_NAME[life.step] in schedule.sought(offers, (actor,)) for life in lives)
@@ -108,6 +108,9 @@ def test_renewals_are_sought_in_episodes_whose_certificates_end_and_in_no_other(
     assert ending == {schedule.RENEWAL}
     other = {each.offers for each in schedule.rounds("1/1", 40, 8, nothing)}
     assert other == set(schedule.OFFERS) - {schedule.RENEWAL}
+    every = {step.name: schedule.GOAL for step in STEPS}
+    assert schedule.RENEWAL not in {each.offers for each in schedule.rounds("1/1", 40, 8, every)}
+    assert schedule.RENEWAL in {each.offers for each in schedule.rounds("1/1", 40, 8, every, renews=True)}
     caught_up = {each.offers for each in schedule.rounds("1/1", 40, 8, renewed, renews=True)}
     assert caught_up == set(schedule.OFFERS) - {schedule.RENEWAL}
 

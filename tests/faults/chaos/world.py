@@ -331,7 +331,7 @@ class World:
             if life.is_over or time.monotonic() > until_s:
                 raise Unhealthy(f"the broker does not listen: {self.last_words('broker')}")
             time.sleep(0.01)
-        self.place.broker_listens(life.pid)
+        self.place.broker_listens(self.actors["broker"].nursery.process_of(life))
 
     def _listens(self) -> bool:
         import socket  # noqa: PLC0415
