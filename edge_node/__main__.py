@@ -1,4 +1,4 @@
-"""Command line of the edge node: serve, check-config, enrol, inspect, admit, send, transfers, reconcile, audit."""
+"""Command line of the edge node: serve and check-config, and what is done beside or before; see `_parser`."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ from pathlib import Path
 import uvloop
 from telemed.logs import log_to_stderr
 
-from edge_node import admit, app, arrangement, audit_command, config
+from edge_node import admit, app, arrangement, audit_command, config, keys_command
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFailure, ConfigRefused, EnrolmentFailed, FileUnusable
@@ -60,6 +60,8 @@ def _told(settings: EdgeConfig, asked: argparse.Namespace) -> list[str]:
         return reconcile_command.run(settings, asked)
     if asked.command == enrolment_command.NAME:
         return enrolment_command.run(settings, asked)
+    if asked.command == keys_command.NAME:
+        return keys_command.run(settings, asked)
     if asked.command == "inspect":
         return maintenance.lines(maintenance.inspect(settings.buffer.folder))
     arrangement.check(settings)
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         ("transfers", "list the files that go to the hub and come from it; also beside a running node"),
         ("enrol", "get this node its certificate, with a token from the hub"),
         ("audit", "verify the audit trail, or give out the hub's heads that are kept here; also beside a running node"),
+        ("keys", "show or change the keys of the store, or erase by key what a device measured"),
         ("reconcile", "compare everything with the hub now, beside a running node, and show the report"),
     ):
         command = commands.add_parser(name, help=text)
@@ -107,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
             transfer_command.add_arguments(name, command)
         if name == audit_command.NAME:
             audit_command.add_arguments(command)
+        if name == keys_command.NAME:
+            keys_command.add_arguments(command)
         if name == reconcile_command.NAME:
             reconcile_command.add_arguments(command)
         if name == enrolment_command.NAME:

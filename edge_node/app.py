@@ -421,7 +421,10 @@ class Node:
             for bed in self.ward.layout.beds
         ]
         room = self.buffer.room
-        store = stuck.Store(room.held_share(), not room.may_take(), self.buffer.gives_up, self.buffer.damaged)
+        is_locked = bool(self.buffer.keys.sealing.reason)
+        store = stuck.Store(
+            room.held_share(), not room.may_take(), self.buffer.gives_up, self.buffer.damaged, is_locked
+        )
         is_recent = time.monotonic() - self._clock_set_s < CLOCK_SET_TOLD_S
         machine = stuck.MachineClock(self.buffer.clock.wrong_by_ns(), self._clock_moved_ns if is_recent else 0)
         trouble = self.renewer.trouble if self.renewer is not None else ""

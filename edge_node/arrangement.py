@@ -11,6 +11,7 @@ from edge_node import placement
 from edge_node.alarms import ruleset
 from edge_node.alarms.bedwatch import Ages
 from edge_node.alarms.ward import Layout, Place
+from edge_node.buffer.sealing import Keeping
 from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig, is_loopback, readable_ways
 from edge_node.consult.pipe import Configure
@@ -101,7 +102,14 @@ def open_buffer(config: EdgeConfig) -> Buffer:
         share_commit_ms=settings.share_commit_ms,
         limit_mib=settings.limit_mib,
         keep_sent_hours=settings.keep_sent_hours,
+        keeping=keeping(config),
     )
+
+
+def keeping(config: EdgeConfig) -> Keeping:
+    """Return how the store is to be sealed."""
+    settings = config.buffer
+    return Keeping(settings.key_folder, settings.encrypt, settings.key_days)
 
 
 def layout(config: EdgeConfig) -> Layout:

@@ -55,6 +55,16 @@ class BufferConfig(Section):
         default=24 * 30, description="How long acknowledged rows are kept as history and for a restored hub."
     )
     limit_mib: Annotated[int, Field(ge=64)] = Field(default=2048, description="Disk for the store in MiB.")
+    encrypt: bool = Field(
+        default=True, description="Whether what is stored of patients is encrypted; what is encrypted is read anyhow."
+    )
+    key_folder: Path | None = Field(
+        default=None,
+        description="Folder of the key files, best on another medium; none: beside the folder, its name with -keys.",
+    )
+    key_days: Annotated[int, Field(ge=1, le=3660)] = Field(
+        default=365, description="After so many days all keys are changed."
+    )
 
 
 class PathConfig(Section):
@@ -391,7 +401,7 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
     ]
     return config.model_copy(
         update={
-            "buffer": config.buffer.model_copy(update={"folder": base / config.buffer.folder}),
+            "buffer": _absolute_buffer(config.buffer, base),
             "uplink": config.uplink.model_copy(
                 update={
                     "secret_file": base / config.uplink.secret_file,
@@ -407,6 +417,11 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
             "consult": config.consult.model_copy(update={"microphone": _media_source(base, config.consult.microphone)}),
         }
     )
+
+
+def _absolute_buffer(buffer: BufferConfig, base: Path) -> BufferConfig:
+    keys = base / buffer.key_folder if buffer.key_folder else None
+    return buffer.model_copy(update={"folder": base / buffer.folder, "key_folder": keys})
 
 
 def _absolute_https(https: HttpsConfig | None, base: Path) -> HttpsConfig | None:

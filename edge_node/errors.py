@@ -12,6 +12,8 @@ Tree::
         BufferFull           no room left even in the reserve: the sender must try again later
         BufferDamaged        a file of the store fails its check
         BufferNewer          a file of the store is of newer software: start refused, the file is left as it is
+        KeyUnavailable       a key of the store is not there or does not fit; what it hides is left as it is
+        NotYetSent           what is to be erased is not all at the hub; carries how much is not
       UplinkError            broker or hub
         LinkDown             no connection; what was to be sent stays in the buffer
         ModemUnreachable     the program that drives the modem, or its bus, does not answer
@@ -110,6 +112,23 @@ class BufferNewer(BufferFailure):
     def __init__(self, name: str, version: int, known_version: int) -> None:
         zh, en = stuck.TEXTS[Code.STORE_NEWER]
         super().__init__(f"{name}: {zh} / {en} (version {version}, this software {known_version})")
+
+
+class KeyUnavailable(BufferFailure):
+    """A key of the store is not there, cannot be read or does not fit; the text says which file."""
+
+    code = "store-locked"
+    retry = Retry.USELESS
+
+
+class NotYetSent(BufferFailure):
+    """What is to be erased is not all at the hub; nothing was erased."""
+
+    code = "not-yet-sent"
+
+    def __init__(self, records: int) -> None:
+        super().__init__(f"{records} records are not at the hub yet: let the node send them first; nothing was erased")
+        self.records = records
 
 
 class UplinkError(EdgeError):

@@ -36,6 +36,8 @@ class Store:
     """Whether something was given up of which the hub does not know yet."""
     damaged: Sequence[str] = ()
     """Names of damaged files that were replaced."""
+    is_locked: bool = False
+    """Whether something of it cannot be opened for want of a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def found(
         yield uplink_pb2.Stuck(code=code, what=f"{store.held_share:.0%}")
     for name in store.damaged:
         yield uplink_pb2.Stuck(code=Code.STORE_DAMAGED, what=name)
+    if store.is_locked:
+        yield uplink_pb2.Stuck(code=Code.STORE_LOCKED)
     if store.gives_up:
         yield uplink_pb2.Stuck(code=Code.DATA_SHED)
     if machine.wrong_by_ns is not None:

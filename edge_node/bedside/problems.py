@@ -6,6 +6,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from telemed import stuck
+from telemed.errors import Code
 from telemed.screen import Problem, Text2
 
 from edge_node.bedside.headers import HEADERS, NO_STORE
@@ -25,6 +27,7 @@ _WORDS: dict[str, tuple[int, str, str]] = {
     "not-signed-in": (401, "请先登录", "Sign in first"),
     "sign-in-refused": (401, "账号或密码不对", "User name or password is not right"),
     "try-later": (429, "尝试过多，请稍后再试", "Too many tries; try again later"),
+    Code.STORE_LOCKED: (503, *stuck.TEXTS[Code.STORE_LOCKED]),
     "store-full": (503, "本地存储已满，暂时不能保存", "The local store is full; nothing can be saved now"),
     "buffer-failure": (503, "本地存储暂不可用", "The local store cannot be used now"),
     "signal-refused": (400, "会诊信令无效", "The consult signal is not valid"),

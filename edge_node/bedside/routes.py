@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 from fastapi.responses import JSONResponse
 from telemed import screen
+from telemed.errors import Code
 from telemed.measures import MEASURES
 from telemed.roles import Right
 
@@ -48,6 +49,9 @@ async def sign_in(body: screen.SignIn, request: Request, response: Response, sta
     session = await station.accounts.sign_in(body.username, body.password)
     if isinstance(session, Refused):
         code = "try-later" if session.wait_s > 0 else "sign-in-refused"
+        # Nobody is known until the hub says the accounts again: people must not doubt their passwords.
+        if not station.accounts.roster().accounts and Code.STORE_LOCKED in dict(station.around.stuck()):
+            code = Code.STORE_LOCKED
         await station.note_refusal(body.username, session)
         raise Refusal(code, "not signed in", retry_s=session.wait_s)
     await station.around.audit.note(session.who, "sign-in", f"account/{session.who.username}")

@@ -2,21 +2,38 @@
 
 import sqlite3
 
+import structlog
 from telemed.v1 import event_pb2
 from telemed.wire import Kind, Stamp
 
 from edge_node.buffer import outbox
+from edge_node.buffer.keyring import CARE_SCOPE, Place
 from edge_node.buffer.outbox import Batch
+from edge_node.buffer.sealing import LOCKED
+
+log = structlog.get_logger(__name__)
 
 CARE_STREAM = "node/care"
+PLACE = Place(CARE_SCOPE, 0)
+ABOUT_EVENT, ABOUT_PENDING = "'event ' || site_seq", "'pending ' || event_id"
 SELECT_CURSOR = "SELECT max(site_seq) FROM event"
+SELECT_FIRST_LOCKED = f"SELECT min(site_seq) FROM event WHERE opened({ABOUT_EVENT}, body) IS {LOCKED}"  # noqa: S608
 SELECT_KNOWN = (
     "SELECT EXISTS (SELECT 1 FROM pending WHERE event_id = ?) OR EXISTS (SELECT 1 FROM event WHERE event_id = ?)"
 )
 INSERT_EVENT = "INSERT INTO event (site_seq, event_id, aggregate_type, aggregate_id, body) VALUES (?, ?, ?, ?, ?)"
+REPLACE_EVENT = (
+    f"{INSERT_EVENT} ON CONFLICT (site_seq) DO UPDATE SET event_id = excluded.event_id, "
+    "aggregate_type = excluded.aggregate_type, aggregate_id = excluded.aggregate_id, body = excluded.body"
+)
 INSERT_PENDING = "INSERT INTO pending (event_id, body) VALUES (?, ?)"
 DELETE_PENDING = "DELETE FROM pending WHERE event_id = ?"
-SELECT_BY_TYPE = "SELECT body FROM event WHERE aggregate_type = ? ORDER BY site_seq"
+SELECT_BY_TYPE = (
+    f"SELECT site_seq, opened({ABOUT_EVENT}, body) FROM event "  # noqa: S608
+    "WHERE aggregate_type = ? AND site_seq <= ? ORDER BY site_seq"
+)
+SELECT_ALL = f"SELECT site_seq, opened({ABOUT_EVENT}, body) FROM event WHERE site_seq <= ? ORDER BY site_seq"  # noqa: S608
+SELECT_PENDING = f"SELECT event_id, opened({ABOUT_PENDING}, body) FROM pending ORDER BY id"  # noqa: S608
 
 
 def propose(batch: Batch, stamp: Stamp, event: event_pb2.Event) -> None:
@@ -26,7 +43,8 @@ def propose(batch: Batch, stamp: Stamp, event: event_pb2.Event) -> None:
         return
     body = event.SerializeToString()
     outbox.append(batch, CARE_STREAM, Kind.EVENT, stamp, body)
-    batch.connection.execute(INSERT_PENDING, (event.event_id, body))
+    stored = batch.sealing.seal(PLACE, body, f"pending {event.event_id}")
+    batch.connection.execute(INSERT_PENDING, (event.event_id, stored))
 
 
 def apply_page(batch: Batch, page: event_pb2.EventPage) -> list[event_pb2.OrderedEvent]:
@@ -44,7 +62,8 @@ def apply_page(batch: Batch, page: event_pb2.EventPage) -> list[event_pb2.Ordere
             break
         event = ordered.event
         values = (ordered.site_seq, event.event_id, event.aggregate_type, event.aggregate_id)
-        batch.connection.execute(INSERT_EVENT, (*values, ordered.SerializeToString()))
+        stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
+        batch.connection.execute(REPLACE_EVENT, (*values, stored))
         batch.connection.execute(DELETE_PENDING, (event.event_id,))
         applied.append(ordered)
         reached = ordered.site_seq
@@ -52,21 +71,32 @@ def apply_page(batch: Batch, page: event_pb2.EventPage) -> list[event_pb2.Ordere
 
 
 def cursor(connection: sqlite3.Connection) -> int:
-    """Return the last site_seq that is stored; 0 at first."""
+    """Return the last site_seq up to which everything is stored and can be read; 0 at first.
+
+    What cannot be read because its key is not there is asked for again: the hub has it, and says the same of it.
+    """
+    if connection.execute("SELECT has_locked()").fetchone()[0]:
+        (locked,) = connection.execute(SELECT_FIRST_LOCKED).fetchone()
+        if locked is not None:
+            return int(locked) - 1
     (reached,) = connection.execute(SELECT_CURSOR).fetchone()
     return reached or 0
 
 
 def ordered_events(connection: sqlite3.Connection, aggregate_type: str) -> list[event_pb2.OrderedEvent]:
-    """Return the log in order, of one aggregate type or, for "", of all."""
-    if aggregate_type:
-        rows = connection.execute(SELECT_BY_TYPE, (aggregate_type,))
-    else:
-        rows = connection.execute("SELECT body FROM event ORDER BY site_seq")
-    return [event_pb2.OrderedEvent.FromString(body) for (body,) in rows]
+    """Return the log in order, up to what cannot be read, of one aggregate type or, for "", of all."""
+    upto = cursor(connection)
+    rows = connection.execute(*((SELECT_BY_TYPE, (aggregate_type, upto)) if aggregate_type else (SELECT_ALL, (upto,))))
+    return [event_pb2.OrderedEvent.FromString(body) for number, body in rows if _is_readable(number, body)]
 
 
 def pending_events(connection: sqlite3.Connection) -> list[event_pb2.Event]:
     """Return what was proposed and has not come back, in the order of proposing."""
-    rows = connection.execute("SELECT body FROM pending ORDER BY id")
-    return [event_pb2.Event.FromString(body) for (body,) in rows]
+    rows = connection.execute(SELECT_PENDING)
+    return [event_pb2.Event.FromString(body) for name, body in rows if _is_readable(name, body)]
+
+
+def _is_readable(name: int | str, body: object) -> bool:
+    if body is None:
+        log.error("buffer.event-unreadable", which=name)
+    return isinstance(body, bytes)

@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from telemed.numbers import Run
 from telemed.topics import CLASS_OF, STREAM_KINDS, Up
 
-from edge_node.buffer import failpoint, outbox, schema, tombstone
+from edge_node.buffer import failpoint, outbox, schema, shelves, tombstone
 from edge_node.buffer.disk import PAGE_BYTES, WAL_BYTES, FileSize
 from edge_node.buffer.lobby import MOST_HELD, Lobby
-from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, open_checked, translated
+from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, may_open, open_checked, translated
 from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.recent import Recent
+from edge_node.buffer.sealing import Sealing
 from edge_node.errors import BufferFailure, BufferFull
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class LogFile:
         self,
         path: Path,
         *,
+        sealing: Sealing,
         group_commit_ms: float,
         synchronous: Synchronous = "FULL",
         make_room: Callable[[], bool] = _no_room,
@@ -73,6 +75,7 @@ class LogFile:
 
         Args:
             path: The database file, one of `schema.NAMES`; its folder exists.
+            sealing: Hides what is written and opens what is read.
             group_commit_ms: Longest wait for others to share a commit; only while there are others.
             synchronous: FULL; anything else is for the test that shows what it would lose.
             make_room: Gives up a step of the disk's reserve, for what may use it; False where nothing is left.
@@ -102,7 +105,9 @@ class LogFile:
         self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self.lobby: Lobby[_Job] = Lobby(self._jobs.put)
         """Where jobs wait for others to share their commit; used on the event loop alone."""
+        self.sealing = sealing
         self._writer = open_checked(path, synchronous)
+        may_open(self._writer, sealing)
         self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES[path.name] // PAGE_BYTES}")
         self.former_epochs = schema.former_epochs(self._writer)
         """Epochs of the lives that had this file before."""
@@ -124,7 +129,9 @@ class LogFile:
         self.grown_bytes = 0
         self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         for _ in range(READERS):
-            self._idle_readers.put(connect(path, "query_only = ON"))
+            reader = connect(path, "query_only = ON")
+            may_open(reader, sealing)
+            self._idle_readers.put(reader)
         self._readers = ThreadPoolExecutor(READERS, f"read-{path.stem}")
         self._thread = threading.Thread(target=self._run, name=f"write-{path.stem}", daemon=True)
         self._thread.start()
@@ -185,6 +192,10 @@ class LogFile:
             gone = self._gone_over(key, contig)
             self._put(self.state(key)._replace(acked=contig, oldest_ns=oldest_ns, gone=gone))
             self._unsaved.add(key)
+
+    def has_unknown_keys(self) -> bool:
+        """Return whether something of the newest is sealed under a key that is not known; blocking, for the start."""
+        return self._read(lambda connection: shelves.has_unknown(connection, self.path.name, self.sealing))
 
     def newest_ns(self) -> int:
         """Return when the newest record came in, 0 where there is none; blocking, for the start."""
@@ -278,7 +289,7 @@ class LogFile:
         while not self._idle_readers.empty():
             self._idle_readers.get().close()
         with contextlib.suppress(sqlite3.Error), self._writer:
-            outbox.save(Batch(self._writer, self._numbers), self._to_save())
+            outbox.save(Batch(self._writer, self._numbers, self.sealing), self._to_save())
         # The writer goes last: the last connection to close writes the WAL back into the file.
         self._writer.close()
 
@@ -398,7 +409,7 @@ class LogFile:
 
     def _attempt(self, job: _Job, taken: dict[str, int], *, is_alone: bool) -> None:
         """Do one job, in a savepoint if there are others, so that its failure takes back its own rows alone."""
-        batch = Batch(self._writer, self._numbers, dict(taken))
+        batch = Batch(self._writer, self._numbers, self.sealing, dict(taken))
         if not is_alone:
             self._writer.execute("SAVEPOINT job")
         try:
@@ -409,7 +420,7 @@ class LogFile:
             # Border of a thread: passed on to whoever waits for this job.
             job.failure = error
             self._writer.execute("ROLLBACK" if is_alone else "ROLLBACK TO job")
-            batch = Batch(self._writer, self._numbers, dict(taken))
+            batch = Batch(self._writer, self._numbers, self.sealing, dict(taken))
         if not is_alone:
             self._writer.execute("RELEASE job")
         taken.update(batch.taken)

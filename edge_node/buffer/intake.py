@@ -6,22 +6,28 @@ from telemed.wire import Kind
 
 from edge_node.buffer import outbox
 from edge_node.buffer.clock import NodeClock
+from edge_node.buffer.keyring import KEPT_SCOPE, Place
 from edge_node.buffer.outbox import Batch
 from edge_node.buffer.payload import numeric_body, wave_body
+from edge_node.buffer.sealing import day_of
 from edge_node.buffer.trend import Trends
 from edge_node.samples.measurement import Intake, Stored
 
-SELECT_KEY = "SELECT 1 FROM log WHERE key = ? UNION ALL SELECT 1 FROM kept WHERE key = ? LIMIT 1"
+SELECT_KEY = "SELECT 1 FROM log WHERE key IN (?, ?) UNION ALL SELECT 1 FROM kept WHERE key IN (?, ?) LIMIT 1"
 INSERT_KEPT = "INSERT INTO kept (at_ns, reason, key, raw) VALUES (?, ?, ?, ?)"
 
 
 def store(batch: Batch, clock: NodeClock, trends: Trends, intake: Intake) -> Stored:
     """Store the sets, the waves and the raw message of an intake, unless its key was seen before."""
-    key = key_of(intake)
-    if key and batch.connection.execute(SELECT_KEY, (key, key)).fetchone():
+    open_key = key_of(intake)
+    key = batch.sealing.hidden(open_key) if open_key else None
+    # Rows of before the store was sealed bear the other one, until `resealing` came by.
+    if key and batch.connection.execute(SELECT_KEY, (key, open_key, key, open_key)).fetchone():
         return Stored.DUPLICATE
     if intake.raw or not (intake.sets or intake.waves):
-        batch.connection.execute(INSERT_KEPT, (clock.now_ns(), intake.raw_reason, key, intake.raw))
+        now_ns = clock.now_ns()
+        raw = batch.sealing.seal(Place(KEPT_SCOPE, day_of(now_ns)), intake.raw, f"kept {now_ns}")
+        batch.connection.execute(INSERT_KEPT, (now_ns, intake.raw_reason, key, raw))
         key = None
     for sample in intake.sets:
         stamp = clock.stamp(sample.arrived_at_ns)

@@ -16,6 +16,7 @@ CHUNK_ROWS = 500
 """Rows deleted in one go, so that no measurement waits long behind a clean-up."""
 
 DELETE_KEPT = "DELETE FROM kept WHERE id IN (SELECT id FROM kept WHERE at_ns < ? LIMIT ?)"
+DELETE_MINUTES = "DELETE FROM minutes WHERE rowid IN (SELECT rowid FROM minutes WHERE minute < ? LIMIT ?)"
 DELETE_TREND = (
     "DELETE FROM trend WHERE (device, minute, measure) IN "
     "(SELECT device, minute, measure FROM trend WHERE minute < ? LIMIT ?)"

@@ -8,6 +8,7 @@ from typing import Literal
 from telemed import sqlite_room
 
 from edge_node.buffer import schema, wal
+from edge_node.buffer.sealing import Sealing
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
 
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
@@ -30,6 +31,12 @@ def connect(path: Path, *pragmas: str) -> sqlite3.Connection:
     for pragma in (*pragmas, f"busy_timeout = {BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+def may_open(connection: sqlite3.Connection, sealing: Sealing) -> None:
+    """Let statements ask for `opened(about, stored)`, see `Sealing.opened`, and for `has_locked()`."""
+    connection.create_function("opened", 2, sealing.opened)
+    connection.create_function("has_locked", 0, lambda: bool(sealing.reason))
 
 
 def check_room(path: Path) -> None:

@@ -5,20 +5,32 @@ A record's number is given inside the transaction that stores it (decision 1).
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from telemed.numbers import Run, epoch_text
 from telemed.topics import CLASS_OF
 from telemed.wire import Codec, Kind, Record, Stamp, is_sound, pack, seal
 
 from edge_node.buffer import failpoint
+from edge_node.buffer.keyring import Place
+from edge_node.buffer.sealing import LOCKED, Sealing, day_of
 
-COLUMNS = "stream, epoch, seq, kind, schema, codec, wall_ns, mono_ns, boot, offset_ms, offset_error_ms, crc, payload"
+_HEAD = "stream, epoch, seq, kind, schema, codec, wall_ns, mono_ns, boot, offset_ms, offset_error_ms, crc"
+STORED = f"{_HEAD}, payload"
+"""A row as it is stored."""
+ABOUT = "'log ' || stream || ' ' || epoch || ' ' || seq"
+COLUMNS = f"{_HEAD}, opened({ABOUT}, payload)"
+"""What `record_of` makes a record of; `opened` is there on the connections of a `LogFile`."""
+SEALED_CRC = -1
+"""Stands for the checksum where that is sealed with the payload: in the open it would tell a thief whose guess at the
+values is right.  It is made once over what was packed, as ever, and is what goes over the wire."""
 
 SELECT_RUN = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq"  # noqa: S608
-SELECT_NEXT = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT 1"  # noqa: S608
+SELECT_NEXT = f"SELECT {COLUMNS} FROM log WHERE stream = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+LOOK_AHEAD_ROWS = 256
 SELECT_JUMPS = (
     "SELECT seq, following FROM (SELECT seq, lead(seq, 1, ?) OVER (ORDER BY seq) AS following FROM log "
     "WHERE stream = ? AND epoch = ? AND seq BETWEEN ? AND ?) WHERE following > seq + 1"
@@ -30,11 +42,16 @@ SELECT_WALL = (
 SELECT_NEWEST_WALL = "SELECT wall_ns FROM log WHERE typeof(wall_ns) = 'integer' ORDER BY id DESC LIMIT 1"
 SELECT_ENDS = "SELECT min(seq), max(seq) FROM log WHERE stream = ? AND epoch = ? AND seq > ?"
 SELECT_NEXT_STREAM = "SELECT stream, epoch FROM log WHERE (stream, epoch) > (?, ?) ORDER BY stream, epoch LIMIT 1"
-INSERT_RECORD = f"INSERT INTO log ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
-INSERT_KEYED = f"INSERT INTO log ({COLUMNS}, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
-RENUMBER = "UPDATE log SET epoch = ?, seq = ?, schema = ?, crc = ? WHERE stream = ? AND epoch = ? AND seq = ?"
+INSERT_RECORD = f"INSERT INTO log ({STORED}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+INSERT_KEYED = f"INSERT INTO log ({STORED}, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+RENUMBER = (
+    "UPDATE log SET epoch = ?, seq = ?, schema = ?, crc = ?, payload = ? WHERE stream = ? AND epoch = ? AND seq = ?"
+)
 UNREADABLE_CODEC = 255
 """Of a record whose row the disk has changed: whoever opens it finds that it cannot be read."""
+LOCKED_CODEC = 254
+"""Of a record whose key is not there: it waits until it is."""
+_CRC = struct.Struct(">I")
 SELECT_STATES = "SELECT stream, epoch, next_seq, acked FROM state ORDER BY rowid"
 SELECT_SHED = "SELECT stream, epoch, first, last FROM shed ORDER BY stream, epoch, first"
 SELECT_SHED_FROM = "SELECT first, last FROM shed WHERE stream = ? AND epoch = ? AND last >= ? ORDER BY first"
@@ -126,6 +143,7 @@ class Batch:
 
     connection: sqlite3.Connection
     numbers: Numbers
+    sealing: Sealing
     taken: dict[str, int] = field(default_factory=dict)
     """Next numbers as this transaction changes them."""
     appended: list[Record] = field(default_factory=list)
@@ -173,9 +191,9 @@ def append(batch: Batch, stream: str, kind: Kind, stamp: Stamp, body: bytes, key
     codec, payload = pack(body)
     record = seal(stream=stream, kind=kind, epoch=batch.epoch, seq=seq, stamp=stamp, codec=codec, payload=payload)
     if key is None:
-        batch.connection.execute(INSERT_RECORD, _row(record))
+        batch.connection.execute(INSERT_RECORD, _row(record, batch.sealing))
     else:
-        batch.connection.execute(INSERT_KEYED, (*_row(record), key))
+        batch.connection.execute(INSERT_KEYED, (*_row(record, batch.sealing), key))
     batch.taken[stream] = seq + 1
     batch.appended.append(record)
     failpoint.reach("after-insert")
@@ -190,7 +208,8 @@ def renumber(batch: Batch, record: Record) -> None:
         codec=Codec(record.codec), payload=record.payload,
     )  # fmt: skip
     where = (record.stream, epoch_text(record.epoch), record.seq)
-    batch.connection.execute(RENUMBER, (epoch_text(fresh.epoch), fresh.seq, fresh.schema, fresh.crc, *where))
+    stored = sealed(fresh, batch.sealing)
+    batch.connection.execute(RENUMBER, (epoch_text(fresh.epoch), fresh.seq, fresh.schema, *stored, *where))
     batch.taken[record.stream] = seq + 1
     batch.appended.append(fresh)
 
@@ -220,7 +239,7 @@ def forget(batch: Batch, keys: Iterable[StreamKey]) -> list[StreamKey]:
 def read_run(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> list[Record]:
     """Return the records first to last, both included, that are still there, in order; if none is, the next one."""
     rows = connection.execute(SELECT_RUN, (key.stream, epoch_text(key.epoch), first, last)).fetchall()
-    rows = rows or connection.execute(SELECT_NEXT, (key.stream, epoch_text(key.epoch), last)).fetchall()
+    rows = rows or connection.execute(SELECT_NEXT, (key.stream, epoch_text(key.epoch), last, 1)).fetchall()
     return [record_of(row) for row in rows]
 
 
@@ -229,17 +248,18 @@ class Sound(NamedTuple):
 
     records: list[Record]
     has_damaged: bool
-    """Whether it passed over records whose checksum fails."""
+    """Whether it passed over records whose checksum fails; those whose key is not there are no damage."""
 
 
 def read_sound(connection: sqlite3.Connection, key: StreamKey, first: int, last: int) -> Sound:
     """Return the sound records first to last, both included, in order; if none is, the next sound one."""
     found = read_run(connection, key, first, last)
     sound = [record for record in found if is_sound(record)]
-    has_damaged = len(sound) < len(found)
+    has_damaged = any(not is_sound(record) and not is_locked(record) for record in found)
     while found and not sound:
-        found = read_run(connection, key, found[-1].seq + 1, found[-1].seq)
-        sound = [record for record in found if is_sound(record)]
+        where = (key.stream, epoch_text(key.epoch), found[-1].seq, LOOK_AHEAD_ROWS)
+        found = [record_of(row) for row in connection.execute(SELECT_NEXT, where)]
+        sound = [record for record in found if is_sound(record)][:1]
     return Sound(sound, has_damaged)
 
 
@@ -335,15 +355,47 @@ def load_shed(connection: sqlite3.Connection) -> dict[StreamKey, list[Run]]:
     return found
 
 
-def record_of(row: tuple[str, str, int, int, int, int, int, int, int, int, int, int, bytes]) -> Record:
+def record_of(row: tuple[Any, ...]) -> Record:
     """Return the record that a row of COLUMNS holds; where the disk changed what a column is, one that is not sound."""
     stream, epoch, seq, kind, schema, codec, wall, mono, boot, offset, error_ms, crc, payload = row
+    if crc == SEALED_CRC and type(payload) is bytes and len(payload) >= _CRC.size:
+        (crc,), payload = _CRC.unpack_from(payload), payload[_CRC.size :]
     numbers = (seq, kind, schema, codec, wall, mono, boot, offset, error_ms, crc)
     if type(payload) is not bytes or any(type(number) is not int for number in numbers):
-        nowhere = Stamp(0, 0, 0)
-        return Record(stream, 0, 0, UNREADABLE_CODEC, _epoch_number(epoch), _number(seq), nowhere, b"", 0)
+        nowhere, why = Stamp(0, 0, 0), LOCKED_CODEC if payload == LOCKED else UNREADABLE_CODEC
+        return Record(stream, 0, 0, why, _epoch_number(epoch), _number(seq), nowhere, b"", 0)
     stamp = Stamp(wall, mono, boot, offset, error_ms)
     return Record(stream, kind, schema, codec, _epoch_number(epoch), seq, stamp, payload, crc)
+
+
+def is_locked(record: Record) -> bool:
+    """Return whether the key of a record is not there, so that nobody can say whether it is sound."""
+    return record.codec == LOCKED_CODEC
+
+
+def opened_row(row: Sequence[Any], sealing: Sealing) -> Record:
+    """Return the record that a row of STORED holds."""
+    stream, epoch, seq = row[:3]
+    return record_of((*row[:-1], sealing.opened(f"log {stream} {epoch} {seq}", row[-1])))
+
+
+def sealed(record: Record, sealing: Sealing) -> tuple[int, bytes]:
+    """Return checksum and payload of a record as they are stored."""
+    if not sealing.is_on:
+        return record.crc, record.payload
+    place = Place(record.stream.rpartition("/")[0], day_of(record.stamp.wall_ns))
+    about = f"log {record.stream} {epoch_text(record.epoch)} {record.seq}"
+    return SEALED_CRC, sealing.seal(place, with_crc(record.crc, record.payload), about)
+
+
+def is_checksum(crc: object) -> bool:
+    """Return whether a column holds what can be a checksum."""
+    return isinstance(crc, int) and 0 <= crc < 2**32
+
+
+def with_crc(crc: int, payload: bytes) -> bytes:
+    """Return what is sealed of a row: its payload, and in front of it the checksum."""
+    return _CRC.pack(crc) + payload
 
 
 def numbers_of(epoch: int, states: Mapping[StreamKey, StreamState]) -> Numbers:
@@ -379,7 +431,7 @@ def _epoch_number(text: str) -> int:
         return -1
 
 
-def _row(record: Record) -> tuple[str | int | bytes, ...]:
+def _row(record: Record, sealing: Sealing) -> tuple[str | int | bytes, ...]:
     return (
         record.stream,
         epoch_text(record.epoch),
@@ -388,8 +440,7 @@ def _row(record: Record) -> tuple[str | int | bytes, ...]:
         record.schema,
         record.codec,
         *record.stamp,
-        record.crc,
-        record.payload,
+        *sealed(record, sealing),
     )
 
 

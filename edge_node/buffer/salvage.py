@@ -19,6 +19,7 @@ from telemed.wire import Stamp, is_sound
 
 from edge_node.buffer import outbox, schema, tombstone
 from edge_node.buffer.outbox import Batch, StreamState
+from edge_node.buffer.sealing import Sealing
 from edge_node.buffer.tombstone import GivenUp
 
 FRESH, MENDED, ASIDE = ".fresh", ".mended", ".damaged-"
@@ -31,8 +32,8 @@ HEADER_BYTES = 100
 WAL_VERSIONS = bytes((2, 2))
 """How a head says that a write-ahead log belongs to the file."""
 _OWN = frozenset({"log", "meta"})
-_RECORD = len(outbox.COLUMNS.split(","))
-LOG_COLUMNS = f"{outbox.COLUMNS}, id"
+_RECORD = len(outbox.STORED.split(","))
+LOG_COLUMNS = f"{outbox.STORED}, id"
 INSERT_LOG = f"INSERT OR IGNORE INTO log ({LOG_COLUMNS}) VALUES ({', '.join('?' * (_RECORD + 1))})"  # noqa: S608
 Row = tuple[Any, ...]
 
@@ -56,13 +57,14 @@ def finish(path: Path) -> None:
     _drop(_beside(path, MENDED))
 
 
-def replace(path: Path, label: str, stamp: Stamp) -> Saved:
+def replace(path: Path, label: str, stamp: Stamp, sealing: Sealing) -> Saved:
     """Put a new file with all sound rows of a damaged one in its place; nobody else may have it open.  Blocking.
 
     Args:
         path: the damaged file; afterwards the new one.
         label: what its kept copy is told by, a date.
         stamp: the present.
+        sealing: tells which rows are sound; what it has no key for is taken for sound.
 
     Raises:
         sqlite3.Error: the new file cannot be made.
@@ -73,7 +75,7 @@ def replace(path: Path, label: str, stamp: Stamp) -> Saved:
         new.execute("PRAGMA synchronous = FULL")
         schema.prepare(new, path.name)
         new.execute("BEGIN IMMEDIATE")
-        saved = _fill(new, path, stamp)
+        saved = _fill(new, path, stamp, sealing)
         new.execute("COMMIT")
     set_aside(path, label)
     fresh.rename(path)
@@ -94,20 +96,20 @@ def kept_aside(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(f"*{ASIDE}*") if not path.name.endswith(ENDINGS[1:]))
 
 
-def _fill(new: sqlite3.Connection, path: Path, stamp: Stamp) -> Saved:
+def _fill(new: sqlite3.Connection, path: Path, stamp: Stamp, sealing: Sealing) -> Saved:
     """Move what can be read; a file whose head is damaged is read by way of a copy with a sound one."""
-    saved = _move(new, path)
+    saved = _move(new, path, sealing)
     if saved.records == 0 and _mend(path):
-        saved = _move(new, _beside(path, MENDED))
-    _declare_missing(new, stamp)
+        saved = _move(new, _beside(path, MENDED), sealing)
+    _declare_missing(new, stamp, sealing)
     return saved
 
 
-def _move(new: sqlite3.Connection, damaged: Path) -> Saved:
+def _move(new: sqlite3.Connection, damaged: Path, sealing: Sealing) -> Saved:
     records = bad = 0
     with contextlib.closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as old:
         for row in _rows(old, "log", LOG_COLUMNS):
-            if _is_sound(row):
+            if _is_sound(row, sealing):
                 records += new.execute(INSERT_LOG, row).rowcount
             else:
                 bad += 1
@@ -184,9 +186,10 @@ def _probed(old: sqlite3.Connection, select: str, first: int, last: int) -> Iter
         yield tuple(row)
 
 
-def _is_sound(row: Row) -> bool:
+def _is_sound(row: Row, sealing: Sealing) -> bool:
     try:
-        return is_sound(outbox.record_of(row[:_RECORD]))
+        record = outbox.opened_row(row[:_RECORD], sealing)
+        return is_sound(record) or outbox.is_locked(record)
     except (ValueError, TypeError, AttributeError, OverflowError):
         return False
 
@@ -210,10 +213,10 @@ def _mend(path: Path) -> bool:
     return True
 
 
-def _declare_missing(new: sqlite3.Connection, stamp: Stamp) -> None:
+def _declare_missing(new: sqlite3.Connection, stamp: Stamp, sealing: Sealing) -> None:
     """Declare what is no longer there of the numbers that were given out, so that the hub does not wait for it."""
     states, declared = outbox.load_states(new), outbox.load_shed(new)
-    batch = Batch(new, outbox.numbers_of(schema.epoch_of(new), states))
+    batch = Batch(new, outbox.numbers_of(schema.epoch_of(new), states), sealing)
     for key, state in states.items():
         runs = [run for run in _missing(new, state) if run not in declared.get(key, [])]
         if runs:

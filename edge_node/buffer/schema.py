@@ -23,7 +23,7 @@ waves, is in one file, so that one synced commit holds all of it."""
 NAMES = (ALARM, VITALS, CARE)
 _WAVES_1 = "bulk.db"
 """Where version 1 had the waves."""
-VERSION = 4
+VERSION = 5
 LIVES_KEPT = 32
 """How many former lives a file remembers: so many starts may go by unheard, and the hub still knows who it is."""
 
@@ -50,6 +50,8 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
             _make_shed(Database(connection))
         if version in (1, 2, 3) and name == CARE:
             _make_audit(Database(connection))
+        if version in (1, 2, 3, 4) and name == VITALS:
+            _make_minutes(Database(connection))
         if brings_waves:
             _bring_waves(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -179,6 +181,14 @@ def _make_trend(database: Database) -> None:
     trend.create_index(["minute"])
 
 
+def _make_minutes(database: Database) -> None:
+    """The trends since version 5, a row for all measures of a device; those of before move here bit by bit."""
+    minutes = _table(database, "minutes").create(
+        {"device": str, "minute": int, "body": bytes}, pk=("device", "minute"), not_null={"body"}
+    )
+    minutes.create_index(["minute"])
+
+
 def _make_evaluated(database: Database) -> None:
     _table(database, "evaluated").create({"device": str, "up_to_ns": int}, pk="device", not_null={"up_to_ns"})
 
@@ -256,6 +266,6 @@ def _attach_waves(connection: sqlite3.Connection) -> bool:
 
 _OWN_TABLES: dict[str, tuple[Callable[[Database], None], ...]] = {
     ALARM: (_index_arrival, _make_evaluated),
-    VITALS: (_add_key, _make_kept, _make_trend),
+    VITALS: (_add_key, _make_kept, _make_trend, _make_minutes),
     CARE: (_index_arrival, _make_events, _make_audit),
 }

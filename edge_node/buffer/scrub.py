@@ -62,6 +62,7 @@ def _look(connection: sqlite3.Connection, key: StreamKey, after: int) -> tuple[l
     damaged, last = [], 0
     for row in connection.execute(SELECT_AFTER, where):
         last = row[2]
-        if not is_sound(outbox.record_of(row)):
+        record = outbox.record_of(row)
+        if not is_sound(record) and not outbox.is_locked(record):
             damaged.append(last)
     return damaged, last

@@ -37,17 +37,20 @@ from edge_node.buffer.auditlog import AuditLog
 from edge_node.buffer.clock import NodeClock, boot_number
 from edge_node.buffer.company import Company
 from edge_node.buffer.delivery import Receipt
+from edge_node.buffer.erasing import Stretch
 from edge_node.buffer.file import LogFile
 from edge_node.buffer.grace import GraceOfFile
+from edge_node.buffer.keycare import KeyCare
 from edge_node.buffer.opening import Synchronous, translated
 from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.reserve import STEP_BYTES, Reserve
 from edge_node.buffer.room import Room, free_bytes
 from edge_node.buffer.schema import CARE, FILES, NAMES, VITALS
+from edge_node.buffer.sealing import Keeping, Sealing
 from edge_node.buffer.shedding import Window
 from edge_node.buffer.tombstone import GivenUp
 from edge_node.buffer.trend import MINUTE_NS, TrendRow
-from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
+from edge_node.errors import BufferDamaged, BufferFailure, BufferFull, KeyUnavailable
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 
 ALARM_STREAM = "node/alarm"
@@ -55,6 +58,7 @@ SWEEP_EVERY_S, SAVE_EVERY_S = 300, 5.0
 TIGHT_EVERY_S = 0.5
 """How soon room is made again while there is too little."""
 MIB = 1024 * 1024
+SEALED = Keeping()
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +92,7 @@ class Buffer:
         """Random number of this life of the store, and of those that had it before."""
         self.damaged = salvage.kept_aside(folder)
         """Names of damaged files that were replaced and that nobody has taken away yet."""
+        self.keys = KeyCare(files, self.clock, has_room=self.room.may_take, may_forget=lambda: not self.damaged)
         self._must_scrub = True
         """Whether the unsent records were not looked at since the start, or a damaged one was met."""
         self._fallen: dict[StreamKey, int] = {}
@@ -110,10 +115,12 @@ class Buffer:
         limit_mib: int = 2048,
         keep_sent_hours: float = 24 * 30,
         synchronous: Synchronous = "FULL",
+        keeping: Keeping = SEALED,
     ) -> "Buffer":
         """Open or make the files in `folder`, checking each; blocking.
 
-        `synchronous` is FULL in the product; the test of durability shows what the others would lose.
+        `synchronous` is FULL in the product; the test of durability shows what the others would lose.  `keeping` says
+        where the keys are and whether what comes in is sealed.
 
         Raises:
             BufferDamaged: a file fails its check even after what is sound of it was moved into a new one.
@@ -126,17 +133,21 @@ class Buffer:
             # A file can be opened only with room for what its readers share.
             reserve.give()
         files: dict[str, LogFile] = {}
+        sealing = Sealing.open(folder, keeping)
         with contextlib.ExitStack() as undo:
             for name in NAMES:
                 make = partial(
                     LogFile,
                     folder / name,
+                    sealing=sealing,
                     group_commit_ms=group_commit_ms,
                     synchronous=synchronous,
                     make_room=reserve.give,
                 )
-                files[name] = _opened(folder / name, make)
+                files[name] = _opened(folder / name, make, sealing)
                 undo.callback(files[name].close)
+            if sealing.is_new:
+                _look_for_lost(files.values(), sealing)
             undo.pop_all()
         files[VITALS].lobby.company = Company(share_commit_ms / 1000)
         buffer = cls(folder, files, reserve, limit_bytes, keep_sent_hours)
@@ -263,8 +274,15 @@ class Buffer:
         return await self._file(up).read(lambda connection: outbox.first_since(connection, key, 0, since_ns))
 
     async def read_stored(self, up: Up, key: StreamKey, first: int, last: int) -> list[Record]:
-        """Return the records first to last that are in the file, whatever is at hand in memory."""
-        return await self._file(up).read(lambda connection: outbox.read_run(connection, key, first, last))
+        """Return the records first to last that are in the file, whatever is at hand in memory.
+
+        Raises:
+            KeyUnavailable: some cannot be opened for want of their key, so that nobody knows whether they are sound.
+        """
+        found = await self._file(up).read(lambda connection: outbox.read_run(connection, key, first, last))
+        if any(outbox.is_locked(record) for record in found):
+            raise KeyUnavailable(self.keys.sealing.reason)
+        return found
 
     async def newest_hour_from(self, up: Up, key: StreamKey) -> int:
         """Return the first unacknowledged number of the newest hour, 0 where all of them are of it."""
@@ -348,6 +366,8 @@ class Buffer:
             await self._attempt(self.save)
             if self._must_scrub:
                 await self._attempt(self.scrub)
+            await self._attempt(self.keys.renew)
+            await self._attempt(self.keys.reseal)
             if time.monotonic() - swept_s >= SWEEP_EVERY_S:
                 swept_s = time.monotonic()
                 await self._attempt(self.sweep)
@@ -365,6 +385,11 @@ class Buffer:
         """Declare what the disk has damaged of what was not sent yet; return how many records that were."""
         self._must_scrub = False
         return await self._each(lambda file: scrub.scrub(file, self.clock))
+
+    async def erase(self, stretch: Stretch) -> int:
+        """Erase for good what a device measured in a stretch of time, see `KeyCare.erase`."""
+        await self._fold()
+        return await self.keys.erase(stretch)
 
     async def declare_gone(self) -> None:
         """Declare what the hub lost and nobody has any more, also what went or could not be declared when it said so.
@@ -419,6 +444,7 @@ class Buffer:
         old_ns = retention.cutoff_ns(now_ns, self._keep_sent_hours)
         gone += await self._delete(maintenance.DELETE_KEPT, old_ns)
         gone += await self._delete(maintenance.DELETE_TREND, old_ns // MINUTE_NS)
+        gone += await self._delete(maintenance.DELETE_MINUTES, old_ns // MINUTE_NS)
         return gone
 
     async def _delete_sent(self, up: Up, state: StreamState, before_ns: int) -> int:
@@ -489,7 +515,7 @@ def _renumbered(batch: Batch, key: StreamKey, run: Run, receipt: Receipt) -> Non
             outbox.renumber(batch, record)
 
 
-def _opened(path: Path, make: Callable[[], LogFile]) -> LogFile:
+def _opened(path: Path, make: Callable[[], LogFile], sealing: Sealing) -> LogFile:
     """Open a file; where it is damaged, a new one with all that is sound of it."""
     salvage.finish(path)
     try:
@@ -497,10 +523,19 @@ def _opened(path: Path, make: Callable[[], LogFile]) -> LogFile:
     except BufferDamaged as damage:
         log.error("buffer.damaged", file=path.name, reason=str(damage))
         try:
-            salvage.replace(path, time.strftime("%Y%m%d-%H%M%S"), NodeClock(boot_number()).stamp())
+            salvage.replace(path, time.strftime("%Y%m%d-%H%M%S"), NodeClock(boot_number()).stamp(), sealing)
         except sqlite3.Error as error:
             raise translated(error, path.name) from error
         return make()
+
+
+def _look_for_lost(files: Iterable[LogFile], sealing: Sealing) -> None:
+    """Tell a first start from one of a store whose keyring is gone: its rows wait for a copy of that, untouched."""
+    if any(file.has_unknown_keys() for file in files):
+        try:
+            sealing.note_lost()
+        except OSError as error:
+            raise BufferFull(f"keyring: {error.strerror}") from error
 
 
 def _there_bytes(folder: Path) -> int:

@@ -1,5 +1,6 @@
 """Which values of a set enter the bedside's trends, and the minutes they join (pure)."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -89,6 +90,20 @@ def steps(minutes: Mapping[Minute, Fold], step_s: int) -> list[TrendRow]:
         TrendRow(measure, start * MINUTE_NS, fold.low, fold.high, fold.last)
         for (measure, start), fold in sorted(joined.items(), key=lambda item: item[0])
     ]
+
+
+def packed(values: Mapping[str, Fold]) -> bytes:
+    """Return the measures of one minute of one device as they are written down; every float comes back as it was."""
+    said = {name: [fold.n, fold.low, fold.high, fold.last, fold.last_ns] for name, fold in values.items()}
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def unpacked(body: bytes) -> dict[str, Fold]:
+    """Return what was written down; nothing where the disk has made something else of it."""
+    try:
+        return {name: Fold(*values) for name, values in json.loads(body).items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def points(sample: NumericSet) -> Iterable[tuple[str, float, int]]:

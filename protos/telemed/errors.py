@@ -40,6 +40,7 @@ class Code(StrEnum):
     STORE_NEARLY_FULL = "store-nearly-full"
     STORE_DAMAGED = "store-damaged"
     STORE_NEWER = "store-newer"
+    STORE_LOCKED = "store-locked"
     DATA_SHED = "data-shed"
     DATA_DAMAGED = "data-damaged"
     DATA_COPY_GONE = "data-copy-gone"

@@ -22,6 +22,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "本站存储文件属于更新的软件，节点不启动，文件未作改动：请把站点软件升级回来",
         "A store file is of newer software, the node does not start and leaves it as it is: update the site's software",
     ),
+    Code.STORE_LOCKED: (
+        "本站存储的密钥不可用，此前的数据暂读不出、未作改动，新数据照常保存和上传：请放回密钥文件并重启站点",
+        "The store's key is not there: earlier data are locked, new ones are kept and sent: put the key back, restart",
+    ),
     Code.DATA_SHED: (
         "站点存储空间不足，部分未上传的旧波形或旧数值已精简或放弃，报警与转诊不受影响：请尽快恢复网络",
         "Short of room, the site thinned or gave up older unsent waves or values, no alarms: bring the network back",

@@ -32,6 +32,7 @@ def test_a_node_in_good_order_says_nothing() -> None:
         (Store(0.94, is_full=True), [("store-full", "94%")]),
         (Store(0.5, is_full=True), [("store-full", "50%")]),
         (Store(0.1, damaged=("vitals.db.damaged-1",)), [("store-damaged", "vitals.db.damaged-1")]),
+        (Store(0.1, is_locked=True), [("store-locked", "")]),
         (Store(0.86, gives_up=True), [("store-nearly-full", "86%"), ("data-shed", "")]),
     ],
 )

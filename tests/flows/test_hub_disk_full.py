@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fakes.sealed_store import rows_in
 from tests.region.monitors import start_monitors
 from tests.region.region import Clinic, Region, running, until
 from tests.region.screen import Screen
@@ -43,7 +44,7 @@ def stored(region: Region) -> set[tuple[object, ...]]:
 
 
 def measured(region: Region) -> set[tuple[object, ...]]:
-    return rows(region.folder / "edge-clinic-buffer" / "vitals.db", "SELECT stream, epoch, seq, crc FROM log")
+    return {*rows_in(region.folder / "edge-clinic-buffer" / "vitals.db")}
 
 
 def fill(folder: Path) -> Path:

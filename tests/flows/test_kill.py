@@ -24,6 +24,7 @@ import pytest
 from telemed import wire
 from telemed.v1 import sample_pb2
 
+from tests.fakes.sealed_store import records_in
 from tests.region.region import ROOT, Clinic, Region, running, until
 
 KILLS = int(os.environ.get("KILLS", "30"))
@@ -76,14 +77,19 @@ class Monitors:
         self.process.wait(10)
 
 
-def rows(database: Path, query: str) -> list[tuple[object, ...]]:
-    """Read a database of a process that may be dead: from a copy, as its recovery is that process' own business."""
+def copied(database: Path) -> Path:
+    """Copy a database of a process that may be dead: its recovery is that process' own business."""
     copies = list(database.parent.glob(f"{database.name}*"))
     target = database.parent / "copy"
     target.mkdir(exist_ok=True)
     for path in copies:
         (target / path.name).write_bytes(path.read_bytes())
-    with sqlite3.connect(target / database.name) as connection:
+    return target / database.name
+
+
+def rows(database: Path, query: str) -> list[tuple[object, ...]]:
+    """Read a copy of a database."""
+    with sqlite3.connect(copied(database)) as connection:
         found = connection.execute(query).fetchall()
     connection.close()
     return found
@@ -91,11 +97,10 @@ def rows(database: Path, query: str) -> list[tuple[object, ...]]:
 
 def stored_at_edge(region: Region) -> set[str]:
     """Return MSH-10 of every message whose numerics the edge has stored."""
-    found = rows(
-        region.folder / "edge-clinic-buffer" / "vitals.db",
-        f"SELECT codec, payload FROM log WHERE kind = {wire.Kind.NUMERIC_SET}",
-    )
-    return {_source(codec, payload) for codec, payload in found}
+    folder = region.folder / "edge-clinic-buffer"
+    found = records_in(copied(folder / "vitals.db"), folder)
+    numeric = [record for record in found if record.kind == wire.Kind.NUMERIC_SET]
+    return {_source(record.codec, record.payload) for record in numeric}
 
 
 def _source(codec: object, payload: object) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.fakes.sealed_store import rows_in
 from tests.region.monitors import start_monitors
 from tests.region.region import Clinic, Region, running, until
 
@@ -36,8 +37,7 @@ def hub_rows(region: Region, store: str = "samples", table: str = "record") -> s
 
 
 def edge_rows(region: Region, file: str) -> set[tuple[str, str, int, int]]:
-    with opened(region, f"edge-clinic-buffer/{file}") as edge:
-        return set(edge.execute("SELECT stream, epoch, seq, crc FROM log"))
+    return rows_in(region.folder / "edge-clinic-buffer" / file)
 
 
 def reconcile(region: Region) -> str:

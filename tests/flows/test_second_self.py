@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.sealed_store import copy_keys, rows_in
 from tests.region.monitors import start_monitors
 from tests.region.region import Clinic, Region, free_port, running, until
 from tests.region.screen import Screen
@@ -41,8 +42,7 @@ def hub_rows(region: Region, store: str = "samples", table: str = "record") -> s
 
 
 def edge_rows(region: Region, node: str = "edge-clinic", file: str = "vitals.db") -> set[Row]:
-    with opened(region.folder / f"{node}-buffer" / file) as edge:
-        return set(edge.execute("SELECT stream, epoch, seq, crc FROM log"))
+    return rows_in(region.folder / f"{node}-buffer" / file)
 
 
 def dead_letters(region: Region) -> list[tuple[str, str]]:
@@ -167,6 +167,7 @@ def test_a_second_machine_with_a_copied_disk_is_shut_out_until_the_first_is_gone
         measured(region, CLINIC, 5)
         end(region, "edge-clinic")
         shutil.copytree(tmp_path / "edge-clinic-buffer", tmp_path / "edge-second-buffer")
+        copy_keys(tmp_path / "edge-clinic-buffer", tmp_path / "edge-second-buffer")
         region.start_edge()
         region.until_ready(region.page_url())
         measured(region, CLINIC, 3)

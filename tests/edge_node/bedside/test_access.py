@@ -46,6 +46,21 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: htt
     assert "samesite=lax" in cookie
 
 
+async def test_where_no_account_can_be_read_for_want_of_a_key_that_is_said(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    entered = {"username": "clinic", "password": PASSWORD}
+    house.stuck = [("store-locked", "")]
+    assert (await client.post("/api/v1/session", json=entered)).status_code == 200
+    house.log.rows.clear()
+    refused = await client.post("/api/v1/session", json=entered)
+    assert (refused.status_code, refused.json()["code"]) == (503, "store-locked")
+    assert "密钥" in refused.json()["text"]["zh"]
+    assert "put the key back" in refused.json()["text"]["en"]
+    house.stuck = []
+    assert (await client.post("/api/v1/session", json=entered)).json()["code"] == "sign-in-refused"
+
+
 @pytest.mark.parametrize("username", ["nobody", "elsewhere", "operator"])
 async def test_who_has_no_business_here_is_refused_like_a_wrong_password(
     client: httpx.AsyncClient, username: str

@@ -16,6 +16,7 @@ from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.buffer.schema import NAMES, VITALS
 from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Stored, Value
+from tests.fakes.sealed_store import copy_keys
 
 STREAM = "mon-b01/numeric"
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,7 @@ async def test_a_copy_of_a_store_never_gives_out_a_number_of_the_first_one(tmp_p
     await store(first, 3)
     first.close()
     shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    copy_keys(tmp_path / "first", tmp_path / "copy")
     lives = [Buffer.open(tmp_path / name) for name in ("first", "copy")]
     for life in lives:
         await store(life, 2)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from edge_node.buffer import eventlog, history, intake, maintenance, outbox, schema
+from edge_node.buffer.opening import may_open
 from edge_node.buffer.schema import ALARM, CARE, VITALS
+from edge_node.buffer.sealing import Sealing
 
 HOT = {
     VITALS: [
@@ -17,13 +19,14 @@ HOT = {
         outbox.SELECT_SHED_FROM,
         outbox.DELETE_RUN,
         outbox.UPSERT_STATE,
-        history.SELECT_TREND,
+        history.SELECT_MINUTES,
+        history.SELECT_OLD_TREND,
         history.SELECT_NEWEST,
-        history.SELECT_LAST,
-        history.UPSERT_TREND,
+        history.UPSERT_MINUTE,
         intake.SELECT_KEY,
         maintenance.DELETE_KEPT,
         maintenance.DELETE_TREND,
+        maintenance.DELETE_MINUTES,
     ],
     ALARM: [history.SELECT_SINCE, history.SELECT_EVALUATED, history.UPSERT_EVALUATED],
     CARE: [
@@ -50,6 +53,7 @@ def connections() -> Iterator[dict[str, sqlite3.Connection]]:
     for name in HOT:
         opened[name] = sqlite3.connect(":memory:", isolation_level=None)
         schema.prepare(opened[name], name)
+        may_open(opened[name], Sealing(is_on=False))
     yield opened
     for connection in opened.values():
         connection.close()

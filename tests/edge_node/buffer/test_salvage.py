@@ -16,6 +16,7 @@ from edge_node.buffer import maintenance, salvage
 from edge_node.buffer.schema import ALARM, CARE, NAMES, VITALS
 from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Value
+from tests.fakes.sealed_store import copy_keys
 
 COUNT = 400
 STREAMS = {ALARM: (Up.ALARM, "node/alarm"), CARE: (Up.CARE, "node/care"), VITALS: (Up.VITALS, "mon-b01/numeric")}
@@ -202,6 +203,7 @@ async def test_a_damaged_write_ahead_log_costs_its_last_commits_alone(tmp_path: 
     for path in (tmp_path / "whole").iterdir():
         if path.suffix != ".db-shm":
             (tmp_path / "cut" / path.name).write_bytes(path.read_bytes())
+    copy_keys(tmp_path / "whole", tmp_path / "cut")
     buffer.close()
     wal = tmp_path / "cut" / f"{VITALS}-wal"
     with wal.open("r+b") as file:
@@ -223,6 +225,7 @@ async def test_behind_a_damaged_head_what_stands_in_the_log_alone_is_saved_too(t
     buffer._files[VITALS]._empty_wal()
     await store(buffer, COUNT, COUNT + 2)
     shutil.copytree(tmp_path / "lives", tmp_path / "died")
+    copy_keys(tmp_path / "lives", tmp_path / "died")
     buffer.close()
     smash_head(tmp_path / "died" / VITALS)
 

@@ -11,11 +11,14 @@ from telemed.topics import Up
 from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import Kind
 
-from edge_node.buffer import maintenance
+from edge_node.buffer import history, maintenance
 from edge_node.buffer.clock import boottime_ns
 from edge_node.buffer.file import LogFile
+from edge_node.buffer.opening import may_open
 from edge_node.buffer.schema import CARE, FILES, VITALS
+from edge_node.buffer.sealing import Keeping, Sealing
 from edge_node.buffer.store import Buffer, Waiting
+from edge_node.buffer.trend import unpacked
 from edge_node.errors import BufferFailure, BufferFull, BufferNewer
 from edge_node.samples.measurement import (
     Assignment,
@@ -138,9 +141,12 @@ async def test_trends_that_a_killed_node_did_not_write_are_there_after_its_resta
         rows = await again.trends(["monitor-1"], start, start + MINUTE_NS, 60)
         assert [(row.low, row.high, row.last) for row in rows] == [(70, 90, 90)]
         again.close()
+    sealing = Sealing.reading(tmp_path, Keeping())
     connection = sqlite3.connect(tmp_path / VITALS)
-    assert connection.execute("SELECT n FROM trend").fetchall() == [(2,)]
+    may_open(connection, sealing)
+    (row,) = connection.execute(history.SELECT_MINUTES, ("monitor-1", 0, 2**62)).fetchall()
     connection.close()
+    assert unpacked(row[2])["hr"].n == 2
 
 
 async def test_a_failed_commit_leaves_no_trend(buffer: Buffer) -> None:
@@ -337,7 +343,7 @@ async def test_a_row_that_the_disk_damaged_does_not_keep_the_others_from_being_r
         await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id=f"a{number}", alarm_seq=1)])
     for up in (Up.VITALS, Up.ALARM):
         with sqlite3.connect(tmp_path / "edge-test" / FILES[up]) as worn:
-            worn.execute("UPDATE log SET payload = x'ffff00ff' WHERE seq = 2")
+            worn.execute("UPDATE log SET payload = x'ffff00ff', crc = 1 WHERE seq = 2")
         worn.close()
     assert [sample.values[0].value for sample in await buffer.sets_since(0)] == ["70", "72"]
     assert [event.alarm_id for event in await buffer.alarm_events(0)] == ["a0", "a2"]

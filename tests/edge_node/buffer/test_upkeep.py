@@ -19,6 +19,7 @@ from edge_node.buffer.store import Buffer
 from edge_node.errors import BufferDamaged, BufferFailure
 from edge_node.samples.measurement import Channel, Intake, WaveformSet
 from tests.fakes.outbox import key_of
+from tests.fakes.sealed_store import copy_keys
 
 HOUR_NS = 3600 * 10**9
 NOISE = np.random.default_rng(7).integers(-30_000, 30_000, 6000, np.int32)
@@ -69,6 +70,7 @@ async def declared(buffer: Buffer) -> list[shed_pb2.Shed]:
 def crashed(buffer: Buffer, folder: Path) -> Buffer:
     """Return what is found after a power cut now, in another folder."""
     shutil.copytree(buffer.room.folder, folder)
+    copy_keys(buffer.room.folder, folder)
     return Buffer.open(folder, group_commit_ms=0)
 
 

@@ -14,6 +14,7 @@ from edge_node.buffer import wal
 from edge_node.buffer.schema import VITALS
 from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Value
+from tests.fakes.sealed_store import copy_keys
 
 COMMITS, FRAME_BYTES, HEADER_BYTES = 12, 4096 + 24, 32
 Damage = Callable[[bytearray], None]
@@ -90,6 +91,7 @@ async def test_after_damage_to_the_log_no_number_is_given_out_again(tmp_path: Pa
 
     await store(buffer, 60)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
+    copy_keys(tmp_path / "a", tmp_path / "b")
     buffer.close()
     path = tmp_path / "b" / f"{VITALS}-wal"
     changed = bytearray(path.read_bytes())

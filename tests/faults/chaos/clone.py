@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edge_node.devices.hl7_monitor import mllp
+from tests.fakes.sealed_store import copy_keys
 from tests.faults.chaos import invariants
 from tests.faults.chaos.nursery import Unhealthy
 from tests.faults.chaos.place import BEDS, CLINIC, NODE, PORTS
@@ -28,6 +29,7 @@ def lives_beside(world: World, before: HubSeen) -> list[Violation]:
     All are dead when it is called; the stores are of no use to anybody afterwards.
     """
     shutil.copytree(world.place.edge_folder, world.scratch / "clone", dirs_exist_ok=True)
+    copy_keys(world.place.edge_folder, world.scratch / "clone")
     world.start_all()
     world.send_messages()
     try:

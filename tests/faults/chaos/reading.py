@@ -14,6 +14,8 @@ from telemed import wire
 from telemed.errors import PayloadUnreadable
 from telemed.v1 import sample_pb2
 
+from edge_node.buffer import outbox
+from edge_node.buffer.sealing import Keeping, Sealing
 from tests.faults.chaos.seen import EdgeSeen, EdgeStream, HubSeen, Mark, Stamped, StreamKey
 
 EDGE_FILES = ("alarm.db", "vitals.db", "care.db")
@@ -21,7 +23,7 @@ HUB_FILES = {"samples.db": "record", "care.db": "care_record"}
 PAGE = 500
 BUSY_S = 10.0
 SELECT_STATES = "SELECT stream, epoch, next_seq, acked FROM state"
-SELECT_ROWS = "SELECT stream, epoch, seq, kind, codec, crc, payload FROM log ORDER BY id"
+SELECT_ROWS = f"SELECT {outbox.STORED} FROM log ORDER BY id"
 SELECT_SHED = "SELECT stream, epoch, first, last FROM shed"
 SELECT_PAGE = (
     "SELECT seq, kind, codec, crc, payload, wall_ns, received_ns{more} FROM {table} "
@@ -69,16 +71,18 @@ class Reader:
         crcs: defaultdict[StreamKey, dict[int, int]] = defaultdict(dict)
         places: dict[str, tuple[StreamKey, int]] = {}
         declared: defaultdict[StreamKey, list[tuple[int, int]]] = defaultdict(list)
+        sealing = Sealing.reading(folder, Keeping())
         for name in EDGE_FILES:
             with self._copy(folder, name) as connection:
                 acked = {}
                 for stream, epoch, next_seq, reached in connection.execute(SELECT_STATES):
                     streams[stream, epoch] = EdgeStream(next_seq, reached)
                     acked[stream, epoch] = reached
-                for stream, epoch, seq, kind, codec, crc, payload in connection.execute(SELECT_ROWS):
-                    key = (stream, epoch)
-                    crcs[key][seq] = crc
-                    places[self._sources.of(key, seq, crc, kind, (codec, payload))] = (key, seq)
+                for row in connection.execute(SELECT_ROWS):
+                    key, seq, record = (row[0], row[1]), row[2], outbox.opened_row(row, sealing)
+                    crcs[key][seq] = record.crc
+                    packed = (record.codec, record.payload)
+                    places[self._sources.of(key, seq, record.crc, record.kind, packed)] = (key, seq)
                 for stream, epoch, first, last in connection.execute(SELECT_SHED):
                     declared[stream, epoch].append((first, last))
         for key, rows in crcs.items():

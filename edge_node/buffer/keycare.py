@@ -1,0 +1,94 @@
+"""What is done about keys while a store is open: rows are sealed anew, keys are changed, and given up for good."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from edge_node.buffer import erasing
+from edge_node.buffer.clock import NodeClock
+from edge_node.buffer.erasing import Stretch
+from edge_node.buffer.file import LogFile
+from edge_node.buffer.keyring import DAY_NS
+from edge_node.buffer.resealing import Resealer
+from edge_node.buffer.schema import VITALS
+from edge_node.errors import BufferFailure, KeyUnavailable, NotYetSent
+
+
+class KeyCare:
+    """The keys of the files of one store; used on the event loop alone."""
+
+    def __init__(
+        self,
+        files: Mapping[str, LogFile],
+        clock: NodeClock,
+        *,
+        has_room: Callable[[], bool],
+        may_forget: Callable[[], bool],
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            files: of the store.
+            clock: tells how old keys are.
+            has_room: whether rows may become larger.
+            may_forget: whether keys may go that no row of the files needs.
+        """
+        self.sealing = files[VITALS].sealing
+        """Hides what the files hold of patients."""
+        self._files, self._clock, self._has_room = files, clock, has_room
+        self._resealer = Resealer(files, self.sealing, clock, may_forget)
+
+    async def reseal(self) -> int:
+        """Seal for a moment what is not sealed as it would be now, where there is room; return how many rows.
+
+        Raises:
+            BufferFailure: a file cannot be read or written.
+        """
+        return await self._resealer.round() if self._has_room() else 0
+
+    async def reseal_all(self) -> None:
+        """Seal everything that is not sealed as it would be now, however long that takes; raises BufferFailure."""
+        await self._resealer.whole()
+
+    async def renew(self) -> None:
+        """Change all keys where they are old; raises BufferFailure."""
+        made_ns, age_ns = self.sealing.made_ns, self.sealing.days * DAY_NS
+        if made_ns and self._clock.now_ns() - made_ns > age_ns:
+            await self.change()
+
+    async def change(self) -> None:
+        """Begin new keys at once; what is stored is sealed anew in the background.
+
+        Raises:
+            BufferFailure: the keys are as they were.
+        """
+        await self._of_ring(lambda: self.sealing.rotate(self._clock.now_ns()))
+        self._resealer.walk_soon()
+
+    async def erase(self, stretch: Stretch) -> int:
+        """Erase for good what a device measured in a stretch of time; return how many records went.
+
+        Alarms and the site's events stay: they have a time of keeping of their own.
+
+        Raises:
+            NotYetSent: the hub does not have all of it; nothing was erased.
+            KeyUnavailable: what is stored is not sealed, or not all of its keys are there; nothing was erased.
+            BufferFailure: it is not done, or not to the end; asked again it goes on.
+        """
+        if self.sealing.reason or not (self.sealing.is_on and self.sealing.has_keys):
+            raise KeyUnavailable(self.sealing.reason or "the store is not encrypted: it cannot be erased for good")
+        file = self._files[VITALS]
+        waiting = await erasing.unsent(file, stretch)
+        if waiting:
+            raise NotYetSent(waiting)
+        count = await erasing.delete(file, stretch)
+        await self._of_ring(lambda: self.sealing.give_up(stretch.places))
+        await self._resealer.whole()
+        await self._of_ring(self.sealing.destroy_former)
+        await file.shrink()
+        return count
+
+    async def _of_ring(self, work: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(work)
+        except OSError as error:
+            raise BufferFailure(f"keyring: {error.strerror}") from error

@@ -1,0 +1,99 @@
+"""The keyring on disk, wrapped by a key of the keeper: two copies, because without it nothing can be read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from edge_node.buffer import synced
+from edge_node.buffer.keykeeper import KeyKeeper
+from edge_node.buffer.keyring import Keyring
+from edge_node.errors import KeyUnavailable
+
+MAGIC = b"YZK1"
+NAME_BYTES = 16
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class RingFile:
+    """One keyring and the key that wraps it; blocking."""
+
+    path: Path
+    keeper: KeyKeeper
+    wrapped_by: str = ""
+    """Name of the key at the keeper; empty before the first `save`."""
+
+    @property
+    def copies(self) -> tuple[Path, Path]:
+        """The two files."""
+        return self.path, self.path.with_name(f"{self.path.name}.copy")
+
+    def exists(self) -> bool:
+        """Return whether a keyring was ever written here."""
+        return any(path.exists() for path in self.copies)
+
+    def load(self) -> Keyring:
+        """Return the keyring; a copy that is damaged is passed over.
+
+        Raises:
+            KeyUnavailable: no copy can be opened; nothing is changed.
+        """
+        reason = KeyUnavailable(f"{self.path.name}: is not there")
+        for path in self.copies:
+            try:
+                return self._read(path)
+            except KeyUnavailable as error:
+                reason = error
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = KeyUnavailable(f"{path.name}: cannot be read: {error}")
+        raise reason
+
+    def save(self, ring: Keyring, wrapped_by: str = "") -> None:
+        """Write the keyring down, on disk when this returns; under another key of the keeper if one is named.
+
+        Raises:
+            OSError, KeyUnavailable: the earlier one still is what `load` finds, or it is this one already.
+        """
+        name = wrapped_by or self.wrapped_by or self.keeper.make()
+        content = MAGIC + name.encode().ljust(NAME_BYTES) + self.keeper.wrap(name, ring.packed())
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for path in self.copies:
+            synced.write(path, content)
+        self.wrapped_by = name
+
+    def destroy_all(self, names: Iterable[str]) -> list[str]:
+        """Destroy keys that wrapped this keyring before; return those that are still there."""
+        left = []
+        for name in names:
+            try:
+                if name != self.wrapped_by:
+                    self.keeper.destroy(name)
+            except OSError as error:
+                log.warning("store.key-not-destroyed", why=error.strerror)
+                left.append(name)
+        return left
+
+    def delete(self) -> None:
+        """Delete a keyring that nothing needs any more, with the key that wraps it.
+
+        Raises:
+            OSError: something of it is still there.
+        """
+        self.keeper.destroy(self.wrapped_by)
+        for path in self.copies:
+            synced.destroy(path)
+
+    def _read(self, path: Path) -> Keyring:
+        content = path.read_bytes()
+        head = len(MAGIC) + NAME_BYTES
+        if not content.startswith(MAGIC):
+            raise ValueError("no keyring")
+        name = content[len(MAGIC) : head].decode("ascii").strip()
+        if not name.isalnum():
+            raise ValueError("names no key")
+        ring = Keyring.of(self.keeper.unwrap(name, content[head:]))
+        self.wrapped_by = name
+        return ring

@@ -1,0 +1,381 @@
+"""Hides what the store holds of patients, and opens it again; may be asked from any thread.
+
+What cannot be opened because its key is not there is locked: it is left as it is, never overwritten and never declared
+damaged, until the key is back.  Meanwhile what comes in is sealed under a spare keyring, whose key lies in the store's
+own folder: less safe, but nothing that a monitor sends is lost, and it is sealed anew once the key is back.
+"""
+
+import copy
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from edge_node.buffer import envelope
+from edge_node.buffer.keyfiles import KeyFiles
+from edge_node.buffer.keyring import DAY_NS, DataKey, Keyring, Place
+from edge_node.buffer.ringfile import RingFile
+from edge_node.errors import BufferFull, KeyUnavailable
+
+RING, SPARE, SPARE_KEYS = "keyring", "keyring.spare", "spare-keys"
+KEYS_ENDING, KEYS_INSIDE = "-keys", "keys"
+LOCKED = 0
+"""What `opened` returns for a value whose key is not there."""
+LOOKUP_BYTES = 16
+KEY_DAYS = 365
+FALLBACK = Place("", 0)
+"""There is always a key of this one, for what has none of its own where none can be written down."""
+GIVEN_UP = 0
+"""A generation before all others."""
+LOST = "the keyring of this store is gone, and a new one was begun"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How a store is to be sealed."""
+
+    folder: Path | None = None
+    """Where the key files are; none: beside the store's folder."""
+    is_on: bool = True
+    """False: nothing new is sealed; what is sealed is still read."""
+    days: int = KEY_DAYS
+    """How old keys may become."""
+
+    def key_folder(self, folder: Path) -> Path:
+        """Return where the key files of the store in a folder are: beside it, unless nothing may be written there."""
+        beside, inside = folder.with_name(folder.name + KEYS_ENDING), folder / KEYS_INSIDE
+        if self.folder is not None:
+            return self.folder
+        may_be_beside = beside.exists() or os.access(folder.parent, os.W_OK)
+        return inside if inside.exists() or not may_be_beside else beside
+
+
+class Sealing:
+    """The keys of one store, opened."""
+
+    def __init__(self, *, is_on: bool, days: int = KEY_DAYS) -> None:
+        """Hold no keys yet.
+
+        Args:
+            is_on: whether what comes in is sealed.
+            days: how old keys may become.
+        """
+        self.is_on, self.days = is_on, days
+        self.reason = ""
+        """Why something that is stored cannot be opened, for the operator; empty where all can."""
+        self.is_new = False
+        """Whether the keyring was made just now."""
+        self._ring: Keyring | None = None
+        self._file: RingFile | None = None
+        self._spare: tuple[RingFile, Keyring] | None = None
+        """Of a time when the key was not there."""
+        self._newest: dict[Place, DataKey] = {}
+        self._ciphers: dict[int, AESGCM] = {}
+        self._lock = threading.Lock()
+        self._used: set[int] = set()
+        """Keys that something was sealed with since `begin_walk`."""
+
+    @classmethod
+    def open(cls, folder: Path, keeping: Keeping) -> "Sealing":
+        """Open the keys of a store; its first keys are made.  Blocking.
+
+        Raises:
+            BufferFull: no keys can be written down.
+        """
+        main, spare = _main(folder, keeping), _spare(folder)
+        is_new = keeping.is_on and not main.exists()
+        reason = _begin(main) if is_new else ""
+        found = cls.reading(folder, keeping)
+        found.reason = found.reason or reason
+        if keeping.is_on and not found.has_keys:
+            # A keyring that cannot be opened stays as it is, and this is another file.
+            reason = _begin(spare)
+            if reason:
+                raise BufferFull(reason)
+            found.take(spare, spare.load())
+        found.is_new = is_new
+        found.mend()
+        return found
+
+    @classmethod
+    def reading(cls, folder: Path, keeping: Keeping) -> "Sealing":
+        """Open the keys that are there, and change nothing; for who looks at a store from outside.  Blocking."""
+        found = cls(is_on=keeping.is_on, days=keeping.days)
+        for file in (_main(folder, keeping), _spare(folder)):
+            if not file.exists():
+                continue
+            try:
+                found.take(file, file.load())
+            except KeyUnavailable as error:
+                log.error("store.locked", why=str(error))
+                found.reason = found.reason or str(error)
+        return found
+
+    def take(self, file: RingFile, ring: Keyring) -> None:
+        """Use a keyring; the first is the one that new keys come from."""
+        for key in ring.keys.values():
+            self._ciphers[key.key_id] = AESGCM(key.secret)
+        if self._ring is not None:
+            self._spare = (file, ring)
+            return
+        self._file = file
+        self._install(ring)
+        self.reason = self.reason or (LOST if ring.has_lost else "")
+
+    def mend(self) -> None:
+        """Finish a change of keys of which the node was killed: before both copies, or before the keys' destruction."""
+        if self._ring is None or self._file is None or not self._ring.retired:
+            return
+        try:
+            self._file.save(self._ring)
+        except (OSError, KeyUnavailable) as error:
+            log.warning("store.keys-not-destroyed", why=str(error))
+        else:
+            self._ring.retired = self._file.destroy_all(self._ring.retired)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether something can be sealed."""
+        return self._ring is not None
+
+    @property
+    def key_count(self) -> int:
+        """How many keys there are to what is stored."""
+        return len(self._ciphers)
+
+    @property
+    def made_ns(self) -> int:
+        """When the present keys were begun; 0 where there are none."""
+        return self._ring.made_ns if self._ring is not None else 0
+
+    def seal(self, place: Place, content: bytes, about: str) -> bytes:
+        """Return content as it is to be stored.
+
+        Args:
+            place: what shares its key.
+            content: what to hide.
+            about: what it belongs to: table and identity, as `opened` is asked for it.
+
+        Raises:
+            BufferFull: there is no key and none can be written down.
+        """
+        if not self.is_on:
+            return content
+        with self._lock:
+            # Noted before it is used, so that `forget_unused` cannot come in between.
+            key = self._newest.get(place) or self._key_for(place)
+            self._used.add(key.key_id)
+            cipher = self._ciphers[key.key_id]
+        return envelope.seal(cipher, key.key_id, content, about.encode())
+
+    def opened(self, about: str | None, stored: object) -> bytes | int | None:
+        """Return what a stored value says: as it is where it is open, LOCKED, or None where it is damaged."""
+        if not isinstance(stored, bytes):
+            return None
+        if not envelope.is_sealed(stored):
+            return stored
+        cipher = self._ciphers.get(envelope.key_id_of(stored) or 0)
+        if cipher is None:
+            return LOCKED if self.reason else None
+        return envelope.unseal(cipher, stored, (about or "").encode())
+
+    def hidden(self, name: bytes) -> bytes:
+        """Return what something is known by, so that nobody without the key can try contents against it."""
+        if not self.is_on or self._ring is None:
+            return name
+        return hashlib.blake2b(name, key=self._ring.lookup, digest_size=LOOKUP_BYTES).digest()
+
+    def is_present(self, stored: bytes) -> bool:
+        """Return whether a value is stored as one would be stored now; its first PREFIX_BYTES are enough."""
+        key_id = envelope.key_id_of(stored)
+        if not self.is_on or key_id is None:
+            return not self.is_on
+        return key_id not in self._ciphers or self._is_newest(key_id)
+
+    def note_lost(self) -> None:
+        """Note, for good, that this keyring is not the first of the store, and that the keys of that are gone.
+
+        Raises:
+            OSError, KeyUnavailable: it is not written down.
+        """
+        with self._lock:
+            if self._ring is not None and self._file is not None:
+                self._ring.has_lost = True
+                self._file.save(self._ring)
+        self.reason = LOST
+        log.error("store.locked", why=LOST)
+
+    def knows(self, key_id: int) -> bool:
+        """Return whether there is a key of this id."""
+        return key_id in self._ciphers
+
+    def begin_walk(self) -> None:
+        """Note from now on which keys are used: `forget_unused` spares them."""
+        self._used = set()
+
+    def forget_unused(self, met: set[int], before_day: int) -> int:
+        """Forget keys that nothing needs any more, after all rows were looked at; return how many.
+
+        Args:
+            met: ids of the keys that rows were met under.
+            before_day: keys of this day and later stay, as somebody may be about to use them; so do those for all days.
+
+        Raises:
+            OSError, KeyUnavailable: they are not forgotten.
+        """
+        with self._lock:
+            if self._ring is None or self._file is None:
+                return 0
+            ring, old = copy.deepcopy(self._ring), self._ring.old()
+            keep = self._used | met
+            gone = [
+                key.key_id
+                for key in ring.keys.values()
+                if key.key_id not in keep and (key.key_id in old or 0 < key.place.day < before_day)
+            ]
+            for key_id in gone:
+                del ring.keys[key_id]
+            if gone:
+                self._file.save(ring)
+                # Until the next start they still open what somebody is reading just now.
+                self._install(ring)
+            self._forget_spare(keep)
+            if ring.has_lost and met <= self._ciphers.keys():
+                ring.has_lost = False
+                self._file.save(ring)
+                self._install(ring)
+                self.reason = ""
+            return len(gone)
+
+    def rotate(self, now_ns: int) -> None:
+        """Begin a new generation of keys, wrapped by a new key of the keeper; the one before is destroyed.
+
+        Old rows stay readable and are sealed anew in the background (`resealing`), after which their keys go.
+
+        Raises:
+            OSError, KeyUnavailable: everything is as it was.
+        """
+        with self._lock:
+            ring, _ = self._changing()
+            ring.generation, ring.made_ns = ring.generation + 1, now_ns
+            ring.add([FALLBACK])
+            self._wrap_anew(ring)
+        log.info("store.keys-changed", generation=ring.generation)
+
+    def give_up(self, places: Iterable[Place]) -> None:
+        """Use the keys of some places no more: what stands under them is sealed anew, then they are forgotten.
+
+        Raises:
+            OSError, KeyUnavailable: everything is as it was.
+        """
+        gone = set(places)
+        with self._lock:
+            ring, file = self._changing()
+            for key in ring.keys.values():
+                if key.place in gone:
+                    ring.keys[key.key_id] = key._replace(generation=GIVEN_UP)
+            ring.add(gone & {FALLBACK})
+            file.save(ring)
+            self._install(ring)
+
+    def destroy_former(self) -> None:
+        """Have nobody open a keyring of before, wherever a copy of it may be left on the disk.
+
+        Raises:
+            OSError, KeyUnavailable: the key of before may still be there.
+        """
+        with self._lock:
+            ring, _ = self._changing()
+            self._wrap_anew(ring)
+            if ring.retired:
+                raise KeyUnavailable("a key that wrapped the keyring cannot be destroyed")
+
+    def _changing(self) -> tuple[Keyring, RingFile]:
+        """Return a copy of the keyring to be changed, and its file; the lock is held."""
+        if self._ring is None or self._file is None:
+            raise KeyUnavailable("there is no keyring to change")
+        return copy.deepcopy(self._ring), self._file
+
+    def _wrap_anew(self, ring: Keyring) -> None:
+        """Write a keyring down under a new key of the keeper, destroy the one before, and use it; the lock is held."""
+        assert self._file is not None
+        ring.retired = [*ring.retired, self._file.wrapped_by]
+        self._file.save(ring, self._file.keeper.make())
+        self._install(ring)
+        ring.retired = self._file.destroy_all(ring.retired)
+
+    def _install(self, ring: Keyring) -> None:
+        for key in ring.keys.values():
+            if key.key_id not in self._ciphers:
+                self._ciphers[key.key_id] = AESGCM(key.secret)
+        self._ring, self._newest = ring, ring.newest()
+
+    def _is_newest(self, key_id: int) -> bool:
+        key = self._ring.keys.get(key_id) if self._ring is not None else None
+        return key is not None and self._ring is not None and key.generation == self._ring.generation
+
+    def _key_for(self, place: Place) -> DataKey:
+        """Return the key of a place that had none, on disk before anything is sealed with it; the lock is held."""
+        if self._ring is None or self._file is None:
+            raise BufferFull("the store has no keys")
+        ring = copy.deepcopy(self._ring)
+        # Whoever sent yesterday sends today: one writing for all of them.
+        scopes = {each.scope for each in self._newest if each.day == place.day - 1 and each.day}
+        wanted = {Place(scope, place.day) for scope in scopes} | {place}
+        ring.add(wanted - self._newest.keys())
+        try:
+            self._file.save(ring)
+        except (OSError, KeyUnavailable) as error:
+            return self._instead(place, error)
+        self._install(ring)
+        return self._newest[place]
+
+    def _instead(self, place: Place, error: Exception) -> DataKey:
+        """Return another key where none can be written down: a full disk must not silence the alarms."""
+        log.warning("store.key-not-made", why=str(error))
+        same = [key for key in self._newest.values() if key.place.scope == place.scope]
+        key = max(same, key=lambda each: each.place.day) if same else self._newest[FALLBACK]
+        self._newest[place] = key
+        return key
+
+    def _forget_spare(self, keep: set[int]) -> None:
+        if self._spare is None:
+            return
+        file, ring = self._spare
+        if not keep & ring.keys.keys():
+            file.delete()
+            self._spare = None
+            log.info("store.spare-keys-deleted")
+
+
+def _begin(file: RingFile) -> str:
+    """Make a keyring with a key for whatever has none of its own; return why that cannot be done, empty where it is."""
+    ring = Keyring(time.time_ns())
+    ring.add([FALLBACK])
+    try:
+        file.save(ring)
+    except (OSError, KeyUnavailable) as error:
+        log.error("store.keys-not-made", why=str(error))
+        return f"{file.path.name}: no key can be made for it: {error}"
+    return ""
+
+
+def day_of(at_ns: int) -> int:
+    """Return the day of a time, in days since 1970."""
+    return at_ns // DAY_NS
+
+
+def _main(folder: Path, keeping: Keeping) -> RingFile:
+    return RingFile(folder / RING, KeyFiles(keeping.key_folder(folder)))
+
+
+def _spare(folder: Path) -> RingFile:
+    return RingFile(folder / SPARE, KeyFiles(folder / SPARE_KEYS))
