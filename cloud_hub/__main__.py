@@ -1,4 +1,4 @@
-"""`cloud-hub serve | check-config | accounts | nodes | audit`: run the hub, look at what it has, let people in."""
+"""`cloud-hub serve | check-config | accounts | nodes | audit | retention | erase`: run the hub, and look after it."""
 
 import argparse
 import gc
@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from telemed.logs import log_to_stderr
 
-from cloud_hub import accounts_command, app, audit_command, node_access, nodes_command
+from cloud_hub import accounts_command, app, audit_command, erase_command, node_access, nodes_command, retention_command
 from cloud_hub.broker_rights import load_users
 from cloud_hub.config import HubConfig, load, readable_listeners, readable_pages
 from cloud_hub.errors import ConfigRefused, HubError
@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n".join(nodes_command.run(config, options)))
         elif options.command == "accounts":
             print("\n".join(accounts_command.run(config, options)))
+        elif options.command == "erase":
+            print("\n".join(erase_command.run(config, options)))
+        elif options.command == "retention":
+            print("\n".join(retention_command.run(config, options)))
         elif options.command == "audit":
             _audit(config, options)
         else:
@@ -120,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check-config", help="look at the configuration and say what is wrong")
     accounts_command.add_arguments(commands.add_parser("accounts", help="say who may sign in"))
     nodes_command.add_arguments(commands.add_parser("nodes", help="let nodes in and shut them out"))
+    retention_command.add_arguments(commands.add_parser("retention", help="what is over its time, and deleting it"))
+    erase_command.add_arguments(commands.add_parser("erase", help="take a person out, once their time is over"))
     audit = commands.add_parser("audit", help="verify the audit trail, or give out its anchors")
     said_after = audit_command.add_arguments(audit)
     for command in (*(each for each in commands.choices.values() if each is not audit), *said_after):

@@ -39,6 +39,7 @@ class Rule:
 
 RULES: dict[str, Rule] = {
     "person_registered": Rule("person", Origin.EITHER, Wins.FIRST_AT_HUB, "clinic"),
+    "person_erased": Rule("person", Origin.HUB, Wins.HUB, ""),
     "bed_assigned": Rule("bed", Origin.EITHER, Wins.FIRST_AT_HUB, "clinic"),
     "bed_vacated": Rule("bed", Origin.EITHER, Wins.FIRST_AT_HUB, "clinic"),
     "device_placed": Rule("device", Origin.EDGE, Wins.LAST_AT_HUB, ""),

@@ -1,7 +1,7 @@
 """`/api/v1/persons/{person_id}/export`: a person's own copy of everything, streamed and audited."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
 from fastapi.responses import StreamingResponse
@@ -12,13 +12,15 @@ from cloud_hub.fhir.routes import Face, Guard
 
 PersonId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")]
 
+_ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}, "description": "The archive"}}
+
 
 def router(face: Face, guard: Guard) -> APIRouter:
     """Return the route, to be mounted at the root of the application."""
     routes = APIRouter(prefix="/api/v1/persons", tags=["export"])
     who = Annotated[Principal, Depends(guard(Right.EXPORT_PERSON))]
 
-    @routes.get("/{person_id}/export", response_class=StreamingResponse)
+    @routes.get("/{person_id}/export", response_class=StreamingResponse, responses=_ZIP)
     async def everything(person_id: PersonId, principal: who) -> StreamingResponse:
         """Return everything about one person as a zip of FHIR NDJSON with an index in both languages."""
         found = await face.care.read(lambda c: export.subject(c, principal, person_id))

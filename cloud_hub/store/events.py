@@ -15,7 +15,7 @@ from telemed.v1 import event_pb2
 from cloud_hub.care import referral
 from cloud_hub.care.conflicts import RULES, Origin, Wins
 from cloud_hub.care.referral import Ordered
-from cloud_hub.store import accounts, care_team, consents, persons
+from cloud_hub.store import accounts, care_team, consents, erasure, persons
 from cloud_hub.store.schema import event as table
 
 LONGEST_ID = 64
@@ -177,6 +177,8 @@ def _apply(connection: Connection, scope: Scope, event: event_pb2.Event, receive
     match event.WhichOneof("body"):
         case "person_registered":
             persons.save_person(connection, where, which, event.person_registered, received_ns)
+        case "person_erased":
+            erasure.erase(connection, where, which)
         case "bed_assigned":
             persons.assign_bed(connection, where, which, event.bed_assigned, event.event_id, event.at_unix_ns)
         case "bed_vacated":

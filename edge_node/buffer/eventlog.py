@@ -3,6 +3,7 @@
 import sqlite3
 
 import structlog
+from telemed import erasure
 from telemed.v1 import event_pb2
 from telemed.wire import Kind, Stamp
 
@@ -28,6 +29,7 @@ REPLACE_EVENT = (
 )
 INSERT_PENDING = "INSERT INTO pending (event_id, body) VALUES (?, ?)"
 DELETE_PENDING = "DELETE FROM pending WHERE event_id = ?"
+UPDATE_BODY = "UPDATE event SET body = ? WHERE site_seq = ?"
 SELECT_BY_TYPE = (
     f"SELECT site_seq, opened({ABOUT_EVENT}, body) FROM event "  # noqa: S608
     "WHERE aggregate_type = ? AND site_seq <= ? ORDER BY site_seq"
@@ -65,9 +67,19 @@ def apply_page(batch: Batch, page: event_pb2.EventPage) -> list[event_pb2.Ordere
         stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
         batch.connection.execute(REPLACE_EVENT, (*values, stored))
         batch.connection.execute(DELETE_PENDING, (event.event_id,))
+        if event.WhichOneof("body") == "person_erased":
+            _erase(batch, event.aggregate_id)
         applied.append(ordered)
         reached = ordered.site_seq
     return applied
+
+
+def _erase(batch: Batch, person_id: str) -> None:
+    """Take every word about a person out of what is stored; numbers and versions stay what they were."""
+    for ordered in erasure.about(ordered_events(batch.connection, ""), person_id):
+        if ordered is not None:
+            stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
+            batch.connection.execute(UPDATE_BODY, (stored, ordered.site_seq))
 
 
 def cursor(connection: sqlite3.Connection) -> int:

@@ -115,6 +115,8 @@ class Roster:
         key, body = event.aggregate_id, event.WhichOneof("body")
         if body == "person_registered":
             self.persons[key] = Person(key, event.person_registered)
+        elif body == "person_erased":
+            self.persons.pop(key, None)
         elif body == "bed_assigned":
             self._assign(key, event)
         elif body == "bed_vacated":

@@ -9,7 +9,11 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "bad-input.md"
 PARTS = {
     "the DICOM receiver": (range(8, 17), r"^(import|from) pynetdicom\b"),
-    "the first upload of archives": ((29,), r"\b(UploadFile|tarfile|extractall)\b"),
+    # An archive that is written (a person's copy of their record) is none that somebody sent.
+    "the first upload of archives": (
+        (29,),
+        r"\b(UploadFile|tarfile)\b|^from zipfile\b|\bzipfile\.(ZipFile|Path|is_zipfile)\((?!self\._outlet, \"w\")",
+    ),
     "the first outgoing destination": (
         (31,),
         r"^(import|from) (httpx|requests|aiohttp|urllib\.request|http\.client)\b",

@@ -73,6 +73,7 @@ class Event(_message.Message):
     CONSULT_LOGGED_FIELD_NUMBER: _builtins.int
     CONSENT_GIVEN_FIELD_NUMBER: _builtins.int
     CONSENT_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    PERSON_ERASED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7, made where the event is born; the key that makes sending twice harmless."""
     aggregate_type: _builtins.str
@@ -107,6 +108,8 @@ class Event(_message.Message):
     def consent_given(self) -> Global___ConsentGiven: ...
     @_builtins.property
     def consent_withdrawn(self) -> Global___ConsentWithdrawn: ...
+    @_builtins.property
+    def person_erased(self) -> Global___PersonErased: ...
     def __init__(
         self,
         *,
@@ -128,12 +131,13 @@ class Event(_message.Message):
         consult_logged: Global___ConsultLogged | None = ...,
         consent_given: Global___ConsentGiven | None = ...,
         consent_withdrawn: Global___ConsentWithdrawn | None = ...,
+        person_erased: Global___PersonErased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "alarm_action", b"alarm_action", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consent_given", b"consent_given", "consent_withdrawn", b"consent_withdrawn", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "node_described", b"node_described", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "alarm_action", b"alarm_action", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consent_given", b"consent_given", "consent_withdrawn", b"consent_withdrawn", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "node_described", b"node_described", "person_erased", b"person_erased", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "aggregate_id", b"aggregate_id", "aggregate_type", b"aggregate_type", "alarm_action", b"alarm_action", "at_unix_ns", b"at_unix_ns", "base_version", b"base_version", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consent_given", b"consent_given", "consent_withdrawn", b"consent_withdrawn", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "event_id", b"event_id", "node_described", b"node_described", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_set", b"account_set", "actor", b"actor", "aggregate_id", b"aggregate_id", "aggregate_type", b"aggregate_type", "alarm_action", b"alarm_action", "at_unix_ns", b"at_unix_ns", "base_version", b"base_version", "bed_assigned", b"bed_assigned", "bed_vacated", b"bed_vacated", "body", b"body", "consent_given", b"consent_given", "consent_withdrawn", b"consent_withdrawn", "consult_logged", b"consult_logged", "device_placed", b"device_placed", "event_id", b"event_id", "node_described", b"node_described", "person_erased", b"person_erased", "person_registered", b"person_registered", "referral_moved", b"referral_moved", "referral_submitted", b"referral_submitted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["person_registered", "bed_assigned", "bed_vacated", "device_placed", "referral_submitted", "referral_moved", "alarm_action", "account_set", "node_described", "consult_logged", "consent_given", "consent_withdrawn"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["person_registered", "bed_assigned", "bed_vacated", "device_placed", "referral_submitted", "referral_moved", "alarm_action", "account_set", "node_described", "consult_logged", "consent_given", "consent_withdrawn", "person_erased"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -791,3 +795,31 @@ class ConsentWithdrawn(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConsentWithdrawn: _TypeAlias = ConsentWithdrawn  # noqa: Y015
+
+@_typing.final
+class PersonErased(_message.Message):
+    """A person's record is gone (aggregate "person"): who they were, and every word about them, is taken out of both logs;
+    what is left are ids that point at nobody.  Hub to edge only.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    TABLE_VERSION_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """"retention" or "request"."""
+    table_version: _builtins.str
+    """Version of the table of retention that allowed it."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        table_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "table_version", b"table_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonErased: _TypeAlias = PersonErased  # noqa: Y015

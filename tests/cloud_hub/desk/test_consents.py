@@ -121,6 +121,13 @@ async def test_a_person_is_asked_recorded_and_takes_it_back(client: httpx.AsyncC
     assert [one.event.WhichOneof("body") for one in log] == ["consent_given", "consent_withdrawn"]
 
 
+@pytest.mark.parametrize("version", [-1, 2**31, 28242246241])
+async def test_a_version_that_no_event_can_hold_is_refused_by_name(client: httpx.AsyncClient, version: int) -> None:
+    await enter(client, "clinic")
+    answer = await client.post(PATH, json={"purpose": "C1", "version": version})
+    assert (answer.status_code, answer.json()["fields"]) == (422, ["body.version"])
+
+
 async def test_access_is_given_to_family_of_the_person_alone(client: httpx.AsyncClient) -> None:
     await enter(client, "clinic")
     assert [one["username"] for one in (await client.get(PATH)).json()["family"]] == ["caregiver"]

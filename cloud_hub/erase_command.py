@@ -1,0 +1,151 @@
+"""`cloud-hub erase PERSON [--apply]`: takes a person out of the hub and of their site, once their time is over.
+
+Without `--apply` it says what would be done.  What was measured goes first, then who they were, in the transaction
+of the event that tells the site; so what breaks off in the middle is found and done by asking again.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+from telemed.v1 import event_pb2
+
+from cloud_hub.care import retention
+from cloud_hub.care.identifiers import uuid7
+from cloud_hub.care.places import Place, Stay
+from cloud_hub.config import HubConfig
+from cloud_hub.errors import BadRequest
+from cloud_hub.store import accounts, care_team, events, persons, retained
+from cloud_hub.store.accounts import AuditEntry
+from cloud_hub.store.engine import Database
+from cloud_hub.store.persons import Person
+from cloud_hub.store.schema import CARE, SAMPLES
+
+OPERATOR_NAME = "command-line"
+PAUSE_S = 0.02
+Stretches = dict[tuple[str, str], list[tuple[int, int]]]
+"""Device (node, device) to when it measured the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be taken out."""
+
+    person: Person
+    stays: tuple[Stay, ...]
+    until_ns: int
+    measured: Stretches
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what may be asked to the parser of `erase`."""
+    parser.add_argument("person", help="id of the person")
+    parser.add_argument("--apply", action="store_true", help="erase; without it only a report is made")
+    parser.add_argument("--table", type=Path, default=retention.DEFAULT, help="another version of the table (TOML)")
+
+
+def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
+    """Say what would be erased, or erase it; return the lines to print.
+
+    Raises:
+        BadRequest: no such person, one who is still cared for, or one whose record must still be kept.
+        ConfigRefused: the table cannot be used.
+        StoreFailure: a database cannot be used.
+    """
+    table = retention.load(options.table)
+    care, samples = (
+        Database(config.store.care_url, CARE, "care"),
+        Database(config.store.samples_url, SAMPLES, "samples"),
+    )
+    try:
+        care.migrate()
+        samples.migrate()
+        plan = care.read_blocking(lambda c: _plan(c, config.region, options.person, table))
+        if not options.apply:
+            return [*_lines(plan, table), "dry run: nothing was changed"]
+        deleted = _erase_measured(samples, plan)
+        care.write_blocking(lambda c: _erase_person(c, plan, table.version))
+        return [*_lines(plan, table), f"erased: {deleted} records measured; the site is told"]
+    finally:
+        samples.close()
+        care.close()
+
+
+def _plan(connection: Connection, region: str, person_id: str, table: retention.Table) -> Plan:
+    person = persons.person(connection, region, person_id)
+    if person is None:
+        raise BadRequest(f"there is no person {person_id}", ["person"])
+    stays = tuple(one for one in persons.stays(connection, region, {person.site}) if one.person_id == person_id)
+    until_ns = retention.kept_until_ns(table, stays, 0 if stays else person.updated_ns)
+    if until_ns is None or care_team.is_under_care(connection, region, person_id):
+        raise BadRequest("this person is still cared for", ["person"])
+    if until_ns > time.time_ns():
+        raise BadRequest(f"this record must be kept until {_day(until_ns)} (table {table.version})", ["person"])
+    places = persons.places(connection, region, {person.site})
+    return Plan(person, stays, until_ns, _measured(stays, places))
+
+
+def _measured(stays: tuple[Stay, ...], places: list[Place]) -> Stretches:
+    """Return which device measured somebody when; its first known place also holds for the time before."""
+    found: Stretches = {}
+    seen: set[tuple[str, str]] = set()
+    for place in places:
+        device = (place.node, place.device)
+        place_from_ns = place.from_ns if device in seen else 0
+        seen.add(device)
+        for stay in stays:
+            end_ns = stay.to_ns or 0
+            begin, end = max(stay.from_ns, place_from_ns), min(end_ns, place.to_ns or end_ns)
+            if place.bed == stay.bed and begin < end:
+                found.setdefault(device, []).append((begin, end))
+    return found
+
+
+def _erase_measured(samples: Database, plan: Plan) -> int:
+    site, deleted = plan.person.site, 0
+    streams = samples.read_blocking(lambda c: retained.streams_at(c, site, plan.measured.keys()))
+    for device, ids in streams.items():
+        for stretch in plan.measured[device]:
+            while True:
+                n = samples.write_blocking(
+                    lambda c, i=ids, s=stretch: retained.delete_measured(c, i, s)  # type: ignore[misc]
+                )
+                deleted += n
+                if n < retained.CHUNK:
+                    break
+                time.sleep(PAUSE_S)
+            samples.write_blocking(lambda c, i=ids, s=stretch: retained.delete_trends(c, i, s))  # type: ignore[misc]
+    return deleted
+
+
+def _erase_person(connection: Connection, plan: Plan, version: str) -> None:
+    person, now_ns = plan.person, time.time_ns()
+    where = events.Place(person.region, person.site)
+    event = event_pb2.Event(
+        event_id=uuid7(now_ns),
+        aggregate_type="person",
+        aggregate_id=person.person_id,
+        base_version=events.version(connection, where, "person", person.person_id),
+        at_unix_ns=now_ns,
+        person_erased=event_pb2.PersonErased(reason="retention", table_version=version),
+    )
+    events.append_hub_event(connection, where, event, now_ns)
+    target = f"Patient/{person.person_id}"
+    entry = AuditEntry(now_ns, OPERATOR_NAME, "system", "person-erase", target, "ok", person.region, person.site)
+    accounts.write_audit(connection, entry)
+
+
+def _lines(plan: Plan, table: retention.Table) -> list[str]:
+    devices = sum(len(found) for found in plan.measured.values())
+    return [
+        f"{plan.person.person_id} at {plan.person.site}: kept until {_day(plan.until_ns)} (table {table.version})",
+        f"{len(plan.stays)} stays, {devices} stretches of devices at their beds",
+        "the audit trail stays; copies at the node and in backups end with their own times",
+    ]
+
+
+def _day(at_ns: int) -> str:
+    return datetime.fromtimestamp(at_ns // 10**9, UTC).date().isoformat()
