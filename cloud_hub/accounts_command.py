@@ -1,4 +1,4 @@
-"""`cloud-hub accounts list | set | disable | reset-factor`: who may sign in, from the hub's own machine.
+"""`cloud-hub accounts list | set | disable | reset-factor | link | unlink`: who may sign in, from the hub's machine.
 
 May be run while the hub serves: it commits like anybody else, and the sites are told by their logs.
 """
@@ -18,9 +18,10 @@ from cloud_hub.access.rights import parse_scope
 from cloud_hub.access.seed import publish_accounts
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import BadRequest
-from cloud_hub.store import accounts, factors, persons
+from cloud_hub.store import accounts, factors, identities, passkeys, persons
 from cloud_hub.store.accounts import Account, AuditEntry, SetBy
 from cloud_hub.store.engine import Database
+from cloud_hub.store.identities import Identity
 from cloud_hub.store.schema import CARE
 
 OPERATOR_NAME = "command-line"
@@ -40,8 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     change.add_argument("--generate", action="store_true", help="make a random first password and print it")
     disable = actions.add_parser("disable", help="let nobody sign in with this account any more")
     forget = actions.add_parser("reset-factor", help="take away the second factor of somebody who lost it")
-    for command in (change, disable, forget):
+    link = actions.add_parser("link", help="let an account sign in by the identity provider")
+    unlink = actions.add_parser("unlink", help="let it do so no longer")
+    for command in (change, disable, forget, link, unlink):
         command.add_argument("username")
+    link.add_argument("subject", help="the person's sub at the provider, as it writes it")
 
 
 def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
@@ -60,6 +64,8 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
             return [
                 database.write_blocking(lambda connection: _reset_factor(connection, config.region, options.username))
             ]
+        if options.action in ("link", "unlink"):
+            return [database.write_blocking(lambda connection: _link(connection, config, options))]
         wanted, secret = _wanted(database, options)
         database.write_blocking(lambda connection: _save(connection, config.region, wanted))
         told = "secret" if wanted.role in MACHINES else "first password, good for three days"
@@ -105,14 +111,34 @@ def _password() -> str:
 
 def _reset_factor(connection: Connection, region: str, username: str) -> str:
     """Take a second factor away and end the account's sessions; where one is needed, another is set up next time."""
-    had_one = factors.forget(connection, username)
-    if not had_one:
+    had_app, keys = factors.forget(connection, username), passkeys.forget(connection, username)
+    if not had_app and not keys:
         raise BadRequest(f"{username} has no second factor", ["username"])
     accounts.end_sessions_of(connection, username)
     target = f"account/{username}"
     entry = AuditEntry(time.time_ns(), OPERATOR_NAME, "system", "second-factor-reset", target, "ok", region)
     accounts.write_audit(connection, entry)
     return f"{username}: second factor taken away"
+
+
+def _link(connection: Connection, config: HubConfig, options: argparse.Namespace) -> str:
+    """Link an account to an identity of the configured provider, or take all its links away and end its sessions."""
+    username = options.username
+    if config.oidc is None or accounts.account_of(connection, username) is None:
+        raise BadRequest(f"there is no account {username}, or no [oidc]", ["username"])
+    if options.action == "link":
+        if identities.identity_of(connection, config.oidc.issuer, options.subject) is not None:
+            raise BadRequest(f"{options.subject} is linked already", ["subject"])
+        wanted = Identity(config.oidc.issuer, options.subject, username, is_mapped=False)
+        identities.link(connection, wanted, time.time_ns())
+    elif not identities.unlink(connection, username):
+        raise BadRequest(f"{username} is not linked", ["username"])
+    else:
+        accounts.end_sessions_of(connection, username)
+    action = f"identity-{options.action}"
+    entry = AuditEntry(time.time_ns(), OPERATOR_NAME, "system", action, f"account/{username}", "ok", config.region)
+    accounts.write_audit(connection, entry)
+    return f"{username}: {options.action}ed"
 
 
 def _save(connection: Connection, region: str, account: Account) -> None:

@@ -7,9 +7,10 @@ import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from telemed.roles import MACHINES, OWN_ONLY, Role
+from telemed.roles import MACHINES, OWN_ONLY, REGIONAL, Role
 
 from cloud_hub.errors import ConfigRefused
 
@@ -17,6 +18,8 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 LOOPBACK = "127.0.0.1"
+OIDC_CALLBACK = "/api/v1/oidc/callback"
+"""Path at which the identity provider sends people back to the hub."""
 
 
 class Section(BaseModel):
@@ -76,6 +79,33 @@ class HttpsConfig(Section):
         return self
 
 
+class PasskeysConfig(Section):
+    """Passkeys and security keys (WebAuthn); they are bound to one domain for good."""
+
+    rp_id: str = Field(
+        pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
+        description="Domain that they are bound to: the host name of the pages or one above it; changed, all are lost.",
+    )
+    origins: list[str] = Field(
+        min_length=1, description="Origins of the pages, e.g. https://hub.example:8444; nothing else may use them."
+    )
+
+    @model_validator(mode="after")
+    def _pages_are_of_the_domain(self) -> "PasskeysConfig":
+        for origin in self.origins:
+            parts = urlsplit(origin)
+            host = parts.hostname or ""
+            if parts.scheme != "https" and (parts.scheme, host) != ("http", "localhost"):
+                raise ValueError(f"{origin}: https is needed")
+            if (
+                origin != f"{parts.scheme}://{parts.netloc}".lower()
+                or parts.username is not None
+                or not f".{host}".endswith(f".{self.rp_id}")
+            ):
+                raise ValueError(f"{origin} is no origin of {self.rp_id}")
+        return self
+
+
 class WebConfig(Section):
     """The HTTP face."""
 
@@ -92,6 +122,7 @@ class WebConfig(Section):
         default=frozenset(Role) - OWN_ONLY - MACHINES,
         description="Roles that must set up a second factor; family and care workers may.",
     )
+    passkeys: PasskeysConfig | None = Field(default=None, description="Passkeys and security keys; none: not offered.")
     metrics_token_file: Path | None = Field(
         default=None, description="File with the bearer token for /metrics when asked from elsewhere than loopback."
     )
@@ -106,6 +137,76 @@ class AccountsConfig(Section):
         description="Key under which secrets of second factors are sealed; made at the first start, never in a backup "
         "of the database.",
     )
+
+
+class OidcRule(Section):
+    """One line of the mapping: whoever has this value in this claim has this role at these sites."""
+
+    claim: str = Field(
+        min_length=1, max_length=200, description="Name of the claim, e.g. groups; dots lead into objects."
+    )
+    value: str = Field(
+        min_length=1, max_length=200, description="Value that the claim must be, or have among its values."
+    )
+    role: Role = Field(description="Role that it gives.")
+    sites: list[Name] = Field(default_factory=list, description="Sites; none: the region, for roles that serve it.")
+    creates_account: bool = Field(default=False, description="Whether somebody new gets an account by this line.")
+
+    @model_validator(mode="after")
+    def _gives_what_a_person_can_have(self) -> "OidcRule":
+        if self.role in MACHINES:
+            raise ValueError(f"{self.role.value} is no role of people")
+        if not self.sites and self.role not in REGIONAL:
+            raise ValueError(f"{self.role.value} needs sites")
+        return self
+
+
+class OidcConfig(Section):
+    """Sign-in by an identity provider (OpenID Connect) beside local accounts."""
+
+    issuer: str = Field(max_length=200, description="Issuer of the provider, exactly as it writes it itself.")
+    client_id: str = Field(min_length=1, max_length=200, description="Name of the hub at the provider.")
+    client_secret_file: Path | None = Field(
+        default=None, description="File with the hub's secret at the provider; none: PKCE alone."
+    )
+    redirect_uri: str = Field(description="Address of the hub's pages with /api/v1/oidc/callback, as registered there.")
+    name_zh: str = Field(max_length=40, description="Name of the provider on Chinese screens.")
+    name_en: str = Field(max_length=40, description="Name of the provider on English screens.")
+    scopes: list[str] = Field(default=["openid", "profile"], description="Scopes that are asked for.")
+    username_claim: str = Field(default="preferred_username", description="Claim that names a new account.")
+    name_claim: str = Field(default="name", description="Claim with the person's name.")
+    userinfo: bool = Field(default=False, description="Whether claims are also taken from the provider's userinfo.")
+    rules: list[OidcRule] = Field(default_factory=list, description="The mapping; what no line gives nobody has.")
+    ask_acr: list[str] = Field(default_factory=list, description="Strengths of sign-in that the provider is asked for.")
+    second_factor_acr: list[str] = Field(
+        default_factory=list, description="Values of acr that count as a second factor."
+    )
+    second_factor_amr: list[str] = Field(
+        default_factory=list, description="Values of amr that count as a second factor, e.g. mfa, hwk."
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=30)] = Field(default=5, description="Longest wait for the provider.")
+    clock_skew_s: Annotated[int, Field(ge=0, le=300)] = Field(
+        default=60, description="How far the clocks of provider and hub may be apart."
+    )
+    other_origins: list[str] = Field(
+        default_factory=list, description="Origins beside the issuer's at which the provider has addresses, https://..."
+    )
+    private_network: bool = Field(
+        default=False, description="Whether the provider may be on a private network or on this machine."
+    )
+    ca_file: Path | None = Field(default=None, description="Certificates that the provider's is judged by; PEM.")
+
+    @model_validator(mode="after")
+    def _addresses_are_safe(self) -> "OidcConfig":
+        for address in (self.issuer, self.redirect_uri, *self.other_origins):
+            parts = urlsplit(address)
+            if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+                raise ValueError(f"{address}: https is needed")
+        if urlsplit(self.redirect_uri).path != OIDC_CALLBACK or urlsplit(self.redirect_uri).query:
+            raise ValueError(f"redirect_uri must end in {OIDC_CALLBACK}")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must name openid")
+        return self
 
 
 class IngestConfig(Section):
@@ -196,6 +297,7 @@ class HubConfig(Section):
     rpc: RpcConfig = Field(default_factory=RpcConfig, description="Transfer of files.")
     pki: PkiConfig | None = Field(default=None, description="Certificates of nodes; none: secrets, on loopback alone.")
     audit: AuditConfig = Field(default_factory=AuditConfig, description="Audit trail.")
+    oidc: OidcConfig | None = Field(default=None, description="Sign-in by an identity provider; none: local accounts.")
     silence_after_s: Seconds = Field(default=15, description="Silence of a node that raises the technical alarm.")
     utc_offset: Annotated[str, Field(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] = Field(
         default="+08:00", description="Offset of the region's clocks, written into the times of FHIR resources."
@@ -309,8 +411,21 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
             ),
             "pki": config.pki.model_copy(update={"folder": base / config.pki.folder}) if config.pki else None,
             "audit": AuditConfig(folder=base / config.audit.folder),
+            "oidc": _absolute_oidc(config, base),
         }
     )
+
+
+def _absolute_oidc(config: HubConfig, base: Path) -> OidcConfig | None:
+    oidc = config.oidc
+    if oidc is None:
+        return None
+    secret, authorities = oidc.client_secret_file, oidc.ca_file
+    files = {
+        "client_secret_file": base / secret if secret else None,
+        "ca_file": base / authorities if authorities else None,
+    }
+    return oidc.model_copy(update=files)
 
 
 def _absolute_https(config: HubConfig, base: Path) -> HttpsConfig | None:

@@ -11,6 +11,7 @@ Tree::
           RecordingAbsent    the person agreed, and this hub does not record yet
         NotFound             no such thing, or not within this person's scope (never says which)
         NotPermitted         known, but this person may not do this
+          SignInAgain        may do this, but only soon after signing in
         BadRequest           cannot be understood; carries the fields
           PasswordUnfit      a new password that may not be taken into use
       TransferFault          a node's call breaks the rules of the transfer of files; the call ends
@@ -24,6 +25,11 @@ Tree::
       SignInRefused          name or secret wrong; never says which half
         PasswordEnded        a first password that was not changed in time
         TooManyAttempts      must wait; carries how long
+        PasskeyRefused       what a passkey or security key answered proves nothing
+        ProviderRefused      what came back from the identity provider proves nothing
+        IdentityUnknown      the provider knows this person, and the hub has nothing for them
+      ProviderAway           the identity provider does not answer, or not sensibly
+      DestinationRefused     an address that the hub must not ask
       NotSignedIn            no session or token, or one that is worth nothing any more
       RequestForged          a request that changes something without the proof that our own page sent it
 """
@@ -96,6 +102,12 @@ class NotPermitted(CareError):
     code = "refused-rights"
 
 
+class SignInAgain(NotPermitted):
+    """What changes how somebody signs in is open only for some minutes after they did."""
+
+    code = "sign-in-again"
+
+
 class BadRequest(CareError):
     """What was asked cannot be understood."""
 
@@ -156,6 +168,41 @@ class SecondFactorRefused(SignInRefused):
     """The code of the second factor is wrong, too old, or was used before."""
 
     code = "second-factor-refused"
+
+
+class PasskeyRefused(SignInRefused):
+    """What a passkey or security key answered proves nothing: unknown, forged, of another page, replayed, or copied."""
+
+    code = "passkey-refused"
+
+    def __init__(self, text: str, reason: str = "passkey-refused") -> None:
+        super().__init__(text)
+        self.reason = reason
+        """For the audit trail; the person is told no more than the code."""
+
+
+class ProviderRefused(SignInRefused):
+    """What came back from the identity provider proves nothing: declined, forged, too old, or of another browser."""
+
+    code = "provider-refused"
+
+
+class IdentityUnknown(SignInRefused):
+    """The identity provider knows this person, and neither an account nor the mapping lets them in."""
+
+    code = "identity-unknown"
+
+
+class ProviderAway(HubError):
+    """The identity provider does not answer in time, or not with what it should; local accounts are untouched by it."""
+
+    code = "provider-away"
+
+
+class DestinationRefused(HubError):
+    """The hub was to ask an address that configuration does not allow: another host, or an address within."""
+
+    code = "destination-refused"
 
 
 class NotSignedIn(HubError):

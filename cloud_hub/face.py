@@ -6,6 +6,8 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from telemed import answers
 
+from cloud_hub.access import federated
+from cloud_hub.access import passkeys as keys
 from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import export_routes, outcome
 from cloud_hub.fhir import routes as fhir
@@ -18,10 +20,13 @@ from cloud_hub.web.api import (
     consults,
     displays,
     nodes,
+    oidc,
     own_account,
+    passkeys,
     referrals,
     second_factor,
     session,
+    sign_in_ways,
     trends,
 )
 from cloud_hub.web.guard import require
@@ -34,7 +39,11 @@ TITLE = "Yuanzhen hub"
 
 
 def build(parts: Parts, access: Access, registry: CollectorRegistry, version: str) -> FastAPI:
-    """Return the application; every route names the right it needs, or stands in `guard.OPEN_PATHS`."""
+    """Return the application; every route names the right it needs, or stands in `guard.OPEN_PATHS`.
+
+    Raises:
+        ConfigRefused: the secret at the identity provider cannot be read.
+    """
     app = FastAPI(
         title=TITLE,
         version=version,
@@ -45,6 +54,8 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
     )
     app.state.parts = parts
     app.state.access = access
+    app.state.federated = federated.make(parts.config.oidc, access)
+    app.state.passkeys = keys.make(parts.config.web.passkeys, access)
     app.state.viewed = Viewed(access)
     parts.live.on_consent = access.forget
     forms = {f"{fhir.PREFIX}/": outcome.answer}
@@ -63,6 +74,9 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
     app.include_router(health.router(registry, parts.config.web.metrics_token_file))
     for module in (
         session,
+        sign_in_ways,
+        oidc,
+        passkeys,
         second_factor,
         alarms,
         referrals,

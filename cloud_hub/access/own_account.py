@@ -11,8 +11,8 @@ from cloud_hub.access.seed import publish_accounts
 from cloud_hub.access.sign_in import Access, Opened
 from cloud_hub.access.tokens import digest
 from cloud_hub.errors import NotFound, PasswordUnfit
-from cloud_hub.store import accounts, persons
-from cloud_hub.store.accounts import Account, AuditEntry, SetBy
+from cloud_hub.store import accounts, identities, persons
+from cloud_hub.store.accounts import Account, AuditEntry, Session, SetBy
 
 ID_CHARACTERS = 16
 """Of a session's hash, by which the page names it: enough to tell sessions apart, and no token."""
@@ -55,17 +55,19 @@ class OwnAccount:
         now_ns = self._access.now_ns()
         changed = replace(account, password_hash=hashed, password_by=SetBy.ONESELF, password_ns=now_ns)
 
-        def work(connection: Connection) -> tuple[str, list[str]]:
+        def work(connection: Connection) -> tuple[Session | None, list[str]]:
             before = accounts.session_of(connection, digest(token))
             accounts.save_account(connection, changed, now_ns)
             accounts.end_sessions_of(connection, who.username)
             accounts.write_audit(connection, self._entry(who, "password-change"))
-            return before.extra.get("factor", "") if before else "", self._tell_sites(connection, changed)
+            return before, self._tell_sites(connection, changed)
 
-        factor, told = await self._access.database.write(work)
+        before, told = await self._access.database.write(work)
         for site in told:
             self._access.site_changed(site)
-        return await self._access.open(changed, factor)
+        if before is None:
+            return await self._access.open(changed, "")
+        return await self._access.open(changed, before.extra.get("factor", ""), more=identities.origin_of(before))
 
     async def sessions(self, who: Principal, token: str) -> list[OpenSession]:
         """Return where somebody is signed in, the newest use first."""

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
@@ -12,6 +12,7 @@ from telemed.roles import ELSEWHERE, MACHINES, OWN_ONLY, REGIONAL, Right, Role, 
 
 from cloud_hub.access import factors
 from cloud_hub.access.delay import Failures
+from cloud_hub.access.key_proofs import KeyProofs
 from cloud_hub.access.rights import Principal
 from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.tokens import digest, new_token
@@ -23,7 +24,7 @@ from cloud_hub.errors import (
     SignInRefused,
     TooManyAttempts,
 )
-from cloud_hub.store import accounts, broken_glass, care_team, consents, displays
+from cloud_hub.store import accounts, broken_glass, care_team, consents, displays, identities, passkeys
 from cloud_hub.store import factors as stored_factors
 from cloud_hub.store.accounts import Account, AuditEntry, Session, SetBy
 from cloud_hub.store.displays import Display
@@ -83,6 +84,7 @@ class Access:
         self.site_changed: Callable[[str], None] = lambda _site: None
         """Told on the event loop once a site's log has grown by what changed here."""
         self.second = second or SecondFactor()
+        self.key_proofs = KeyProofs()
         self._known: dict[tuple[str, str], tuple[int, Session, Principal]] = {}
         """Token hash and kind to when it was looked up, and what was found."""
         self._lifetimes = lifetimes
@@ -127,10 +129,13 @@ class Access:
             SecondFactorRefused: the code is wrong or was used before.
         """
         username = account.username
-        if not (await self.database.read(lambda c: factors.state(c, username))).has_totp:
+        has_totp = (await self.database.read(lambda c: factors.state(c, username))).has_totp
+        if not has_totp and not await self.database.read(lambda c: passkeys.count(c, username)):
             return ""
         if not code:
             raise SecondFactorNeeded("a code is needed")
+        if self.key_proofs.spend(username, code, self.now_ns()):
+            return "passkey"
         wait_s = self._code_failures.wait_s(username, "", self._now_s())
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
@@ -187,7 +192,9 @@ class Access:
                 raise NotSignedIn("sign in first")
             codes = factors.confirm(connection, self.second.seal, who.username, code, self.now_ns())
             factors.audit(connection, who, "second-factor-set", self.now_ns())
-            return codes, self._open(connection, account, token, "totp", old_token)
+            before = accounts.session_of(connection, digest(old_token))
+            origin = identities.origin_of(before) if before is not None else {}
+            return codes, self._open(connection, account, token, "totp", old_token, origin)
 
         codes, principal = await self.database.write(work)
         self._code_failures.succeeded(who.username, "")
@@ -210,20 +217,31 @@ class Access:
         await self.database.write(work)
         self.forget()
 
-    async def open(self, account: Account, factor: str, old_token: str = "") -> Opened:
+    async def open(
+        self, account: Account, factor: str, old_token: str = "", more: Mapping[str, str] | None = None
+    ) -> Opened:
         """Open a browser session for somebody whose identity is proved; the one before is ended (rotation).
 
         Args:
             account: whose session it is.
             factor: the second factor that was used, empty for none.
             old_token: of the session that this one takes the place of.
+            more: what else is kept with the session.
         """
         token = new_token()
-        principal = await self.database.write(lambda c: self._open(c, account, token, factor, old_token))
+        principal = await self.database.write(lambda c: self._open(c, account, token, factor, old_token, more))
         self.forget()
         return Opened(token, principal, self._lifetimes.absolute_s)
 
-    def _open(self, connection: Connection, account: Account, token: str, factor: str, old_token: str) -> Principal:
+    def _open(
+        self,
+        connection: Connection,
+        account: Account,
+        token: str,
+        factor: str,
+        old_token: str,
+        more: Mapping[str, str] | None = None,
+    ) -> Principal:
         now = self.now_ns()
         session = Session(
             digest(token),
@@ -233,7 +251,7 @@ class Access:
             now,
             now + self._lifetimes.absolute_s * NS_PER_S,
             csrf_token=new_token(),
-            extra={"factor": factor} if factor else {},
+            extra=({"factor": factor} if factor else {}) | dict(more or {}),
         )
         if old_token:
             accounts.end_session(connection, digest(old_token))

@@ -447,6 +447,35 @@ recovery_code = Table(
     Column("code_hash", String(64), primary_key=True, comment="SHA-256; deleted when used"),
 )
 
+passkey = Table(
+    "passkey",
+    CARE,
+    Column("key_id", String(64), primary_key=True, comment="SHA-256 of the credential's id"),
+    Column("username", String(64), nullable=False),
+    Column("credential_id", LargeBinary, nullable=False),
+    Column("public_key", LargeBinary, nullable=False, comment="COSE"),
+    Column("sign_count", BigInteger, nullable=False, comment="0 where the key does not count"),
+    Column("user_handle", LargeBinary, nullable=False, comment="the account as the key knows it: random"),
+    Column("name", String(80), nullable=False),
+    Column("transports", Text, nullable=False, default="[]", comment="JSON list, as the browser told"),
+    Column("made_ns", BigInteger, nullable=False),
+    Column("used_ns", BigInteger, nullable=True),
+    Index(None, "username"),
+)
+"""Passkeys and security keys (WebAuthn)."""
+
+identity = Table(
+    "identity",
+    CARE,
+    Column("issuer", String(200), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("username", String(64), nullable=False),
+    Column("is_mapped", Boolean, nullable=False, comment="role and sites follow the provider's claims"),
+    Column("made_ns", BigInteger, nullable=False),
+    Index(None, "username"),
+)
+"""Who somebody is at an identity provider."""
+
 display = Table(
     "display",
     CARE,

@@ -15,10 +15,12 @@ from telemed.screen import Problem, Text2
 from cloud_hub.access.oauth import OAuthRefused
 from cloud_hub.errors import (
     BadRequest,
+    DestinationRefused,
     HubError,
     NotFound,
     NotPermitted,
     NotSignedIn,
+    ProviderAway,
     RequestForged,
     SignInRefused,
     StepRefused,
@@ -42,6 +44,8 @@ STATUS_OF: dict[type[HubError], int] = {
     BadRequest: 422,
     OAuthRefused: 400,
     StoreFailure: 503,
+    ProviderAway: 503,
+    DestinationRefused: 422,
 }
 TEXT_OF: dict[str, Text2] = {
     "not-signed-in": Text2(zh="请先登录。", en="Please sign in first."),
@@ -61,6 +65,30 @@ TEXT_OF: dict[str, Text2] = {
         zh="请换一个新密码：至少 12 个字符，不能是常见密码、简单规律、用户名或现用密码。",
         en="Please choose another password: 12 characters or more, and no common one, no simple pattern, not the user "
         "name and not the present password.",
+    ),
+    "passkey-refused": Text2(
+        zh="通行密钥未通过验证，请重试，或使用密码登录。",
+        en="The passkey was not accepted. Please try again, or sign in with your password.",
+    ),
+    "sign-in-again": Text2(
+        zh="更改登录方式需要您刚刚登录过：请退出后重新登录，再来此处。",
+        en="To change how you sign in you must have signed in just now: please sign out and in again, then come back.",
+    ),
+    "provider-refused": Text2(
+        zh="统一身份认证没有完成，请重试，或使用本地账号登录。",
+        en="Signing in with the identity provider did not succeed. Please try again, or use your local account.",
+    ),
+    "identity-unknown": Text2(
+        zh="您的身份已确认，但本系统没有为您开通账号，请联系管理员。",
+        en="Your identity is confirmed, but you have no account here. Please ask your administrator.",
+    ),
+    "provider-away": Text2(
+        zh="统一身份认证暂时没有回应，请使用本地账号登录。",
+        en="The identity provider does not answer just now. Please sign in with your local account.",
+    ),
+    "destination-refused": Text2(
+        zh="统一身份认证的地址不被允许，请联系管理员。",
+        en="The identity provider's address is not allowed. Please tell your administrator.",
     ),
     "too-many-attempts": Text2(
         zh="尝试次数过多，请稍候再试。", en="Too many attempts. Please wait a moment and try again."

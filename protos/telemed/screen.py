@@ -418,6 +418,86 @@ class SignIn(View):
     code: str = Field(default="", max_length=64, description="Of the second factor, or a recovery code.")
 
 
+class SignInWays(View):
+    """Answer of `GET /api/v1/sign-in-ways`: what the sign-in page offers beside name and password."""
+
+    provider: Text2 | None = Field(description="Name of the identity provider; null where there is none.")
+    passkeys: bool = Field(description="Whether passkeys and security keys may be used on this page.")
+
+
+class ProviderBegun(View):
+    """Answer of `POST /api/v1/oidc/begin`."""
+
+    address: str = Field(description="Where the browser goes to sign in with the provider.")
+
+
+class ProviderProofBody(View):
+    """Body of `POST /api/v1/oidc/second-factor`."""
+
+    code: str = Field(min_length=1, max_length=64)
+
+
+class ProviderLeft(View):
+    """Answer of `POST /api/v1/oidc/sign-out`."""
+
+    address: str = Field(description="Where the browser goes to sign out there too; empty for nowhere.")
+
+
+class Passkey(View):
+    """A passkey or security key of one's own."""
+
+    key_id: str
+    name: str
+    made_ms: int
+    used_ms: int | None = Field(description="null while it was never used to sign in.")
+
+
+class Passkeys(View):
+    """Answer of `GET /api/v1/passkeys`."""
+
+    offered: bool = Field(description="Whether the hub knows passkeys at all.")
+    passkeys: list[Passkey]
+
+
+class PasskeyAsked(View):
+    """What the browser hands to a key: the options of WebAuthn as JSON text."""
+
+    options: str
+
+
+class PasskeyBody(View):
+    """Body of `POST /api/v1/passkeys`: a new key's answer as JSON text, and what to call it."""
+
+    name: str = Field(min_length=1, max_length=80)
+    credential: str = Field(min_length=2, max_length=20_000)
+
+
+class PasskeyAdded(View):
+    """Answer of `POST /api/v1/passkeys`."""
+
+    passkey: Passkey
+    me: Me
+
+
+class PasskeyAnswerBody(View):
+    """Body of what a key that is known answers: JSON text."""
+
+    credential: str = Field(min_length=2, max_length=20_000)
+
+
+class PasskeyProofBody(View):
+    """Body of `POST /api/v1/passkeys/proof/begin`."""
+
+    username: str = Field(min_length=1, max_length=64)
+    password: str = Field(min_length=1, max_length=256)
+
+
+class PasskeyProof(View):
+    """Answer of `POST /api/v1/passkeys/proof`."""
+
+    code: str = Field(description="To be sent as the code of the second factor, once, within two minutes.")
+
+
 class SecondFactorState(View):
     """Answer of `GET /api/v1/second-factor`."""
 

@@ -14,10 +14,6 @@ PARTS = {
         (29,),
         r"\b(UploadFile|tarfile)\b|^from zipfile\b|\bzipfile\.(ZipFile|Path|is_zipfile)\((?!self\._outlet, \"w\")",
     ),
-    "the first outgoing destination": (
-        (31,),
-        r"^(import|from) (httpx|requests|aiohttp|urllib\.request|http\.client)\b",
-    ),
     "model bundles": ((37, 38, 39), r"^(import|from) onnxruntime\b"),
 }
 """What does not exist yet: the rows that wait for it, and by what its code would be known."""

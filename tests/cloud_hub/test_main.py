@@ -15,6 +15,7 @@ from cloud_hub.store import accounts, factors
 from cloud_hub.store.accounts import SetBy
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
+from tests.edge_node.node_process import free_port
 
 GOOD = """
 region = "baoshan"
@@ -121,6 +122,16 @@ def test_a_hub_whose_key_of_second_factors_is_lost_says_so_and_makes_no_other(
     assert not (folder / "accounts-key").exists()
 
 
+OIDC = """
+[oidc]
+issuer = "https://login.example"
+client_id = "hub"
+redirect_uri = "https://hub.example/api/v1/oidc/callback"
+name_zh = "认证"
+name_en = "Provider"
+"""
+
+
 def _accounts(folder: Path, *arguments: str) -> int:
     (folder / "hub.toml").write_text(GOOD)
     try:
@@ -169,6 +180,35 @@ def test_an_account_that_does_not_exist_or_a_weak_password_is_refused(
 
     assert (weak, absent) == (1, 1)
     assert "there is no account nobody" in capsys.readouterr().err
+
+
+def test_an_account_is_linked_to_the_identity_provider_once_and_taken_off_again(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("amber-birch-cedar-0001\n"))
+    assert _accounts(folder, "set", "su-ye", "--role", "nurse", "--name-zh", "苏叶", "--name-en", "Su Ye") == 0
+    assert _accounts(folder, "link", "su-ye", "s-1") == 1
+    monkeypatch.setattr("tests.cloud_hub.test_main.GOOD", GOOD + OIDC)
+    outcomes = [
+        _accounts(folder, *arguments)
+        for arguments in (
+            ("link", "su-ye", "s-1"),
+            ("link", "su-ye", "s-1"),
+            ("link", "nobody", "s-2"),
+            ("unlink", "su-ye"),
+            ("unlink", "su-ye"),
+        )
+    ]
+    assert outcomes == [0, 1, 1, 0, 1]
+    assert "s-1 is linked already" in capsys.readouterr().err
+
+
+def test_a_secret_at_the_provider_that_cannot_be_read_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace("18080", str(free_port())) + OIDC + 'client_secret_file = "no-such-file"\n'
+    assert _run(folder, text, "serve") == 2
+    assert "oidc.client_secret_file" in capsys.readouterr().err
 
 
 def test_with_an_authority_the_listeners_may_leave_loopback_and_no_secrets_are_needed(folder: Path) -> None:

@@ -101,12 +101,22 @@ def build(face: str, link: str) -> tuple[FastAPI, Face]:
             return refuse(401, "signed-out", "请先登录", "Sign in first")
         return JSONResponse(moment.me(role).model_dump())
 
+    @app.get("/api/v1/sign-in-ways")
+    def ways() -> screen.SignInWays:
+        return screen.SignInWays(provider=None, passkeys=False)
+
     @app.post("/api/v1/session")
     def sign_in(body: screen.SignIn) -> Response:
         if body.password == "wrong":
             return refuse(401, "wrong-sign-in", "账号或密码不对", "Account or password is not right")
         response = JSONResponse(moment.me(body.username).model_dump())
         response.set_cookie("yz_session", body.username, httponly=True, samesite="lax")
+        return response
+
+    @app.post("/api/v1/oidc/sign-out")
+    def leave() -> Response:
+        response = JSONResponse({"address": ""})
+        response.delete_cookie("yz_session")
         return response
 
     @app.delete("/api/v1/session")

@@ -8,9 +8,10 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.cloud_hub import role_world as world
+from tests.ui.real_hub import hub
 from tests.ui.test_people import enter
 from tests.ui.test_screens import CHROMIUM, FLAGS
-from tests.ui.test_second_factor import hub, pytestmark
+from tests.ui.test_second_factor import pytestmark
 
 __all__ = ["pytestmark"]
 
@@ -24,7 +25,8 @@ def browser() -> Iterator[Browser]:
 
 
 def test_a_doctor_records_a_consent_and_takes_one_back_in_two_taps(tmp_path: Path, browser: Browser) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         page = enter(browser, address, "clinic")
         page.goto(f"{address}#/patient/{world.SITE}%3AB01")
         family = page.get_by_test_id("consent-C5")
@@ -44,7 +46,8 @@ def test_a_doctor_records_a_consent_and_takes_one_back_in_two_taps(tmp_path: Pat
 
 
 def test_a_relatives_phone_shows_who_can_see_and_goes_blank_at_the_second_tap(tmp_path: Path, browser: Browser) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         page = enter(browser, address, "caregiver")
         sharing = page.get_by_test_id("sharing")
         expect(page.get_by_test_id("patient-card")).to_have_count(1)
@@ -55,7 +58,8 @@ def test_a_relatives_phone_shows_who_can_see_and_goes_blank_at_the_second_tap(tm
 
 
 def test_a_relative_takes_a_copy_of_everything_along(tmp_path: Path, browser: Browser) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         page = enter(browser, address, "caregiver")
         with page.expect_download() as download:
             page.get_by_test_id("take-copy").click()
@@ -67,7 +71,8 @@ def test_a_relative_takes_a_copy_of_everything_along(tmp_path: Path, browser: Br
 def test_another_screen_of_the_family_goes_blank_when_the_doctor_records_the_withdrawal(
     tmp_path: Path, browser: Browser
 ) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         phone = enter(browser, address, "caregiver")
         expect(phone.get_by_test_id("patient-card")).to_have_count(1)
         doctor = enter(browser, address, "clinic")

@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.cloud_hub import role_world as world
+from tests.ui.real_hub import hub
 from tests.ui.test_screens import CHROMIUM, FLAGS
-from tests.ui.test_second_factor import hub, pytestmark
+from tests.ui.test_second_factor import pytestmark
 
 __all__ = ["pytestmark"]
 
@@ -38,7 +39,8 @@ def requests_of(page: Page) -> list[str]:
 
 
 def test_an_opened_record_carries_a_red_banner_and_its_own_doctors_are_told(tmp_path: Path, browser: Browser) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         page = enter(browser, address, "clinic")
         page.goto(f"{address}#/glass")
         page.get_by_test_id("glass-person").fill("elsewhere")
@@ -70,7 +72,8 @@ def test_an_opened_record_carries_a_red_banner_and_its_own_doctors_are_told(tmp_
 
 
 def test_who_administers_a_site_finds_its_sites_and_its_openings_to_review(tmp_path: Path, browser: Browser) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         page = enter(browser, address, "site-admin")
         expect(page.get_by_role("heading", level=1)).to_have_text("站点")
         page.get_by_role("link", name="审查").click()
@@ -80,7 +83,8 @@ def test_who_administers_a_site_finds_its_sites_and_its_openings_to_review(tmp_p
 
 
 def test_only_those_who_are_told_of_openings_ask_for_notices(tmp_path: Path, browser: Browser) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         for username, asks in (("clinic", True), ("nurse", False)):
             page = enter(browser, address, username)
             asked = requests_of(page)
@@ -90,7 +94,8 @@ def test_only_those_who_are_told_of_openings_ask_for_notices(tmp_path: Path, bro
 
 
 def test_a_wall_display_is_paired_by_its_code_and_goes_dark_when_revoked(tmp_path: Path, browser: Browser) -> None:
-    with hub(tmp_path) as address:
+    with hub(tmp_path) as served:
+        address = served.address
         operator = enter(browser, address, "operator")
         operator.get_by_test_id("display-site").select_option(world.SITE)
         operator.get_by_test_id("display-name").fill("护士站")

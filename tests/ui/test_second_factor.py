@@ -1,27 +1,14 @@
 """Setting up an authenticator app on the hub's own page, against the hub's real HTTP face."""
 
-import asyncio
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pyotp
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from playwright.sync_api import Page, expect, sync_playwright
-from telemed.roles import Role
 
-from cloud_hub.access.passwords import hash_password
-from cloud_hub.access.sign_in import SecondFactor
-from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import CARE, SAMPLES
-from cloud_hub.web.live import Stores
 from tests.cloud_hub import role_world as world
+from tests.ui.real_hub import hub
 from tests.ui.server import UI
 from tests.ui.test_screens import CHROMIUM, FLAGS
 
@@ -34,34 +21,6 @@ pytestmark = [
 ]
 
 
-@contextmanager
-def hub(folder: Path) -> Iterator[str]:
-    """Serve a hub whose physicians need a second factor; yield its address."""
-    stores = Stores(
-        Database(f"sqlite:///{folder}/care.db", CARE, "care"),
-        Database(f"sqlite:///{folder}/samples.db", SAMPLES, "samples"),
-    )
-    for database in (stores.care, stores.samples):
-        database.migrate()
-    world.fill(stores, hash_password(world.PASSWORD))
-    with ThreadPoolExecutor(1) as aside:  # the browser's own loop runs in this thread
-        app: FastAPI = aside.submit(asyncio.run, world.build(stores, time.time_ns)).result()
-    app.state.access.second = SecondFactor(frozenset({Role.PHYSICIAN}))
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join(10)
-    for database in (stores.care, stores.samples):
-        database.close()
-
-
 def enter(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_test_id("sign-in-username").fill("physician")
@@ -70,10 +29,10 @@ def enter(page: Page, address: str) -> None:
 
 
 def test_a_physician_sets_up_an_app_and_needs_it_from_then_on(tmp_path: Path) -> None:
-    with hub(tmp_path) as address, sync_playwright() as playwright:
+    with hub(tmp_path) as served, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         page = browser.new_page(locale="zh-CN")
-        enter(page, address)
+        enter(page, served.address)
         page.get_by_test_id("factor-begin").click()
         secret = page.get_by_test_id("factor-secret").inner_text()
         page.get_by_test_id("factor-code").fill("000000")
@@ -86,7 +45,7 @@ def test_a_physician_sets_up_an_app_and_needs_it_from_then_on(tmp_path: Path) ->
         page.get_by_test_id("factor-done").click()
         expect(page.get_by_test_id("patient-card").first).to_be_visible()
         page.get_by_test_id("sign-out").click()
-        enter(page, address)
+        enter(page, served.address)
         expect(page.get_by_test_id("sign-in-code")).to_be_visible()
         page.get_by_test_id("sign-in-code").fill(recovery)
         page.get_by_test_id("sign-in-submit").click()

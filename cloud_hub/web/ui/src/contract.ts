@@ -382,6 +382,81 @@ export interface SignIn {
   code?: string;
 }
 
+/** Answer of `GET /api/v1/sign-in-ways`: what the sign-in page offers beside name and password. */
+export interface SignInWays {
+  /** Name of the identity provider; null where there is none. */
+  provider: Text2 | null;
+  /** Whether passkeys and security keys may be used on this page. */
+  passkeys: boolean;
+}
+
+/** Answer of `POST /api/v1/oidc/begin`. */
+export interface ProviderBegun {
+  /** Where the browser goes to sign in with the provider. */
+  address: string;
+}
+
+/** Body of `POST /api/v1/oidc/second-factor`. */
+export interface ProviderProofBody {
+  code: string;
+}
+
+/** Answer of `POST /api/v1/oidc/sign-out`. */
+export interface ProviderLeft {
+  /** Where the browser goes to sign out there too; empty for nowhere. */
+  address: string;
+}
+
+/** A passkey or security key of one's own. */
+export interface Passkey {
+  key_id: string;
+  name: string;
+  made_ms: number;
+  /** null while it was never used to sign in. */
+  used_ms: number | null;
+}
+
+/** Answer of `GET /api/v1/passkeys`. */
+export interface Passkeys {
+  /** Whether the hub knows passkeys at all. */
+  offered: boolean;
+  passkeys: Passkey[];
+}
+
+/** What the browser hands to a key: the options of WebAuthn as JSON text. */
+export interface PasskeyAsked {
+  options: string;
+}
+
+/** Body of `POST /api/v1/passkeys`: a new key's answer as JSON text, and what to call it. */
+export interface PasskeyBody {
+  name: string;
+  credential: string;
+}
+
+/** Answer of `POST /api/v1/passkeys`. */
+export interface PasskeyAdded {
+  passkey: Passkey;
+  me: Me;
+}
+
+/** Body of what a key that is known answers: JSON text. */
+export interface PasskeyAnswerBody {
+  credential: string;
+}
+
+/** Body of `POST /api/v1/passkeys/proof/begin`. */
+export interface PasskeyProofBody {
+  username: string;
+  password: string;
+}
+
+/** Answer of `POST /api/v1/passkeys/proof`. */
+export interface PasskeyProof {
+  /** To be sent as the code of the second factor, once, within two minutes. */
+  code: string;
+}
+
 /** Answer of `GET /api/v1/second-factor`. */
 export interface SecondFactorState {
   required: boolean;

@@ -8,6 +8,7 @@ import { DemoMark } from "../state/Small";
 import { useOpenAlarms } from "./hooks";
 import { useKeys } from "./keys";
 import { useLive, useNow, useSession } from "./live";
+import { address } from "./router";
 
 export function LanguageSwitch() {
   const { language, t } = useWords();
@@ -54,11 +55,19 @@ export function SoundState() {
 
 export function Who() {
   const { both, t } = useWords();
-  const { session, signOut } = useSession();
+  const { session, signOut, face } = useSession();
   if (session.state !== "in") return null;
   return (
     <span className="row dense">
-      <span className="t2 hide-phone">{both(session.me.name)}</span>
+      {face === "hub" && session.me.role !== "display" && !session.me.must_enrol ? (
+        <a className="btn quiet who" data-testid="who" href={address("account")} title={t("who.account")}>
+          <Icon name="lock" />
+          <span className="sr">{t("who.account")}</span>
+          <span className="t2 hide-phone">{both(session.me.name)}</span>
+        </a>
+      ) : (
+        <span className="t2 hide-phone">{both(session.me.name)}</span>
+      )}
       <button type="button" className="btn quiet" data-testid="sign-out" onClick={() => void signOut()} title={t("signOut")}>
         <Icon name="out" />
         <span className="sr">{t("signOut")}</span>

@@ -5,6 +5,7 @@ import { StrictMode } from "react";
 import type { ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { startLanguage } from "../i18n";
+import { FirstPassword } from "../screens/signin/OwnPassword";
 import { Pair } from "../screens/signin/Pair";
 import { SecondFactor } from "../screens/signin/SecondFactor";
 import { SignIn } from "../screens/signin/SignIn";
@@ -22,6 +23,7 @@ function Gate({ face, children }: { face: "hub" | "bedside"; children: ReactNode
   const { page } = useRoute();
   if (session.state === "asking") return <div className="page paper" />;
   if (session.state === "out") return face === "hub" && page === "display" ? <Pair /> : <SignIn face={face} />;
+  if (session.me.must_change) return <FirstPassword />;
   return session.me.must_enrol ? <SecondFactor /> : children;
 }
 
@@ -43,7 +45,7 @@ export function mount(face: "hub" | "bedside", app: ReactNode): void {
         button={{ autoInsertSpace: false }}
       >
         <QueryClientProvider client={queries}>
-          <LiveProvider>
+          <LiveProvider face={face}>
             <Gate face={face}>{app}</Gate>
           </LiveProvider>
         </QueryClientProvider>

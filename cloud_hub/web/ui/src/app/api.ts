@@ -1,5 +1,5 @@
 /** Requests to the server that serves this page; every failure is a `Refused` with words in both languages. */
-import type { Me, Problem, Text2 } from "../contract";
+import type { Me, Problem, ProviderLeft, SignInWays, Text2 } from "../contract";
 
 let csrfToken = "";
 
@@ -34,6 +34,15 @@ async function refusal(response: Response): Promise<Refused> {
   }
 }
 
+/** What was refused is a proof of who one is; the session, where there is one, goes on. */
+const PROOFS_REFUSED = new Set([
+  "password-ended",
+  "sign-in-refused",
+  "second-factor-needed",
+  "second-factor-refused",
+  "passkey-refused",
+  "provider-refused",
+]);
 type Method = "GET" | "POST" | "DELETE";
 let onSignedOut: () => void = () => undefined;
 
@@ -61,7 +70,8 @@ export async function request<T>(method: Method, path: string, body?: unknown): 
   }
   if (!response.ok) {
     const refused = await refusal(response);
-    if (response.status === 401 && !(method === "POST" && path.endsWith("/session"))) onSignedOut();
+    const isProof = PROOFS_REFUSED.has(refused.code) || (method === "POST" && path.endsWith("/session"));
+    if (response.status === 401 && !isProof) onSignedOut();
     throw refused;
   }
   return (response.status === 204 ? undefined : await response.json()) as T;
@@ -74,6 +84,11 @@ export const api = {
   signIn: (username: string, password: string, code: string) =>
     request<Me>("POST", `${BASE}/session`, { username, password, code }),
   signOut: () => request<void>("DELETE", `${BASE}/session`),
+  /** What the hub's sign-in page offers beside name and password. */
+  ways: () => request<SignInWays>("GET", `${BASE}/sign-in-ways`),
+  /** End the session at the hub; returns where to sign out at the identity provider too, empty for nowhere. */
+  leaveHub: async () => (await request<ProviderLeft>("POST", `${BASE}/oidc/sign-out`)).address,
   get: <T>(path: string) => request<T>("GET", BASE + path),
   post: <T>(path: string, body: unknown = {}) => request<T>("POST", BASE + path, body),
+  delete: (path: string) => request<void>("DELETE", BASE + path),
 };

@@ -12,6 +12,7 @@ import { api, Refused, setCsrfToken, whenSignedOut } from "./api";
 export type Session = { state: "asking" } | { state: "out"; hubGone: boolean } | { state: "in"; me: Me };
 
 interface Live {
+  face: "hub" | "bedside";
   store: LiveStore;
   socket: LiveSocket;
   session: Session;
@@ -23,7 +24,7 @@ interface Live {
 
 const LiveContext = createContext<Live | null>(null);
 
-export function LiveProvider({ children }: { children: ReactNode }) {
+export function LiveProvider({ face, children }: { face: "hub" | "bedside"; children: ReactNode }) {
   const [session, setSession] = useState<Session>({ state: "asking" });
   const enter = useCallback((me: Me) => {
     setCsrfToken(me.csrf_token);
@@ -50,7 +51,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     api.session().then(enter, (error: unknown) => leave(error instanceof Refused && error.status === 0));
   }, [enter, leave]);
 
-  const isIn = session.state === "in" && !session.me.must_enrol;
+  const isIn = session.state === "in" && !session.me.must_enrol && !session.me.must_change;
   useEffect(() => {
     if (!isIn) return undefined;
     parts.socket.start();
@@ -63,15 +64,17 @@ export function LiveProvider({ children }: { children: ReactNode }) {
   const value = useMemo<Live>(
     () => ({
       ...parts,
+      face,
       session,
       signIn: async (username, password, code) => enter(await api.signIn(username, password, code)),
       enter,
       signOut: async () => {
-        await api.signOut().catch(() => undefined);
+        const elsewhere = await (face === "hub" ? api.leaveHub() : api.signOut()).catch(() => undefined);
         leave(false);
+        if (elsewhere) location.assign(elsewhere);
       },
     }),
-    [parts, session, enter, leave],
+    [parts, session, enter, leave, face],
   );
   return <LiveContext.Provider value={value}>{children}</LiveContext.Provider>;
 }

@@ -12,6 +12,7 @@ import { useFollowConsults } from "./consult/sessions";
 import { Glass } from "./glass/Glass";
 import { Review } from "./glass/Review";
 import { PatientPage } from "./patient/PatientPage";
+import { Account } from "./signin/Account";
 import { Queue } from "./queue/Queue";
 import { Sites } from "./sites/Sites";
 import { Wall } from "./wall/Wall";
@@ -62,6 +63,7 @@ export function HubApp() {
   const feed = useLive((state) => state.feed);
   const { page } = useRoute();
   const role = session.state === "in" ? session.me.role : "";
+  if (page === "account" && role !== "display") return <Account />;
   if (feed === "starting") return <Starting />;
   if (OWN_ONLY.has(role)) return <Care />;
   if (role === "display") return <Wall />;

@@ -4,10 +4,13 @@ import { Button, Form, Input } from "antd";
 import { useState } from "react";
 import { Page } from "../../app/Chrome";
 import { api } from "../../app/api";
+import { useSession } from "../../app/live";
 import type { Broken, BreakGlassBody } from "../../contract";
 import { useWords } from "../../i18n";
 import { Fault } from "../../state/Small";
 import { PaperTop } from "../PaperTop";
+import { Instead } from "../signin/PasskeyButtons";
+import { useWays } from "../signin/Ways";
 import { GlassBanner, Notices } from "./GlassBanner";
 import "./glass.css";
 
@@ -17,6 +20,9 @@ export function Glass() {
   const { t } = useWords();
   const queries = useQueryClient();
   const [busy, setBusy] = useState(false);
+  const { session } = useSession();
+  const ways = useWays(true);
+  const [form] = Form.useForm<BreakGlassBody>();
   const [error, setError] = useState<unknown>(null);
   const [opened, setOpened] = useState<Broken | null>(null);
   const smash = async (body: BreakGlassBody) => {
@@ -39,7 +45,7 @@ export function Glass() {
         <Notices />
         <h1>{t("glass.title")}</h1>
         <p>{t("glass.why")}</p>
-        <Form<BreakGlassBody> layout="vertical" onFinish={(body) => void smash(body)} requiredMark={false} disabled={busy}>
+        <Form<BreakGlassBody> form={form} layout="vertical" onFinish={(body) => void smash(body)} requiredMark={false} disabled={busy}>
           <Form.Item name="person" label={t("glass.person")} rules={[{ required: true, message: t("signIn.needed") }]}>
             <Input data-testid="glass-person" maxLength={64} autoComplete="off" />
           </Form.Item>
@@ -61,6 +67,12 @@ export function Glass() {
           <Form.Item name="code" label={t("signIn.code")}>
             <Input autoComplete="one-time-code" maxLength={64} />
           </Form.Item>
+          {ways?.passkeys && (
+            <Instead
+              entry={() => ({ username: session.state === "in" ? session.me.username : "", ...form.getFieldsValue() })}
+              onProof={(code) => form.setFieldValue("code", code)}
+            />
+          )}
           <Button data-testid="glass-submit" type="primary" danger htmlType="submit" block size="large">
             {t("glass.submit")}
           </Button>

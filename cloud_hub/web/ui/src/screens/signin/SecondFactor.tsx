@@ -8,6 +8,7 @@ import type { Me, TotpBegun, TotpConfirmed } from "../../contract";
 import { useWords } from "../../i18n";
 import { Mark } from "../../state/Icon";
 import { Fault } from "../../state/Small";
+import { EnrolKey } from "./Keys";
 import "./signin.css";
 
 function Scan({ begun, onDone }: { begun: TotpBegun; onDone: (confirmed: TotpConfirmed) => void }) {
@@ -82,6 +83,7 @@ export function SecondFactor() {
             <Button data-testid="factor-begin" type="primary" block size="large" onClick={begin}>
               {t("factor.begin")}
             </Button>
+            <EnrolKey onDone={enter} />
           </>
         )}
         {begun && !kept && (

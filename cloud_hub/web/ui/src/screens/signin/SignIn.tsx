@@ -10,6 +10,8 @@ import { useWords } from "../../i18n";
 import { LinkGlyph } from "../../state/LinkState";
 import { Mark } from "../../state/Icon";
 import { Fault } from "../../state/Small";
+import { Instead, PasskeyButton } from "./PasskeyButtons";
+import { OwnCode, ProviderButton, Returned, isHalfWay, useWays } from "./Ways";
 import "./signin.css";
 
 interface Entry {
@@ -46,6 +48,8 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const [asksCode, setAsksCode] = useState(false);
+  const ways = useWays(face === "hub");
+  const [form] = Form.useForm<Entry>();
   const submit = async ({ username, password, code }: Entry) => {
     setBusy(true);
     setError(null);
@@ -71,7 +75,12 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
       <main className="sign-in">
         <h1>{t(face === "hub" ? "signIn.hub" : "signIn.bedside")}</h1>
         {face === "bedside" && <StationLine />}
-        <Form<Entry> layout="vertical" onFinish={(entry) => void submit(entry)} requiredMark={false} disabled={busy}>
+        <Returned />
+        {isHalfWay() && <OwnCode />}
+        {ways?.provider && <ProviderButton name={ways.provider} />}
+        {ways?.passkeys && <PasskeyButton />}
+        {(ways?.provider || ways?.passkeys) && <p className="t2 or">{t("ways.or")}</p>}
+        <Form<Entry> form={form} layout="vertical" onFinish={(entry) => void submit(entry)} requiredMark={false} disabled={busy}>
           <Form.Item name="username" label={t("signIn.username")} rules={[{ required: true, message: t("signIn.needed") }]}>
             <Input data-testid="sign-in-username" autoFocus autoComplete="username" maxLength={64} />
           </Form.Item>
@@ -91,6 +100,9 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
           <Button data-testid="sign-in-submit" type="primary" htmlType="submit" block size="large">
             {t(busy ? "signIn.checking" : "signIn.submit")}
           </Button>
+          {asksCode && ways?.passkeys && (
+            <Instead entry={() => form.getFieldsValue()} onProof={(code) => void submit({ ...form.getFieldsValue(), code })} />
+          )}
         </Form>
         <Fault error={error} />
         {!error && session.state === "out" && session.hubGone && <p className="t2">{t("signIn.noServer")}</p>}

@@ -1,0 +1,63 @@
+"""The hub's real HTTP face with its built pages over the small region of the role matrix, in a thread of the test."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from telemed.roles import Role
+
+from cloud_hub.access.passwords import hash_password
+from cloud_hub.access.sign_in import Access, SecondFactor
+from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import CARE, SAMPLES
+from cloud_hub.web.live import Stores
+from tests.cloud_hub import role_world as world
+
+
+@dataclass(frozen=True, slots=True)
+class RealHub:
+    """A hub that serves: its address ends in a slash, its application is there to be set up."""
+
+    address: str
+    app: FastAPI
+
+    @property
+    def access(self) -> Access:
+        found: Access = self.app.state.access
+        return found
+
+
+@contextmanager
+def hub(folder: Path) -> Iterator[RealHub]:
+    """Serve a hub whose physicians need a second factor."""
+    stores = Stores(
+        Database(f"sqlite:///{folder}/care.db", CARE, "care"),
+        Database(f"sqlite:///{folder}/samples.db", SAMPLES, "samples"),
+    )
+    for database in (stores.care, stores.samples):
+        database.migrate()
+    world.fill(stores, hash_password(world.PASSWORD))
+    with ThreadPoolExecutor(1) as aside:  # the browser's own loop runs in this thread
+        app: FastAPI = aside.submit(asyncio.run, world.build(stores, time.time_ns)).result()
+    app.state.access.second = SecondFactor(frozenset({Role.PHYSICIAN}))
+    with closing(socket.socket()) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield RealHub(f"http://localhost:{listening.getsockname()[1]}/", app)
+        finally:
+            server.should_exit = True
+            thread.join(10)
+    for database in (stores.care, stores.samples):
+        database.close()

@@ -1,0 +1,75 @@
+"""One's own password and sessions on the hub's real HTTP face, in a browser."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlalchemy import Connection
+
+from cloud_hub.store import accounts
+from cloud_hub.store.accounts import SetBy
+from tests.cloud_hub import role_world as world
+from tests.ui.real_hub import RealHub, hub
+from tests.ui.test_people import enter
+from tests.ui.test_screens import CHROMIUM, FLAGS
+from tests.ui.test_second_factor import pytestmark
+
+__all__ = ["pytestmark"]
+NEW = "willow-harbour-2719"
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield started
+        started.close()
+
+
+def change(page: Page, old: str, new: str, again: str = "") -> None:
+    page.get_by_test_id("own-present").fill(old)
+    page.get_by_test_id("own-new").fill(new)
+    page.get_by_test_id("own-again").fill(again or new)
+    page.get_by_test_id("own-change").click()
+
+
+def give_first_password(served: RealHub, username: str) -> None:
+    def work(connection: Connection) -> None:
+        found = accounts.account_of(connection, username)
+        assert found is not None
+        now_ns = served.access.now_ns()
+        accounts.save_account(connection, replace(found, password_by=SetBy.OPERATOR, password_ns=now_ns), now_ns)
+
+    served.access.database.write_blocking(work)
+
+
+def test_a_first_password_is_changed_before_anything_is_shown(tmp_path: Path, browser: Browser) -> None:
+    with hub(tmp_path) as served:
+        give_first_password(served, "clinic")
+        page = enter(browser, served.address, "clinic")
+        expect(page.get_by_role("heading", level=1)).to_have_text("请设置自己的密码")
+        change(page, world.PASSWORD, NEW, "something-else-7")
+        expect(page.get_by_text("两次输入不一致。")).to_be_visible()
+        page.get_by_test_id("own-again").fill(NEW)
+        page.get_by_test_id("own-change").click()
+        expect(page.get_by_test_id("own-change")).to_have_count(0)
+        expect(page.get_by_role("heading", name="请设置自己的密码")).to_have_count(0)
+        page.goto(f"{served.address}#/patient/{world.SITE}%3AB01")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_somebody_ends_a_session_elsewhere_and_changes_the_password(tmp_path: Path, browser: Browser) -> None:
+    with hub(tmp_path) as served:
+        elsewhere, page = enter(browser, served.address, "clinic"), enter(browser, served.address, "clinic")
+        page.goto(f"{served.address}#/account")
+        expect(page.get_by_test_id("session-row")).to_have_count(2)
+        page.get_by_test_id("session-end").click()
+        expect(page.get_by_test_id("session-row")).to_have_count(1)
+        expect(elsewhere.get_by_test_id("sign-in-submit")).to_be_visible(timeout=15_000)
+        change(page, "not-the-password-1", NEW)
+        expect(page.locator(".fault")).to_contain_text("不正确")
+        change(page, world.PASSWORD, NEW)
+        expect(page.get_by_test_id("own-changed")).to_be_visible()
+        expect(page.get_by_test_id("own-present")).to_have_value("")
