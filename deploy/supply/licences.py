@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from license_expression import ExpressionError, LicenseExpression, Licensing
+from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 TAKEN = frozenset(
@@ -53,10 +54,14 @@ class Component:
 
 
 def locked(text: str) -> dict[str, str]:
-    """Return name -> version of a lock file, without what is only for other systems (a marker of `win32`)."""
-    return {
-        canonicalize_name(name): version for name, version, rest in _LOCKED.findall(text) if "== 'win32'" not in rest
-    }
+    """Return name -> version of a lock file, without what is for other systems or Pythons alone, by its marker."""
+    return {canonicalize_name(name): version for name, version, rest in _LOCKED.findall(text) if _is_for_us(rest)}
+
+
+def _is_for_us(rest: str) -> bool:
+    marker = rest.strip(" ;\\")
+    systems = ({"sys_platform": "linux", "platform_machine": machine} for machine in ("x86_64", "aarch64"))
+    return not marker or any(Marker(marker).evaluate(system) for system in systems)
 
 
 def of_python(names: Iterable[str]) -> list[Component]:
@@ -100,7 +105,7 @@ def _component(name: str) -> Component:
     expression, words = (str(about[key]) if key in about else "" for key in ("License-Expression", "License"))
     lines = [line for line in about.get_all("Classifier") or [] if line.startswith("License :: ")]
     classes = {SPDX_OF.get(line.rpartition(" :: ")[2].lower(), UNKNOWN) for line in lines} - {GENERIC}
-    said = SPDX_OF.get(words.strip().lower(), words if words in TAKEN else "")
+    said = SPDX_OF.get(words.strip().lower(), words if is_taken(words) else "")
     # Whoever names several by classifiers alone means any of them or all: taken for all, and one unknown for none.
     by_class = "" if UNKNOWN in classes else " AND ".join(sorted(classes))
     named = [expression, READ_BY_HAND.get(name, ""), by_class, "" if classes else said]

@@ -81,9 +81,15 @@ def test_a_licence_that_fits_is_taken(expression: str) -> None:
     assert licences.is_taken(expression)
 
 
-def test_a_package_for_all_but_one_system_is_looked_at() -> None:
-    text = "a==1 ; sys_platform != 'win32' \\\n    --hash=sha256:0\nb==2 ; sys_platform == 'win32'\n"
-    assert licences.locked(text) == {"a": "1"}
+def test_what_is_for_other_systems_alone_is_left_out() -> None:
+    markers = {
+        "a": "sys_platform != 'win32'",
+        "b": "sys_platform == 'win32'",
+        "c": "python_full_version >= '3.12' and sys_platform == 'emscripten'",
+        "d": "platform_machine == 'aarch64'",
+    }
+    text = "".join(f"{name}==1 ; {marker} \\\n    --hash=sha256:0\n" for name, marker in markers.items())
+    assert licences.locked(f"{text}e==2 \\\n    --hash=sha256:0\n") == {"a": "1", "d": "1", "e": "2"}
 
 
 def test_tools_for_building_are_no_part_of_the_screens(tmp_path: Path) -> None:
