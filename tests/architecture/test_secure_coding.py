@@ -130,8 +130,8 @@ def test_the_screens_name_no_other_host() -> None:
 
 def test_password_fields_are_masked_and_open_to_password_managers() -> None:
     found = [field for text in screens().values() for field in PASSWORD_FIELD.findall(text)]
-    assert len(found) == 2
+    assert len(found) == 5
     for field in found:
-        assert 'type="password"' in field
-        assert 'autoComplete="current-password"' in field
+        assert 'type="password"' in field or field.startswith("<Input.Password")
+        assert re.search(r'autoComplete="(current|new)-password"', field)
     assert [path for path, text in screens().items() if re.search(r"onPaste|onCopy|preventDefault.*paste", text)] == []
