@@ -119,7 +119,8 @@ class Enrolment:
         if row is None and _ends_ns(certificate) < self._too_old_ns():
             raise EnrolmentRefused(Refusal.CERTIFICATE_TOO_OLD, node_of(certificate))
         if row is None:
-            raise EnrolmentRefused(Refusal.CERTIFICATE_UNKNOWN)
+            # The hub was put back to a time before it gave this: only a person knows whether it is good.
+            raise EnrolmentRefused(Refusal.CERTIFICATE_UNKNOWN, node_of(certificate))
         refusal = judge_renewal(row, _hash_of(key), self._now_ns(), self._rules.grace)
         if refusal is not None:
             raise EnrolmentRefused(refusal, row.address)
@@ -195,6 +196,7 @@ def judge_renewal(row: CertificateRow, key_sha256: str, now_ns: int, grace: time
 NOTICES: dict[Refusal, Code] = {
     Refusal.RENEWED_ELSEWHERE: Code.NODE_CLONED,
     Refusal.TOKEN_USED: Code.CONNECT_REFUSED,
+    Refusal.CERTIFICATE_UNKNOWN: Code.CONNECT_REFUSED,
     Refusal.CERTIFICATE_REVOKED: Code.CONNECT_REFUSED,
     Refusal.CERTIFICATE_TOO_OLD: Code.CONNECT_REFUSED,
     Refusal.NAME_TAKEN: Code.CONNECT_REFUSED,

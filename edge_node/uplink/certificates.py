@@ -3,6 +3,7 @@
 One file has key and certificate together, so that a renewal replaces both at once; every connection reads it anew.
 """
 
+import hashlib
 import json
 import ssl
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from telemed.whole_files import write_whole
 
 from edge_node.errors import ConfigRefused
 
+ENROLLING = ".enrol.key"
 IDENTITY, NEXT_KEY, TRUST, DOOR = "identity.pem", "next.key", "hub-ca.pem", "door.json"
 PRIVATE = 0o600
 """Mode of everything here."""
@@ -124,7 +126,20 @@ class CertificateFolder:
         Raises:
             OSError: it cannot be stored.
         """
-        file = self.folder / NEXT_KEY
+        return self._key_in(NEXT_KEY)
+
+    def key_for(self, secret: str) -> ec.EllipticCurvePrivateKey:
+        """Return the key with which a token is used: the same for each try, and of no earlier time.
+
+        A key that lay here before may be a thief's by now, who has the disk.
+
+        Raises:
+            OSError: it cannot be stored.
+        """
+        return self._key_in(f"{hashlib.sha256(secret.encode()).hexdigest()[:16]}{ENROLLING}")
+
+    def _key_in(self, name: str) -> ec.EllipticCurvePrivateKey:
+        file = self.folder / name
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if file.exists():
             key = load_pem_private_key(file.read_bytes(), None)
@@ -144,7 +159,8 @@ class CertificateFolder:
         authorities = [x509.load_der_x509_certificate(each) for each in trust]
         write_whole(self.folder / TRUST, b"".join(each.public_bytes(Encoding.PEM) for each in authorities), PRIVATE)
         write_whole(self.folder / IDENTITY, private_pem(key) + certificate.public_bytes(Encoding.PEM), PRIVATE)
-        (self.folder / NEXT_KEY).unlink(missing_ok=True)
+        for left in (self.folder / NEXT_KEY, *self.folder.glob(f"*{ENROLLING}")):
+            left.unlink(missing_ok=True)
 
     def note_door(self, host: str, port: int) -> None:
         """Store where certificates are renewed.

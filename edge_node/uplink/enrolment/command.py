@@ -51,7 +51,7 @@ def enrol(folder: CertificateFolder, token: Token) -> list[str]:
         EnrolmentFailed: the hub refuses, or cannot be reached, or its answer is not stored.
     """
     try:
-        key = folder.next_key()
+        key = folder.key_for(token.secret)
     except (OSError, ValueError) as error:
         raise EnrolmentFailed("folder", f"{folder.folder}: no key can be kept there: {error}") from error
     hub = door.pinned(token)

@@ -23,7 +23,13 @@ LOOKS_IN_A_LIFE = 60
 UNSURE_FOR_S = 300.0
 """So long without the hub's time, and the node asks the door: its clock may be wrong and its certificate have ended."""
 HOPELESS = frozenset(
-    {Refusal.CERTIFICATE_REVOKED, Refusal.CERTIFICATE_TOO_OLD, Refusal.RENEWED_ELSEWHERE, Refusal.NAME_TAKEN}
+    {
+        Refusal.CERTIFICATE_UNKNOWN,
+        Refusal.CERTIFICATE_REVOKED,
+        Refusal.CERTIFICATE_TOO_OLD,
+        Refusal.RENEWED_ELSEWHERE,
+        Refusal.NAME_TAKEN,
+    }
 )
 """Refusals after which only a person helps."""
 ENDED = "ended"

@@ -11,13 +11,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
 from telemed.enrolment import RENEWAL, Refusal, renew_at, sign
 from telemed.topics import NodeAddress
 
 from cloud_hub.access import device_ca
 from cloud_hub.access.deny_list import DenyList
-from cloud_hub.access.enrolment import TOKEN_LIFE_NS, Enrolment, Given, Rules, _hash_of, _hash_of_secret
+from cloud_hub.access.enrolment import NOTICES, TOKEN_LIFE_NS, Enrolment, Given, Rules, _hash_of, _hash_of_secret
 from cloud_hub.errors import BadRequest, EnrolmentRefused
 from cloud_hub.store import node_certificates
 from cloud_hub.store.engine import Database
@@ -141,6 +141,17 @@ def test_a_node_renews_with_its_own_key_and_a_certificate_alone_renews_nothing(d
     ends = renewed.certificate.not_valid_after_utc
     assert ends == datetime.fromtimestamp(desk.now_ns // 10**9, UTC) + timedelta(days=7)
     assert not desk.denied(), "the old one stays good, for an answer that was lost"
+
+
+def test_of_a_good_certificate_that_the_hub_has_forgotten_the_operator_is_told_which_nodes_it_is(desk: Desk) -> None:
+    key = device_ca.new_key()
+    given = desk.enrol(desk.invite(), key)
+    # As after a backup that is older than the certificate.
+    desk.do(lambda c: c.execute(delete(node_certificate)))
+    with pytest.raises(EnrolmentRefused) as told:
+        desk.renew(given, key, device_ca.new_key())
+    assert (told.value.reason, told.value.address) == (Refusal.CERTIFICATE_UNKNOWN, CLINIC)
+    assert Refusal.CERTIFICATE_UNKNOWN in NOTICES
 
 
 def test_a_certificate_that_somebody_made_with_the_number_of_ours_renews_nothing(desk: Desk) -> None:

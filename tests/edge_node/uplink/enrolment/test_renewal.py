@@ -120,7 +120,13 @@ async def test_an_ended_certificate_is_renewed_as_soon_as_the_hub_is_back(folder
 
 
 @pytest.mark.parametrize(
-    "reason", [Refusal.CERTIFICATE_REVOKED, Refusal.RENEWED_ELSEWHERE, Refusal.CERTIFICATE_TOO_OLD]
+    "reason",
+    [
+        Refusal.CERTIFICATE_UNKNOWN,
+        Refusal.CERTIFICATE_REVOKED,
+        Refusal.RENEWED_ELSEWHERE,
+        Refusal.CERTIFICATE_TOO_OLD,
+    ],
 )
 async def test_a_refusal_that_only_a_person_can_mend_is_told(folder: CertificateFolder, reason: Refusal) -> None:
     clock = Clock()
