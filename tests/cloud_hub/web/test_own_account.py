@@ -11,8 +11,9 @@ from telemed.v1 import event_pb2
 
 from cloud_hub.access.oauth import OAuth
 from cloud_hub.access.sign_in import FIRST_PASSWORD_NS, NS_PER_S, Access, SecondFactor
+from cloud_hub.access.tokens import digest
 from cloud_hub.store import accounts, events
-from cloud_hub.store.accounts import SetBy
+from cloud_hub.store.accounts import Session, SetBy
 from cloud_hub.web import problems
 from cloud_hub.web.api import own_account, second_factor, session
 
@@ -186,6 +187,19 @@ async def test_sessions_are_listed_and_ended_one_by_one(browser: Browser, other:
     assert not await other.is_in()
     assert await browser.is_in()
     assert (await browser.client.delete(path)).status_code == 404
+
+
+async def test_what_a_program_holds_in_ones_name_is_listed_and_taken_back(
+    browser: Browser, access: Access, password: str
+) -> None:
+    await browser.sign_in(password)
+    now_ns = access.now_ns()
+    token = Session(digest("t"), "bearer", "clinic", now_ns, now_ns, now_ns + 3600 * NS_PER_S, ("user/Patient.rs",))
+    await access.database.write(lambda c: accounts.open_session(c, token))
+    (held,) = [one for one in await browser.sessions() if one["is_program"]]
+    assert await access.resolve("t", "bearer") is not None
+    assert (await browser.client.delete(f"{ACCOUNT}/sessions/{held['session_id']}")).status_code == 204
+    assert await access.resolve("t", "bearer") is None
 
 
 async def test_nobody_ends_or_sees_the_sessions_of_somebody_else(
