@@ -59,7 +59,7 @@ export function Who() {
   if (session.state !== "in") return null;
   return (
     <span className="row dense">
-      {face === "hub" && session.me.role !== "display" && !session.me.must_enrol ? (
+      {face === "hub" && session.me.role !== "display" && !session.me.must_enrol && !session.me.must_change ? (
         <a className="btn quiet who" data-testid="who" href={address("account")} title={t("who.account")}>
           <Icon name="lock" />
           <span className="sr">{t("who.account")}</span>

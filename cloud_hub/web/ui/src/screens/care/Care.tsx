@@ -120,7 +120,7 @@ export function Care() {
   return (
     <Page surface="care">
       <header className="care-top">
-        <span className="strong">{t("brand")}</span>
+        <span className="strong hide-phone">{t("brand")}</span>
         <Demo />
         <span className="sp" />
         {site && <LinkState site={site} />}
