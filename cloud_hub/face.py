@@ -36,6 +36,26 @@ from cloud_hub.web.rate import RequestRate
 from cloud_hub.web.viewed import Viewed
 
 TITLE = "Yuanzhen hub"
+PLAIN = (
+    session,
+    sign_in_ways,
+    oidc,
+    passkeys,
+    second_factor,
+    alarms,
+    referrals,
+    trends,
+    consults,
+    care_team,
+    consents,
+    displays,
+    own_account,
+    break_glass,
+    nodes,
+    socket,
+    oauth,
+)
+"""Modules whose routes need nothing but what the application carries."""
 
 
 def build(parts: Parts, access: Access, registry: CollectorRegistry, version: str) -> FastAPI:
@@ -72,25 +92,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
         is_demo=parts.config.demo,
     )
     app.include_router(health.router(registry, parts.config.web.metrics_token_file))
-    for module in (
-        session,
-        sign_in_ways,
-        oidc,
-        passkeys,
-        second_factor,
-        alarms,
-        referrals,
-        trends,
-        consults,
-        care_team,
-        consents,
-        displays,
-        own_account,
-        break_glass,
-        nodes,
-    ):
-        app.include_router(module.router)
-    for module in (socket, oauth):
+    for module in PLAIN:
         app.include_router(module.router)
     app.include_router(export_routes.router(face, require))
     app.include_router(fhir.router(face, require))
