@@ -56,7 +56,7 @@ class SiteLog:
             return
         self._ordered += new
         for row in new:
-            if row.event.WhichOneof("body") == "person_erased":
+            if row.event.WhichOneof("body") == "person_erased" and not row.refused:
                 left = erasure.about(self._ordered, row.event.aggregate_id)
                 self._ordered = [
                     old if emptied is None else emptied for old, emptied in zip(self._ordered, left, strict=True)

@@ -20,6 +20,9 @@ AT_ONCE = 200
 """Steps corrected in one transaction, which holds up the writer."""
 
 
+_LATEST_NS = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """A step that waits, with what its record told of the node's clocks."""
@@ -90,11 +93,16 @@ def _shifted(event: alarm_pb2.AlarmEvent, shift_ns: Callable[[int], int]) -> boo
     """Correct the times of a step in place; True where one changed."""
     before = (event.onset_unix_ns, event.at_unix_ns, event.until_unix_ns)
     by_ns = shift_ns(event.at_unix_ns)
-    event.at_unix_ns += by_ns
-    event.onset_unix_ns += shift_ns(event.onset_unix_ns)
+    event.at_unix_ns = _within(event.at_unix_ns + by_ns)
+    event.onset_unix_ns = _within(event.onset_unix_ns + shift_ns(event.onset_unix_ns))
     if event.until_unix_ns:
-        event.until_unix_ns += by_ns
+        event.until_unix_ns = _within(event.until_unix_ns + by_ns)
     return before != (event.onset_unix_ns, event.at_unix_ns, event.until_unix_ns)
+
+
+def _within(at_ns: int) -> int:
+    """Return a time that can be stored: a node may have said anything."""
+    return min(max(at_ns, 0), _LATEST_NS)
 
 
 def _rewrite(connection: Connection, event: alarm_pb2.AlarmEvent) -> None:

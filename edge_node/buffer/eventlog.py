@@ -67,7 +67,7 @@ def apply_page(batch: Batch, page: event_pb2.EventPage) -> list[event_pb2.Ordere
         stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
         batch.connection.execute(REPLACE_EVENT, (*values, stored))
         batch.connection.execute(DELETE_PENDING, (event.event_id,))
-        if event.WhichOneof("body") == "person_erased":
+        if event.WhichOneof("body") == "person_erased" and not ordered.refused:
             _erase(batch, event.aggregate_id)
         applied.append(ordered)
         reached = ordered.site_seq

@@ -38,6 +38,21 @@ async def test_no_word_is_left_in_the_file_and_the_other_person_is_whole(tmp_pat
         buffer.close()
 
 
+async def test_an_erasure_that_the_hub_refused_takes_nothing_away(tmp_path: Path) -> None:
+    buffer = Buffer.open(tmp_path)
+    try:
+        site, rows = SiteLog(buffer), both()
+        refused = gone(len(rows) + 1, "p")
+        refused.refused, refused.refusal = True, "refused-rights"
+        await buffer.apply_page(event_pb2.EventPage(events=[*rows, refused]))
+        site.take_ordered([*rows, refused])
+        before = [row.SerializeToString() for row in rows]
+        assert [row.SerializeToString() for row in (await buffer.ordered_events())[:-1]] == before
+        assert set(site.roster.persons) == {"p", "q"}
+    finally:
+        buffer.close()
+
+
 async def test_the_running_node_forgets_the_person_too(tmp_path: Path) -> None:
     buffer = Buffer.open(tmp_path)
     try:

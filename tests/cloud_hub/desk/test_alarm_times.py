@@ -37,6 +37,7 @@ def step(
     knows: bool = False,
     epoch: int = EPOCH,
     alarm_id: str = "a1",
+    until_ns: int = 0,
     boot: int = BOOT,
 ) -> Record:
     """A step of one alarm that began a second after T0 in truth, made `at_s` after T0."""
@@ -49,7 +50,7 @@ def step(
         condition="spo2-low",
         onset_unix_ns=T0_NS + S_NS + onset_wrong_ns,
         at_unix_ns=at_ns + wrong_ns,
-        until_unix_ns=at_ns + wrong_ns + 120 * S_NS if phase == PAUSED else 0,
+        until_unix_ns=at_ns + wrong_ns + 120 * S_NS if phase == PAUSED else until_ns,
     )
     stamp = Stamp(at_ns + wrong_ns, at_ns - BOOTED_NS, boot, 0, 5 if knows else OFFSET_UNKNOWN_MS)
     body = event.SerializeToString()
@@ -161,6 +162,15 @@ async def test_the_clock_of_another_node_or_boot_says_nothing(desk: Desk, addres
 async def test_a_node_cannot_move_the_times_of_another_ones_alarm(desk: Desk) -> None:
     desk.take(step(1, 2, START, wrong_ns=0, onset_wrong_ns=0, knows=True))
     desk.take(step(1, 2, START, wrong_ns=0, onset_wrong_ns=0), address=HOME)
+    assert desk.waiting() == 0
+
+
+@pytest.mark.parametrize("until_ns", [1, 2**63 - 1])
+async def test_whatever_time_a_step_bears_it_is_corrected_within_what_can_be_stored(desk: Desk, until_ns: int) -> None:
+    desk.take(step(1, 2, START, wrong_ns=24 * HOUR_NS * (1 if until_ns == 1 else -1), until_ns=until_ns))
+    desk.learn()
+    await desk.times.look()
+    assert desk.seconds()[0][1] == 2
     assert desk.waiting() == 0
 
 
