@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
 from telemed import wire
@@ -56,6 +57,15 @@ def _source(codec: int, payload: bytes) -> str:
         return ""
 
 
+def _readable(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield rows up to a page that is none: what stood behind it is missed, and the checks say so."""
+    try:
+        yield from rows
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+
+
 class Reader:
     """Reads both stores; one a run, used by one thread at a time."""
 
@@ -78,7 +88,7 @@ class Reader:
                 for stream, epoch, next_seq, reached in connection.execute(SELECT_STATES):
                     streams[stream, epoch] = EdgeStream(next_seq, reached)
                     acked[stream, epoch] = reached
-                for row in connection.execute(SELECT_ROWS):
+                for row in _readable(connection.execute(SELECT_ROWS)):
                     key, seq, record = (row[0], row[1]), row[2], outbox.opened_row(row, sealing)
                     crcs[key][seq] = record.crc
                     packed = (record.codec, record.payload)
