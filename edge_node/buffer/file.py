@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from telemed.numbers import Run
 from telemed.topics import CLASS_OF, STREAM_KINDS, Up
 
-from edge_node.buffer import failpoint, outbox, schema, shelves, tombstone
+from edge_node.buffer import failpoint, outbox, schema, tombstone
 from edge_node.buffer.disk import PAGE_BYTES, WAL_BYTES, FileSize
 from edge_node.buffer.lobby import MOST_HELD, Lobby
 from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, may_open, open_checked, translated
@@ -192,10 +192,6 @@ class LogFile:
             gone = self._gone_over(key, contig)
             self._put(self.state(key)._replace(acked=contig, oldest_ns=oldest_ns, gone=gone))
             self._unsaved.add(key)
-
-    def has_unknown_keys(self) -> bool:
-        """Return whether something of the newest is sealed under a key that is not known; blocking, for the start."""
-        return self._read(lambda connection: shelves.has_unknown(connection, self.path.name, self.sealing))
 
     def newest_ns(self) -> int:
         """Return when the newest record came in, 0 where there is none; blocking, for the start."""

@@ -1,6 +1,7 @@
 """What is done about keys while a store is open: rows are sealed anew, keys are changed, and given up for good."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 from edge_node.buffer import erasing
@@ -11,6 +12,9 @@ from edge_node.buffer.keyring import DAY_NS
 from edge_node.buffer.resealing import Resealer
 from edge_node.buffer.schema import VITALS
 from edge_node.errors import BufferFailure, KeyUnavailable, NotYetSent
+
+RENEW_AGAIN_S = 3600.0
+"""How long after keys could not be changed that is tried again."""
 
 
 class KeyCare:
@@ -35,6 +39,7 @@ class KeyCare:
         self.sealing = files[VITALS].sealing
         """Hides what the files hold of patients."""
         self._files, self._clock, self._has_room = files, clock, has_room
+        self._renew_from_s = 0.0
         self._resealer = Resealer(files, self.sealing, clock, may_forget)
 
     async def reseal(self) -> int:
@@ -46,21 +51,31 @@ class KeyCare:
         return await self._resealer.round() if self._has_room() else 0
 
     async def reseal_all(self) -> None:
-        """Seal everything that is not sealed as it would be now, however long that takes; raises BufferFailure."""
+        """Seal everything that is not sealed as it would be now, however long that takes.
+
+        Raises:
+            KeyUnavailable: encryption is switched off, so that nothing would be sealed.
+            BufferFailure: a file cannot be read or written.
+        """
+        self._must_be_on()
         await self._resealer.whole()
 
     async def renew(self) -> None:
-        """Change all keys where they are old; raises BufferFailure."""
+        """Change all keys where they are old and something is sealed at all; raises BufferFailure."""
         made_ns, age_ns = self.sealing.made_ns, self.sealing.days * DAY_NS
-        if made_ns and self._clock.now_ns() - made_ns > age_ns:
+        is_old = self.sealing.is_on and made_ns and self._clock.now_ns() - made_ns > age_ns
+        if is_old and time.monotonic() >= self._renew_from_s:
+            self._renew_from_s = time.monotonic() + RENEW_AGAIN_S
             await self.change()
 
     async def change(self) -> None:
         """Begin new keys at once; what is stored is sealed anew in the background.
 
         Raises:
+            KeyUnavailable: encryption is switched off: under the old keys everything would stay, and they would go.
             BufferFailure: the keys are as they were.
         """
+        self._must_be_on()
         await self._of_ring(lambda: self.sealing.rotate(self._clock.now_ns()))
         self._resealer.walk_soon()
 
@@ -80,12 +95,18 @@ class KeyCare:
         waiting = await erasing.unsent(file, stretch)
         if waiting:
             raise NotYetSent(waiting)
+        # Given up first: once the rows are gone nobody can tell under which keys they stood.
+        key_ids = await erasing.key_ids(file, stretch)
+        await self._of_ring(lambda: self.sealing.give_up(stretch.places, key_ids))
         count = await erasing.delete(file, stretch)
-        await self._of_ring(lambda: self.sealing.give_up(stretch.places))
-        await self._resealer.whole()
+        await self._resealer.whole_for_good()
         await self._of_ring(self.sealing.destroy_former)
         await file.shrink()
         return count
+
+    def _must_be_on(self) -> None:
+        if not self.sealing.is_on:
+            raise KeyUnavailable("the store is not encrypted any more: its keys are left as they are")
 
     async def _of_ring(self, work: Callable[[], None]) -> None:
         try:

@@ -5,6 +5,7 @@ As safe as the medium that holds the folder.  On the same disk as the store they
 that is elsewhere, or an encrypted disk.
 """
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ class KeyFiles:
         try:
             if path.stat().st_mode & 0o077:
                 log.warning("key-file.was-open-to-others", file=str(path))
-                path.chmod(synced.OWNER_ONLY)
+                with contextlib.suppress(OSError):
+                    path.chmod(synced.OWNER_ONLY)
             key = path.read_bytes()
         except OSError as error:
             raise KeyUnavailable(f"{path}: {error.strerror}") from error

@@ -64,16 +64,28 @@ class Resealer:
         return count
 
     async def whole(self) -> None:
-        """Walk through everything now, and forget what no row needs whatever else may be kept of it.
+        """Walk through everything now.
 
         Raises:
             BufferFailure: a file cannot be read or written.
         """
         async with self._busy:
-            self.walk_soon()
-            while self._due_s == 0.0:
-                await self._piece()
+            await self._walk()
+
+    async def whole_for_good(self) -> None:
+        """Walk through everything now, and forget what no row needs whatever else may be kept of it.
+
+        Raises:
+            BufferFailure: a file cannot be read or written, or the keys are not forgotten.
+        """
+        async with self._busy:
+            await self._walk()
             await self._forget()
+
+    async def _walk(self) -> None:
+        self.walk_soon()
+        while self._due_s == 0.0:
+            await self._piece()
 
     async def _piece(self) -> int:
         if self._shelf == 0:
@@ -125,6 +137,9 @@ class Resealer:
                 log.warning("store.keys-not-forgotten", why=str(failure))
 
     async def _forget(self) -> None:
+        if not self.sealing.is_on:
+            # Nothing was walked through: rows may stand under any key.
+            return
         before_day = day_of(self.clock.now_ns()) - KEPT_DAYS
         try:
             await asyncio.to_thread(self.sealing.forget_unused, self._met, before_day)

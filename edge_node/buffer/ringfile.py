@@ -1,5 +1,6 @@
 """The keyring on disk, wrapped by a key of the keeper: two copies, because without it nothing can be read."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,14 @@ class RingFile:
             OSError, KeyUnavailable: the earlier one still is what `load` finds, or it is this one already.
         """
         name = wrapped_by or self.wrapped_by or self.keeper.make()
-        content = MAGIC + name.encode().ljust(NAME_BYTES) + self.keeper.wrap(name, ring.packed())
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for path in self.copies:
-            synced.write(path, content)
+        try:
+            content = MAGIC + name.encode().ljust(NAME_BYTES) + self.keeper.wrap(name, ring.packed())
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for path in self.copies:
+                synced.write(path, content)
+        except (OSError, KeyUnavailable):
+            self._abandon(name)
+            raise
         self.wrapped_by = name
 
     def destroy_all(self, names: Iterable[str]) -> list[str]:
@@ -82,9 +87,19 @@ class RingFile:
         Raises:
             OSError: something of it is still there.
         """
-        self.keeper.destroy(self.wrapped_by)
+        # The key last: a keyring without it would lock the store.
         for path in self.copies:
-            synced.destroy(path)
+            path.unlink(missing_ok=True)
+        synced.sync_folder(self.path.parent)
+        self.keeper.destroy(self.wrapped_by)
+
+    def _abandon(self, name: str) -> None:
+        """Destroy a key that was made in vain, unless it is the present one or a copy that was written names it."""
+        with contextlib.suppress(OSError):
+            mark = MAGIC + name.encode().ljust(NAME_BYTES)
+            is_named = any(path.exists() and path.read_bytes().startswith(mark) for path in self.copies)
+            if name != self.wrapped_by and not is_named:
+                self.keeper.destroy(name)
 
     def _read(self, path: Path) -> Keyring:
         content = path.read_bytes()

@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ FALLBACK = Place("", 0)
 """There is always a key of this one, for what has none of its own where none can be written down."""
 GIVEN_UP = 0
 """A generation before all others."""
-LOST = "the keyring of this store is gone, and a new one was begun"
+LOST = "keys of this store are gone: put its keyring back from a backup"
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +71,6 @@ class Sealing:
         self.is_on, self.days = is_on, days
         self.reason = ""
         """Why something that is stored cannot be opened, for the operator; empty where all can."""
-        self.is_new = False
-        """Whether the keyring was made just now."""
         self._ring: Keyring | None = None
         self._file: RingFile | None = None
         self._spare: tuple[RingFile, Keyring] | None = None
@@ -84,24 +82,32 @@ class Sealing:
         """Keys that something was sealed with since `begin_walk`."""
 
     @classmethod
-    def open(cls, folder: Path, keeping: Keeping) -> "Sealing":
+    def open(cls, folder: Path, keeping: Keeping, needed: Collection[int] = ()) -> "Sealing":
         """Open the keys of a store; its first keys are made.  Blocking.
+
+        Args:
+            folder: of the store.
+            keeping: where the keys are, and whether what comes in is sealed.
+            needed: ids of keys that what is stored stands under; where one is not there, some were lost.
 
         Raises:
             BufferFull: no keys can be written down.
         """
         main, spare = _main(folder, keeping), _spare(folder)
-        is_new = keeping.is_on and not main.exists()
-        reason = _begin(main) if is_new else ""
         found = cls.reading(folder, keeping)
-        found.reason = found.reason or reason
+        if keeping.is_on and not main.exists() and not found.misses(needed):
+            # Else the name stays free for the keyring from a backup, and this is begun as the spare one.
+            reason = _begin(main)
+            found = cls.reading(folder, keeping)
+            found.reason = found.reason or reason
         if keeping.is_on and not found.has_keys:
             # A keyring that cannot be opened stays as it is, and this is another file.
             reason = _begin(spare)
             if reason:
                 raise BufferFull(reason)
             found.take(spare, spare.load())
-        found.is_new = is_new
+        if found.misses(needed) and not found.reason:
+            found.note_lost()
         found.mend()
         return found
 
@@ -204,18 +210,21 @@ class Sealing:
         """Note, for good, that this keyring is not the first of the store, and that the keys of that are gone.
 
         Raises:
-            OSError, KeyUnavailable: it is not written down.
+            BufferFull: it is not written down.
         """
         with self._lock:
             if self._ring is not None and self._file is not None:
                 self._ring.has_lost = True
-                self._file.save(self._ring)
+                try:
+                    self._file.save(self._ring)
+                except (OSError, KeyUnavailable) as error:
+                    raise BufferFull(f"keyring: {error}") from error
         self.reason = LOST
         log.error("store.locked", why=LOST)
 
-    def knows(self, key_id: int) -> bool:
-        """Return whether there is a key of this id."""
-        return key_id in self._ciphers
+    def misses(self, needed: Collection[int]) -> bool:
+        """Return whether keys were lost: one of these is not there, or that was noted before."""
+        return not self._ciphers.keys() >= set(needed) or (self._ring is not None and self._ring.has_lost)
 
     def begin_walk(self) -> None:
         """Note from now on which keys are used: `forget_unused` spares them."""
@@ -270,8 +279,12 @@ class Sealing:
             self._wrap_anew(ring)
         log.info("store.keys-changed", generation=ring.generation)
 
-    def give_up(self, places: Iterable[Place]) -> None:
+    def give_up(self, places: Iterable[Place], key_ids: Collection[int] = ()) -> None:
         """Use the keys of some places no more: what stands under them is sealed anew, then they are forgotten.
+
+        Args:
+            places: what shares the keys.
+            key_ids: more keys, whatever they were made for.
 
         Raises:
             OSError, KeyUnavailable: everything is as it was.
@@ -280,7 +293,7 @@ class Sealing:
         with self._lock:
             ring, file = self._changing()
             for key in ring.keys.values():
-                if key.place in gone:
+                if key.place in gone or key.key_id in key_ids:
                     ring.keys[key.key_id] = key._replace(generation=GIVEN_UP)
             ring.add(gone & {FALLBACK})
             file.save(ring)
@@ -307,6 +320,8 @@ class Sealing:
     def _wrap_anew(self, ring: Keyring) -> None:
         """Write a keyring down under a new key of the keeper, destroy the one before, and use it; the lock is held."""
         assert self._file is not None
+        # Where the present key is not there, its medium is not either, and a new one would go to the wrong disk.
+        self._file.keeper.wrap(self._file.wrapped_by, b"")
         ring.retired = [*ring.retired, self._file.wrapped_by]
         self._file.save(ring, self._file.keeper.make())
         self._install(ring)

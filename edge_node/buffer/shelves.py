@@ -1,6 +1,9 @@
 """Where in the store sealed values stand, and how a few rows of a table are looked at and sealed anew (SQL alone)."""
 
+import contextlib
 import sqlite3
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -80,16 +83,18 @@ class Looked(NamedTuple):
     """Ids of the keys of the others."""
 
 
-def has_unknown(connection: sqlite3.Connection, name: str, sealing: Sealing) -> bool:
-    """Return whether something of the newest in a file is sealed under a key that is not known."""
+def newest_keys(connection: sqlite3.Connection, name: str) -> Counter[int]:
+    """Return how many of the newest rows of a file stand under each key; of what cannot be read none do."""
+    found: Counter[int] = Counter()
     for shelf in SHELVES:
-        if shelf.file == name:
-            newest = shelf.look.replace("ORDER BY rowid", "ORDER BY rowid DESC")
+        if shelf.file != name:
+            continue
+        newest = shelf.look.replace("ORDER BY rowid", "ORDER BY rowid DESC")
+        with contextlib.suppress(sqlite3.Error):
             for _, prefix in connection.execute(newest, (0, CHUNK_ROWS)):
                 key_id = envelope.key_id_of(prefix) if isinstance(prefix, bytes) else None
-                if key_id is not None and not sealing.knows(key_id):
-                    return True
-    return False
+                found.update((key_id,) if key_id else ())
+    return found
 
 
 def look(connection: sqlite3.Connection, shelf: Shelf, after: int, sealing: Sealing) -> Looked:
@@ -156,11 +161,20 @@ def move_old_trend(batch: Batch, after: int) -> int:
     """Join some minutes that version 4 wrote to those of now; return the row to go on after, 0 = there are no more."""
     rows = batch.connection.execute(SELECT_OLD_TREND, (after, CHUNK_ROWS)).fetchall()
     folds: dict[Minute, Fold] = {}
-    for _, device, measure, minute, *values in rows:
+    sound = [row for row in rows if _is_fold(row)]
+    for _, device, measure, minute, *values in sound:
         folds[device, measure, minute] = Fold(*values)
     left = history.join_minutes(batch, folds)
     batch.connection.execute("PRAGMA secure_delete = ON").fetchone()
-    gone = [(number,) for number, device, _, minute, *_ in rows if (device, minute) not in left]
+    gone = [(number,) for number, device, _, minute, *_ in sound if (device, minute) not in left]
     batch.connection.executemany(DELETE_OLD_TREND, gone)
     batch.connection.execute("PRAGMA secure_delete = OFF").fetchone()
     return rows[-1][0] if rows else 0
+
+
+def _is_fold(row: Sequence[object]) -> bool:
+    """Return whether the disk has left every column of an old minute its type; else the row stays where it is."""
+    _, device, measure, minute, n, low, high, last, last_ns = row
+    is_named = isinstance(device, str) and isinstance(measure, str)
+    is_counted = all(isinstance(each, int) for each in (minute, n, last_ns))
+    return is_named and is_counted and all(isinstance(each, int | float) for each in (low, high, last))

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from edge_node.buffer import (
     salvage,
     scrub,
     shedding,
+    shelves,
     tombstone,
     trend,
 )
@@ -133,7 +135,7 @@ class Buffer:
             # A file can be opened only with room for what its readers share.
             reserve.give()
         files: dict[str, LogFile] = {}
-        sealing = Sealing.open(folder, keeping)
+        sealing = Sealing.open(folder, keeping, _needed_keys(folder))
         with contextlib.ExitStack() as undo:
             for name in NAMES:
                 make = partial(
@@ -146,8 +148,6 @@ class Buffer:
                 )
                 files[name] = _opened(folder / name, make, sealing)
                 undo.callback(files[name].close)
-            if sealing.is_new:
-                _look_for_lost(files.values(), sealing)
             undo.pop_all()
         files[VITALS].lobby.company = Company(share_commit_ms / 1000)
         buffer = cls(folder, files, reserve, limit_bytes, keep_sent_hours)
@@ -529,13 +529,18 @@ def _opened(path: Path, make: Callable[[], LogFile], sealing: Sealing) -> LogFil
         return make()
 
 
-def _look_for_lost(files: Iterable[LogFile], sealing: Sealing) -> None:
-    """Tell a first start from one of a store whose keyring is gone: its rows wait for a copy of that, untouched."""
-    if any(file.has_unknown_keys() for file in files):
-        try:
-            sealing.note_lost()
-        except OSError as error:
-            raise BufferFull(f"keyring: {error.strerror}") from error
+def _needed_keys(folder: Path) -> set[int]:
+    """Return ids of keys that the newest rows stand under; before files are opened, as a damaged one is mended then."""
+    found: Counter[int] = Counter()
+    for name in NAMES:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_looked_at(folder / name)) as connection:
+            found += shelves.newest_keys(connection, name)
+    # Of one row alone the disk may have changed the id: that is no reason to lock a store.
+    return {key_id for key_id, rows in found.items() if rows > 1}
+
+
+def _looked_at(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _there_bytes(folder: Path) -> int:

@@ -17,6 +17,7 @@ def write(path: Path, content: bytes) -> None:
     try:
         descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
+            _give_to_owner(descriptor, path.parent)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -43,6 +44,15 @@ def destroy(path: Path) -> None:
     except FileNotFoundError:
         return
     sync_folder(path.parent)
+
+
+def _give_to_owner(descriptor: int, folder: Path) -> None:
+    """Let a file that root writes belong to whoever has its folder: the node, which is not root, must read it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        # Not every medium knows owners.
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def sync_folder(folder: Path) -> None:

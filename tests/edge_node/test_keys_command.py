@@ -83,6 +83,17 @@ def test_the_keys_are_shown_and_changed(config: Path, capsys: pytest.CaptureFixt
     assert key_files(config) != before
 
 
+def test_keys_are_not_changed_where_encryption_is_switched_off(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(config)
+    before = key_files(config)
+    config.write_text(CONFIG.replace("[buffer]", "[buffer]\nencrypt = false"), encoding="utf-8")
+    assert keys(config, "change") == 1
+    assert "not encrypted any more" in capsys.readouterr().err
+    assert key_files(config) == before
+
+
 def test_a_key_that_is_not_there_is_said_in_both_languages(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored(config)
     config.with_name(f"buffer{KEYS_ENDING}").rename(config.with_name("drawer"))

@@ -146,3 +146,29 @@ async def test_broken_off_at_any_step_it_is_finished_by_asking_again(
         assert await found(again) == others
     assert not before.exists()
     assert (folder / RING).exists()
+
+
+async def test_what_a_full_disk_had_sealed_with_a_key_of_long_before_is_erased_for_good_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, _content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "store"
+    with opened(folder) as buffer:
+        for days, is_full in ((9, False), (1, True)):
+            at_ns = TODAY_NS - days * DAY_NS
+            buffer.clock.wall = lambda at_ns=at_ns: at_ns  # type: ignore[misc]
+            with monkeypatch.context() as patched:
+                if is_full:
+                    patched.setattr(synced, "write", full)
+                taken = NumericSet("mon-b01", at_ns, at_ns, (Value("hr", "70", "/min"),))
+                await buffer.store_intake(Intake(sets=(taken,)))
+                await buffer.save()
+        await acknowledge(buffer)
+        former = dict(buffer.keys.sealing._ciphers)
+        assert await buffer.erase(HERS) == 1
+        assert buffer.keys.sealing._ring is not None
+        left = former.keys() & buffer.keys.sealing._ring.keys.keys()
+        assert {buffer.keys.sealing._ring.keys[key_id].place.scope for key_id in left} <= {"care"}
+        assert len(await found(buffer)) == 1, "what else stood under that key is sealed anew"

@@ -16,12 +16,14 @@ from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import Record
 
 from edge_node.buffer import synced
-from edge_node.buffer.keyring import Place
+from edge_node.buffer.keyfiles import KeyFiles
+from edge_node.buffer.keyring import Keyring, Place
 from edge_node.buffer.outbox import StreamKey
+from edge_node.buffer.ringfile import RingFile
 from edge_node.buffer.schema import CARE, NAMES, VITALS
-from edge_node.buffer.sealing import KEYS_ENDING, LOST, RING, SPARE, SPARE_KEYS, Keeping
+from edge_node.buffer.sealing import KEYS_ENDING, LOST, RING, SPARE, SPARE_KEYS, Keeping, Sealing
 from edge_node.buffer.store import Buffer
-from edge_node.errors import KeyUnavailable
+from edge_node.errors import BufferFailure, KeyUnavailable
 from edge_node.samples.measurement import Channel, Intake, NumericSet, Stored, Value, WaveformSet
 from tests.fakes.sealed_store import copy_keys
 
@@ -511,6 +513,214 @@ async def test_a_damaged_file_without_its_key_keeps_what_may_be_sound(tmp_path: 
     with opened(folder) as locked:
         assert locked.damaged
     put_back(folder, drawer)
+    with opened(folder) as again:
+        found = await everything(again)
+        assert [record for record in found if record in before] == before
+
+
+async def test_keys_are_not_changed_where_nothing_would_be_sealed_anew(tmp_path: Path) -> None:
+    with opened(tmp_path / "store") as buffer:
+        await fill(buffer)
+        before = await everything(buffer)
+    with opened(tmp_path / "store", Keeping(is_on=False, days=0)) as off:
+        for refused in (off.keys.change, off.keys.reseal_all):
+            with pytest.raises(KeyUnavailable, match="not encrypted"):
+                await refused()
+        await off.keys.renew()
+        off.keys.sealing.rotate(time.time_ns())
+        await off.keys._resealer.whole_for_good()
+    with opened(tmp_path / "store") as again:
+        assert await everything(again) == before
+
+
+async def test_changed_keys_leave_those_of_a_damaged_file_that_was_set_aside(tmp_path: Path) -> None:
+    with opened(tmp_path / "store") as buffer:
+        await fill(buffer)
+        old_keys = set(buffer.keys.sealing._ciphers)
+        buffer.damaged.append("vitals.db.damaged-20261126")
+        await buffer.keys.change()
+        await buffer.keys.reseal_all()
+        assert buffer.keys.sealing._ring is not None
+        assert old_keys <= buffer.keys.sealing._ring.keys.keys()
+
+
+async def test_a_keyring_from_a_backup_opens_what_came_before_and_meanwhile(tmp_path: Path) -> None:
+    folder, backup = tmp_path / "store", tmp_path / "backup"
+    with opened(folder) as buffer:
+        await fill(buffer)
+        before = await everything(buffer)
+    (folder / f"{RING}.copy").unlink()
+    (folder / RING).rename(backup)
+    for number in (50, 51):
+        with opened(folder) as meanwhile:
+            assert meanwhile.keys.sealing.reason == LOST
+            await meanwhile.store_intake(numerics(number))
+            after = await everything(meanwhile)
+    assert not (folder / RING).exists()
+    backup.rename(folder / RING)
+    with opened(folder) as again:
+        assert again.keys.sealing.reason == ""
+        await walk(again)
+        assert not (folder / SPARE).exists()
+    with opened(folder) as last:
+        assert await everything(last) == sorted([*before, *after], key=lambda r: (r.stream, r.epoch, r.seq))
+
+
+async def test_a_start_that_was_broken_off_after_it_began_a_keyring_makes_nothing_damaged(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with opened(folder) as buffer:
+        await fill(buffer)
+    for path in folder.glob(f"{RING}*"):
+        path.unlink()
+    Sealing.open(folder, ON)
+    with opened(folder) as again:
+        assert again.keys.sealing.reason == LOST
+        assert await again.scrub() == 0
+
+
+async def test_one_row_whose_key_id_the_disk_has_changed_locks_no_store(tmp_path: Path) -> None:
+    with opened(tmp_path / "store") as buffer:
+        await fill(buffer)
+    with closing(sqlite3.connect(tmp_path / "store" / VITALS)) as file, file:
+        (payload,) = file.execute("SELECT payload FROM log WHERE id = 1").fetchone()
+        file.execute("UPDATE log SET payload = ? WHERE id = 1", (payload[:4] + bytes((payload[4] ^ 1,)) + payload[5:],))
+    with opened(tmp_path / "store") as again:
+        assert again.keys.sealing.reason == ""
+        assert await again.scrub() == 1
+
+
+async def test_an_old_trend_that_the_disk_has_damaged_is_passed_over(tmp_path: Path) -> None:
+    folder, minute = tmp_path / "store", time.time_ns() // MINUTE_NS - 5
+    with opened(folder) as buffer:
+        await fill(buffer, 0)
+    rows = [("mon-b01", "hr", minute + n, 2, low, 123.456, 70.0, 1) for n, low in enumerate(("damaged", b"\0", 60.0))]
+    with closing(sqlite3.connect(folder / VITALS)) as file, file:
+        file.executemany("INSERT INTO trend VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    with opened(folder) as again:
+        await walk(again)
+        found = await again.trends(["mon-b01"], (minute + 2) * MINUTE_NS, (minute + 4) * MINUTE_NS, 60)
+        assert [row.low for row in found] == [60.0]
+    with closing(sqlite3.connect(folder / VITALS)) as file:
+        assert file.execute("SELECT count(*) FROM trend").fetchone() == (2,)
+
+
+async def test_a_key_file_of_a_medium_that_knows_no_modes_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with opened(tmp_path / "store"):
+        (path,) = keys_of(tmp_path / "store").iterdir()
+    path.chmod(0o644)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with opened(tmp_path / "store") as again:
+        assert again.keys.sealing.reason == ""
+
+
+async def test_keys_that_cannot_be_changed_leave_no_key_file_and_are_tried_again_an_hour_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, tries, write = tmp_path / "store", list[Path](), synced.write
+
+    def full(path: Path, content: bytes) -> None:
+        tries.append(path)
+        if path.parent == folder:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    with opened(folder, Keeping(days=0)) as buffer:
+        before = list(keys_of(folder).iterdir())
+        monkeypatch.setattr(synced, "write", full)
+        with pytest.raises(BufferFailure):
+            await buffer.keys.renew()
+        assert list(keys_of(folder).iterdir()) == before
+        count = len(tries)
+        await buffer.keys.renew()
+        assert len(tries) == count
+        buffer.keys._renew_from_s -= 3600
+        with pytest.raises(BufferFailure):
+            await buffer.keys.renew()
+
+
+async def test_a_change_of_which_one_copy_is_written_keeps_the_key_that_the_copy_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write = tmp_path / "store", synced.write
+
+    def half(path: Path, content: bytes) -> None:
+        if path.suffix == ".copy":
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    with opened(folder) as buffer:
+        await fill(buffer)
+        before = await everything(buffer)
+        with monkeypatch.context() as patched:
+            patched.setattr(synced, "write", half)
+            with pytest.raises(BufferFailure):
+                await buffer.keys.change()
+    (folder / f"{RING}.copy").unlink()
+    with opened(folder) as again:
+        assert again.keys.sealing.reason == ""
+        assert await everything(again) == before
+
+
+async def test_no_key_is_made_where_the_medium_of_the_present_one_is_not_mounted(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with opened(folder) as buffer:
+        drawer = lose_key(folder)
+        with pytest.raises(KeyUnavailable, match="No such file"):
+            await buffer.keys.change()
+        assert not keys_of(folder).exists()
+    put_back(folder, drawer)
+    with opened(folder) as again:
+        assert again.keys.sealing.reason == ""
+
+
+def test_a_keyring_that_cannot_be_deleted_keeps_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path.suffix == ".copy":
+            raise OSError(5, "Input/output error")
+        unlink(path, missing_ok=missing_ok)
+
+    file = RingFile(tmp_path / SPARE, KeyFiles(tmp_path / SPARE_KEYS))
+    file.save(Keyring(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(OSError, match="Input"):
+            file.delete()
+    assert file.load().made_ns == 1
+    file.delete()
+    assert not file.exists()
+    assert not list((tmp_path / SPARE_KEYS).iterdir())
+
+
+def test_what_root_writes_belongs_to_whoever_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _descriptor, user, group: given.append((user, group)))
+    synced.write(tmp_path / "a", b"x")
+    assert given == [(tmp_path.stat().st_uid, tmp_path.stat().st_gid)]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    synced.write(tmp_path / "a", b"x")
+    assert len(given) == 1
+
+
+async def test_a_damaged_file_without_its_keyring_keeps_what_may_be_sound(tmp_path: Path) -> None:
+    folder, backup = tmp_path / "store", tmp_path / "backup"
+    with opened(folder) as buffer:
+        await fill(buffer)
+        before = await everything(buffer)
+    (folder / f"{RING}.copy").unlink()
+    (folder / RING).rename(backup)
+    with (folder / VITALS).open("r+b") as file:
+        file.write(b"\xff" * 64)
+    with opened(folder) as locked:
+        assert locked.damaged
+    backup.rename(folder / RING)
     with opened(folder) as again:
         found = await everything(again)
         assert [record for record in found if record in before] == before
