@@ -79,7 +79,8 @@ def _plan(connection: Connection, region: str, person_id: str, table: retention.
     if person is None:
         raise BadRequest(f"there is no person {person_id}", ["person"])
     stays = tuple(one for one in persons.stays(connection, region, {person.site}) if one.person_id == person_id)
-    until_ns = retention.kept_until_ns(table, stays, 0 if stays else person.updated_ns)
+    referred_ns = care_team.last_referral_ns(connection, region, person_id)
+    until_ns = retention.kept_until_ns(table, stays, 0 if stays else person.updated_ns, referred_ns)
     if until_ns is None or care_team.is_under_care(connection, region, person_id):
         raise BadRequest("this person is still cared for", ["person"])
     if until_ns > time.time_ns():

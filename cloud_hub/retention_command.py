@@ -99,18 +99,18 @@ def _waves(stores: Stores, row: Row, before_ns: int, *, apply: bool) -> Due:
         own = [strip for strip in kept if (strip.site, strip.node) == (site, node)]
         stretches = retention.gaps(own, before_ns)
         n, size = stores.samples.read_blocking(
-            lambda c, i=stream_id, s=stretches: retained.count_waves(c, i, s)  # type: ignore[misc]
+            lambda c, i=stream_id, s=stretches: retained.count_waves(c, i, s, before_ns)  # type: ignore[misc]
         )
         count, size_bytes = count + n, size_bytes + size
         if apply and row.then is Then.DELETE:
-            deleted += sum(_delete(stores.samples, stream_id, stretch) for stretch in stretches)
+            deleted += sum(_delete(stores.samples, stream_id, stretch, before_ns) for stretch in stretches)
     return Due(row, count, size_bytes, deleted)
 
 
-def _delete(samples: Database, stream_id: int, stretch: retained.Stretch) -> int:
+def _delete(samples: Database, stream_id: int, stretch: retained.Stretch, before_ns: int) -> int:
     deleted = 0
     while True:
-        n = samples.write_blocking(lambda c: retained.delete_waves(c, stream_id, stretch))
+        n = samples.write_blocking(lambda c: retained.delete_waves(c, stream_id, stretch, before_ns))
         deleted += n
         if n < retained.CHUNK:
             return deleted

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from telemed.measures import CODED, MEASURES
+from telemed.measures import CODED, MEASURES, is_plausible
 
 from cloud_hub.care.places import age_years
 from cloud_hub.care.pseudonym import Project
@@ -191,7 +191,7 @@ def _age(one: Subject, band_years: int) -> str:
 def _released(one: Subject, level: Level, project: Project) -> Released:
     by_ns = project.shift_days(one.person_id) * _NS_PER_DAY
     values = tuple(
-        Value(value.measure, value.text, value.unit, value.at_ns + by_ns)
+        Value(value.measure, value.text, MEASURES[value.measure].unit, value.at_ns + by_ns)
         for value in sorted(one.values, key=lambda value: value.at_ns)
         if _is_plain(value)
     )
@@ -199,12 +199,12 @@ def _released(one: Subject, level: Level, project: Project) -> Released:
 
 
 def _is_plain(value: Value) -> bool:
-    """True for a number of a measure that we know, or one of its codes: whatever else a device sends may be words."""
+    """True for a number that a measure may have, or one of its codes: whatever else a device sends may be words."""
     if value.measure not in MEASURES:
         return False
     if value.measure in CODED:
         return value.text in CODED[value.measure]
     try:
-        return Decimal(value.text).is_finite()
+        return Decimal(value.text).is_finite() and is_plausible(value.measure, value.text)
     except InvalidOperation:
         return False

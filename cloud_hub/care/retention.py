@@ -17,7 +17,7 @@ DEFAULT = Path(__file__).with_name("retention.toml")
 NS_PER_DAY = 86_400 * 10**9
 AROUND_ALARM_NS = 5 * 60 * 10**9
 """Of the waves this much before and after an alarm stays with the record."""
-LEAST_WAVE_DAYS = 31
+LEAST_WAVE_DAYS = LEAST_VISITOR_DAYS = 31
 """Nodes hold their copies for up to 30 days: what is deleted here before that would be asked for again."""
 
 
@@ -112,21 +112,26 @@ def load(path: Path = DEFAULT) -> Table:
 
 def before_ns(row: Row, now_ns: int) -> int:
     """Return the instant before which the time of a row is over."""
-    return now_ns - row.keep_days * NS_PER_DAY
+    return now_ns - _keep_days(row) * NS_PER_DAY
 
 
-def kept_until_ns(table: Table, stays: Iterable[Stay], known_ns: int) -> int | None:
+def kept_until_ns(table: Table, stays: Iterable[Stay], known_ns: int, referred_ns: int | None = None) -> int | None:
     """Return until when a person's record must be kept; None while they lie somewhere.
 
-    Who was only ever a visitor is forgotten soon; of anybody else there is a medical record (clinical 9.5).
+    Who was only ever a visitor is forgotten soon, unless acute; of anybody else there is a medical record (clinical
+    9.5).  `referred_ns` is when a referral about them last moved; None where there never was one.
     """
     own = list(stays)
     if any(stay.to_ns is None for stay in own):
         return None
-    is_visitor = bool(own) and all(stay.episode_class == "VISITOR" for stay in own)
+    is_visitor = referred_ns is None and bool(own) and all(stay.episode_class == "VISITOR" for stay in own)
     what = What.VISITORS if is_visitor else What.MEASUREMENTS
-    days = next(row.keep_days for row in table.rows if row.what is what)
-    return max([known_ns, *(stay.to_ns or 0 for stay in own)]) + days * NS_PER_DAY
+    days = next(_keep_days(row) for row in table.rows if row.what is what)
+    return max([known_ns, referred_ns or 0, *(stay.to_ns or 0 for stay in own)]) + days * NS_PER_DAY
+
+
+def _keep_days(row: Row) -> int:
+    return max(row.keep_days, LEAST_VISITOR_DAYS) if row.what is What.VISITORS else row.keep_days
 
 
 def strips(alarms: Iterable[tuple[str, str, int, int]]) -> list[Strip]:

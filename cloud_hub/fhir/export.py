@@ -2,7 +2,7 @@
 
 import asyncio
 import html
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -21,6 +21,7 @@ from cloud_hub.fhir.archive import Archive, Member, manifest
 from cloud_hub.fhir.json_text import Json, dumps
 from cloud_hub.fhir.observation import Setting, Source, compose, instant
 from cloud_hub.fhir.routes import Face
+from cloud_hub.fhir.whereabouts import Whereabouts
 from cloud_hub.store import alarms, care_team, events, persons, samples
 from cloud_hub.store.events import Place
 from cloud_hub.store.persons import Person
@@ -28,6 +29,7 @@ from cloud_hub.store.persons import Person
 AT_ONCE = 500
 """Resources read in one go: what is held in memory at a time."""
 Some = AsyncIterator[list[dict[str, Json]]]
+Ask = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,40 @@ class Subject:
         return Place(self.person.region, self.person.site)
 
 
-def subject(connection: Connection, principal: Principal, person_id: str) -> Subject:
-    """Return what an export needs to know (care store).
+def demand(connection: Connection, principal: Principal, person_id: str) -> Person:
+    """Return the person if this principal may have their copy (care store).
 
     Raises:
         NotFound: no such person within scope; an opened record counts for nothing here.
     """
-    mine = replace(principal, opened=frozenset())
-    person = reads.patient(connection, mine, person_id)
-    narrowed = replace(mine, sites=frozenset({person.site}), persons=frozenset({person_id}))
+    return reads.patient(connection, replace(principal, opened=frozenset()), person_id)
+
+
+def subject(connection: Connection, principal: Principal, person_id: str, now_ns: int) -> Subject:
+    """Return what an export that begins now needs to know (care store).
+
+    Whoever still lies there may leave meanwhile, and the next in the bed is not theirs: for what was measured, their
+    stay ends now.
+
+    Raises:
+        NotFound: no such person within scope; an opened record counts for nothing here.
+    """
+    person = demand(connection, principal, person_id)
+    one = frozenset({person_id})
+    narrowed = replace(principal, opened=frozenset(), sites=frozenset({person.site}), persons=one)
     stays = persons.stays(connection, person.region, {person.site})
     own = tuple(stay for stay in stays if stay.person_id == person_id)
-    return Subject(person, narrowed, reads.scene(connection, narrowed), own)
+    ended = (stay if stay.to_ns is not None else replace(stay, to_ns=now_ns) for stay in stays)
+    places = persons.places(connection, person.region, {person.site})
+    around = replace(reads.scene(connection, narrowed), whereabouts=Whereabouts(ended, places))
+    return Subject(person, narrowed, around, own)
 
 
-async def stream(face: Face, who: Subject, now_ns: int) -> AsyncIterator[bytes]:
-    """Yield the zip, bit by bit, as fast as it is taken."""
+async def stream(face: Face, who: Subject, now_ns: int, may_go_on: Ask) -> AsyncIterator[bytes]:
+    """Yield the zip, bit by bit, as fast as it is taken.
+
+    It ends before the first part for which its reader has no right any more; what was sent is no whole zip then.
+    """
     archive = Archive(datetime.fromtimestamp(now_ns / 1e9, UTC))
     parts: tuple[tuple[str, Some], ...] = (
         ("Patient.ndjson", _at_once([resource_of.patient(who.person)])),
@@ -74,6 +94,8 @@ async def stream(face: Face, who: Subject, now_ns: int) -> AsyncIterator[bytes]:
         ("AuditEvent.ndjson", _audit(face, who)),
     )
     for name, some in parts:
+        if not await may_go_on():
+            return
         archive.begin(name)
         async for found in some:
             # Composing and packing hundreds of resources would hold up the live pages.

@@ -3,10 +3,11 @@
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import StreamingResponse
 
 from cloud_hub.access.rights import Principal, Right
+from cloud_hub.errors import NotFound, NotPermitted, NotSignedIn
 from cloud_hub.fhir import export
 from cloud_hub.fhir.routes import Face, Guard
 
@@ -18,19 +19,30 @@ _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}
 def router(face: Face, guard: Guard) -> APIRouter:
     """Return the route, to be mounted at the root of the application."""
     routes = APIRouter(prefix="/api/v1/persons", tags=["export"])
-    who = Annotated[Principal, Depends(guard(Right.EXPORT_PERSON))]
+    reader = guard(Right.EXPORT_PERSON)
+    who = Annotated[Principal, Depends(reader)]
 
     @routes.get("/{person_id}/export", response_class=StreamingResponse, responses=_ZIP)
-    async def everything(person_id: PersonId, principal: who) -> StreamingResponse:
+    async def everything(person_id: PersonId, principal: who, request: Request) -> StreamingResponse:
         """Return everything about one person as a zip of FHIR NDJSON with an index in both languages."""
-        found = await face.care.read(lambda c: export.subject(c, principal, person_id))
+        now_ns = time.time_ns()
+        found = await face.care.read(lambda c: export.subject(c, principal, person_id, now_ns))
+
+        async def may_go_on() -> bool:
+            try:
+                fresh = await reader(request)
+                await face.care.read(lambda c: export.demand(c, fresh, person_id))
+            except (NotSignedIn, NotPermitted, NotFound):
+                return False
+            return True
+
         # Before the first byte: whoever breaks off in the middle has part of it.
         await face.audit(principal, [("patient-export", f"Patient/{person_id}", "ok")])
         headers = {
             "Cache-Control": "no-store",
             "Content-Disposition": f'attachment; filename="yuanzhen-{person_id}.zip"',
         }
-        chunks = export.stream(face, found, time.time_ns())
+        chunks = export.stream(face, found, now_ns, may_go_on)
         return StreamingResponse(chunks, media_type="application/zip", headers=headers)
 
     return routes

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
+from itertools import permutations
 
 from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
 from pydicom import Dataset, FileDataset
@@ -271,16 +272,41 @@ def _secrets(dataset: Dataset) -> frozenset[str]:
     """Return the patient's own words, in lower case: their names, numbers and birth date."""
     found: set[str] = set()
     for name in ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName"):
-        found.update(part for part in re.split(r"[\^=\\,\s]+", str(dataset.get(name, ""))) if len(part) > 2)
+        for written_as in (one for text in _values(dataset, name) for one in re.split(r"[=\\]", text)):
+            found.update(one for one in _spellings(written_as) if _tells(one, 3))
     for name in ("PatientID", "OtherPatientIDs", "AccessionNumber", "PatientBirthDate", "IssuerOfPatientID"):
-        found.update(part for part in str(dataset.get(name, "")).split("\\") if len(part) > 3)
+        found.update(part for text in _values(dataset, name) for part in text.split("\\") if _tells(part, 4))
     return frozenset(one.lower() for one in found)
+
+
+def _values(dataset: Dataset, name: str) -> list[str]:
+    value = dataset.get(name, "")
+    return [str(one) for one in value] if isinstance(value, MultiValue) else [str(value)]
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield the parts of a name, and family and given name together, in either order, with and without a space."""
+    yield from re.split(r"[\^,\s]+", name)
+    halves = [half.strip() for half in re.split(r"[\^,]", name) if half.strip()]
+    for one, other in permutations((halves if len(halves) > 1 else name.split())[:2], 2):
+        yield one + other
+        yield f"{one} {other}"
+
+
+def _tells(secret: str, least: int) -> bool:
+    """True where a word is long enough to be somebody's; two letters of a script without spaces are."""
+    return len(secret) >= (least if secret.isascii() else 2)
+
+
+def _stands_in(secret: str, low: str) -> bool:
+    """True where a text holds a word; scripts without spaces have no borders of words to go by."""
+    return bool(re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", low)) if secret.isascii() else secret in low
 
 
 def _refuse_what_is_left(dataset: Dataset, secrets: frozenset[str]) -> None:
     for text in _texts(dataset):
         low = text.lower()
-        if any(re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", low) for secret in secrets):
+        if any(_stands_in(secret, low) for secret in secrets):
             raise Refused("identity-left")
 
 

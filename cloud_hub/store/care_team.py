@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from telemed.consent import Purpose
 from telemed.referral import OPEN
 from telemed.roles import Role
@@ -112,6 +112,14 @@ def note_referral(connection: Connection, where: tuple[str, str], event: event_p
 
 def _lies(region: str) -> tuple[ColumnElement[bool], ...]:
     return schema.bed_stay.c.region == region, schema.bed_stay.c.to_ns.is_(None)
+
+
+def last_referral_ns(connection: Connection, region: str, person_id: str) -> int | None:
+    """Return when a referral about a person last moved; None where there never was one."""
+    c = schema.referral_head.c
+    query = select(func.max(c.updated_ns)).where(c.region == region, c.person_id == person_id)
+    found: int | None = connection.execute(query).scalar()
+    return found
 
 
 def referrals_of(connection: Connection, region: str, person_id: str) -> list[tuple[str, str]]:

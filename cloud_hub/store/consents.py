@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
-from telemed.consent import Purpose
+from telemed.consent import Purpose, grantee_of
 from telemed.v1 import event_pb2
 
 from cloud_hub.store.schema import consent as table
@@ -20,12 +20,13 @@ def note(connection: Connection, where: Where, event: event_pb2.Event, now_ns: i
         return
     body = event.consent_withdrawn
     mine = [table.c.person_id == body.person_id, table.c.purpose == body.purpose]
-    if body.grantee:
-        mine.append(table.c.grantee == body.grantee)
+    grantee = grantee_of(body)
+    if grantee:
+        mine.append(table.c.grantee == grantee)
     ended = {"is_given": False, "updated_ns": now_ns}
     if connection.execute(update(table).where(*mine).values(ended)).rowcount == 0:
         # A "no" that was never preceded by a "yes" is kept too: it was asked and answered.
-        _insert(connection, where, (body.person_id, body.purpose, body.grantee), {**ended, "until_ns": 0})
+        _insert(connection, where, (body.person_id, body.purpose, grantee), {**ended, "until_ns": 0})
 
 
 def permits(connection: Connection, person_id: str, purpose: Purpose, now_ns: int, grantee: str = "") -> bool:
@@ -58,7 +59,7 @@ def _persons(connection: Connection, query: Select[Any]) -> frozenset[str]:
 
 def _give(connection: Connection, where: Where, event: event_pb2.Event, now_ns: int) -> None:
     body = event.consent_given
-    key = (body.person_id, body.purpose, body.grantee)
+    key = (body.person_id, body.purpose, grantee_of(body))
     values = {"is_given": True, "until_ns": body.until_unix_ns, "updated_ns": now_ns}
     mine = (table.c.person_id == key[0], table.c.purpose == key[1], table.c.grantee == key[2])
     if connection.execute(update(table).where(*mine).values(values)).rowcount == 0:

@@ -121,6 +121,7 @@ def _take(
         return _ordered(known).ordered
     before = version(connection, scope, event.aggregate_type, event.aggregate_id)
     refusal = _refusal(connection, scope, event, before, origin)
+    event = erasure.left_of(connection, scope.region, event)
     ordered = event_pb2.OrderedEvent(
         site_seq=head(connection, scope.site) + 1,
         version=before if refusal else before + 1,
@@ -139,7 +140,11 @@ def _refusal(connection: Connection, scope: Scope, event: event_pb2.Event, befor
     rule = RULES.get(body) if body else None
     if rule is None or rule.aggregate_type != event.aggregate_type or not 0 < len(event.aggregate_id) <= LONGEST_ID:
         return Code.REFUSED_UNKNOWN_AGGREGATE
-    if rule.origin not in (origin, Origin.EITHER) or not _is_known_author(connection, scope, event.actor, body or ""):
+    if rule.origin not in (origin, Origin.EITHER):
+        return Code.REFUSED_RIGHTS
+    # A "no" said at an edge counts though its author's account ended before it came up; `judge` asks for the role.
+    is_no = origin is Origin.EDGE and body == "consent_withdrawn"
+    if not is_no and not _is_known_author(connection, scope, event.actor, body or ""):
         return Code.REFUSED_RIGHTS
     if event.aggregate_type == "referral":
         return referral.judge(_referral(connection, scope, event.aggregate_id), event)
@@ -182,7 +187,7 @@ def _apply(connection: Connection, scope: Scope, event: event_pb2.Event, receive
         case "bed_assigned":
             persons.assign_bed(connection, where, which, event.bed_assigned, event.event_id, event.at_unix_ns)
         case "bed_vacated":
-            persons.vacate_bed(connection, where, which, event.bed_vacated.at_unix_ns)
+            persons.vacate_bed(connection, where, which, event.bed_vacated.at_unix_ns or event.at_unix_ns)
         case "device_placed":
             persons.place_device(connection, where, which, event.device_placed, event.at_unix_ns)
         case "referral_submitted" | "referral_moved":

@@ -7,7 +7,7 @@ from telemed.wire import Kind
 
 from cloud_hub.store import dialect
 from cloud_hub.store.samples import last_arrival
-from cloud_hub.store.schema import alarm, audit, bed_stay, event, record, samples_stream, trend
+from cloud_hub.store.schema import alarm, audit, bed_stay, event, record, referral_head, samples_stream, trend
 
 CHUNK = 2000
 """Rows deleted in one transaction: the intake waits no longer than for one of its own."""
@@ -24,24 +24,26 @@ def wave_streams(connection: Connection, region: str) -> list[tuple[int, str, st
     return [(row.id, row.site, row.node) for row in connection.execute(query)]
 
 
-def count_waves(connection: Connection, stream_id: int, stretches: Sequence[Stretch]) -> tuple[int, int]:
-    """Return how many records of waves lie in these stretches, and their bytes."""
+def count_waves(
+    connection: Connection, stream_id: int, stretches: Sequence[Stretch], before_ns: int
+) -> tuple[int, int]:
+    """Return how many records of waves of these stretches arrived before an instant, and their bytes."""
     n = size = 0
     for stretch in stretches:
         query = select(func.count(), func.coalesce(func.sum(func.length(record.c.payload)), 0))
-        found = connection.execute(query.where(*_waves(stream_id, stretch))).one()
+        found = connection.execute(query.where(*_waves(stream_id, stretch, before_ns))).one()
         n, size = n + int(found[0]), size + int(found[1])
     return n, size
 
 
-def delete_waves(connection: Connection, stream_id: int, stretch: Stretch) -> int:
-    """Delete at most `CHUNK` records of waves of a stretch; return how many, 0 when there are none left.
+def delete_waves(connection: Connection, stream_id: int, stretch: Stretch, before_ns: int) -> int:
+    """Delete at most `CHUNK` waves of a stretch that arrived before an instant; return how many, 0 at the end.
 
     The newest arrival of all stays whatever it is: SQLite would give its number to the next record, and what
     follows arrivals would pass that one over.
     """
     arrival = dialect.arrival(connection, record)
-    oldest = select(arrival).where(*_waves(stream_id, stretch), arrival < last_arrival(connection))
+    oldest = select(arrival).where(*_waves(stream_id, stretch, before_ns), arrival < last_arrival(connection))
     chosen = [row[0] for row in connection.execute(oldest.order_by(arrival).limit(CHUNK))]
     if not chosen:
         return 0
@@ -52,11 +54,13 @@ def delete_waves(connection: Connection, stream_id: int, stretch: Stretch) -> in
 def delete_measured(connection: Connection, stream_ids: Sequence[int], stretch: Stretch) -> int:
     """Delete at most `CHUNK` records, of whatever kind, that these streams measured in a stretch; return how many.
 
-    The newest arrival of all is emptied instead: its number must not be given out again.
+    What came under a clock that is not known yet stays: it may be of whoever lay there at another time.  The newest
+    arrival of all is emptied instead: its number must not be given out again.
     """
     arrival = dialect.arrival(connection, record)
     c = record.c
-    where = (c.stream_id.in_(stream_ids), c.measured_ns >= stretch[0], c.measured_ns < stretch[1])
+    inside = (c.measured_ns >= stretch[0], c.measured_ns < stretch[1])
+    where = (c.stream_id.in_(stream_ids), *inside, c.shift_ns.is_not(None))
     newest = last_arrival(connection)
     connection.execute(update(record).where(*where, arrival == newest).values(payload=b"", codec=0))
     chosen = [
@@ -89,8 +93,8 @@ def streams_at(
 def count_numbers(connection: Connection, region: str, before_ns: int) -> int:
     """Return how many records of measurements are older than an instant."""
     here = select(samples_stream.c.id).where(samples_stream.c.region == region)
-    where = (record.c.stream_id.in_(here), record.c.kind.in_(_NUMBERS), record.c.measured_ns < before_ns)
-    return _count(connection, *where)
+    is_old = (record.c.measured_ns < before_ns, record.c.shift_ns.is_not(None))
+    return _count(connection, record.c.stream_id.in_(here), record.c.kind.in_(_NUMBERS), *is_old)
 
 
 def alarms_before(connection: Connection, region: str, before_ns: int) -> list[tuple[str, str, int, int]]:
@@ -117,19 +121,22 @@ def count_consults(connection: Connection, region: str, before_ns: int) -> int:
 
 
 def visitors_before(connection: Connection, region: str, before_ns: int) -> list[str]:
-    """Return the persons who were visitors and nothing else, and left before an instant."""
+    """Return the persons who were visitors and nothing else, never referred, and left before an instant."""
     stay, other = bed_stay, bed_stay.alias("other")
     more = and_(other.c.person_id == stay.c.person_id, other.c.region == region)
     stays_on = other.c.to_ns.is_(None) | (other.c.to_ns >= before_ns) | (other.c.episode_class != "VISITOR")
+    referred = exists().where(referral_head.c.person_id == stay.c.person_id, referral_head.c.region == region)
     query = select(stay.c.person_id).where(
-        stay.c.region == region, stay.c.episode_class == "VISITOR", ~exists().where(more, stays_on)
+        stay.c.region == region, stay.c.episode_class == "VISITOR", ~exists().where(more, stays_on), ~referred
     )
     return sorted(set(connection.execute(query).scalars()))
 
 
-def _waves(stream_id: int, stretch: Stretch) -> tuple[ColumnElement[bool], ...]:
+def _waves(stream_id: int, stretch: Stretch, before_ns: int) -> tuple[ColumnElement[bool], ...]:
+    """Waves of a stretch by a clock that is known; a node may believe a day long past, but not have arrived then."""
     c = record.c
-    return c.stream_id == stream_id, c.kind.in_(_WAVES), c.measured_ns >= stretch[0], c.measured_ns < stretch[1]
+    inside = (c.measured_ns >= stretch[0], c.measured_ns < stretch[1])
+    return c.stream_id == stream_id, c.kind.in_(_WAVES), *inside, c.received_ns < before_ns, c.shift_ns.is_not(None)
 
 
 def _count(connection: Connection, *where: ColumnElement[bool]) -> int:

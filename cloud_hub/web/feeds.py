@@ -110,6 +110,9 @@ def text_for(principal: Principal, message: Message) -> str:
     if not principal.sees_site(message.site):
         is_opened = (message.site, message.person_id) in principal.opened and message.kind in ("bed", "alarm")
         return message.full if is_opened else ""
+    if message.kind == "bed" and message.person_id and not sees_person(principal, message.site, message.person_id):
+        # Whoever took sharing back is not shown; their alarms and referrals go on (docs/consent.md).
+        return ""
     if principal.sees_own_only:
         if not sees_person(principal, message.site, message.person_id):
             return ""

@@ -118,11 +118,11 @@ def after(standing: Standing, step: Step) -> Standing:
     version = standing.version + 1 if step.is_pending else step.version
     kept = replace(standing, version=version, refused="", is_pending=step.is_pending)
     if event.WhichOneof("body") == "consent_withdrawn":
-        gone = event.consent_withdrawn.grantee
+        gone = grantee_of(event.consent_withdrawn)
         left = tuple(one for one in standing.grants if gone and one.grantee != gone)
         return replace(kept, grants=left, ended_ns=event.at_unix_ns)
     body = event.consent_given
-    others = tuple(one for one in standing.grants if one.grantee != body.grantee)
+    others = tuple(one for one in standing.grants if one.grantee != grantee_of(body))
     return replace(kept, grants=(*others, _grant(event)))
 
 
@@ -140,6 +140,11 @@ def judge(event: event_pb2.Event) -> Code | None:
     # A node says what its site holds on paper, as it says who was admitted there.
     is_paper = event.actor.role == "node" and body.method == "paper"
     return None if is_paper or event.actor.role in GIVEN_BY[purpose] else Code.REFUSED_RIGHTS
+
+
+def grantee_of(body: event_pb2.ConsentGiven | event_pb2.ConsentWithdrawn) -> str:
+    """Return whose access a step is about; empty where the purpose names nobody, whatever name was sent along."""
+    return body.grantee if body.purpose in NAMED else ""
 
 
 def lacking(body: event_pb2.ConsentGiven) -> list[str]:
@@ -161,7 +166,7 @@ def lacking(body: event_pb2.ConsentGiven) -> list[str]:
 def _grant(event: event_pb2.Event) -> Grant:
     body = event.consent_given
     return Grant(
-        grantee=body.grantee,
+        grantee=grantee_of(body),
         since_ns=event.at_unix_ns,
         until_ns=body.until_unix_ns,
         giver=body.giver,

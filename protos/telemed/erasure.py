@@ -53,6 +53,8 @@ def redact(event: event_pb2.Event) -> None:
             _clear(event.referral_submitted, ("last_known_well_unix_ns", "last_known_well_code", "news2_total"))
         case "referral_moved":
             _clear(event.referral_moved, ("text",))
+        case "alarm_action":
+            _clear(event.alarm_action, ("text",))
         case "consent_given":
             _clear(event.consent_given, ("giver_name",))
         case "consent_withdrawn":

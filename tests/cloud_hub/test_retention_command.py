@@ -19,7 +19,7 @@ from cloud_hub.care.retention import NS_PER_DAY
 from cloud_hub.config import load
 from cloud_hub.store import alarms, persons, retained
 from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import CARE, SAMPLES, record, samples_stream
+from cloud_hub.store.schema import CARE, SAMPLES, record, referral_head, samples_stream
 
 NODE = NodeAddress("baoshan", "clinic", "edge-1")
 NOW_NS = time.time_ns()
@@ -127,6 +127,27 @@ def test_old_waves_go_and_those_around_an_alarm_the_young_and_all_numbers_stay(
     assert left(folder, WAVE) == [3, 4, 6]
 
 
+def test_waves_under_a_clock_that_is_not_known_yet_or_that_came_lately_stay(folder: Path) -> None:
+    rows = [
+        _row(WAVE, 7, Kind.WAVEFORM_SET, OLD_NS) | {"shift_ns": None},
+        _row(WAVE, 8, Kind.WAVEFORM_SET, OLD_NS) | {"received_ns": YOUNG_NS},
+        # Later than the strip of the alarm begins, and still long ago.
+        _row(WAVE, 9, Kind.WAVEFORM_SET, OLD_NS) | {"received_ns": ALARM_NS + MIN_NS},
+        _row(WAVE, 10, Kind.WAVEFORM_SET, YOUNG_NS),
+    ]
+    samples = Database(load(folder / "hub.toml").store.samples_url, SAMPLES, "samples")
+    samples.write_blocking(lambda c: c.execute(insert(record), rows))
+    unknown = _row(NUMBER, 7, Kind.NUMERIC_SET, OLD_NS) | {"shift_ns": None}
+    samples.write_blocking(lambda c: c.execute(insert(record), [unknown]))
+    assert samples.read_blocking(lambda c: retained.count_numbers(c, NODE.region, OLD_NS + 1)) == 1
+    whole = (OLD_NS, OLD_NS + 1)
+    assert samples.write_blocking(lambda c: retained.delete_measured(c, [NUMBER], whole)) == 1
+    samples.close()
+    assert left(folder, NUMBER) == [2, 3, 4, 5, 6, 7]
+    ask(folder, "--apply")
+    assert left(folder, WAVE) == [3, 4, 6, 7, 8, 10]
+
+
 def test_many_go_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retained, "CHUNK", 2)
     ask(folder, "--apply")
@@ -140,7 +161,7 @@ def test_the_newest_arrival_stays_so_that_its_number_is_not_given_out_again(samp
         # Whatever else stands in the stream is no wave, and is not deleted as one.
         kinds = (Kind.NUMERIC_SET, Kind.WAVEFORM_SET, Kind.WAVE_ENVELOPE, Kind.WAVEFORM_SET)
         connection.execute(insert(record), [_row(WAVE, seq, kind, 10 + seq) for seq, kind in enumerate(kinds)])
-        return retained.delete_waves(connection, WAVE, (0, 100))
+        return retained.delete_waves(connection, WAVE, (0, 100), 100)
 
     assert samples_db.write_blocking(work) == 2
     assert samples_db.read_blocking(lambda c: list(c.execute(select(record.c.seq)).scalars())) == [0, 3]
@@ -150,6 +171,14 @@ def test_what_is_over_its_time_is_counted_alike_on_both_databases(care_db: Datab
     care_db.write_blocking(_care)
     found = care_db.read_blocking(lambda c: retained.visitors_before(c, NODE.region, NOW_NS - 30 * NS_PER_DAY))
     assert found == ["gone"]
+    care_db.write_blocking(
+        lambda c: c.execute(
+            insert(referral_head).values(
+                region=NODE.region, site=NODE.site, referral_id="r", person_id="gone", state="CLOSED", updated_ns=1
+            )
+        )
+    )
+    assert care_db.read_blocking(lambda c: retained.visitors_before(c, NODE.region, NOW_NS)) == ["new"]
     assert care_db.read_blocking(lambda c: retained.count_alarms(c, NODE.region, NOW_NS)) == 1
     assert care_db.read_blocking(lambda c: retained.count_consults(c, NODE.region, NOW_NS)) == 0
     assert care_db.read_blocking(lambda c: retained.count_audit(c, NODE.region, NOW_NS)) == 0

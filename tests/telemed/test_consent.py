@@ -138,3 +138,8 @@ def test_what_has_ended_by_itself_is_shown_as_over() -> None:
     standings = {Purpose.VISITOR: consent.fold([Step(given("C9", until_unix_ns=5), 1)])}
     found = consent_views.consents("p", standings, {}, "clinic", NOW_NS)
     assert (found.consents[8].state, found.consents[8].grants) == ("withdrawn", [])
+
+
+def test_a_name_in_a_no_to_what_names_nobody_is_passed_over() -> None:
+    ended = consent.fold([Step(given("C2"), 1), Step(withdrawn("C2", "son"), 2)])
+    assert not ended.permits(NOW_NS)

@@ -126,6 +126,14 @@ def test_only_numbers_and_known_codes_of_known_measures_go_along() -> None:
     assert found.withheld_values == 4 * 12
 
 
+def test_a_unit_is_the_measures_own_and_a_number_that_cannot_be_one_does_not_go_along() -> None:
+    odd = (Value("hr", "80", "of Mrs. Gu", NOON_NS), Value("hr", "13800138000", "/min", NOON_NS))
+    subjects = crowd(12, values=odd)
+    found = release(subjects, everybody(subjects), PROJECT)
+    assert {(value.text, value.unit) for row in found.rows for value in row.values} == {("80", "/min")}
+    assert found.withheld_values == 12
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 from sqlalchemy import insert, select
 from telemed.roles import Role
 from telemed.topics import NodeAddress
@@ -17,7 +18,7 @@ from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
 from telemed.wire import Kind
 
 from cloud_hub.access.rights import Principal
-from cloud_hub.errors import NotFound
+from cloud_hub.errors import NotFound, NotPermitted
 from cloud_hub.fhir import export, export_routes
 from cloud_hub.fhir.archive import Archive
 from cloud_hub.fhir.routes import Face
@@ -98,9 +99,13 @@ def keep_wave(hub: Hub, at_ns: int) -> None:
     hub.samples.write_blocking(store)
 
 
+async def always() -> bool:
+    return True
+
+
 async def copy_of(hub: Hub, person_id: str, who: Principal = DOCTOR) -> dict[str, bytes]:
-    found = await hub.care.read(lambda c: export.subject(c, who, person_id))
-    data = b"".join([chunk async for chunk in export.stream(face_of(hub), found, RECEIVED_NS)])
+    found = await hub.care.read(lambda c: export.subject(c, who, person_id, RECEIVED_NS))
+    data = b"".join([chunk async for chunk in export.stream(face_of(hub), found, RECEIVED_NS, always)])
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
         assert opened.testzip() is None
         return {name: opened.read(name) for name in opened.namelist()}
@@ -147,6 +152,42 @@ async def test_what_was_measured_in_the_bed_while_another_lay_there_is_not_in_it
     ]
 
 
+async def test_what_the_next_in_the_bed_is_measured_while_a_copy_is_made_is_not_in_it(hub: Hub) -> None:
+    furnish(hub)
+    who = await hub.care.read(lambda c: export.subject(c, DOCTOR, "p-1", RECEIVED_NS))
+    body = event_pb2.BedAssigned(person_id="p-3", from_unix_ns=RECEIVED_NS + 60 * 10**9)
+    hub.care.write_blocking(lambda c: persons.assign_bed(c, (REGION, SITE), "B02", body, "next"))
+    keep_wave(hub, RECEIVED_NS + 120 * 10**9)
+    hub.store(1, example_set("2026-11-21T08:05:00+08:00", "2026-11-21T08:05:00+08:00"))
+    data = b"".join([chunk async for chunk in export.stream(face_of(hub), who, RECEIVED_NS, always)])
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        counts = [len(lines(opened.read(f"{name}.ndjson"))) for name in ("Observation", "Observation-waves")]
+        assert counts == [6, 1]
+        # What ended is the copy and not the stay.
+        assert lines(opened.read("Encounter.ndjson"))[0]["status"] == "in-progress"
+
+
+async def test_a_copy_ends_where_the_right_of_its_reader_ends(hub: Hub) -> None:
+    furnish(hub)
+    asked = []
+
+    async def twice(_request: Request) -> Principal:
+        asked.append(1)
+        if len(asked) == 3:
+            raise NotPermitted("no more")
+        return DOCTOR
+
+    hub.app.include_router(export_routes.router(face_of(hub), lambda _right: twice))
+    transport = httpx.ASGITransport(app=hub.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
+        cut = await client.get("/api/v1/persons/p-1/export")
+        whole = await client.get("/api/v1/persons/p-1/export")
+    assert b"Patient.ndjson" in cut.content
+    assert b"Encounter.ndjson" not in cut.content
+    assert not zipfile.is_zipfile(io.BytesIO(cut.content))
+    assert zipfile.is_zipfile(io.BytesIO(whole.content))
+
+
 async def test_waves_keep_their_samples_and_name_the_missing(hub: Hub) -> None:
     furnish(hub)
     (wave,) = lines((await copy_of(hub, "p-1"))["Observation-waves.ndjson"])
@@ -191,8 +232,8 @@ async def test_many_measurements_are_read_and_packed_in_parts(hub: Hub, monkeypa
     furnish(hub)
     for minute in range(5):
         hub.store(1, example_set(f"2026-11-20T08:0{minute}:00+08:00", f"2026-11-20T08:0{minute}:00+08:00"))
-    found = await hub.care.read(lambda c: export.subject(c, DOCTOR, "p-1"))
-    chunks = [chunk async for chunk in export.stream(face_of(hub), found, RECEIVED_NS)]
+    found = await hub.care.read(lambda c: export.subject(c, DOCTOR, "p-1", RECEIVED_NS))
+    chunks = [chunk async for chunk in export.stream(face_of(hub), found, RECEIVED_NS, always)]
     assert len(chunks) > 20
     with zipfile.ZipFile(io.BytesIO(b"".join(chunks))) as opened:
         made = lines(opened.read("Observation.ndjson"))

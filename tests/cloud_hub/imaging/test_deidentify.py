@@ -176,6 +176,19 @@ def test_what_attributes_alone_cannot_clean_is_refused(change: dict[str, object]
     assert NUMBER not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "left", ["雨生的CT", "made for谷雨生", "雨生谷", "谷 雨生", "for 雨生 谷", "li wei", "WeiLi", "for明王"]
+)
+def test_a_name_without_spaces_around_it_is_found_too(left: str) -> None:
+    odd = made(PatientName="谷^雨生=Li^Wei", OtherPatientNames=["Somebody^Else", "王^明"], Manufacturer=left)
+    with pytest.raises(Refused, match="identity-left"):
+        deidentify(odd, PROJECT)
+
+
+def test_a_maker_whose_name_holds_one_letter_of_the_patients_is_not_taken_for_them() -> None:
+    deidentify(made(PatientName="谷^雨生=Li^Wei", Manufacturer="谷歌 Lifetech"), PROJECT)
+
+
 def test_a_picture_that_is_said_to_be_clean_may_go() -> None:
     deidentify(made(Modality="US", PixelData=b"\0\0", BurnedInAnnotation="NO"), PROJECT)
 

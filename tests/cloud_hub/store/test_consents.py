@@ -54,3 +54,16 @@ def test_what_is_given_for_a_time_ends_then(care_db: Database) -> None:
     for now_ns, holds in ((99, True), (100, False)):
         found = care_db.read_blocking(lambda c, n=now_ns: consents.permits(c, "p", Purpose.HOME_CAMERA, n))  # type: ignore[misc]
         assert found is holds
+
+
+def test_a_no_with_a_name_where_the_purpose_names_nobody_is_a_no_and_a_later_yes_counts(care_db: Database) -> None:
+    def hidden() -> frozenset[str]:
+        return care_db.read_blocking(lambda c: consents.refusing(c, "baoshan", Purpose.SHARING))
+
+    note(care_db, given(person_id="p", purpose="C2"))
+    note(care_db, withdrawn(person_id="p", purpose="C2", grantee="son"))
+    note(care_db, withdrawn(person_id="q", purpose="C2", grantee="son"))
+    assert hidden() == {"p", "q"}
+    for person in ("p", "q"):
+        note(care_db, given(person_id=person, purpose="C2"))
+    assert hidden() == frozenset()

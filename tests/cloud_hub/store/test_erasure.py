@@ -85,3 +85,51 @@ def test_a_node_cannot_erase_anybody(care_db: Database) -> None:
     taken = care_db.write_blocking(lambda c: events.take_proposal(c, NODE, event, 2))
     assert (taken.refused, taken.refusal) == (True, "refused-rights")
     assert care_db.read_blocking(words_in)["person"] == 2
+
+
+def said(event_id: str, kind: str, key: str, **body: Any) -> event_pb2.Event:
+    actor = event_pb2.Actor(username="clinic", role="clinic")
+    return event_pb2.Event(event_id=event_id, aggregate_type=kind, aggregate_id=key, actor=actor, **body)
+
+
+def submitted(event_id: str, key: str, person: str) -> event_pb2.Event:
+    body = event_pb2.ReferralSubmitted(person_id=person, question=WORD, callback=WORD)
+    return said(event_id, "referral", key, referral_submitted=body)
+
+
+def test_what_was_refused_and_what_was_said_to_an_alarm_loses_its_words_too(care_db: Database) -> None:
+    def say(connection: Any) -> None:
+        fill(connection)
+        for event in (submitted("again", "r-q", "p"), submitted("stranger", "r-x", "p")):
+            event.actor.role = "physician"
+            assert events.take_proposal(connection, NODE, event, 1).refused
+        moved = event_pb2.ReferralMoved(to_state="CANCELLED", text=WORD)
+        step = said("stranger's step", "referral", "r-x", referral_moved=moved)
+        assert events.take_proposal(connection, NODE, step, 1).refused
+        for person in ("p", "q"):
+            body = event_pb2.AlarmAction(action="resolve", text=WORD)
+            action = said(f"act-{person}", "alarm", f"a-{person}", alarm_action=body)
+            assert not events.append_hub_event(connection, NODE, action, 1).refused
+
+    care_db.write_blocking(say)
+    assert care_db.read_blocking(words_in)["event"] == 15
+    assert not care_db.write_blocking(erase).refused
+    assert care_db.read_blocking(words_in)["event"] == 6
+
+
+def test_what_comes_about_a_person_after_they_were_erased_is_kept_without_its_words(care_db: Database) -> None:
+    def say(connection: Any) -> None:
+        fill(connection)
+        erase(connection)
+        for row in log("p"):
+            row.event.event_id = f"late-{row.event.event_id}"
+            row.event.actor.CopyFrom(event_pb2.Actor(username="clinic", role="clinic"))
+            row.event.base_version = events.version(connection, NODE, row.event.aggregate_type, row.event.aggregate_id)
+            events.take_proposal(connection, NODE, row.event, 3)
+        events.take_proposal(connection, NODE, submitted("new", "r-new", "p"), 3)
+        body = event_pb2.AlarmAction(action="resolve", text=WORD)
+        events.append_hub_event(connection, NODE, said("act", "alarm", "a-p", alarm_action=body), 3)
+        events.append_hub_event(connection, NODE, said("act-q", "alarm", "a-q", alarm_action=body), 3)
+
+    care_db.write_blocking(say)
+    assert care_db.read_blocking(words_in) == {"event": 6, "person": 1, "alarm_step": 1}

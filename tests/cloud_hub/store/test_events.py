@@ -1,5 +1,7 @@
 """How the hub orders what edges propose."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Connection, select
 from telemed.errors import Code
@@ -195,3 +197,40 @@ def test_reads_stay_within_the_sites_asked_for(database: Database) -> None:
     stays = database.read_blocking(lambda c: persons.stays(c, "baoshan", [HOME.site]))
     assert [stay.person_id for stay in stays] == ["p2"]
     assert database.read_blocking(lambda c: persons.stays(c, "elsewhere", None)) == []
+
+
+def test_a_no_counts_though_its_author_has_no_account_any_more(database: Database) -> None:
+    def change(connection: Connection) -> None:
+        where = (CLINIC.region, CLINIC.site)
+        persons.save_person(connection, where, "p1", event_pb2.PersonRegistered(family_name="x"), NOW_NS)
+        account = accounts.account_of(connection, "clinic")
+        assert account is not None
+        accounts.save_account(connection, replace(account, disabled=True), NOW_NS)
+
+    database.write_blocking(change)
+    said = event_pb2.ConsentWithdrawn(person_id="p1", purpose="C2")
+    event = event_pb2.Event(
+        event_id="no", aggregate_type="consent", aggregate_id="p1/C2", actor=DOCTOR, consent_withdrawn=said
+    )
+    assert not _take(database, event).refused
+    event.event_id = "of a caregiver"
+    event.actor.role = "caregiver"
+    assert _take(database, event).refusal == Code.REFUSED_RIGHTS
+    event.event_id, event.actor.role = "at the hub", "clinic"
+    at_hub = database.write_blocking(lambda c: events.append_hub_event(c, CLINIC, event, NOW_NS))
+    assert at_hub.refusal == Code.REFUSED_RIGHTS
+
+
+def test_a_bed_that_was_left_at_no_time_of_its_own_was_left_when_that_was_said(database: Database) -> None:
+    _take(database, _assign("e1", "B01", "p1", 0))
+    left_ns = NOW_NS + 60 * 10**9
+    event = event_pb2.Event(
+        event_id="e2",
+        aggregate_type="bed",
+        aggregate_id="B01",
+        base_version=1,
+        at_unix_ns=left_ns,
+        bed_vacated=event_pb2.BedVacated(),
+    )
+    assert not _take(database, event).refused
+    assert database.read_blocking(lambda c: list(c.execute(select(bed_stay.c.to_ns)).scalars())) == [left_ns]

@@ -105,3 +105,15 @@ def test_values_and_alarms_go_only_to_who_may_see_vitals(
     kind: Literal["bed", "alarm"], who: Principal, hears: bool
 ) -> None:
     assert bool(text_for(who, Told(kind, "s", "p1", "full", "reduced"))) is hears
+
+
+@pytest.mark.anyio
+async def test_a_page_that_is_open_hears_no_more_of_the_bed_of_who_took_sharing_back_but_of_their_alarms() -> None:
+    feed = Feed(replace(FAMILY, role=Role.PHYSICIAN, persons=None), "page")
+    assert await feed.next() is None
+    feed.loses("p1")
+    assert await feed.next() is None
+    feed.offer(Told("bed", "s", "p1", "values of p1", ""))
+    feed.offer(Told("alarm", "s", "p1", "alarm of p1", ""))
+    feed.offer(Told("bed", "s", "", "empty bed", ""))
+    assert [await feed.next(), await feed.next()] == ["alarm of p1", "empty bed"]
