@@ -124,9 +124,12 @@ def _reset_factor(connection: Connection, region: str, username: str) -> str:
 def _link(connection: Connection, config: HubConfig, options: argparse.Namespace) -> str:
     """Link an account to an identity of the configured provider, or take all its links away and end its sessions."""
     username = options.username
-    if config.oidc is None or accounts.account_of(connection, username) is None:
+    account = accounts.account_of(connection, username)
+    if config.oidc is None or account is None:
         raise BadRequest(f"there is no account {username}, or no [oidc]", ["username"])
     if options.action == "link":
+        if account.role in MACHINES:
+            raise BadRequest(f"{username} is a program's account", ["username"])
         if identities.identity_of(connection, config.oidc.issuer, options.subject) is not None:
             raise BadRequest(f"{options.subject} is linked already", ["subject"])
         wanted = Identity(config.oidc.issuer, options.subject, username, is_mapped=False)

@@ -4,10 +4,12 @@ Redirects are not followed: they would lead past the list.
 """
 
 import asyncio
+import functools
 import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +19,8 @@ from cloud_hub.errors import DestinationRefused
 
 ANSWER_LIMIT_BYTES = 262_144
 _PORTS = {"https": 443, "http": 80}
+_LOOK_UPS = ThreadPoolExecutor(2, "look-up")
+"""A name server that hangs holds up these threads alone, not those that judge passwords."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _LEADING_TO_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 
@@ -73,7 +77,8 @@ async def resolve(host: str, port: int, *, private: bool) -> str:
         DestinationRefused: one of the addresses that the name has may not be asked.
         OSError: the name is not known just now.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
     addresses = [str(one[4][0]) for one in found]
     if not all(is_allowed(one, private=private) for one in addresses):
         raise DestinationRefused(f"{host} has an address that must not be asked")

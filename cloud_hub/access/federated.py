@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
+from telemed.roles import MACHINES
 
 from cloud_hub.access import claims as said
 from cloud_hub.access.claims import Claims, Granted
@@ -21,7 +22,7 @@ from cloud_hub.access.tickets import Tickets
 from cloud_hub.access.tokens import digest
 from cloud_hub.config import OidcConfig
 from cloud_hub.errors import IdentityUnknown, ProviderRefused, SecondFactorNeeded, TooManyAttempts
-from cloud_hub.store import accounts, identities, persons
+from cloud_hub.store import accounts, identities, passkeys, persons
 from cloud_hub.store.accounts import Account, AuditEntry
 from cloud_hub.store.identities import Identity
 
@@ -128,7 +129,7 @@ class Federated:
         """
         fields = self._tickets.read("half-way", ticket)
         account = await self._access.database.read(lambda c: accounts.account_of(c, (fields or {}).get("username", "")))
-        if fields is None or account is None or account.disabled:
+        if fields is None or account is None or account.disabled or account.role in MACHINES:
             raise ProviderRefused("sign in with the provider first")
         factor = await self._access.second_factor(account, code)
         return await self._access.open(account, factor, caller.old_token, self._origin(fields["sid"]))
@@ -201,6 +202,8 @@ class Federated:
             verdict = self._newcomer(connection, claims, granted, nobody_knows)
         else:
             verdict = self._known(connection, claims, granted, known)
+            if verdict.account is not None:
+                identities.hear(connection, known, self._access.now_ns())
         if verdict.account is None:
             name = known.username if known else said.username_of(claims, self.config.username_claim)
             entry = self._entry(name, "", "sign-in", f"account/{name}", verdict.refusal)
@@ -223,10 +226,13 @@ class Federated:
         account = accounts.account_of(connection, known.username)
         if account is None or account.disabled:
             return _Verdict(None, "account-disabled")
+        if account.role in MACHINES:
+            return _Verdict(None, IdentityUnknown.code)
         if not known.is_mapped:
             return _Verdict(account)
         if granted is None:
             accounts.end_sessions_of(connection, account.username)
+            passkeys.forget(connection, account.username)
             return _Verdict(None, IdentityUnknown.code)
         person = said.name_of(claims, self.config.name_claim, account.username)
         wanted = replace(account, role=granted.role, sites=granted.sites, name_zh=person, name_en=person)

@@ -10,7 +10,7 @@ from cloud_hub.access.rights import Principal
 from cloud_hub.access.seed import publish_accounts
 from cloud_hub.access.sign_in import Access, Opened
 from cloud_hub.access.tokens import digest
-from cloud_hub.errors import NotFound, PasswordUnfit
+from cloud_hub.errors import NotFound, PasswordUnfit, SignInRefused
 from cloud_hub.store import accounts, identities, persons
 from cloud_hub.store.accounts import Account, AuditEntry, Session, SetBy
 
@@ -42,7 +42,7 @@ class OwnAccount:
         The sites hear of it by their logs, so that it counts at the bedside too.
 
         Raises:
-            TooManyAttempts, SignInRefused: the present password is not right.
+            TooManyAttempts, SignInRefused: the present password is not right, or the account changed meanwhile.
             PasswordUnfit: the new one may not be taken into use (`passwords.check_new`), or is the old one.
         """
         account = await self._access.authenticate(who.username, old, address)
@@ -53,16 +53,20 @@ class OwnAccount:
         except ValueError as error:
             raise PasswordUnfit(str(error), ["new_password"]) from error
         now_ns = self._access.now_ns()
-        changed = replace(account, password_hash=hashed, password_by=SetBy.ONESELF, password_ns=now_ns)
 
-        def work(connection: Connection) -> tuple[Session | None, list[str]]:
+        def work(connection: Connection) -> tuple[Session | None, Account, list[str]]:
             before = accounts.session_of(connection, digest(token))
+            # Read anew: an operator may have disabled the account, or set it otherwise, while the hash was made.
+            current = accounts.account_of(connection, who.username)
+            if current is None or current.disabled or current.password_hash != account.password_hash:
+                raise SignInRefused("the account has changed meanwhile")
+            changed = replace(current, password_hash=hashed, password_by=SetBy.ONESELF, password_ns=now_ns)
             accounts.save_account(connection, changed, now_ns)
             accounts.end_sessions_of(connection, who.username)
             accounts.write_audit(connection, self._entry(who, "password-change"))
-            return before, self._tell_sites(connection, changed)
+            return before, changed, self._tell_sites(connection, changed)
 
-        before, told = await self._access.database.write(work)
+        before, changed, told = await self._access.database.write(work)
         for site in told:
             self._access.site_changed(site)
         if before is None:

@@ -31,15 +31,15 @@ from cloud_hub.access.sign_in import NS_PER_S, Access, Opened
 from cloud_hub.access.tickets import Tickets
 from cloud_hub.access.tokens import digest
 from cloud_hub.config import PasskeysConfig
-from cloud_hub.errors import NotFound, PasskeyRefused, SignInAgain, StepRefused, TooManyAttempts
+from cloud_hub.errors import NotFound, PasskeyRefused, StepRefused, TooManyAttempts
 from cloud_hub.store import accounts, identities, passkeys
 from cloud_hub.store.accounts import Account, AuditEntry, Session
 from cloud_hub.store.passkeys import Passkey
 
 ASKED_S = 120
 """How long a key may take; a challenge that was answered is remembered as long."""
-FRESH_S = 600
-"""How soon after signing in one may change how one signs in: a page left open gives nobody a key of their own."""
+HEARD_S = 7 * 86_400
+"""How long a key opens an account that an identity provider grants without that provider vouching for it again."""
 KEYS_LIMIT = 10
 """Keys of one account."""
 CHALLENGE_BYTES = HANDLE_BYTES = 32
@@ -141,7 +141,7 @@ class Passkeys:
         """
 
         def work(connection: Connection) -> None:
-            self._demand_fresh(connection, token)
+            self._access.demand_fresh(connection, token)
             if not passkeys.remove(connection, who.username, which):
                 raise NotFound("no such key")
             accounts.end_sessions_of(connection, who.username)
@@ -159,10 +159,14 @@ class Passkeys:
 
         Raises:
             TooManyAttempts: answers from this address were refused too often; nothing was looked at.
-            PasskeyRefused: the answer proves nothing.
+            PasskeyRefused: the answer proves nothing, or its account's provider was not heard for HEARD_S.
         """
         asked = self._waited("passkey-sign-in", ticket, address)
         account = await self._answered(asked, credential, address, must_verify=True)
+        since_ns = self._access.now_ns() - HEARD_S * NS_PER_S
+        if await self._access.database.read(lambda c: identities.is_unheard(c, account.username, since_ns)):
+            await self._note(account.username, "provider-unheard")
+            raise PasskeyRefused("the provider has not vouched for this account lately", "provider-unheard")
         return await self._access.open(account, "passkey", old_token)
 
     async def begin_proof(self, username: str, password: str, address: str) -> Asked:
@@ -229,16 +233,12 @@ class Passkeys:
 
     def _own(self, connection: Connection, who: Principal, token: str) -> list[Passkey]:
         """Return one's own keys where one may add another now."""
-        self._demand_fresh(connection, token)
+        self._access.demand_settled(who)
+        self._access.demand_fresh(connection, token)
         known = passkeys.of_account(connection, who.username)
         if len(known) >= KEYS_LIMIT:
             raise StepRefused(f"there are {KEYS_LIMIT} keys already", [])
         return known
-
-    def _demand_fresh(self, connection: Connection, token: str) -> None:
-        session = accounts.session_of(connection, digest(token))
-        if session is None or self._access.now_ns() - session.created_ns > FRESH_S * NS_PER_S:
-            raise SignInAgain("sign in again first")
 
     def _registered(self, credential: str, challenge: str, who: Principal) -> VerifiedRegistration:
         try:

@@ -122,8 +122,9 @@ def _parse(entry: dict[str, Any]) -> tuple[Account, str]:
 
 def _take_in(connection: Connection, account: Account, secret: str, region: str, now_ns: int) -> None:
     known = accounts.account_of(connection, account.username)
-    # What people have chosen themselves no file takes back.
-    if known is not None and (known.password_by is SetBy.ONESELF or is_right(known.password_hash, secret)):
+    # What people have chosen themselves, or an operator has set or disabled, no file takes back.
+    account = replace(account, disabled=account.disabled or (known is not None and known.disabled))
+    if known is not None and (known.password_by is not SetBy.FILE or is_right(known.password_hash, secret)):
         account = replace(
             account,
             password_hash=known.password_hash,

@@ -21,7 +21,9 @@ from cloud_hub.errors import (
     PasswordEnded,
     SecondFactorNeeded,
     SecondFactorRefused,
+    SignInAgain,
     SignInRefused,
+    StepRefused,
     TooManyAttempts,
 )
 from cloud_hub.store import accounts, broken_glass, care_team, consents, displays, identities, passkeys
@@ -37,6 +39,8 @@ LONGEST_NAME, LONGEST_PASSWORD = 64, 256
 KNOWN_FOR_NS = 2 * NS_PER_S
 """How long an answer about a token is kept: what the command line changes counts after this at the latest."""
 KNOWN_LIMIT = 10_000
+FRESH_S = 600
+"""How soon after signing in one may change how one signs in: a page left open gives nobody a key of their own."""
 FIRST_PASSWORD_NS = 72 * 3600 * NS_PER_S
 """How long a password is good that an operator set."""
 
@@ -168,7 +172,23 @@ class Access:
         if account.role in MACHINES:
             await self._audit_attempt(account.username, account.role, SignInRefused.code)
             raise SignInRefused("name or secret is wrong")
-        return await self.open(account, await self.second_factor(account, code), old_token)
+        factor = await self.second_factor(account, code)
+        return await self.open(account, factor, old_token, {"by": "password"})
+
+    async def begin_totp(self, who: Principal, token: str) -> factors.Begun:
+        """Make a new secret for an authenticator app; it counts for nothing until it is confirmed.
+
+        Raises:
+            SignInAgain: signed in too long ago.
+            StepRefused: as `factors.begin`.
+        """
+
+        def work(connection: Connection) -> factors.Begun:
+            self.demand_settled(who)
+            self.demand_fresh(connection, token)
+            return factors.begin(connection, self.second.seal, who.username, self.now_ns())
+
+        return await self.database.write(work)
 
     async def confirm_totp(self, who: Principal, code: str, old_token: str) -> tuple[list[str], Opened]:
         """Take a new authenticator app into use; return the recovery codes, and a session in the old one's place.
@@ -177,6 +197,7 @@ class Access:
 
         Raises:
             TooManyAttempts: codes were wrong too often.
+            SignInAgain: signed in too long ago.
             NotSignedIn: the account is gone.
             StepRefused, BadRequest: as `factors.confirm`.
         """
@@ -187,6 +208,7 @@ class Access:
         token = new_token()
 
         def work(connection: Connection) -> tuple[list[str], Principal]:
+            self.demand_fresh(connection, old_token)
             account = accounts.account_of(connection, who.username)
             if account is None:
                 raise NotSignedIn("sign in first")
@@ -200,6 +222,25 @@ class Access:
         self._code_failures.succeeded(who.username, "")
         self.forget()
         return codes, Opened(token, principal, self._lifetimes.absolute_s)
+
+    def demand_settled(self, who: Principal) -> None:
+        """Pass where the password is one's own: a factor set up before would be a way around changing a first one.
+
+        Raises:
+            StepRefused: the first password must be changed before.
+        """
+        if who.must_change:
+            raise StepRefused("the first password is to be changed before", [])
+
+    def demand_fresh(self, connection: Connection, token: str) -> None:
+        """Pass where the session of this token began so lately that how one signs in may be changed in it.
+
+        Raises:
+            SignInAgain: signed in too long ago, or the session has ended.
+        """
+        session = accounts.session_of(connection, digest(token))
+        if session is None or self.now_ns() - session.created_ns > FRESH_S * NS_PER_S:
+            raise SignInAgain("sign in again first")
 
     async def remove_totp(self, who: Principal, password: str, code: str, address: str) -> None:
         """Take the authenticator app away and end all sessions of the account.
@@ -337,6 +378,8 @@ class Access:
         return await self.database.read(look)
 
     def _principal(self, connection: Connection, account: Account, session: Session) -> Principal:
+        # Who came by the provider or a key does not know the first password, and a person's token began with it.
+        by_password = session.kind == "bearer" or session.extra.get("by") == "password"
         principal = Principal(
             username=account.username,
             role=account.role,
@@ -346,7 +389,7 @@ class Access:
             sites=_sites(account),
             scopes=frozenset(session.scopes) if session.kind == "bearer" else None,
             csrf_token=session.csrf_token,
-            must_change=account.password_by is SetBy.OPERATOR and account.role not in MACHINES,
+            must_change=by_password and account.password_by is SetBy.OPERATOR and account.role not in MACHINES,
             must_enrol=account.role in self.second.roles and "factor" not in session.extra,
         )
         if reach(account.role, Right.BREAK_GLASS) is not None and not session.scopes:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from cloud_hub.store.accounts import Session
 from cloud_hub.store.schema import identity
@@ -37,8 +37,21 @@ def link(connection: Connection, found: Identity, now_ns: int) -> None:
             username=found.username,
             is_mapped=found.is_mapped,
             made_ns=now_ns,
+            seen_ns=now_ns,
         )
     )
+
+
+def hear(connection: Connection, found: Identity, now_ns: int) -> None:
+    """Note that the provider has vouched for an identity just now, and that it was let in."""
+    mine = (identity.c.issuer == found.issuer, identity.c.subject == found.subject)
+    connection.execute(update(identity).where(*mine).values(seen_ns=now_ns))
+
+
+def is_unheard(connection: Connection, username: str, since_ns: int) -> bool:
+    """True where an account follows a provider's claims and that provider has not vouched for it since then."""
+    mapped = (identity.c.username == username, identity.c.is_mapped, identity.c.seen_ns < since_ns)
+    return connection.execute(select(identity.c.subject).where(*mapped)).first() is not None
 
 
 def unlink(connection: Connection, username: str) -> int:
@@ -47,8 +60,8 @@ def unlink(connection: Connection, username: str) -> int:
 
 
 def origin_of(session: Session) -> dict[str, str]:
-    """Return what of a session says that it began at a provider: to be kept when another takes its place."""
-    return {name: session.extra[name] for name in ("issuer", "sid") if name in session.extra}
+    """Return what of a session says how it began, by password or at a provider: kept when another replaces it."""
+    return {name: session.extra[name] for name in ("by", "issuer", "sid") if name in session.extra}
 
 
 def end_sessions(connection: Connection, issuer: str, sid: str, username: str = "") -> int:

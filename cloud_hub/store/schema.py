@@ -472,6 +472,7 @@ identity = Table(
     Column("username", String(64), nullable=False),
     Column("is_mapped", Boolean, nullable=False, comment="role and sites follow the provider's claims"),
     Column("made_ns", BigInteger, nullable=False),
+    Column("seen_ns", BigInteger, nullable=False, comment="when they last came in by the provider"),
     Index(None, "username"),
 )
 """Who somebody is at an identity provider."""

@@ -1,6 +1,7 @@
 """Every route of the hub, for every role, for one's own, another, a far and a past person, against a table by hand."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 import httpx
@@ -10,8 +11,11 @@ from sqlalchemy import Connection, select
 from telemed.roles import Role
 
 from cloud_hub.access.oauth import OAuth
+from cloud_hub.access.sign_in import Access, SecondFactor
 from cloud_hub.access.wall_displays import WallDisplays
 from cloud_hub.fhir.audit_event import HASH_SHOWN_CHARS
+from cloud_hub.store import accounts
+from cloud_hub.store.accounts import SetBy
 from cloud_hub.store.schema import audit
 from cloud_hub.web import guard
 from tests.cloud_hub import role_world as world
@@ -195,3 +199,24 @@ class Asker:
     async def _take_token(self) -> None:
         grant = await OAuth(self._app.state.access).for_program("program", world.PASSWORD, "", "test")
         self._client.headers["Authorization"] = f"Bearer {grant.access_token}"
+
+
+@pytest.mark.parametrize("what", ["must change", "must enrol"])
+async def test_whose_sign_in_is_incomplete_reads_no_notices(
+    app: FastAPI, stranger: httpx.AsyncClient, what: str
+) -> None:
+    access: Access = app.state.access
+
+    def give_first_password(connection: Connection) -> None:
+        account = accounts.account_of(connection, "clinic")
+        assert account is not None
+        given = replace(account, password_by=SetBy.OPERATOR, password_ns=access.now_ns())
+        accounts.save_account(connection, given, access.now_ns())
+
+    if what == "must change":
+        await access.database.write(give_first_password)
+    else:
+        access.second = SecondFactor(frozenset({Role.CLINIC}))
+    await Asker.signed_in(app, stranger, Role.CLINIC)
+    assert (await stranger.get("/api/v1/break-glass/notices")).status_code == 403
+    assert (await stranger.post("/api/v1/break-glass/b-own/seen")).status_code == 403

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from cloud_hub.store import accounts
 from cloud_hub.store.accounts import SetBy
+from cloud_hub.store.schema import session as session_table
 from tests.cloud_hub import role_world as world
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.test_people import enter
@@ -73,3 +74,31 @@ def test_somebody_ends_a_session_elsewhere_and_changes_the_password(tmp_path: Pa
         change(page, world.PASSWORD, NEW)
         expect(page.get_by_test_id("own-changed")).to_be_visible()
         expect(page.get_by_test_id("own-present")).to_have_value("")
+
+
+def test_signing_out_ends_the_session_also_where_another_tab_has_changed_its_token(
+    tmp_path: Path, browser: Browser
+) -> None:
+    with hub(tmp_path) as served:
+        page, database = enter(browser, served.address, "clinic"), served.access.database
+        database.write_blocking(lambda c: c.execute(update(session_table).values(csrf_token="another")))
+        served.access.forget()
+        page.get_by_test_id("sign-out").click()
+        expect(page.get_by_test_id("sign-in-submit")).to_be_visible()
+        assert database.read_blocking(lambda c: accounts.sessions_of(c, "clinic")) == []
+
+
+def test_a_sign_out_that_does_not_reach_the_hub_says_so_and_one_refused_leaves_the_page(
+    tmp_path: Path, browser: Browser
+) -> None:
+    with hub(tmp_path) as served:
+        page = enter(browser, served.address, "clinic")
+        page.route("**/oidc/sign-out", lambda route: route.fulfill(status=503, json={}))
+        with page.expect_response("**/oidc/sign-out"):
+            page.get_by_test_id("sign-out").click()
+        expect(page.get_by_test_id("patient-card").first).to_be_visible()
+        expect(page.get_by_test_id("sign-in-submit")).to_have_count(0)
+        page.unroute("**/oidc/sign-out")
+        page.route("**/oidc/sign-out", lambda route: route.abort())
+        page.get_by_test_id("sign-out").click()
+        expect(page.get_by_text("服务器没有回应")).to_be_visible()

@@ -7,6 +7,7 @@ from telemed import screen
 
 from cloud_hub.access.glass import Glass, Proof, Reason
 from cloud_hub.access.rights import Principal, Right
+from cloud_hub.errors import NotPermitted
 from cloud_hub.store.broken_glass import Broken
 from cloud_hub.web.api.session import address_of
 from cloud_hub.web.guard import access_of, require
@@ -61,13 +62,21 @@ async def review(break_id: BreakId, body: screen.ReviewBody, request: Request, p
 @router.get("/notices")
 async def notices(request: Request, principal: Oneself) -> screen.BrokenList:
     """Return the openings of which one is told and which one has not seen yet, newest first."""
+    _demand_page(principal)
     return _views(await Glass(access_of(request)).unseen(principal))
 
 
 @router.post("/{break_id}/seen", status_code=204)
 async def seen(break_id: BreakId, request: Request, principal: Oneself) -> None:
     """Note that one has seen of an opening."""
+    _demand_page(principal)
     await Glass(access_of(request)).saw(principal, break_id)
+
+
+def _demand_page(principal: Principal) -> None:
+    """What stands in a notice is about patients: for people on the hub's own page, once their sign-in is complete."""
+    if principal.must_change or principal.must_enrol or principal.scopes is not None:
+        raise NotPermitted("only on the hub's own page, once fully signed in")
 
 
 def _views(found: list[Broken]) -> screen.BrokenList:

@@ -32,9 +32,7 @@ async def how_far(request: Request, principal: Oneself) -> screen.SecondFactorSt
 async def begin(request: Request, principal: Oneself) -> screen.TotpBegun:
     """Make a new secret for an authenticator app; it counts for nothing until it is confirmed."""
     _demand_browser(principal)
-    access = access_of(request)
-    seal, now_ns = access.second.seal, access.now_ns()
-    begun = await access.database.write(lambda c: factors.begin(c, seal, principal.username, now_ns))
+    begun = await access_of(request).begin_totp(principal, session_token(request)[0])
     return screen.TotpBegun(secret=begun.secret, address=begun.address, picture=begun.picture)
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -79,10 +81,10 @@ def test_an_origin_is_scheme_host_and_port_together() -> None:
 
 
 async def test_a_name_that_also_has_an_address_within_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def both(*_: object, **__: object) -> list[tuple[object, ...]]:
+    def both(*_: object, **__: object) -> list[tuple[object, ...]]:
         return [(0, 0, 0, "", ("1.1.1.1", 443)), (0, 0, 0, "", ("169.254.169.254", 443))]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both, raising=False)
+    monkeypatch.setattr("socket.getaddrinfo", both)
     with pytest.raises(DestinationRefused):
         await resolve("idp.example", 443, private=True)
 
@@ -144,3 +146,16 @@ async def test_a_name_that_nobody_knows_is_a_failure_to_connect(client: Callable
     async with client("http://no-such-name.invalid") as asker:
         with pytest.raises(httpx2.ConnectError):
             await asker.get("http://no-such-name.invalid")
+
+
+async def test_names_are_looked_up_where_no_busy_thread_holds_them_up() -> None:
+    # Passwords are judged in the loop's own threads: neither waits for the other.
+    loop, done = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    busy = loop.run_in_executor(None, done.wait)
+    try:
+        async with asyncio.timeout(5):
+            assert await resolve("127.0.0.1", 80, private=True) == "127.0.0.1"
+    finally:
+        done.set()
+        await busy

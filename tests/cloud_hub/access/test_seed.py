@@ -154,3 +154,18 @@ def test_a_password_that_somebody_chose_is_not_taken_back_by_the_file(empty: Dat
     chosen = empty.write_blocking(choose)
     assert seed_accounts(empty, file, "baoshan") == ["clinic-1"]
     assert empty.read_blocking(lambda c: accounts.account_of(c, "village")) == chosen
+
+
+def test_what_an_operator_has_set_or_disabled_is_not_taken_back_by_the_file(empty: Database, file: Path) -> None:
+    seed_accounts(empty, file, "baoshan")
+
+    def set_by_operator(connection: Connection) -> Account:
+        found = accounts.account_of(connection, "village")
+        assert found is not None
+        given = replace(found, password_hash="given", password_by=SetBy.OPERATOR, password_ns=7, disabled=True)
+        accounts.save_account(connection, given, 7)
+        return given
+
+    given = empty.write_blocking(set_by_operator)
+    seed_accounts(empty, file, "baoshan")
+    assert empty.read_blocking(lambda c: accounts.account_of(c, "village")) == given

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import os
 import stat
@@ -263,10 +264,11 @@ async def test_codes_tried_at_once_are_counted_like_codes_one_after_another(
 async def test_confirmations_tried_at_once_are_counted_like_one_after_another(
     access: Access, care: Database, clock: Any
 ) -> None:
-    who = (await access.sign_in("clinic", PASSWORD, "a")).principal
+    entered = await access.sign_in("clinic", PASSWORD, "a")
+    who = entered.principal
     care.write_blocking(lambda c: factors.begin(c, access.second.seal, "clinic", clock()))
     answers = await asyncio.gather(
-        *[access.confirm_totp(who, "000000", "t") for _ in range(40)], return_exceptions=True
+        *[access.confirm_totp(who, "000000", entered.token) for _ in range(40)], return_exceptions=True
     )
     assert [type(one) for one in answers].count(BadRequest) == FREE_FAILURES
 
@@ -274,7 +276,8 @@ async def test_confirmations_tried_at_once_are_counted_like_one_after_another(
 async def test_a_confirmation_whose_session_cannot_be_opened_confirms_nothing(
     access: Access, care: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    who = (await access.sign_in("clinic", PASSWORD, "a")).principal
+    entered = await access.sign_in("clinic", PASSWORD, "a")
+    who = entered.principal
     begun = care.write_blocking(lambda c: factors.begin(c, access.second.seal, "clinic", clock()))
 
     def full_disk(*_parts: Any) -> None:
@@ -283,8 +286,20 @@ async def test_a_confirmation_whose_session_cannot_be_opened_confirms_nothing(
     with monkeypatch.context() as broken:
         broken.setattr(accounts, "open_session", full_disk)
         with pytest.raises(StoreFailure):
-            await access.confirm_totp(who, code_at(begun.secret, clock), "t")
+            await access.confirm_totp(who, code_at(begun.secret, clock), entered.token)
     assert not care.read_blocking(lambda c: factors.state(c, "clinic")).has_totp
-    codes, opened = await access.confirm_totp(who, code_at(begun.secret, clock), "t")
+    codes, opened = await access.confirm_totp(who, code_at(begun.secret, clock), entered.token)
     assert len(codes) == totp.RECOVERY_CODES
     assert await access.resolve(opened.token, "cookie") == opened.principal
+
+
+async def test_a_program_is_linked_to_nobody_at_the_provider(access: Access, tmp_path: Path) -> None:
+    store = {"samples_url": "sqlite://", "care_url": f"sqlite:///{tmp_path}/care.db"}
+    oidc = {"issuer": "https://idp.example", "client_id": "hub", "client_secret_file": "x"}
+    oidc |= {"redirect_uri": "https://hub.example/api/v1/oidc/callback", "name_zh": "院", "name_en": "Hospital"}
+    base = {"region": "baoshan", "name_zh": "中", "name_en": "Hub", "store": store, "broker": {"secrets_file": "x"}}
+    config = HubConfig.model_validate(base | {"oidc": oidc})
+    for username, refused in (("api", True), ("clinic", False)):
+        asked = argparse.Namespace(action="link", username=username, subject=f"s-{username}")
+        with pytest.raises(BadRequest) if refused else contextlib.nullcontext():
+            await asyncio.to_thread(accounts_command.run, config, asked)

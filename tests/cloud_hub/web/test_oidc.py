@@ -21,8 +21,9 @@ from cloud_hub.access import federated
 from cloud_hub.access.sign_in import Access, SecondFactor
 from cloud_hub.access.tickets import Tickets
 from cloud_hub.config import OidcConfig, WebConfig
-from cloud_hub.store import accounts, identities
+from cloud_hub.store import accounts, identities, passkeys
 from cloud_hub.store.identities import Identity
+from cloud_hub.store.passkeys import Passkey
 from cloud_hub.web import problems
 from cloud_hub.web.api import oidc, second_factor, session, sign_in_ways
 from cloud_hub.web.limits import RequestLimits
@@ -182,8 +183,34 @@ async def test_role_and_sites_follow_the_claims_and_go_with_them(place: Place) -
     place.provider.people["p-1"] |= {"realm_access": {"roles": []}}
     place.provider.stop()
     place.provider.start()
+    key = Passkey("fuling", b"c", b"p", 0, b"h", "key", (), 1)
+    await place.access.database.write(lambda c: passkeys.add(c, key))
     assert refusal(await place.sign_in("p-1")) == "identity-unknown"
     assert (await place.hub.get(f"{API}/session")).status_code == 401
+    assert await place.access.database.read(lambda c: passkeys.count(c, "fuling")) == 0
+
+
+async def test_each_sign_in_is_noted_as_word_of_the_provider(place: Place, clock: Clock) -> None:
+    await place.sign_in("p-1")
+    clock.pass_s(50)
+    now_ns = clock()
+    assert await place.access.database.read(lambda c: identities.is_unheard(c, "fuling", now_ns))
+    await place.sign_in("p-1")
+    assert not await place.access.database.read(lambda c: identities.is_unheard(c, "fuling", now_ns))
+
+
+@pytest.mark.parametrize("is_half_way", [False, True])
+async def test_nobody_comes_in_as_a_program_however_it_was_linked(place: Place, is_half_way: bool) -> None:
+    linked = Identity(place.provider.issuer, "p-2", "api", is_mapped=False)
+    await place.access.database.write(lambda c: identities.link(c, linked, 1))
+    if not is_half_way:
+        assert refusal(await place.sign_in("p-2")) == "identity-unknown"
+        return
+    ticket = Tickets(place.access.second.seal, place.access.now_ns).write("half-way", {"username": "api", "sid": ""}, 9)
+    proved = await place.hub.post(
+        f"{API}/oidc/second-factor", json={"code": "000000"}, headers={"Cookie": f"yz_asked={ticket}"}
+    )
+    assert proved.json()["code"] == "provider-refused"
 
 
 async def test_an_account_linked_by_an_administrator_keeps_its_own_role(place: Place) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import pyotp
 import pytest
 from fastapi import FastAPI
 from telemed.roles import Role
@@ -161,6 +162,16 @@ async def test_with_a_first_password_nothing_is_open_but_changing_it(
     assert len(principal.rights) > 1
 
 
+async def test_nobody_gets_around_changing_a_first_password_by_setting_up_a_factor(
+    browser: Browser, access: Access, password: str
+) -> None:
+    await give_first_password(access)
+    await browser.sign_in(password)
+    assert (await browser.client.post("/api/v1/second-factor/totp")).status_code == 409
+    await browser.change(password, NEW)
+    assert (await browser.client.post("/api/v1/second-factor/totp")).status_code == 200
+
+
 async def test_a_first_password_ends_after_three_days(
     browser: Browser, access: Access, password: str, clock: Any
 ) -> None:
@@ -256,3 +267,48 @@ async def test_a_program_cannot_change_how_somebody_signs_in(browser: Browser, a
             method, ACCOUNT + path, json=body if method == "POST" else None, headers=headers
         )
         assert answer.status_code == 403, path
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"password_hash": "another"}])
+async def test_what_an_operator_does_to_the_account_meanwhile_is_not_undone(
+    browser: Browser, access: Access, password: str, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    def work(connection: Any) -> None:
+        account = accounts.account_of(connection, "clinic")
+        assert account is not None
+        accounts.save_account(connection, replace(account, **change), access.now_ns())
+
+    def hash_meanwhile(*_asked: str) -> str:
+        access.database.write_blocking(work)
+        return "$argon2id$new"
+
+    monkeypatch.setattr("cloud_hub.access.own_account.hash_password", hash_meanwhile)
+    await browser.sign_in(password)
+    refused = await browser.change(password, NEW)
+    assert (refused.status_code, refused.json()["code"]) == (401, "sign-in-refused")
+    stored = await access.database.read(lambda c: accounts.account_of(c, "clinic"))
+    assert stored is not None
+    assert {name: getattr(stored, name) for name in change} == change
+
+
+async def test_a_first_password_shuts_out_nobody_who_came_in_another_way(
+    access: Access, password: str, clock: Any
+) -> None:
+    await give_first_password(access)
+    account = await access.database.read(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    by_key = await access.open(account, "passkey")
+    by_provider = await access.open(account, "", more={"issuer": "https://idp.example", "sid": "a"})
+    assert not by_key.principal.must_change
+    assert not by_provider.principal.must_change
+    by_password = await access.sign_in("clinic", password, "a")
+    begun = await access.begin_totp(by_password.principal, by_password.token)
+    code = pyotp.TOTP(begun.secret).at(clock() // NS_PER_S)
+    _, with_app = await access.confirm_totp(by_password.principal, code, by_password.token)
+    assert with_app.principal.must_change
+    now_ns = access.now_ns()
+    token = Session(digest("t"), "bearer", "clinic", now_ns, now_ns, now_ns + NS_PER_S, ("user/Patient.rs",))
+    await access.database.write(lambda c: accounts.open_session(c, token))
+    in_their_name = await access.resolve("t", "bearer")
+    assert in_their_name is not None
+    assert in_their_name.must_change

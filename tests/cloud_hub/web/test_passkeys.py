@@ -18,7 +18,8 @@ from cloud_hub.access import passkeys as keys
 from cloud_hub.access.oauth import OAuth
 from cloud_hub.access.sign_in import Access, SecondFactor
 from cloud_hub.config import PasskeysConfig
-from cloud_hub.store import accounts
+from cloud_hub.store import accounts, identities
+from cloud_hub.store.identities import Identity
 from cloud_hub.web import problems
 from cloud_hub.web.api import passkeys, second_factor, session, sign_in_ways
 from cloud_hub.web.limits import RequestLimits
@@ -385,3 +386,23 @@ async def test_whatever_a_key_answers_is_refused_and_breaks_nothing(
         if answer.status_code == 201:  # nothing signs what a new key says of its maker
             browser.headers["X-CSRF-Token"] = answer.json()["me"]["csrf_token"]
         assert answer.status_code in (401, 422) or (what, answer.status_code) == ("create", 201), (answer.text, text)
+
+
+async def test_a_key_alone_opens_no_account_that_its_provider_has_not_vouched_for_in_seven_days(
+    browser: httpx.AsyncClient, access: Access, key: Authenticator, password: str, clock: Clock, audit_of: Any
+) -> None:
+    mapped = Identity("https://idp.example", "s-1", "physician", is_mapped=True)
+    linked = Identity("https://idp.example", "s-2", "clinic", is_mapped=False)
+    await access.database.write(lambda c: identities.link(c, mapped, clock()))
+    await access.database.write(lambda c: identities.link(c, linked, clock()))
+    other = Authenticator(ORIGIN, RP_ID)
+    await enrolled(browser, key, password)
+    await enrolled(browser, other, password, "clinic")
+    clock.pass_s(7 * 86_400)
+    assert (await with_key(browser, key)).status_code == 200
+    clock.pass_s(1)
+    assert (await with_key(browser, key)).json()["code"] == "passkey-refused"
+    assert audit_of()[-1] == ("physician", "sign-in", "account/physician", "provider-unheard")
+    assert (await with_key(browser, other)).status_code == 200
+    await access.database.write(lambda c: identities.hear(c, mapped, clock()))
+    assert (await with_key(browser, key)).status_code == 200

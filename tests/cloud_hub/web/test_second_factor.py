@@ -91,3 +91,16 @@ async def test_a_wall_display_sets_up_no_second_factor(browser: httpx.AsyncClien
     for path, body in (("/totp", None), ("/totp/confirm", {"code": "000000"}), ("/totp/remove", {"password": "x"})):
         answer = await browser.post(FACTOR + path, json=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "refused-rights"), path
+
+
+async def test_setting_up_an_app_is_open_only_soon_after_signing_in(
+    browser: httpx.AsyncClient, password: str, clock: Any
+) -> None:
+    await sign_in(browser, password)
+    begun = (await browser.post(f"{FACTOR}/totp")).json()
+    clock.pass_s(601)
+    code = pyotp.TOTP(begun["secret"]).at(clock() // 10**9)
+    for path, body in (("/totp", None), ("/totp/confirm", {"code": code})):
+        assert (await browser.post(FACTOR + path, json=body)).json()["code"] == "sign-in-again", path
+    await sign_in(browser, password)
+    assert (await browser.post(f"{FACTOR}/totp/confirm", json={"code": code})).status_code == 200

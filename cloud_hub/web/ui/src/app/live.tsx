@@ -69,14 +69,35 @@ export function LiveProvider({ face, children }: { face: "hub" | "bedside"; chil
       signIn: async (username, password, code) => enter(await api.signIn(username, password, code)),
       enter,
       signOut: async () => {
-        const elsewhere = await (face === "hub" ? api.leaveHub() : api.signOut()).catch(() => undefined);
-        leave(false);
-        if (elsewhere) location.assign(elsewhere);
+        if (session.state !== "in") return;
+        try {
+          const elsewhere = await endSession(face, session.me.username);
+          leave(false);
+          if (elsewhere) location.assign(elsewhere);
+        } catch (error) {
+          // Anything else refused leaves the page as it is: the session goes on, and must not look ended.
+          if (error instanceof Refused && error.status === 0) leave(true);
+        }
       },
     }),
     [parts, session, enter, leave, face],
   );
   return <LiveContext.Provider value={value}>{children}</LiveContext.Provider>;
+}
+
+/** End the session at the server; returns where to sign out too, if anywhere. */
+async function endSession(face: Live["face"], username: string): Promise<string | void> {
+  const end = (): Promise<string | void> => (face === "hub" ? api.leaveHub() : api.signOut());
+  try {
+    return await end();
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 403) throw error;
+    // Another tab has replaced the session, and with it the token that this page names.
+    const me = await api.session();
+    if (me.username !== username) throw error;
+    setCsrfToken(me.csrf_token);
+    return end();
+  }
 }
 
 export function useSession(): Live {
