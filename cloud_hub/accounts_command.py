@@ -15,10 +15,10 @@ from telemed.roles import MACHINES, Role
 
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.rights import parse_scope
-from cloud_hub.access.seed import publish_accounts
+from cloud_hub.access.seed import publish_everywhere
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import BadRequest
-from cloud_hub.store import accounts, factors, identities, passkeys, persons
+from cloud_hub.store import accounts, factors, identities, passkeys
 from cloud_hub.store.accounts import Account, AuditEntry, SetBy
 from cloud_hub.store.engine import Database
 from cloud_hub.store.identities import Identity
@@ -151,8 +151,7 @@ def _save(connection: Connection, region: str, account: Account) -> None:
     action = "account-disable" if account.disabled else "account-set"
     entry = AuditEntry(now_ns, OPERATOR_NAME, "system", action, f"account/{account.username}", "ok", region)
     accounts.write_audit(connection, entry)
-    for site in sorted({*account.sites, *(node.site for node in persons.nodes(connection, region, None))}):
-        publish_accounts(connection, region, site, now_ns)
+    publish_everywhere(connection, region, now_ns)
 
 
 def _line(account: Account) -> str:

@@ -175,10 +175,10 @@ class PasskeyRefused(SignInRefused):
 
     code = "passkey-refused"
 
-    def __init__(self, text: str, reason: str = "passkey-refused") -> None:
+    def __init__(self, text: str, reason: str = "passkey-refused", username: str = "") -> None:
         super().__init__(text)
-        self.reason = reason
-        """For the audit trail; the person is told no more than the code."""
+        self.reason, self.username = reason, username
+        """For the audit trail, whose key it was once that is proved; the person is told no more than the code."""
 
 
 class ProviderRefused(SignInRefused):

@@ -16,13 +16,13 @@ from cloud_hub.access.claims import Claims, Granted
 from cloud_hub.access.delay import Failures
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.provider import Answer, Provider, Question
-from cloud_hub.access.seed import publish_accounts
+from cloud_hub.access.seed import publish_everywhere
 from cloud_hub.access.sign_in import NS_PER_S, Access, Opened
 from cloud_hub.access.tickets import Tickets
 from cloud_hub.access.tokens import digest
 from cloud_hub.config import OidcConfig
 from cloud_hub.errors import IdentityUnknown, ProviderRefused, SecondFactorNeeded, TooManyAttempts
-from cloud_hub.store import accounts, identities, passkeys, persons
+from cloud_hub.store import accounts, identities, passkeys
 from cloud_hub.store.accounts import Account, AuditEntry
 from cloud_hub.store.identities import Identity
 
@@ -239,17 +239,15 @@ class Federated:
         if wanted == account:
             return _Verdict(account)
         accounts.end_sessions_of(connection, account.username)
-        return _Verdict(wanted, sites=self._save(connection, wanted, account.sites))
+        return _Verdict(wanted, sites=self._save(connection, wanted))
 
-    def _save(self, connection: Connection, account: Account, before: tuple[str, ...] = ()) -> tuple[str, ...]:
+    def _save(self, connection: Connection, account: Account) -> tuple[str, ...]:
         """Save an account, tell the sites, note it; return the sites whose log has grown."""
         now_ns, region = self._access.now_ns(), self._access.region
         accounts.save_account(connection, account, now_ns)
         entry = self._entry(MAPPER, "system", "account-set", f"account/{account.username}", "ok")
         accounts.write_audit(connection, entry)
-        nodes = (node.site for node in persons.nodes(connection, region, None))
-        sites = sorted({*before, *account.sites, *nodes})
-        return tuple(site for site in sites if publish_accounts(connection, region, site, now_ns))
+        return tuple(publish_everywhere(connection, region, now_ns))
 
     async def _note(self, username: str, result: str) -> None:
         entry = self._entry(username, "", "sign-in", f"account/{username}", result)

@@ -7,11 +7,11 @@ from sqlalchemy import Connection
 
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.rights import Principal
-from cloud_hub.access.seed import publish_accounts
+from cloud_hub.access.seed import publish_everywhere
 from cloud_hub.access.sign_in import Access, Opened
 from cloud_hub.access.tokens import digest
 from cloud_hub.errors import NotFound, PasswordUnfit, SignInRefused
-from cloud_hub.store import accounts, identities, persons
+from cloud_hub.store import accounts, identities
 from cloud_hub.store.accounts import Account, AuditEntry, Session, SetBy
 
 ID_CHARACTERS = 16
@@ -64,7 +64,7 @@ class OwnAccount:
             accounts.save_account(connection, changed, now_ns)
             accounts.end_sessions_of(connection, who.username)
             accounts.write_audit(connection, self._entry(who, "password-change"))
-            return before, changed, self._tell_sites(connection, changed)
+            return before, changed, publish_everywhere(connection, self._access.region, now_ns)
 
         before, changed, told = await self._access.database.write(work)
         for site in told:
@@ -112,11 +112,6 @@ class OwnAccount:
 
         await self._access.database.write(work)
         self._access.forget()
-
-    def _tell_sites(self, connection: Connection, account: Account) -> list[str]:
-        region, now_ns = self._access.region, self._access.now_ns()
-        known = {*account.sites, *(node.site for node in persons.nodes(connection, region, None))}
-        return [site for site in sorted(known) if publish_accounts(connection, region, site, now_ns)]
 
     def _entry(self, who: Principal, action: str) -> AuditEntry:
         target = f"account/{who.username}"

@@ -262,8 +262,7 @@ class Passkeys:
             account = await self._proved(asked, credential, must_verify=must_verify)
         except PasskeyRefused as refused:
             self._failures.failed("", address, now_s)
-            name = asked.get("username", "")
-            await self._note(name, refused.reason)
+            await self._note(refused.username or asked.get("username", ""), refused.reason)
             raise
         self._failures.succeeded("", address)
         return account
@@ -286,7 +285,7 @@ class Passkeys:
         # A counter that does not grow means that there are two of this key; keys that do not count always say 0.
         counts = verified.new_sign_count > 0 or known.sign_count > 0
         if counts and verified.new_sign_count <= known.sign_count:
-            raise PasskeyRefused("the key's counter went back", "passkey-copied")
+            raise PasskeyRefused("the key's counter went back", "passkey-copied", known.username)
 
         def work(connection: Connection) -> Account | None:
             if not passkeys.use(connection, known, verified.new_sign_count, now_ns):

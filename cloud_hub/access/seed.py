@@ -54,12 +54,20 @@ def seed_accounts(database: Database, file: Path, region: str, sites: Iterable[s
         now_ns = time.time_ns()
         for account, secret in wanted:
             _take_in(connection, account, secret, region, now_ns)
-        known = {*sites, *(site for account in accounts.accounts(connection) for site in account.sites)}
-        known |= {node.site for node in persons.nodes(connection, region, None)}
-        known |= {site for site, _username in events.of_type(connection, region, "account")}
-        return [site for site in sorted(known) if publish_accounts(connection, region, site, now_ns)]
+        return publish_everywhere(connection, region, now_ns, sites)
 
     return database.write_blocking(work)
+
+
+def publish_everywhere(connection: Connection, region: str, now_ns: int, sites: Iterable[str] = ()) -> list[str]:
+    """Tell every site what has changed about who may sign in there; return those whose event log has grown.
+
+    Known are the sites of accounts and of described nodes, those that were told before, and those that are given.
+    """
+    known = {*sites, *(site for account in accounts.accounts(connection) for site in account.sites)}
+    known |= {node.site for node in persons.nodes(connection, region, None)}
+    known |= {site for site, _username in events.of_type(connection, region, "account")}
+    return [site for site in sorted(known) if publish_accounts(connection, region, site, now_ns)]
 
 
 def publish_accounts(connection: Connection, region: str, site: str, now_ns: int) -> bool:

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, WebSocket, WebSocketException
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
+from telemed.roles import MACHINES
 
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.access.sign_in import Access
@@ -105,6 +106,16 @@ def require_socket(right: Right) -> Callable[[WebSocket], Awaitable[Principal]]:
 
     guard.right = right  # type: ignore[attr-defined]
     return guard
+
+
+def demand_browser(principal: Principal) -> None:
+    """Pass where a person asks on the hub's own page: how somebody signs in is no program's business, nor a display's.
+
+    Raises:
+        NotPermitted: it is a program that acts in their name, or a wall display.
+    """
+    if not principal.csrf_token or principal.role in MACHINES:
+        raise NotPermitted("only on the hub's own page")
 
 
 async def identify(connection: HTTPConnection) -> Principal:

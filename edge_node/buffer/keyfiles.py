@@ -14,8 +14,9 @@ from pathlib import Path
 import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from telemed import whole_files
+from telemed.whole_files import FOLDER_MODE, OWNER_ONLY
 
-from edge_node.buffer import synced
 from edge_node.errors import KeyUnavailable
 
 KEY_BYTES, NONCE_BYTES = 32, 12
@@ -33,10 +34,10 @@ class KeyFiles:
 
     def make(self) -> str:
         """Make a key file."""
-        self.folder.mkdir(mode=synced.FOLDER_MODE, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         name = secrets.token_hex(8)
-        synced.write(self._path(name), secrets.token_bytes(KEY_BYTES))
-        synced.sync_folder(self.folder.parent)
+        whole_files.write_whole(self._path(name), secrets.token_bytes(KEY_BYTES), OWNER_ONLY)
+        whole_files.sync_folder(self.folder.parent)
         return name
 
     def wrap(self, name: str, content: bytes) -> bytes:
@@ -53,7 +54,7 @@ class KeyFiles:
 
     def destroy(self, name: str) -> None:
         """Overwrite and delete a key file."""
-        synced.destroy(self._path(name))
+        whole_files.destroy(self._path(name))
 
     def _cipher(self, name: str) -> AESGCM:
         path = self._path(name)
@@ -61,7 +62,7 @@ class KeyFiles:
             if path.stat().st_mode & 0o077:
                 log.warning("key-file.was-open-to-others", file=str(path))
                 with contextlib.suppress(OSError):
-                    path.chmod(synced.OWNER_ONLY)
+                    path.chmod(OWNER_ONLY)
             key = path.read_bytes()
         except OSError as error:
             raise KeyUnavailable(f"{path}: {error.strerror}") from error

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from telemed import whole_files
+from telemed.whole_files import OWNER_ONLY
 
-from edge_node.buffer import synced
 from edge_node.buffer.keykeeper import KeyKeeper
 from edge_node.buffer.keyring import Keyring
 from edge_node.errors import KeyUnavailable
@@ -63,7 +64,7 @@ class RingFile:
             content = MAGIC + name.encode().ljust(NAME_BYTES) + self.keeper.wrap(name, ring.packed())
             self.path.parent.mkdir(parents=True, exist_ok=True)
             for path in self.copies:
-                synced.write(path, content)
+                whole_files.write_whole(path, content, OWNER_ONLY)
         except (OSError, KeyUnavailable):
             self._abandon(name)
             raise
@@ -90,7 +91,7 @@ class RingFile:
         # The key last: a keyring without it would lock the store.
         for path in self.copies:
             path.unlink(missing_ok=True)
-        synced.sync_folder(self.path.parent)
+        whole_files.sync_folder(self.path.parent)
         self.keeper.destroy(self.wrapped_by)
 
     def _abandon(self, name: str) -> None:

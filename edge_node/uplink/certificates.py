@@ -34,13 +34,12 @@ from telemed.enrolment import (
     urns_of,
 )
 from telemed.topics import NodeAddress
-from telemed.whole_files import write_whole
+from telemed.whole_files import FOLDER_MODE, OWNER_ONLY, write_whole
 
 from edge_node.errors import ConfigRefused
 
 ENROLLING = ".enrol.key"
 IDENTITY, NEXT_KEY, TRUST, DOOR = "identity.pem", "next.key", "hub-ca.pem", "door.json"
-PRIVATE = 0o600
 """Mode of everything here."""
 _HASH = hashes.SHA256()
 
@@ -140,13 +139,13 @@ class CertificateFolder:
 
     def _key_in(self, name: str) -> ec.EllipticCurvePrivateKey:
         file = self.folder / name
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         if file.exists():
             key = load_pem_private_key(file.read_bytes(), None)
             if isinstance(key, ec.EllipticCurvePrivateKey):
                 return key
         made = ec.generate_private_key(ec.SECP256R1())
-        write_whole(file, private_pem(made), PRIVATE)
+        write_whole(file, private_pem(made), OWNER_ONLY)
         return made
 
     def take(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, trust: Sequence[bytes]) -> None:
@@ -157,8 +156,8 @@ class CertificateFolder:
             ValueError: an authority cannot be read.
         """
         authorities = [x509.load_der_x509_certificate(each) for each in trust]
-        write_whole(self.folder / TRUST, b"".join(each.public_bytes(Encoding.PEM) for each in authorities), PRIVATE)
-        write_whole(self.folder / IDENTITY, private_pem(key) + certificate.public_bytes(Encoding.PEM), PRIVATE)
+        write_whole(self.folder / TRUST, b"".join(each.public_bytes(Encoding.PEM) for each in authorities), OWNER_ONLY)
+        write_whole(self.folder / IDENTITY, private_pem(key) + certificate.public_bytes(Encoding.PEM), OWNER_ONLY)
         for left in (self.folder / NEXT_KEY, *self.folder.glob(f"*{ENROLLING}")):
             left.unlink(missing_ok=True)
 
@@ -168,7 +167,7 @@ class CertificateFolder:
         Raises:
             OSError: it cannot be stored.
         """
-        write_whole(self.folder / DOOR, json.dumps({"host": host, "port": port}).encode(), PRIVATE)
+        write_whole(self.folder / DOOR, json.dumps({"host": host, "port": port}).encode(), OWNER_ONLY)
 
     def door(self) -> tuple[str, int]:
         """Return where certificates are renewed.

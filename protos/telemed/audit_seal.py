@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from telemed.audit import Head, head_line, head_of_line, public_text
-from telemed.whole_files import sync_folder, write_whole
+from telemed.whole_files import FOLDER_MODE, OWNER_ONLY, sync_folder, write_whole
 
 KEY, LAST = "audit.key", "audit.head"
-OWNER_ONLY, FOLDER_MODE = 0o600, 0o700
 
 
 class SealUnusable(Exception):

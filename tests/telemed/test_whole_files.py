@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from telemed.whole_files import write_whole
+from telemed.whole_files import OWNER_ONLY, destroy, write_whole
 
 
 def test_a_file_takes_the_place_of_the_one_before_with_the_rights_that_were_asked_for(tmp_path: Path) -> None:
@@ -43,3 +43,21 @@ def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
     write_whole(tmp_path / "one", b"whole", 0o600)
     assert (tmp_path / "one").stat().st_mode & 0o077 == 0
     assert not left.exists()
+
+
+def test_what_root_writes_belongs_to_whoever_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _descriptor, user, group: given.append((user, group)))
+    write_whole(tmp_path / "a", b"x", OWNER_ONLY)
+    assert given == [(tmp_path.stat().st_uid, tmp_path.stat().st_gid)]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    write_whole(tmp_path / "a", b"x", OWNER_ONLY)
+    assert len(given) == 1
+
+
+def test_what_is_destroyed_is_gone_and_twice_is_harmless(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", b"x", OWNER_ONLY)
+    destroy(tmp_path / "a")
+    destroy(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

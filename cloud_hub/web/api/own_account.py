@@ -4,13 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from telemed import screen
-from telemed.roles import MACHINES
 
 from cloud_hub.access.own_account import OwnAccount
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.errors import NotPermitted
 from cloud_hub.web.api.session import address_of, me, set_cookie
-from cloud_hub.web.guard import access_of, require, session_token
+from cloud_hub.web.guard import access_of, demand_browser, require, session_token
 
 router = APIRouter(prefix="/api/v1/account", tags=["session"])
 Oneself = Annotated[Principal, Depends(require(Right.SIGNED_IN))]
@@ -59,13 +57,3 @@ async def end_others(request: Request, principal: Oneself) -> None:
     """Sign out everywhere but here."""
     demand_browser(principal)
     await OwnAccount(access_of(request)).end_others(principal, session_token(request)[0])
-
-
-def demand_browser(principal: Principal) -> None:
-    """A program that acts in somebody's name does not touch how they sign in, and a wall display is nobody.
-
-    Raises:
-        NotPermitted: it is one of these.
-    """
-    if not principal.csrf_token or principal.role in MACHINES:
-        raise NotPermitted("only on the hub's own page")

@@ -7,11 +7,11 @@ from telemed import screen
 
 from cloud_hub.access.passkeys import ASKED_S, Asked, Passkeys
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.errors import BadRequest, NotFound, NotPermitted
+from cloud_hub.errors import BadRequest, NotFound
 from cloud_hub.store.passkeys import Passkey
 from cloud_hub.web.api.session import address_of, me, set_cookie
 from cloud_hub.web.api.sign_in_ways import passkeys_of
-from cloud_hub.web.guard import check_origin, require, session_token
+from cloud_hub.web.guard import check_origin, demand_browser, require, session_token
 from cloud_hub.web.limits import JsonRefused, check_json
 from cloud_hub.web.views import ms, ms_or_none
 
@@ -99,9 +99,8 @@ def _passkeys(request: Request) -> Passkeys:
 
 
 def _own_session(request: Request, principal: Principal) -> str:
-    """Return the token of a session of the hub's own page: a program does not touch how somebody signs in."""
-    if not principal.csrf_token:
-        raise NotPermitted("only on the hub's own page")
+    """Return the token of a session of the hub's own page."""
+    demand_browser(principal)
     return session_token(request)[0]
 
 

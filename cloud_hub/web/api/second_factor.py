@@ -4,13 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from telemed import screen
-from telemed.roles import MACHINES
 
 from cloud_hub.access import factors
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.errors import NotPermitted
 from cloud_hub.web.api.session import address_of, me, set_cookie
-from cloud_hub.web.guard import access_of, require, session_token
+from cloud_hub.web.guard import access_of, demand_browser, require, session_token
 
 router = APIRouter(prefix="/api/v1/second-factor", tags=["session"])
 Oneself = Annotated[Principal, Depends(require(Right.SIGNED_IN))]
@@ -31,7 +29,7 @@ async def how_far(request: Request, principal: Oneself) -> screen.SecondFactorSt
 @router.post("/totp")
 async def begin(request: Request, principal: Oneself) -> screen.TotpBegun:
     """Make a new secret for an authenticator app; it counts for nothing until it is confirmed."""
-    _demand_browser(principal)
+    demand_browser(principal)
     begun = await access_of(request).begin_totp(principal, session_token(request)[0])
     return screen.TotpBegun(secret=begun.secret, address=begun.address, picture=begun.picture)
 
@@ -41,7 +39,7 @@ async def confirm(
     body: screen.TotpConfirmBody, request: Request, response: Response, principal: Oneself
 ) -> screen.TotpConfirmed:
     """Take the app into use; the session is replaced by one that has the second factor."""
-    _demand_browser(principal)
+    demand_browser(principal)
     access = access_of(request)
     codes, opened = await access.confirm_totp(principal, body.code, session_token(request)[0])
     set_cookie(request, response, opened)
@@ -51,11 +49,5 @@ async def confirm(
 @router.post("/totp/remove", status_code=204)
 async def remove(body: screen.ProofBody, request: Request, principal: Oneself) -> None:
     """Take the app away; asks once more who one is, and ends all sessions of the account."""
-    _demand_browser(principal)
+    demand_browser(principal)
     await access_of(request).remove_totp(principal, body.password, body.code, address_of(request))
-
-
-def _demand_browser(principal: Principal) -> None:
-    """A program that acts in somebody's name does not touch how they sign in, and a wall display is nobody."""
-    if not principal.csrf_token or principal.role in MACHINES:
-        raise NotPermitted("only on the hub's own page")

@@ -107,9 +107,9 @@ async def test_the_sites_hear_of_it_so_that_it_counts_at_the_bedside(
     await browser.change(password, NEW)
 
     def last(connection: Any) -> event_pb2.AccountSet:
-        site = told[-1]
-        page = events.events_after(connection, site, 0, 100)
-        return [one.event.account_set for one in page if one.event.account_set.username == "clinic"][-1]
+        pages = [events.events_after(connection, site, 0, 100) for site in told]
+        sets = [one.event.account_set for page in pages for one in page]
+        return [one for one in sets if one.username == "clinic"][-1]
 
     hashed = (await access.database.read(lambda c: accounts.account_of(c, "clinic"))).password_hash  # type: ignore[union-attr]
     assert (await access.database.read(last)).password_hash == hashed

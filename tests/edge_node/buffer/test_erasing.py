@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from telemed import whole_files
 from telemed.topics import Up
 from telemed.wire import Record
 
-from edge_node.buffer import synced
 from edge_node.buffer.erasing import Stretch
 from edge_node.buffer.keyring import DAY_NS
 from edge_node.buffer.sealing import KEYS_ENDING, RING, Keeping, Sealing
@@ -123,13 +123,13 @@ async def test_a_store_without_its_keys_or_without_encryption_refuses(tmp_path: 
 async def test_broken_off_at_any_step_it_is_finished_by_asking_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    folder, write, left = tmp_path / "store", synced.write, [step]
+    folder, write, left = tmp_path / "store", whole_files.write_whole, [step]
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, mode: int) -> None:
         if left[0] == 0:
             raise OSError(28, "No space left on device")
         left[0] -= 1
-        write(path, content)
+        write(path, content, mode)
 
     with opened(folder) as buffer:
         await fill(buffer)
@@ -138,7 +138,7 @@ async def test_broken_off_at_any_step_it_is_finished_by_asking_again(
         others = [record for record in await found(buffer) if not is_hers(record)]
         (before,) = (tmp_path / f"store{KEYS_ENDING}").iterdir()
         with monkeypatch.context() as patched:
-            patched.setattr(synced, "write", full)
+            patched.setattr(whole_files, "write_whole", full)
             with pytest.raises(BufferFailure):
                 await buffer.erase(HERS)
     with opened(folder) as again:
@@ -151,7 +151,7 @@ async def test_broken_off_at_any_step_it_is_finished_by_asking_again(
 async def test_what_a_full_disk_had_sealed_with_a_key_of_long_before_is_erased_for_good_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_path: Path, _content: bytes) -> None:
+    def full(_path: Path, _content: bytes, _mode: int) -> None:
         raise OSError(28, "No space left on device")
 
     folder = tmp_path / "store"
@@ -161,7 +161,7 @@ async def test_what_a_full_disk_had_sealed_with_a_key_of_long_before_is_erased_f
             buffer.clock.wall = lambda at_ns=at_ns: at_ns  # type: ignore[misc]
             with monkeypatch.context() as patched:
                 if is_full:
-                    patched.setattr(synced, "write", full)
+                    patched.setattr(whole_files, "write_whole", full)
                 taken = NumericSet("mon-b01", at_ns, at_ns, (Value("hr", "70", "/min"),))
                 await buffer.store_intake(Intake(sets=(taken,)))
                 await buffer.save()

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from telemed import whole_files
 from telemed.topics import STORED, Up
 from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import Record
 
-from edge_node.buffer import synced
 from edge_node.buffer.keyfiles import KeyFiles
 from edge_node.buffer.keyring import Keyring, Place
 from edge_node.buffer.outbox import StreamKey
@@ -368,7 +368,7 @@ async def test_a_node_that_is_killed_while_it_changes_keys_has_the_old_or_the_ne
     with opened(folder) as buffer:
         await fill(buffer)
         before = await everything(buffer)
-    write, destroy = synced.write, synced.destroy
+    write, destroy = whole_files.write_whole, whole_files.destroy
     for steps in range(5):
         left = [steps]
 
@@ -380,8 +380,10 @@ async def test_a_node_that_is_killed_while_it_changes_keys_has_the_old_or_the_ne
 
         with opened(folder) as buffer, monkeypatch.context() as patched:
             wrapped_by = name_of_key(buffer)
-            patched.setattr(synced, "write", lambda path, content: once(lambda: write(path, content)))
-            patched.setattr(synced, "destroy", lambda path: once(lambda: destroy(path)))
+            patched.setattr(
+                whole_files, "write_whole", lambda path, content, mode: once(lambda: write(path, content, mode))
+            )
+            patched.setattr(whole_files, "destroy", lambda path: once(lambda: destroy(path)))
             with suppress(KeyboardInterrupt):
                 buffer.keys.sealing.rotate(time.time_ns())
         with opened(folder) as again:
@@ -425,13 +427,13 @@ async def test_the_keys_of_a_new_day_are_written_down_once_for_all_who_sent_the_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Path] = []
-    write = synced.write
+    write = whole_files.write_whole
 
-    def noted(path: Path, content: bytes) -> None:
+    def noted(path: Path, content: bytes, mode: int) -> None:
         written.append(path)
-        write(path, content)
+        write(path, content, mode)
 
-    monkeypatch.setattr(synced, "write", noted)
+    monkeypatch.setattr(whole_files, "write_whole", noted)
     with opened(tmp_path / "store") as buffer:
         for day in (100, 101):
             del written[:]
@@ -444,11 +446,11 @@ async def test_the_keys_of_a_new_day_are_written_down_once_for_all_who_sent_the_
 async def test_where_no_key_can_be_written_down_another_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_path: Path, _content: bytes) -> None:
+    def full(_path: Path, _content: bytes, _mode: int) -> None:
         raise OSError(28, "No space left on device")
 
     with opened(tmp_path / "store") as buffer:
-        monkeypatch.setattr(synced, "write", full)
+        monkeypatch.setattr(whole_files, "write_whole", full)
         await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id="a", alarm_seq=1, note=WORDS)])
         assert [event.note for event in await buffer.alarm_events(0)] == [WORDS]
     monkeypatch.undo()
@@ -621,17 +623,17 @@ async def test_a_key_file_of_a_medium_that_knows_no_modes_is_used(
 async def test_keys_that_cannot_be_changed_leave_no_key_file_and_are_tried_again_an_hour_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, tries, write = tmp_path / "store", list[Path](), synced.write
+    folder, tries, write = tmp_path / "store", list[Path](), whole_files.write_whole
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, mode: int) -> None:
         tries.append(path)
         if path.parent == folder:
             raise OSError(28, "No space left on device")
-        write(path, content)
+        write(path, content, mode)
 
     with opened(folder, Keeping(days=0)) as buffer:
         before = list(keys_of(folder).iterdir())
-        monkeypatch.setattr(synced, "write", full)
+        monkeypatch.setattr(whole_files, "write_whole", full)
         with pytest.raises(BufferFailure):
             await buffer.keys.renew()
         assert list(keys_of(folder).iterdir()) == before
@@ -646,18 +648,18 @@ async def test_keys_that_cannot_be_changed_leave_no_key_file_and_are_tried_again
 async def test_a_change_of_which_one_copy_is_written_keeps_the_key_that_the_copy_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, write = tmp_path / "store", synced.write
+    folder, write = tmp_path / "store", whole_files.write_whole
 
-    def half(path: Path, content: bytes) -> None:
+    def half(path: Path, content: bytes, mode: int) -> None:
         if path.suffix == ".copy":
             raise OSError(28, "No space left on device")
-        write(path, content)
+        write(path, content, mode)
 
     with opened(folder) as buffer:
         await fill(buffer)
         before = await everything(buffer)
         with monkeypatch.context() as patched:
-            patched.setattr(synced, "write", half)
+            patched.setattr(whole_files, "write_whole", half)
             with pytest.raises(BufferFailure):
                 await buffer.keys.change()
     (folder / f"{RING}.copy").unlink()
@@ -696,17 +698,6 @@ def test_a_keyring_that_cannot_be_deleted_keeps_its_key(tmp_path: Path, monkeypa
     file.delete()
     assert not file.exists()
     assert not list((tmp_path / SPARE_KEYS).iterdir())
-
-
-def test_what_root_writes_belongs_to_whoever_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "fchown", lambda _descriptor, user, group: given.append((user, group)))
-    synced.write(tmp_path / "a", b"x")
-    assert given == [(tmp_path.stat().st_uid, tmp_path.stat().st_gid)]
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    synced.write(tmp_path / "a", b"x")
-    assert len(given) == 1
 
 
 async def test_a_damaged_file_without_its_keyring_keeps_what_may_be_sound(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 /** One's own password: on the page of one's account, and alone before anything else while it is a first one. */
 import { Button, Form, Input } from "antd";
-import { LanguageSwitch, Who } from "../../app/Chrome";
 import { api } from "../../app/api";
 import { useSession } from "../../app/live";
 import type { Me, PasswordBody } from "../../contract";
 import { useWords } from "../../i18n";
-import { Mark } from "../../state/Icon";
 import { Fault } from "../../state/Small";
+import { Alone } from "./Alone";
 import { useStep } from "./PasskeyButtons";
 import "./signin.css";
 
@@ -58,20 +57,9 @@ export function FirstPassword() {
   const { t } = useWords();
   const { enter } = useSession();
   return (
-    <div className="page paper">
-      <header className="top">
-        <span className="brand">
-          <Mark /> {t("brand")}
-        </span>
-        <span className="sp" />
-        <LanguageSwitch />
-        <Who />
-      </header>
-      <main className="sign-in">
-        <h1>{t("own.first")}</h1>
-        <p>{t("own.firstWhy")}</p>
-        <PasswordForm onDone={enter} />
-      </main>
-    </div>
+    <Alone title={t("own.first")}>
+      <p>{t("own.firstWhy")}</p>
+      <PasswordForm onDone={enter} />
+    </Alone>
   );
 }

@@ -1,14 +1,13 @@
 /** Makes this screen a wall display: the operator's code, typed once. */
 import { Button, Form, Input } from "antd";
 import { useState } from "react";
-import { LanguageSwitch } from "../../app/Chrome";
 import { api } from "../../app/api";
 import { useSession } from "../../app/live";
 import { go } from "../../app/router";
 import type { Me } from "../../contract";
 import { useWords } from "../../i18n";
-import { Mark } from "../../state/Icon";
 import { Fault } from "../../state/Small";
+import { Alone } from "./Alone";
 import "./signin.css";
 
 export function Pair() {
@@ -21,26 +20,16 @@ export function Pair() {
       enter(me);
     }, setError);
   return (
-    <div className="page paper">
-      <header className="top">
-        <span className="brand">
-          <Mark /> {t("brand")}
-        </span>
-        <span className="sp" />
-        <LanguageSwitch />
-      </header>
-      <main className="sign-in">
-        <h1>{t("displays.pair")}</h1>
-        <Form<{ code: string }> layout="vertical" onFinish={pair} requiredMark={false}>
-          <Form.Item name="code" label={t("displays.typed")} rules={[{ required: true, message: t("signIn.needed") }]}>
-            <Input data-testid="pair-code" autoFocus autoComplete="off" maxLength={20} />
-          </Form.Item>
-          <Button data-testid="pair-submit" type="primary" htmlType="submit" block size="large">
-            {t("factor.confirm")}
-          </Button>
-        </Form>
-        <Fault error={error} />
-      </main>
-    </div>
+    <Alone title={t("displays.pair")}>
+      <Form<{ code: string }> layout="vertical" onFinish={pair} requiredMark={false}>
+        <Form.Item name="code" label={t("displays.typed")} rules={[{ required: true, message: t("signIn.needed") }]}>
+          <Input data-testid="pair-code" autoFocus autoComplete="off" maxLength={20} />
+        </Form.Item>
+        <Button data-testid="pair-submit" type="primary" htmlType="submit" block size="large">
+          {t("factor.confirm")}
+        </Button>
+      </Form>
+      <Fault error={error} />
+    </Alone>
   );
 }

@@ -1,13 +1,12 @@
 /** Sets up an authenticator app: scan, type one code, write the recovery codes down. */
 import { Button, Form, Input } from "antd";
 import { useState } from "react";
-import { LanguageSwitch, Who } from "../../app/Chrome";
 import { api } from "../../app/api";
 import { useSession } from "../../app/live";
 import type { Me, TotpBegun, TotpConfirmed } from "../../contract";
 import { useWords } from "../../i18n";
-import { Mark } from "../../state/Icon";
 import { Fault } from "../../state/Small";
+import { Alone } from "./Alone";
 import { EnrolKey } from "./Keys";
 import "./signin.css";
 
@@ -66,32 +65,21 @@ export function SecondFactor() {
   const [error, setError] = useState<unknown>(null);
   const begin = () => void api.post<TotpBegun>("/second-factor/totp").then(setBegun, setError);
   return (
-    <div className="page paper">
-      <header className="top">
-        <span className="brand">
-          <Mark /> {t("brand")}
-        </span>
-        <span className="sp" />
-        <LanguageSwitch />
-        <Who />
-      </header>
-      <main className="sign-in">
-        <h1>{t("factor.title")}</h1>
-        {!begun && !kept && (
-          <>
-            <p>{t("factor.why")}</p>
-            <Button data-testid="factor-begin" type="primary" block size="large" onClick={begin}>
-              {t("factor.begin")}
-            </Button>
-            <EnrolKey onDone={enter} />
-          </>
-        )}
-        {begun && !kept && (
-          <Scan begun={begun} onDone={(done) => setKept({ codes: done.recovery_codes, me: done.me })} />
-        )}
-        {kept && <Keep codes={kept.codes} onDone={() => enter(kept.me)} />}
-        <Fault error={error} />
-      </main>
-    </div>
+    <Alone title={t("factor.title")}>
+      {!begun && !kept && (
+        <>
+          <p>{t("factor.why")}</p>
+          <Button data-testid="factor-begin" type="primary" block size="large" onClick={begin}>
+            {t("factor.begin")}
+          </Button>
+          <EnrolKey onDone={enter} />
+        </>
+      )}
+      {begun && !kept && (
+        <Scan begun={begun} onDone={(done) => setKept({ codes: done.recovery_codes, me: done.me })} />
+      )}
+      {kept && <Keep codes={kept.codes} onDone={() => enter(kept.me)} />}
+      <Fault error={error} />
+    </Alone>
   );
 }

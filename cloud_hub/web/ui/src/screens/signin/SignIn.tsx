@@ -2,14 +2,13 @@
 import { Button, Form, Input } from "antd";
 import { useState } from "react";
 import { Shape } from "../../alarms/AlarmBanner";
-import { LanguageSwitch } from "../../app/Chrome";
 import { Refused } from "../../app/api";
 import { useSession } from "../../app/live";
 import { useStation } from "../../app/station";
 import { useWords } from "../../i18n";
 import { LinkGlyph } from "../../state/LinkState";
-import { Mark } from "../../state/Icon";
 import { Fault } from "../../state/Small";
+import { Alone } from "./Alone";
 import { Instead, PasskeyButton } from "./PasskeyButtons";
 import { OwnCode, ProviderButton, Returned, isHalfWay, useWays } from "./Ways";
 import "./signin.css";
@@ -64,50 +63,40 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
     }
   };
   return (
-    <div className="page paper">
-      <header className="top">
-        <span className="brand">
-          <Mark /> {t("brand")}
-        </span>
-        <span className="sp" />
-        <LanguageSwitch />
-      </header>
-      <main className="sign-in">
-        <h1>{t(face === "hub" ? "signIn.hub" : "signIn.bedside")}</h1>
-        {face === "bedside" && <StationLine />}
-        <Returned />
-        {isHalfWay() && <OwnCode />}
-        {ways?.provider && <ProviderButton name={ways.provider} />}
-        {ways?.passkeys && <PasskeyButton />}
-        {(ways?.provider || ways?.passkeys) && <p className="t2 or">{t("ways.or")}</p>}
-        <Form<Entry> form={form} layout="vertical" onFinish={(entry) => void submit(entry)} requiredMark={false} disabled={busy}>
-          <Form.Item name="username" label={t("signIn.username")} rules={[{ required: true, message: t("signIn.needed") }]}>
-            <Input data-testid="sign-in-username" autoFocus autoComplete="username" maxLength={64} />
+    <Alone title={t(face === "hub" ? "signIn.hub" : "signIn.bedside")}>
+      {face === "bedside" && <StationLine />}
+      <Returned />
+      {isHalfWay() && <OwnCode />}
+      {ways?.provider && <ProviderButton name={ways.provider} />}
+      {ways?.passkeys && <PasskeyButton />}
+      {(ways?.provider || ways?.passkeys) && <p className="t2 or">{t("ways.or")}</p>}
+      <Form<Entry> form={form} layout="vertical" onFinish={(entry) => void submit(entry)} requiredMark={false} disabled={busy}>
+        <Form.Item name="username" label={t("signIn.username")} rules={[{ required: true, message: t("signIn.needed") }]}>
+          <Input data-testid="sign-in-username" autoFocus autoComplete="username" maxLength={64} />
+        </Form.Item>
+        <Form.Item name="password" label={t("signIn.password")} rules={[{ required: true, message: t("signIn.needed") }]}>
+          <Input data-testid="sign-in-password" type="password" autoComplete="current-password" maxLength={256} />
+        </Form.Item>
+        {asksCode && (
+          <Form.Item
+            name="code"
+            label={t("signIn.code")}
+            extra={t("signIn.codeHint")}
+            rules={[{ required: true, message: t("signIn.needed") }]}
+          >
+            <Input data-testid="sign-in-code" autoFocus autoComplete="one-time-code" maxLength={64} />
           </Form.Item>
-          <Form.Item name="password" label={t("signIn.password")} rules={[{ required: true, message: t("signIn.needed") }]}>
-            <Input data-testid="sign-in-password" type="password" autoComplete="current-password" maxLength={256} />
-          </Form.Item>
-          {asksCode && (
-            <Form.Item
-              name="code"
-              label={t("signIn.code")}
-              extra={t("signIn.codeHint")}
-              rules={[{ required: true, message: t("signIn.needed") }]}
-            >
-              <Input data-testid="sign-in-code" autoFocus autoComplete="one-time-code" maxLength={64} />
-            </Form.Item>
-          )}
-          <Button data-testid="sign-in-submit" type="primary" htmlType="submit" block size="large">
-            {t(busy ? "signIn.checking" : "signIn.submit")}
-          </Button>
-          {asksCode && ways?.passkeys && (
-            <Instead entry={() => form.getFieldsValue()} onProof={(code) => void submit({ ...form.getFieldsValue(), code })} />
-          )}
-        </Form>
-        <Fault error={error} />
-        {!error && session.state === "out" && session.hubGone && <p className="t2">{t("signIn.noServer")}</p>}
-        <p className="t3 small">{t("legal")}</p>
-      </main>
-    </div>
+        )}
+        <Button data-testid="sign-in-submit" type="primary" htmlType="submit" block size="large">
+          {t(busy ? "signIn.checking" : "signIn.submit")}
+        </Button>
+        {asksCode && ways?.passkeys && (
+          <Instead entry={() => form.getFieldsValue()} onProof={(code) => void submit({ ...form.getFieldsValue(), code })} />
+        )}
+      </Form>
+      <Fault error={error} />
+      {!error && session.state === "out" && session.hubGone && <p className="t2">{t("signIn.noServer")}</p>}
+      <p className="t3 small">{t("legal")}</p>
+    </Alone>
   );
 }
