@@ -11,6 +11,9 @@ from pathlib import Path
 
 PROCESSOR_LIMIT_S = 2.0
 """Of one run; the slowest honest one needs some hundredths, ten times as much under coverage."""
+TRIES = 3
+"""A run beyond that limit is tried again: in a process full of other tests a sweep of the garbage collector alone may
+take two seconds, and what the input itself costs comes back each time."""
 MEMORY_LIMIT_KIB = 64 * 1024
 """By how much one run may raise the highest memory that this process ever had."""
 CAPTURES = Path(__file__).parent / "captures"
@@ -41,11 +44,20 @@ class Target:
             Unbounded: it took too long, or too much memory.
             Exception: whatever the reader should not have raised.
         """
-        began_s, began_kib = time.process_time(), _peak_kib()
-        self.check(data)
-        took_s, took_kib = time.process_time() - began_s, _peak_kib() - began_kib
+        began_kib = _peak_kib()
+        took_s = self._took_s(data)
+        took_kib = _peak_kib() - began_kib
+        for _ in range(TRIES - 1):
+            if took_s <= PROCESSOR_LIMIT_S:
+                break
+            took_s = self._took_s(data)
         if took_s > PROCESSOR_LIMIT_S or took_kib > MEMORY_LIMIT_KIB:
             raise Unbounded(f"{self.name}: {took_s:.2f} s and {took_kib} KiB for {len(data)} bytes")
+
+    def _took_s(self, data: bytes) -> float:
+        began_s = time.process_time()
+        self.check(data)
+        return time.process_time() - began_s
 
     def captures(self) -> list[Path]:
         """Inputs that once broke the promise."""

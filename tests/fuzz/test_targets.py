@@ -89,3 +89,16 @@ def test_a_reader_that_raises_or_spends_too_much_is_found() -> None:
         Target("t", "", spends, list).run(b"")
     with pytest.raises(KeyError):
         Target("t", "", raises, list).run(b"")
+
+
+def test_what_the_process_did_by_itself_meanwhile_is_not_laid_on_the_input() -> None:
+    runs: list[bytes] = []
+
+    def sweeps_once(data: bytes) -> None:
+        runs.append(data)
+        over_at_s = time.process_time() + (PROCESSOR_LIMIT_S if len(runs) == 1 else 0)
+        while time.process_time() < over_at_s:
+            pass
+
+    Target("t", "", sweeps_once, list).run(b"")
+    assert len(runs) == 2
