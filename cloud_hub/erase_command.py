@@ -1,24 +1,28 @@
 """`cloud-hub erase PERSON [--apply]`: takes a person out of the hub and of their site, once their time is over.
 
 Without `--apply` it says what would be done.  What was measured goes first, then who they were, in the transaction
-of the event that tells the site; so what breaks off in the middle is found and done by asking again.
+of the event that tells the site, then what is kept of them in records as they came: what comes after that event is
+emptied when it comes.  So what breaks off in the middle is found and done by asking again.
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
 from telemed.v1 import event_pb2
+from telemed.wire import Record
 
 from cloud_hub.care import retention
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.care.places import Place, Stay
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import BadRequest
-from cloud_hub.store import accounts, care_team, events, persons, retained
+from cloud_hub.store import accounts, care_team, dialect, erasure, events, persons, remains, retained
 from cloud_hub.store.accounts import AuditEntry
 from cloud_hub.store.engine import Database
 from cloud_hub.store.persons import Person
@@ -26,6 +30,8 @@ from cloud_hub.store.schema import CARE, SAMPLES
 
 OPERATOR_NAME = "command-line"
 PAUSE_S = 0.02
+MARGIN_NS = 86_400 * 10**9
+"""How far clocks may have been apart where whom something is about is told by its time alone."""
 Stretches = dict[tuple[str, str], list[tuple[int, int]]]
 """Device (node, device) to when it measured the person."""
 
@@ -66,9 +72,13 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
         plan = care.read_blocking(lambda c: _plan(c, config.region, options.person, table))
         if not options.apply:
             return [*_lines(plan, table), "dry run: nothing was changed"]
+        for database in (care, samples):
+            database.write_blocking(dialect.overwrite_what_goes)
         deleted = _erase_measured(samples, plan)
         care.write_blocking(lambda c: _erase_person(c, plan, table.version))
-        return [*_lines(plan, table), f"erased: {deleted} records measured; the site is told"]
+        emptied, letters = _empty_remains(care, samples, plan)
+        done = f"{deleted} records measured, {emptied} alarms and events, {letters} messages that could not be read"
+        return [*_lines(plan, table), f"erased: {done}; the site is told"]
     finally:
         samples.close()
         care.close()
@@ -131,12 +141,57 @@ def _erase_person(connection: Connection, plan: Plan, version: str) -> None:
         aggregate_id=person.person_id,
         base_version=events.version(connection, where, "person", person.person_id),
         at_unix_ns=now_ns,
-        person_erased=event_pb2.PersonErased(reason="retention", table_version=version),
+        person_erased=event_pb2.PersonErased(
+            reason="retention",
+            table_version=version,
+            emptied=erasure.numbers_about(connection, (person.region, person.site), person.person_id),
+        ),
     )
     events.append_hub_event(connection, where, event, now_ns)
     target = f"Patient/{person.person_id}"
     entry = AuditEntry(now_ns, OPERATOR_NAME, "system", "person-erase", target, "ok", person.region, person.site)
     accounts.write_audit(connection, entry)
+
+
+def _empty_remains(care: Database, samples: Database, plan: Plan) -> tuple[int, int]:
+    """Take a person out of what is kept as it came; return of how many records, and of how many dead letters."""
+    where = (plan.person.region, plan.person.site)
+    traces = care.read_blocking(lambda c: erasure.traces(c, where, plan.person.person_id))
+    since_ns = care.read_blocking(lambda c: _came_ns(c, plan)) - MARGIN_NS
+    look = partial(remains.empty_records, where=where, traces=traces, since_ns=since_ns)
+    records, letters = _each(care, remains.FIRST_RECORD, look), 0
+    others = (remains.is_care_of_others(traces), _is_of_another_time(plan.measured))
+    for database, table, is_other in zip((care, samples), remains.LETTERS, others, strict=True):
+        look = partial(remains.empty_letters, table=table, where=where, is_other=is_other, since_ns=since_ns)
+        letters += _each(database, 0, look)
+    return records, letters
+
+
+def _each(database: Database, first: object, look: Callable[..., remains.Looked]) -> int:
+    """Look at all rows, in pieces between which the hub may write; return how many were emptied."""
+    looked = remains.Looked(first, 0)
+    emptied = 0
+    while looked.after is not None:
+        looked = database.write_blocking(partial(look, after=looked.after))
+        emptied += looked.emptied
+        time.sleep(PAUSE_S)
+    return emptied
+
+
+def _came_ns(connection: Connection, plan: Plan) -> int:
+    """Return when the person came first, or was first heard of."""
+    where = events.Place(plan.person.region, plan.person.site)
+    heard = events.of_aggregate(connection, where, "person", plan.person.person_id)
+    return min([stay.from_ns for stay in plan.stays] + [one.received_ns for one in heard], default=0)
+
+
+def _is_of_another_time(measured: Stretches) -> remains.IsOther:
+    def is_other(node: str, record: Record) -> bool:
+        device, at_ns = record.stream.partition("/")[0], record.stamp.wall_ns
+        near = (begin - MARGIN_NS <= at_ns < end + MARGIN_NS for begin, end in measured.get((node, device), ()))
+        return not any(near)
+
+    return is_other
 
 
 def _lines(plan: Plan, table: retention.Table) -> list[str]:

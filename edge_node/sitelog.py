@@ -57,7 +57,7 @@ class SiteLog:
         self._ordered += new
         for row in new:
             if row.event.WhichOneof("body") == "person_erased" and not row.refused:
-                left = erasure.about(self._ordered, row.event.aggregate_id)
+                left = erasure.about(self._ordered, row.event.aggregate_id, row.event.person_erased.emptied)
                 self._ordered = [
                     old if emptied is None else emptied for old, emptied in zip(self._ordered, left, strict=True)
                 ]

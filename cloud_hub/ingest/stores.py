@@ -15,7 +15,7 @@ from telemed.wire import Record
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.ingest.batch import TRIES, Batch
 from cloud_hub.ingest.ports import CareIntake
-from cloud_hub.store import alarms, boot_clocks, dead_letters, reopening, untimed_steps
+from cloud_hub.store import alarms, boot_clocks, dead_letters, erasure, remains, reopening, untimed_steps
 from cloud_hub.store.care_records import CareLedger
 from cloud_hub.store.dead_letters import DeadLetter
 from cloud_hub.store.intake import Taken, take
@@ -76,6 +76,14 @@ class SampleStore:
         return any(first <= record.seq <= last for first, last in asked)
 
 
+def _left_of(connection: Connection, item: Incoming) -> Message | None:
+    """Return what may be kept of an alarm or an event: the message itself, unless its person was erased."""
+    message, region = item.message, item.address.region
+    if isinstance(message, alarm_pb2.AlarmEvent):
+        return erasure.left_of_step(connection, region, message)
+    return erasure.left_of(connection, region, message) if isinstance(message, event_pb2.Event) else message
+
+
 class CareStore:
     """Alarms and proposed events: records, watermarks, and what care makes of them."""
 
@@ -91,12 +99,19 @@ class CareStore:
         self._ledger.streams.forget()
 
     def store(self, connection: Connection, batch: Batch) -> Taken:
-        """Store a batch, in the order of arrival."""
+        """Store a batch, in the order of arrival; of a person who was erased no word is kept."""
+        emptied: list[tuple[Incoming, Message]] = []
 
         def fold(item: Incoming) -> str:
-            return self._fold(connection, item, batch.received_ns)
+            left = _left_of(connection, item)
+            if left is not item.message and left is not None:
+                emptied.append((item, left))
+            return self._fold(connection, item._replace(message=left), batch.received_ns)
 
         taken = take(connection, self._ledger, batch.records, batch.received_ns, fold)
+        for item, left in emptied:
+            stream_id = self._ledger.streams.stream_id(connection, item.address, item.record.stream, batch.received_ns)
+            remains.empty_arrived(connection, (stream_id, epoch_text(item.record.epoch)), item, left)
         for letter in taken.buried:
             if letter.stream.endswith("/alarm") and letter.reason != Code.KEY_CONFLICT:
                 self._raise_generic(connection, letter, batch.received_ns)

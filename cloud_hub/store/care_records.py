@@ -25,4 +25,5 @@ class CareLedger(Ledger):
             item.codec,
             item.schema,
             item.payload,
+            None,
         )

@@ -22,6 +22,12 @@ def is_postgres(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
+def overwrite_what_goes(connection: Connection) -> None:
+    """Have what is deleted or emptied over this connection be overwritten; PostgreSQL does so when it vacuums."""
+    if not is_postgres(connection):
+        connection.exec_driver_sql("PRAGMA secure_delete = ON").fetchone()
+
+
 def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: Sequence[str]) -> set[Key]:
     """Insert rows whose unique key is not there yet; return the keys of those that are new.
 

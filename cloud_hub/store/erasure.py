@@ -4,7 +4,12 @@ Plain functions on a connection, in one transaction.  The audit trail stays: it 
 holes proves nothing.  Stays and alarms stay as counts that point at nobody.
 """
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, or_, select, update
 from telemed import erasure
 from telemed.v1 import alarm_pb2, event_pb2
 
@@ -29,6 +34,44 @@ _NOTHING = dict.fromkeys(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a message is known by to be about one person."""
+
+    person_id: str
+    referrals: frozenset[str]
+    alarms: frozenset[str]
+    events: frozenset[str]
+    """Ids of the events of the log that are about them."""
+
+    def has(self, message: Message) -> bool:
+        """Return whether an event, or a step of an alarm, is about them."""
+        if isinstance(message, alarm_pb2.AlarmEvent):
+            return message.person_id == self.person_id or message.alarm_id in self.alarms
+        if not isinstance(message, event_pb2.Event):
+            return False
+        key = message.aggregate_id
+        is_step = key in (self.referrals if message.aggregate_type == "referral" else self.alarms)
+        return is_step or message.event_id in self.events or erasure.is_about(message, self.person_id)
+
+
+def traces(connection: Connection, where: Where, person_id: str) -> Traces:
+    """Return what messages about a person are known by, before they are erased or after."""
+    found = _about(connection, where, person_id)
+    referrals = {event.aggregate_id for _, event in found if event.aggregate_type == "referral"}
+    return Traces(
+        person_id,
+        frozenset(connection.execute(_referrals(person_id)).scalars()) | referrals,
+        frozenset(connection.execute(_alarms(where, person_id)).scalars()),
+        frozenset(event.event_id for _, event in found),
+    )
+
+
+def numbers_about(connection: Connection, where: Where, person_id: str) -> list[int]:
+    """Return the numbers, in the site's log, of the events that an erasure of a person empties."""
+    return sorted(number for number, _ in _about(connection, where, person_id))
+
+
 def erase(connection: Connection, where: Where, person_id: str) -> int:
     """Take a person out; return how many events were emptied.  Harmless twice."""
     person = schema.person
@@ -36,14 +79,16 @@ def erase(connection: Connection, where: Where, person_id: str) -> int:
     connection.execute(update(person).where(*mine).values(**_NOTHING, identifiers="[]"))
     connection.execute(delete(schema.care_team).where(schema.care_team.c.person_id == person_id))
     connection.execute(delete(schema.consent).where(schema.consent.c.person_id == person_id))
+    opened = schema.break_glass
+    mine = (opened.c.region == where[0], opened.c.person_id == person_id)
+    connection.execute(update(opened).where(*mine).values(text="", review_text=""))
     _empty_alarms(connection, where, person_id)
     return _empty_events(connection, where, person_id)
 
 
 def left_of(connection: Connection, region: str, event: event_pb2.Event) -> event_pb2.Event:
     """Return what may be kept of an event that comes now: of one about a person who was erased, no word."""
-    person_id = _person_of(connection, region, event)
-    if not person_id or not _is_erased(connection, region, person_id):
+    if not _is_erased(connection, region, _person_of(connection, region, event)):
         return event
     left = event_pb2.Event()
     left.CopyFrom(event)
@@ -51,55 +96,91 @@ def left_of(connection: Connection, region: str, event: event_pb2.Event) -> even
     return left
 
 
+def left_of_step(connection: Connection, region: str, step: alarm_pb2.AlarmEvent) -> alarm_pb2.AlarmEvent:
+    """Return what may be kept of a step of an alarm that comes now."""
+    if not _is_erased(connection, region, step.person_id):
+        return step
+    left = alarm_pb2.AlarmEvent()
+    left.CopyFrom(step)
+    erasure.redact_alarm(left)
+    return left
+
+
 def _empty_alarms(connection: Connection, where: Where, person_id: str) -> None:
-    """Take what people said, and the values, out of the alarms raised for a person; that there was one stays."""
-    head, step = schema.alarm, schema.alarm_step
-    own = select(head.c.alarm_id).where(head.c.region == where[0], head.c.person_id == person_id)
-    rows = connection.execute(select(step).where(step.c.alarm_id.in_(own))).all()
+    step = schema.alarm_step
+    rows = connection.execute(select(step).where(step.c.alarm_id.in_(_alarms(where, person_id)))).all()
     for row in rows:
         body = alarm_pb2.AlarmEvent.FromString(row.body)
-        for name in ("note", "value", "text_zh", "text_en"):
-            body.ClearField(name)
+        erasure.redact_alarm(body)
         mine = (step.c.alarm_id == row.alarm_id, step.c.alarm_seq == row.alarm_seq)
         connection.execute(update(step).where(*mine).values(body=body.SerializeToString()))
 
 
 def _empty_events(connection: Connection, where: Where, person_id: str) -> int:
-    head, here = schema.alarm, (log.c.region == where[0], log.c.site == where[1])
-    referrals = select(schema.referral_head.c.referral_id).where(schema.referral_head.c.person_id == person_id)
-    alarms = select(head.c.alarm_id).where(head.c.region == where[0], head.c.person_id == person_id)
-    about = or_(
-        log.c.aggregate_id == person_id,
-        log.c.aggregate_id.startswith(f"{person_id}/", autoescape=True),
-        log.c.aggregate_id.in_(referrals),
-        log.c.aggregate_id.in_(alarms),
-    )
-    found = _events(connection, *here, about)
-    found |= _refused_about(_events(connection, *here, log.c.refused.is_(True)), person_id)
-    for event_id, event in found.items():
+    found = _about(connection, where, person_id)
+    for number, event in found:
         erasure.redact(event)
-        emptied = update(log).where(log.c.event_id == event_id).values(body=event.SerializeToString())
-        connection.execute(emptied)
+        mine = (log.c.site == where[1], log.c.site_seq == number)
+        connection.execute(update(log).where(*mine).values(body=event.SerializeToString()))
     return len(found)
 
 
-def _refused_about(refused: dict[str, event_pb2.Event], person_id: str) -> dict[str, event_pb2.Event]:
+def _referrals(person_id: str) -> Select[Any]:
+    return select(schema.referral_head.c.referral_id).where(schema.referral_head.c.person_id == person_id)
+
+
+def _alarms(where: Where, person_id: str) -> Select[Any]:
+    """Choose the alarms raised for a person, and those for nobody at their bed while they lay there."""
+    head, stay = schema.alarm.c, schema.bed_stay.c
+    lay_there = and_(
+        stay.person_id == person_id,
+        stay.site == head.site,
+        stay.bed == head.bed,
+        stay.from_ns <= head.onset_ns,
+        stay.to_ns.is_(None) | (stay.to_ns >= head.onset_ns),
+    )
+    of_nobody = and_(head.person_id == "", exists().where(lay_there))
+    return select(head.alarm_id).where(head.region == where[0], or_(head.person_id == person_id, of_nobody))
+
+
+def _about(connection: Connection, where: Where, person_id: str) -> list[tuple[int, event_pb2.Event]]:
+    """Return number and event of what a site's log says about a person."""
+    here = (log.c.region == where[0], log.c.site == where[1])
+    about = or_(
+        log.c.aggregate_id == person_id,
+        log.c.aggregate_id.startswith(f"{person_id}/", autoescape=True),
+        log.c.aggregate_id.in_(_referrals(person_id)),
+        log.c.aggregate_id.in_(_alarms(where, person_id)),
+    )
+    found = dict(_events(connection, *here, about))
+    found |= _refused_about(_events(connection, *here, log.c.refused.is_(True)), person_id)
+    return list(found.items())
+
+
+def _refused_about(refused: Iterable[tuple[int, event_pb2.Event]], person_id: str) -> dict[int, event_pb2.Event]:
     """Return those about a person: no referral came of them, so that their bodies alone say whom they are about."""
-    own = {event_id: event for event_id, event in refused.items() if erasure.is_about(event, person_id)}
-    referrals = {event.aggregate_id for event in own.values() if event.aggregate_type == "referral"}
-    steps = {event_id: event for event_id, event in refused.items() if event.aggregate_id in referrals}
-    return own | steps
+    rows = list(refused)
+    own = [event for _, event in rows if erasure.is_about(event, person_id)]
+    referrals = {event.aggregate_id for event in own if event.aggregate_type == "referral"}
+    return {
+        number: event for number, event in rows if event.aggregate_id in referrals or erasure.is_about(event, person_id)
+    }
 
 
-def _events(connection: Connection, *where: ColumnElement[bool]) -> dict[str, event_pb2.Event]:
-    rows = connection.execute(select(log.c.event_id, log.c.body).where(*where))
-    return {row.event_id: event_pb2.Event.FromString(row.body) for row in rows}
+def _events(connection: Connection, *where: ColumnElement[bool]) -> list[tuple[int, event_pb2.Event]]:
+    rows = connection.execute(select(log.c.site_seq, log.c.body).where(*where))
+    return [(row.site_seq, event_pb2.Event.FromString(row.body)) for row in rows]
 
 
 def _is_erased(connection: Connection, region: str, person_id: str) -> bool:
+    c = schema.person.c
+    nameless = (c.region == region, c.person_id == person_id, c.identifiers == "[]", c.family_name == "")
+    # Nearly everybody has a name: their events need not be read for each thing that comes about them.
+    if not person_id or connection.execute(select(c.person_id).where(*nameless)).first() is None:
+        return False
     of_person = (log.c.aggregate_type == "person", log.c.aggregate_id == person_id)
     taken = _events(connection, log.c.region == region, *of_person, log.c.refused.is_(False))
-    return any(event.WhichOneof("body") == "person_erased" for event in taken.values())
+    return any(event.WhichOneof("body") == "person_erased" for _, event in taken)
 
 
 def _person_of(connection: Connection, region: str, event: event_pb2.Event) -> str:

@@ -3,6 +3,7 @@
 A measurement's checksum is made anew from every column of its row that came from the node and from the payload as it
 is stored, so that any change of the row shows.  Alarms and events do not keep the clock fields of the head: there the
 stored checksum stands for the head, and the payload's own checksum is made anew.  A dead letter holds its number too.
+Where a person was taken out of one of these, the mark of what it was stands beside it (`remains`).
 What care, trends and screens made of a record is not compared.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select
 from telemed.errors import Code, WireError
 from telemed.numbers import Run, epoch_text, runs
-from telemed.reconcile import Mark, mark_of, payload_crc
+from telemed.reconcile import Mark, mark_of, payload_crc, unpack
 from telemed.topics import STREAM_KINDS, NodeAddress, Up
 from telemed.wire import Record, Stamp, decode
 
@@ -95,17 +96,28 @@ def held(connection: Connection, name: Name, run: Run) -> Holding:
         return found
     for row in connection.execute(select(side.records).where(_of(side.records, key, run))):
         found.marks[row.seq] = side.mark(row)
-    for seq, raw in connection.execute(
-        select(side.dead.c.seq, side.dead.c.raw).where(_buried(side, name, run)).order_by(side.dead.c.id)
-    ):
-        if seq in found.marks:
+    for row in connection.execute(select(side.dead).where(_buried(side, name, run)).order_by(side.dead.c.id)):
+        if row.seq in found.marks:
             continue
-        try:
-            found.marks[seq] = mark_of(decode(raw)[0])
-        except (WireError, IndexError):
-            found.marks[seq] = Mark(seq, UNREADABLE_CRC, payload_crc(raw))
-            found.vague.add(seq)
+        mark = found.marks[row.seq] = mark_of_letter(row)
+        if mark.crc == UNREADABLE_CRC:
+            found.vague.add(row.seq)
     return found
+
+
+def mark_of_letter(row: Row[Any]) -> Mark:
+    """Return what a dead letter is known by; of one of which only the payload is kept, its checksum alone."""
+    if row.mark is not None:
+        return unpack(row.mark)[0]
+    try:
+        return mark_of(decode(row.raw)[0])
+    except (WireError, IndexError):
+        return Mark(row.seq, UNREADABLE_CRC, payload_crc(row.raw))
+
+
+def mark_of_care(row: Row[Any]) -> Mark:
+    """Return what a record of the care store is known by, also once words were taken out of it."""
+    return Mark(row.seq, row.crc, payload_crc(row.payload)) if row.mark is None else unpack(row.mark)[0]
 
 
 def missing(connection: Connection, name: Name, run: Run) -> list[Run]:
@@ -169,10 +181,6 @@ def _mark_of_sample(row: Row[Any]) -> Mark:
         return Mark(row.seq, UNREADABLE_CRC, payload_crc(row.payload))
 
 
-def _mark_of_care(row: Row[Any]) -> Mark:
-    return Mark(row.seq, row.crc, payload_crc(row.payload))
-
-
 SAMPLES = Side(
     schema.samples_stream,
     schema.samples_watermark,
@@ -191,5 +199,5 @@ CARE = Side(
     schema.care_reconciled,
     schema.care_reopened,
     schema.care_shed,
-    _mark_of_care,
+    mark_of_care,
 )

@@ -28,6 +28,7 @@ SAMPLES = MetaData(naming_convention=NAMING)
 CARE = MetaData(naming_convention=NAMING)
 """Events, persons, alarms, accounts: what people decided."""
 
+MARK = "what the nightly comparison knows it by, once words were taken out; NULL = as received"
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -76,6 +77,7 @@ def _dead_letter_table(metadata: MetaData) -> Table:
         Column("raw", LargeBinary, nullable=False),
         Column("first_seen_ns", BigInteger, nullable=False),
         Column("n", Integer, nullable=False, default=1),
+        Column("mark", LargeBinary, comment=MARK),
         UniqueConstraint("region", "site", "node", "stream", "epoch", "seq", "digest"),
     )
 
@@ -216,6 +218,7 @@ care_record = Table(
     Column("codec", Integer, nullable=False),
     Column("schema", Integer, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("mark", LargeBinary, comment=MARK),
 )
 """Alarm and care records as received; `event` and `alarm` below are what was made of them in the same transaction."""
 

@@ -67,19 +67,26 @@ def apply_page(batch: Batch, page: event_pb2.EventPage) -> list[event_pb2.Ordere
         stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
         batch.connection.execute(REPLACE_EVENT, (*values, stored))
         batch.connection.execute(DELETE_PENDING, (event.event_id,))
-        if event.WhichOneof("body") == "person_erased" and not ordered.refused:
-            _erase(batch, event.aggregate_id)
+        if is_erasure(ordered):
+            _erase(batch, event)
         applied.append(ordered)
         reached = ordered.site_seq
     return applied
 
 
-def _erase(batch: Batch, person_id: str) -> None:
+def is_erasure(ordered: event_pb2.OrderedEvent) -> bool:
+    """Return whether an event took a person out of the log."""
+    return ordered.event.WhichOneof("body") == "person_erased" and not ordered.refused
+
+
+def _erase(batch: Batch, event: event_pb2.Event) -> None:
     """Take every word about a person out of what is stored; numbers and versions stay what they were."""
-    for ordered in erasure.about(ordered_events(batch.connection, ""), person_id):
-        if ordered is not None:
-            stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
-            batch.connection.execute(UPDATE_BODY, (stored, ordered.site_seq))
+    everything = ordered_events(batch.connection, "")
+    with outbox.overwriting(batch.connection):
+        for ordered in erasure.about(everything, event.aggregate_id, event.person_erased.emptied):
+            if ordered is not None:
+                stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
+                batch.connection.execute(UPDATE_BODY, (stored, ordered.site_seq))
 
 
 def cursor(connection: sqlite3.Connection) -> int:

@@ -263,6 +263,16 @@ def read_sound(connection: sqlite3.Connection, key: StreamKey, first: int, last:
     return Sound(sound, has_damaged)
 
 
+@contextlib.contextmanager
+def overwriting(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have what is deleted or replaced meanwhile be overwritten, not only given free."""
+    connection.execute("PRAGMA secure_delete = ON").fetchone()
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA secure_delete = OFF").fetchone()
+
+
 def delete_run(connection: sqlite3.Connection, key: StreamKey, run: Run) -> int:
     """Delete the records of a run; return how many there were."""
     return connection.execute(DELETE_RUN, (key.stream, epoch_text(key.epoch), *run)).rowcount

@@ -41,6 +41,7 @@ from edge_node.buffer.company import Company
 from edge_node.buffer.delivery import Receipt
 from edge_node.buffer.erasing import Stretch
 from edge_node.buffer.file import LogFile
+from edge_node.buffer.forgetting import Forgetting
 from edge_node.buffer.grace import GraceOfFile
 from edge_node.buffer.keycare import KeyCare
 from edge_node.buffer.opening import Synchronous, translated
@@ -95,6 +96,7 @@ class Buffer:
         self.damaged = salvage.kept_aside(folder)
         """Names of damaged files that were replaced and that nobody has taken away yet."""
         self.keys = KeyCare(files, self.clock, has_room=self.room.may_take, may_forget=lambda: not self.damaged)
+        self._forgetting = Forgetting(files)
         self._must_scrub = True
         """Whether the unsent records were not looked at since the start, or a damaged one was met."""
         self._fallen: dict[StreamKey, int] = {}
@@ -366,6 +368,7 @@ class Buffer:
             await self._attempt(self.save)
             if self._must_scrub:
                 await self._attempt(self.scrub)
+            await self._attempt(self.keys.prepare)
             await self._attempt(self.keys.renew)
             await self._attempt(self.keys.reseal)
             if time.monotonic() - swept_s >= SWEEP_EVERY_S:
@@ -428,7 +431,10 @@ class Buffer:
         return total
 
     async def sweep(self) -> int:
-        """Delete rows that are past their keeping and that the hub has had for a grace; return how many rows went."""
+        """Delete rows that are past their keeping and that the hub has had for a grace; return how many rows went.
+
+        So go the copies of what is about persons who were erased, as soon as the hub has them.
+        """
         for kept in self._graces.values():
             await kept.go_on(retention.GRACE_HOURS * retention.HOUR_NS / 1e9)
         share = self.room.used_share()
@@ -439,6 +445,7 @@ class Buffer:
             before_ns = retention.cutoff_ns(now_ns, hours)
             for state in list(self.streams(up).values()):
                 gone += await self._delete_sent(up, state, before_ns)
+        gone += await self._forgetting.round()
         for file in self._files.values():
             await file.forget_closed()
         old_ns = retention.cutoff_ns(now_ns, self._keep_sent_hours)

@@ -3,11 +3,11 @@
 Numbers, ids, times and authors stay, so that the log has no holes and its versions stay what they were.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from google.protobuf.message import Message
 
-from telemed.v1 import event_pb2
+from telemed.v1 import alarm_pb2, event_pb2
 
 
 def is_about(event: event_pb2.Event, person_id: str) -> bool:
@@ -22,13 +22,21 @@ def is_about(event: event_pb2.Event, person_id: str) -> bool:
     return False
 
 
-def about(log: Iterable[event_pb2.OrderedEvent], person_id: str) -> Iterator[event_pb2.OrderedEvent | None]:
-    """Yield for each event of a site's log, in order, what is left of it; None where it is not about the person."""
-    referrals: set[str] = set()
+def about(
+    log: Iterable[event_pb2.OrderedEvent], person_id: str, numbers: Collection[int] = ()
+) -> Iterator[event_pb2.OrderedEvent | None]:
+    """Yield for each event of a site's log, in order, what is left of it; None where it is not about the person.
+
+    Args:
+        log: the events.
+        person_id: who was erased.
+        numbers: of events that the hub knows to be about them too, which do not name them.
+    """
+    referrals, said = set[str](), frozenset(numbers)
     for ordered in log:
         event = ordered.event
         is_step = event.aggregate_type == "referral" and event.aggregate_id in referrals
-        if not is_step and not is_about(event, person_id):
+        if not is_step and ordered.site_seq not in said and not is_about(event, person_id):
             yield None
             continue
         if event.aggregate_type == "referral":
@@ -40,7 +48,8 @@ def about(log: Iterable[event_pb2.OrderedEvent], person_id: str) -> Iterator[eve
 
 
 def redact(event: event_pb2.Event) -> None:
-    """Take every word and number about the person out of an event."""
+    """Take every word and number about the person out of an event, also what only newer software could read."""
+    event.DiscardUnknownFields()
     match event.WhichOneof("body"):
         case "person_registered":
             gender = event.person_registered.gender
@@ -59,6 +68,12 @@ def redact(event: event_pb2.Event) -> None:
             _clear(event.consent_given, ("giver_name",))
         case "consent_withdrawn":
             _clear(event.consent_withdrawn, ("reason",))
+
+
+def redact_alarm(step: alarm_pb2.AlarmEvent) -> None:
+    """Take what people said, and the values, out of a step of an alarm; that there was one, when and by whom stays."""
+    step.DiscardUnknownFields()
+    _clear(step, ("note", "value", "text_zh", "text_en"))
 
 
 def _clear(body: Message, names: tuple[str, ...]) -> None:

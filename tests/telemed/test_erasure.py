@@ -1,7 +1,7 @@
 """What is left of the events about a person who is erased: numbers and ids, and no word."""
 
 from telemed import erasure
-from telemed.v1 import event_pb2
+from telemed.v1 import alarm_pb2, event_pb2
 
 WORD = "谷雨生-13800138000"
 
@@ -47,3 +47,21 @@ def test_another_persons_events_are_left_alone() -> None:
 
 def test_a_person_whose_id_begins_alike_is_another() -> None:
     assert list(erasure.about(log("p2"), "p")) == [None] * 6
+
+
+def test_what_does_not_name_the_person_is_emptied_where_the_hub_says_so() -> None:
+    said = ordered(7, "alarm", "a", alarm_action=event_pb2.AlarmAction(action="resolve", text=WORD))
+    left = [one for one in erasure.about([said], "p", numbers=(7,)) if one is not None]
+    assert [one.event.alarm_action for one in left] == [event_pb2.AlarmAction(action="resolve")]
+    assert list(erasure.about([said], "p", numbers=(8,))) == [None]
+
+
+def test_of_a_step_of_an_alarm_stays_that_it_was_when_and_by_whom() -> None:
+    actor = event_pb2.Actor(username="clinic", role="clinic")
+    step = alarm_pb2.AlarmEvent(
+        alarm_id="a", alarm_seq=2, at_unix_ns=7, actor=actor, note=WORD, value="82", text_zh=WORD, text_en=WORD
+    )
+    # What only newer software could read may be words as well.
+    newer = alarm_pb2.AlarmEvent.FromString(step.SerializeToString() + b"\xfa\x01\x01x")
+    erasure.redact_alarm(newer)
+    assert newer == alarm_pb2.AlarmEvent(alarm_id="a", alarm_seq=2, at_unix_ns=7, actor=actor)

@@ -806,19 +806,25 @@ class PersonErased(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     TABLE_VERSION_FIELD_NUMBER: _builtins.int
+    EMPTIED_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """"retention" or "request"."""
     table_version: _builtins.str
     """Version of the table of retention that allowed it."""
+    @_builtins.property
+    def emptied(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers (site_seq) of the events that were emptied: what was said to an alarm does not name its person."""
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         table_version: _builtins.str = ...,
+        emptied: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "table_version", b"table_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emptied", b"emptied", "reason", b"reason", "table_version", b"table_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,16 @@
+"""Room for what records are known by once a person was taken out of them."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "samples_0006"
+down_revision = "samples_0005"
+branch_labels = None
+depends_on = None
+
+MARK = "what the nightly comparison knows it by, once words were taken out; NULL = as received"
+
+
+def upgrade() -> None:
+    """Add the column; nothing was taken out before."""
+    op.add_column("dead_letter", sa.Column("mark", sa.LargeBinary(), nullable=True, comment=MARK))
