@@ -6,7 +6,6 @@ Hub, nodes and the forwarder that loses datagrams are three processes on one mac
 import argparse
 import asyncio
 import json
-import socket
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any
 
 from bench.__main__ import circumstances
 from tests.fakes.lossy import Lossy
+from tests.fakes.ports import free_port
 
 HERE = Path(__file__).resolve().parent
 CANDIDATES = ("dtls", "quic")
@@ -102,7 +102,7 @@ class Sides:
 
     async def start_hub(self) -> None:
         """Start the hub; again on the same port if it was started before."""
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         self._hub = await _side("hub", self._candidate, str(self.port), str(self._folder), feeds=True)
         await _line(self._hub)
 
@@ -262,12 +262,6 @@ async def _line(process: asyncio.subprocess.Process) -> str:
             raise RuntimeError("a side of the bench ended early")
         if line.startswith(("{", "ready", "up")):
             return line
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def table(rows: list[Warm]) -> str:

@@ -24,7 +24,8 @@ from websockets.sync.client import ClientConnection
 
 from bench.__main__ import circumstances
 from bench.patients_load import A_NODE
-from tests.region.region import ROOT, Clinic, Region, free_port, until
+from tests.fakes.ports import free_port
+from tests.region.region import ROOT, Clinic, Region, until
 from tests.region.screen import Screen
 
 HERE = Path(__file__).resolve().parent

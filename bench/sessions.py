@@ -30,6 +30,7 @@ from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.web.live import Stores
 from tests.cloud_hub import role_world as world
+from tests.fakes.ports import free_port
 
 HERE = Path(__file__).resolve().parent
 SESSIONS, RATE_HZ, TARGET_MS = 50, 50.0, 50.0
@@ -94,9 +95,7 @@ def serve(folder: str, port: int, ready: Connection) -> None:
 @contextmanager
 def hub() -> Iterator[str]:
     """Run the hub in a process of its own; yield its address."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     here, there = multiprocessing.Pipe()
     with tempfile.TemporaryDirectory() as folder:
         process = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, port, there))

@@ -15,7 +15,7 @@ from cloud_hub.store import accounts, factors
 from cloud_hub.store.accounts import SetBy
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
-from tests.edge_node.node_process import free_port
+from tests.fakes.ports import free_port
 
 GOOD = """
 region = "baoshan"
@@ -113,11 +113,7 @@ def test_a_hub_whose_key_of_second_factors_is_lost_says_so_and_makes_no_other(
     care.migrate()
     care.write_blocking(lambda c: factors.save_totp(c, factors.Totp("clinic", b"sealed", True, 0), 1))
     care.close()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    assert _run(folder, GOOD.replace("18080", str(port)), "serve") == 2
+    assert _run(folder, GOOD.replace("18080", str(free_port())), "serve") == 2
     assert "accounts-key is gone, and 1 second factor" in capsys.readouterr().err
     assert not (folder / "accounts-key").exists()
 

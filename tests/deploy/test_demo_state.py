@@ -14,7 +14,8 @@ from deploy.demo.__main__ import prepare
 from deploy.demo.state import Ports
 from deploy.demo.story import SITES
 from edge_node import config as edge_config
-from tests.region.region import ROOT, free_port
+from tests.fakes.ports import free_port
+from tests.region.region import ROOT
 
 
 @pytest.mark.parametrize("record", ["", "some/record.hea"])

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,6 +14,7 @@ from telemed.v1 import event_pb2
 
 from edge_node.buffer.store import Buffer
 from edge_node.samples.identifiers import uuid7
+from tests.fakes.ports import free_port
 
 EXAMPLE = "\r".join(
     (
@@ -90,13 +90,6 @@ consents = ["C5"]
 
 ACCOUNTS = {"clinic": ("clinic", "黄芪"), "daughter": ("caregiver", "女儿"), "stranger": ("operator", "运维")}
 PASSWORD = "correct horse battery"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def accounts() -> list[event_pb2.OrderedEvent]:

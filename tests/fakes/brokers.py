@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,19 +13,13 @@ from cloud_hub.broker import EmbeddedBroker
 from cloud_hub.broker_mosquitto import write_settings
 from cloud_hub.config import BrokerConfig
 from cloud_hub.ingest.mqtt import BrokerLogin
+from tests.fakes.ports import free_port
 
 SECRETS = {
     "hub": {"secret": "hub-secret"},
     "edge-clinic": {"secret": "clinic-secret", "region": "baoshan", "site": "baoshan-clinic"},
     "edge-home": {"secret": "home-secret", "region": "baoshan", "site": "heming-home"},
 }
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def find_mosquitto() -> str | None:

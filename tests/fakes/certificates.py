@@ -20,7 +20,8 @@ from cloud_hub.access.enrolment import Who
 from cloud_hub.config import HubConfig
 from cloud_hub.node_access import ByCertificates
 from cloud_hub.store.engine import Database
-from tests.fakes.brokers import free_port, running
+from tests.fakes.brokers import running
+from tests.fakes.ports import free_port
 
 REGION = "baoshan"
 OPERATOR = Who("operator", "operator")

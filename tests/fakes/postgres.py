@@ -4,12 +4,13 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.fakes.ports import free_port
 
 
 def find_programs() -> Path | None:
@@ -31,7 +32,7 @@ def postgres_server(programs: Path) -> Iterator[str]:
     if account:
         os.chown(data, account["user"], account["group"])
         os.chown(folder, account["user"], account["group"])
-    port = _free_port()
+    port = free_port()
 
     def call(*words: str) -> None:
         subprocess.run(words, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **account)
@@ -57,9 +58,3 @@ def _account() -> dict[str, Any]:
         return {}
     entry = pwd.getpwnam("postgres")
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -23,8 +23,9 @@ from cloud_hub.store.intake import Ledger, take
 from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.streams import Incoming
-from tests.fakes.brokers import free_port, running
+from tests.fakes.brokers import running
 from tests.fakes.containers import CLINIC, T0_NS
+from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import REGION, users
 
 

@@ -21,7 +21,8 @@ from cloud_hub.store import transfers
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 from cloud_hub.store.transfers import Transfer
-from tests.fakes.brokers import free_port, running
+from tests.fakes.brokers import running
+from tests.fakes.ports import free_port
 
 REGION = "baoshan"
 CLINIC = NodeAddress(REGION, "baoshan-clinic", "edge-clinic")

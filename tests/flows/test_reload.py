@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.region.region import Region, free_port, until
+from tests.fakes.ports import free_port
+from tests.region.region import Region, until
 from tests.region.screen import Screen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.ports import free_port
 from tests.fakes.sealed_store import copy_keys, rows_in
 from tests.region.monitors import start_monitors
-from tests.region.region import Clinic, Region, free_port, running, until
+from tests.region.region import Clinic, Region, running, until
 from tests.region.screen import Screen
 
 CLINIC = Clinic(beds=("B01",))

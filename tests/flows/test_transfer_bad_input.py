@@ -15,7 +15,7 @@ from telemed.v1 import transfer_pb2, transfer_pb2_grpc
 
 from tests.fakes import rpc_process
 from tests.fakes.bare_node import BareNode, Content, SendCall
-from tests.fakes.brokers import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import HOME, metadata
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]

@@ -13,7 +13,8 @@ from cloud_hub.access import device_ca
 from cloud_hub.access.ca_folder import AUTHORITY, AUTHORITY_KEY
 from cloud_hub.access.device_ca import Authority
 from edge_node.uplink.certificates import private_pem
-from tests.region.region import REGION, Clinic, Region, free_port
+from tests.fakes.ports import free_port
+from tests.region.region import REGION, Clinic, Region
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from tests.region.region import Clinic, Region, free_port, until
+from tests.fakes.ports import free_port
+from tests.region.region import Clinic, Region, until
 
 START_LIMIT_S = 60
 """Drawing the waves' templates takes seconds on a busy machine."""

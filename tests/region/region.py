@@ -17,6 +17,7 @@ from typing import TypeVar
 import httpx
 
 from cloud_hub.broker_mosquitto import write_settings
+from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "baoshan"
@@ -29,13 +30,6 @@ STAFF: dict[str, dict[str, object]] = {
 PASSWORD = "amber-birch-cedar-0001"
 CLIENT_SECRET = "trial-region-client-secret"
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], T], limit_s: float, what: str) -> T:

@@ -13,9 +13,9 @@ from cloud_hub.access import federated
 from tests.browser.glass import AXE, PHONE, barriers
 from tests.cloud_hub import role_world as world
 from tests.cloud_hub.web.test_oidc import config
-from tests.edge_node.node_process import free_port
 from tests.fakes import oidc_provider
 from tests.fakes.oidc_provider import OidcProvider
+from tests.fakes.ports import free_port
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.server import UI
 from tests.ui.test_screens import CHROMIUM, FLAGS

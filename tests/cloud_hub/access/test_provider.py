@@ -20,7 +20,7 @@ from cloud_hub.access.provider import LOGOUT_EVENT, Answer, Ended, Provider, Que
 from cloud_hub.config import OidcConfig, WebConfig
 from cloud_hub.errors import DestinationRefused, ProviderAway, ProviderRefused
 from tests.cloud_hub.access.conftest import Clock
-from tests.edge_node.node_process import free_port
+from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.anyio
 SECRET = "a-secret-that-both-sides-have-0001"

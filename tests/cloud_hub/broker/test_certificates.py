@@ -25,8 +25,9 @@ from edge_node.config import UplinkConfig
 from edge_node.uplink.certificates import CertificateFolder
 from edge_node.uplink.link import LinkEvents
 from edge_node.uplink.mqtt import Identity, MqttLink
-from tests.fakes.brokers import find_mosquitto, free_port, running, until
+from tests.fakes.brokers import find_mosquitto, running, until
 from tests.fakes.containers import CLINIC, HOME
+from tests.fakes.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
 WEEK = timedelta(days=7)

@@ -25,8 +25,9 @@ from cloud_hub.rpc.doorway import secured
 from cloud_hub.rpc.identity import Caller, CertificateIdentity
 from cloud_hub.rpc.server import RpcServer
 from edge_node.uplink.certificates import private_pem
-from tests.fakes.brokers import free_port, running
+from tests.fakes.brokers import running
 from tests.fakes.certificates import a_node_certificate
+from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import CLINIC, HOME, REGION, metadata, sqlite
 
 pytestmark = pytest.mark.anyio

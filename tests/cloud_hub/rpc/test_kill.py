@@ -15,7 +15,7 @@ from cloud_hub.store.schema import blob, transfer
 from cloud_hub.store.transfers import State, Transfer, find
 from edge_node.uplink.transfer.pace import Unlimited
 from tests.fakes import rpc_process
-from tests.fakes.brokers import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import CLINIC, sqlite
 from tests.fakes.transfer_node import STUDY, node_config, running_node, write_file
 

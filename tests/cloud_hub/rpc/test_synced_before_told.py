@@ -21,7 +21,7 @@ from telemed.v1 import transfer_pb2, transfer_pb2_grpc
 
 from tests.fakes import rpc_process
 from tests.fakes.bare_node import BareNode, Content, Heard
-from tests.fakes.brokers import free_port
+from tests.fakes.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(90)]
 CALLS = "fdatasync,fsync,pwrite64,rename,renameat,renameat2,write,writev,sendto,sendmsg"

@@ -28,9 +28,9 @@ from cloud_hub.web import problems
 from cloud_hub.web.api import oidc, second_factor, session, sign_in_ways
 from cloud_hub.web.limits import RequestLimits
 from tests.cloud_hub.access.conftest import Clock
-from tests.edge_node.node_process import free_port
 from tests.fakes import oidc_provider
 from tests.fakes.oidc_provider import OidcProvider, leave, walk
+from tests.fakes.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
 API = "/api/v1"

@@ -25,6 +25,7 @@ from edge_node.buffer import maintenance
 from edge_node.buffer.failpoint import VARIABLE
 from edge_node.buffer.payload import numeric_set, waveform_set
 from edge_node.buffer.store import Buffer
+from tests.fakes.ports import free_port
 
 PROGRAM = Path(__file__).with_name("intake_program.py")
 ROOT = Path(__file__).resolve().parents[3]
@@ -60,12 +61,6 @@ class Sender:
                 return socket.create_connection(("127.0.0.1", self.port), 10)
             time.sleep(0.02)
         raise TimeoutError("the program does not listen")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(folder: Path, port: int, failpoint: str) -> "subprocess.Popen[bytes]":

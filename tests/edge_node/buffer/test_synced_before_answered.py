@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.edge_node.devices.hl7_monitor.conftest import EXAMPLE_TEXT, free_port
+from tests.edge_node.devices.hl7_monitor.conftest import EXAMPLE_TEXT
+from tests.fakes.ports import free_port
 
 PROGRAM = Path(__file__).with_name("monitor_program.py")
 ROOT = Path(__file__).resolve().parents[3]

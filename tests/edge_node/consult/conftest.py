@@ -1,11 +1,11 @@
 """Small clips and sounds for the consult's tests, made once."""
 
-import socket
 from pathlib import Path
 
 import pytest
 
 from edge_node.consult.testcard import write_clip, write_sound
+from tests.fakes.ports import free_port
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,4 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unused_port() -> int:
     """A port of this machine at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return free_port()

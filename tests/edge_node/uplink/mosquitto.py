@@ -17,13 +17,9 @@ from telemed import wire
 from telemed.topics import STORED, Down, Up, parse_up
 from telemed.v1 import event_pb2, uplink_pb2
 
+from tests.fakes.ports import free_port
+
 PROGRAM = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(slots=True)

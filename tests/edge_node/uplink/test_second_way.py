@@ -13,7 +13,8 @@ from edge_node.uplink import second_way
 from edge_node.uplink.link import Link, LinkEvents
 from edge_node.uplink.second_way import SecondWay, Waits
 from edge_node.uplink.transfer.channel import Login
-from tests.fakes.brokers import free_port, running, until
+from tests.fakes.brokers import running, until
+from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import CLINIC, SECRETS, RunningHub, running_hub, sqlite
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from edge_node.devices.hl7_monitor.driver import Hl7Monitor, Site
 from edge_node.devices.hl7_monitor.identity import Occupant
 from edge_node.errors import BufferFull
 from edge_node.samples.measurement import Intake, NumericSet, Stored, Value
+from tests.fakes.ports import free_port
 
 EXAMPLE_LINES = r"""
 MSH|^~\&|QY-MON^0A1B2CFFFE3D4E5F^EUI-64|BAOSHAN-CLINIC|EDGE-GW^0A1B2CFFFE000001^EUI-64|BAOSHAN-EDGE|20261120073015.250+0800||ORU^R01^ORU_R01|BS01-20261120-000417|P|2.6|||NE|AL|CHN|UNICODE UTF-8|||IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO
@@ -122,13 +122,6 @@ class Rig:
 
 
 StartRig = Callable[..., contextlib.AbstractAsyncContextManager[Rig]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,8 @@ from edge_node.devices.simulated import sender
 from edge_node.devices.simulated.ledger import Ledger
 from edge_node.devices.simulated.messages import Report, Speaker, compose
 from edge_node.devices.simulated.sender import MonitorLine, Target
-from tests.edge_node.devices.hl7_monitor.conftest import DEVICE, EXAMPLE_SENT_NS, StartRig, free_port
+from tests.edge_node.devices.hl7_monitor.conftest import DEVICE, EXAMPLE_SENT_NS, StartRig
+from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.anyio
 SPEAKER = Speaker(DEVICE.eui64 or "")

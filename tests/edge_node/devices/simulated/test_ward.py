@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from edge_node.config import DeviceConfig
 from edge_node.devices.simulated import ward
-from tests.edge_node.devices.hl7_monitor.conftest import Rig, StartRig, free_port
+from tests.edge_node.devices.hl7_monitor.conftest import Rig, StartRig
+from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.anyio
 MONITORS = [

@@ -18,8 +18,9 @@ from edge_node.uplink.reconcile import nightly
 from edge_node.uplink.reconcile.diary import Diary, Entry
 from edge_node.uplink.reconcile.nightly import Reconciler
 from edge_node.uplink.transfer.pace import Unlimited
-from tests.fakes.brokers import free_port, running, until
+from tests.fakes.brokers import running, until
 from tests.fakes.containers import CLINIC
+from tests.fakes.ports import free_port
 from tests.fakes.reconcile_hub import ReconcileHub, serving
 from tests.fakes.transfer_node import node_config
 

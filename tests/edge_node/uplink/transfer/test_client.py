@@ -32,7 +32,8 @@ from edge_node.uplink.transfer.parcel import Labels, Parcel
 from edge_node.uplink.transfer.releases import Fetched, Release
 from edge_node.uplink.transfer.spool import Spool
 from edge_node.uplink.transfer.states import State
-from tests.fakes.brokers import free_port, until
+from tests.fakes.brokers import until
+from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import CLINIC, HOME, RunningHub, running_hub, sqlite
 from tests.fakes.transfer_node import STUDY, RunningNode, node_config, running_node, write_file
 

@@ -19,7 +19,7 @@ from tests.fakes.rpc_hub import CLINIC, RunningHub, running_hub, sqlite
 from tests.fakes.transfer_node import write_file
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
-UP_CHUNKS, DOWN_CHUNKS = 12, 40
+UP_CHUNKS, DOWN_CHUNKS = 40, 40
 STEPS = [
     "spooled:kill:1",
     "queued:kill:1",
@@ -27,9 +27,9 @@ STEPS = [
     "piece-sent:kill:1",
     "piece-sent:kill:30",
     "progress-heard:kill:1",
-    "progress-heard:kill:5",
+    "progress-heard:kill:2",
     "durable-noted:kill:1",
-    "durable-noted:kill:5",
+    "durable-noted:kill:2",
     "done-noted:kill:1",
     "fetch-written:kill:1",
     "fetch-written:kill:20",
