@@ -1,4 +1,4 @@
-"""`cloud-hub serve | check-config | accounts | nodes | audit | retention | erase`: run the hub, and look after it."""
+"""Run the hub (`cloud-hub serve | check-config`) or look after it (`accounts | nodes | authority | audit | ...`)."""
 
 import argparse
 import gc
@@ -12,7 +12,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from telemed.logs import log_to_stderr
 
-from cloud_hub import accounts_command, app, audit_command, erase_command, node_access, nodes_command, retention_command
+from cloud_hub import (
+    accounts_command,
+    app,
+    audit_command,
+    authority_command,
+    erase_command,
+    node_access,
+    nodes_command,
+    retention_command,
+)
 from cloud_hub.broker_rights import load_users
 from cloud_hub.config import HubConfig, load, readable_listeners, readable_pages
 from cloud_hub.errors import ConfigRefused, HubError
@@ -28,11 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log_to_stderr()
     try:
         config = load(options.config)
-        check(config)
+        # The hub's authority is mended by its own command, which must run where the rest cannot.
+        if options.command != "authority":
+            check(config)
         if options.command == "check-config":
             print(f"{options.config}: in order")
         elif options.command == "nodes":
             print("\n".join(nodes_command.run(config, options)))
+        elif options.command == "authority":
+            print("\n".join(authority_command.run(config, options)))
         elif options.command == "accounts":
             print("\n".join(accounts_command.run(config, options)))
         elif options.command == "erase":
@@ -124,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check-config", help="look at the configuration and say what is wrong")
     accounts_command.add_arguments(commands.add_parser("accounts", help="say who may sign in"))
     nodes_command.add_arguments(commands.add_parser("nodes", help="let nodes in and shut them out"))
+    authority_command.add_arguments(commands.add_parser("authority", help="the hub's own authority, and its successor"))
     retention_command.add_arguments(commands.add_parser("retention", help="what is over its time, and deleting it"))
     erase_command.add_arguments(commands.add_parser("erase", help="take a person out, once their time is over"))
     audit = commands.add_parser("audit", help="verify the audit trail, or give out its anchors")

@@ -114,6 +114,10 @@ class Hub:
         self.ingest.agrees_with = self.heads.agrees_with
         faults = Gauge("hub_audit_faults", "How often the audit trail did not verify.", registry=self.registry)
         faults.set_function(lambda: self.heads.faults)
+        if isinstance(self.nodes, node_access.ByCertificates):
+            authority = self.nodes.folder.authority
+            days = Gauge("hub_authority_days", "Days until the hub's authority ends.", registry=self.registry)
+            days.set_function(lambda: authority.days_left(datetime.now(UTC)))
         pages = Gauge("hub_live_pages", "Pages that listen on the live socket.", registry=self.registry)
         pages.set_function(lambda: len(self.live.feeds))
         self.broker = self._make_broker() if config.broker.kind == "embedded" else None
@@ -248,8 +252,8 @@ class Hub:
         nodes, pki = self.nodes, self.config.pki
         if pki is None or not isinstance(nodes, node_access.ByCertificates):
             return None
-        pinned = nodes.folder.authority.sha256
-        return NodeDesk(nodes.enrolment, pki.names[0], pki.door_port, pinned, nodes.look, time.time_ns)
+        pinned, days = nodes.folder.pinned, nodes.authority_days
+        return NodeDesk(nodes.enrolment, pki.names[0], pki.door_port, pinned, nodes.look, time.time_ns, days)
 
     async def _access(self) -> Access:
         web = self.config.web

@@ -6,7 +6,6 @@ node is also gone at once, the hub takes each of its connections over by their c
 
 import asyncio
 import contextlib
-import ssl
 from pathlib import Path
 
 import gmqtt
@@ -42,6 +41,8 @@ class ExternalBroker:
             users: who may do what; kept current by whoever calls `changed`.
         """
         self._config, self._folder, self._authority, self._users = config, folder, authority, users
+        # Once: a successor of the authority that a command puts in place later is not known to the broker yet.
+        self._context = tls.client(authority.folder)
         self._news = asyncio.Event()
         self._to_end: set[NodeAddress] = set()
 
@@ -76,13 +77,12 @@ class ExternalBroker:
     async def _tell(self) -> None:
         await asyncio.to_thread(write_admitted, self._authority, self._users, self._folder)
         await self._reload()
-        context = tls.client(self._authority.folder)
         for address in sorted(self._to_end, key=str):
             # Taken off before, not after: it may be denied once more meanwhile.
             self._to_end.discard(address)
             try:
                 for connection in CONNECTIONS.values():
-                    await self._take_over(f"{address.node}.{connection}", context)
+                    await self._take_over(f"{address.node}.{connection}")
             except (OSError, MQTTConnectError):
                 self._to_end.add(address)
                 raise
@@ -102,12 +102,12 @@ class ExternalBroker:
         if code != 0:
             raise OSError(f"broker.reload_command ended with {code}")
 
-    async def _take_over(self, client_id: str, context: ssl.SSLContext) -> None:
+    async def _take_over(self, client_id: str) -> None:
         client = gmqtt.Client(client_id, clean_session=True)
         client.set_config({"reconnect_retries": -2, "reconnect_delay": 0})
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
-                await client.connect(self._config.host, self._config.port, ssl=context, version=MQTTv311)
+                await client.connect(self._config.host, self._config.port, ssl=self._context, version=MQTTv311)
         finally:
             with contextlib.suppress(OSError, TimeoutError, RuntimeError, AttributeError):
                 async with asyncio.timeout(1):

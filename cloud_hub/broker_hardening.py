@@ -30,7 +30,7 @@ from telemed.wire import CONTAINER_LIMIT_BYTES
 
 from cloud_hub import broker_certificates
 from cloud_hub.access import tls
-from cloud_hub.access.ca_folder import AUTHORITY
+from cloud_hub.access.ca_folder import TRUSTED
 from cloud_hub.broker_certificates import Certified
 from cloud_hub.broker_rights import User, load_users
 
@@ -177,7 +177,7 @@ def harden() -> None:
 def certified_settings(host: str, port: int, certified: Certified) -> dict[str, Any]:
     """Return the configuration of amqtt where nodes have certificates."""
     found = settings(host, port, Path())
-    listener = {"ssl": True, "cafile": str(certified.folder / AUTHORITY)}
+    listener = {"ssl": True, "cafile": str(certified.folder / TRUSTED)}
     found["listeners"]["default"] |= listener
     found["plugins"] = broker_certificates.plugins(certified)
     return found

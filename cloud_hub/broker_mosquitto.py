@@ -13,7 +13,7 @@ from pathlib import Path
 
 from telemed.wire import CONTAINER_LIMIT_BYTES
 
-from cloud_hub.access.ca_folder import AUTHORITY, LISTENERS, LISTENERS_KEY, REVOKED, CaFolder
+from cloud_hub.access.ca_folder import AUTHORITY, LISTENERS, LISTENERS_KEY, REVOKED, TRUSTED, CaFolder
 from cloud_hub.broker_rights import Users, load_users, read_secrets
 
 _ITERATIONS = 101
@@ -47,8 +47,9 @@ def write_settings(secrets_file: Path, folder: Path, host: str, port: int) -> Pa
 def write_certified_settings(authority: CaFolder, users: Users, folder: Path, host: str, port: int) -> Path:
     """Write mosquitto.conf, rights, keys and revocations into `folder`; return the path of mosquitto.conf."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (AUTHORITY, LISTENERS, LISTENERS_KEY):
-        _put(folder / name, authority.pem(name).decode())
+    # A Mosquitto that runs reads its files anew when it is told to, but never their names.
+    for name, source in ((AUTHORITY, TRUSTED), (LISTENERS, LISTENERS), (LISTENERS_KEY, LISTENERS_KEY)):
+        _put(folder / name, authority.pem(source).decode())
     write_admitted(authority, users, folder)
     listener = f"""listener {port} {host}
 tls_version tlsv1.3

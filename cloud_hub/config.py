@@ -261,6 +261,11 @@ class PkiConfig(Section):
     names: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
         min_length=1, description="Names and addresses by which nodes reach the hub; the first stands in tokens."
     )
+    authority_file: Path | None = Field(
+        default=None,
+        description="Authority made elsewhere, PEM: its certificate and all above it up to the root.",
+    )
+    authority_key_file: Path | None = Field(default=None, description="Its private key on P-256, without a password.")
     door_host: str = Field(default=LOOPBACK, description="Address to listen on for nodes without a valid certificate.")
     door_port: Port = Field(default=8445, description="Port for them (gRPC, the hub's certificate alone).")
     node_hours: Annotated[float, Field(gt=0, le=24 * 90)] = Field(
@@ -269,6 +274,12 @@ class PkiConfig(Section):
     grace_hours: Annotated[float, Field(ge=0, le=24 * 365)] = Field(
         default=24 * 30, description="How long after its end a node may still renew it; then it needs a token again."
     )
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> "PkiConfig":
+        if (self.authority_file is None) != (self.authority_key_file is None):
+            raise ValueError("authority_file and authority_key_file come together")
+        return self
 
 
 class AuditConfig(Section):
@@ -409,11 +420,17 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
             "accounts": AccountsConfig(
                 seed_file=base / seed if seed else None, key_file=base / config.accounts.key_file
             ),
-            "pki": config.pki.model_copy(update={"folder": base / config.pki.folder}) if config.pki else None,
+            "pki": _absolute_pki(config.pki, base) if config.pki else None,
             "audit": AuditConfig(folder=base / config.audit.folder),
             "oidc": _absolute_oidc(config, base),
         }
     )
+
+
+def _absolute_pki(pki: PkiConfig, base: Path) -> PkiConfig:
+    chain, key = pki.authority_file, pki.authority_key_file
+    files = {"authority_file": base / chain if chain else None, "authority_key_file": base / key if key else None}
+    return pki.model_copy(update={"folder": base / pki.folder} | files)
 
 
 def _absolute_oidc(config: HubConfig, base: Path) -> OidcConfig | None:

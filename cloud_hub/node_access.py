@@ -1,6 +1,7 @@
 """By what the hub knows its nodes: secrets on loopback (the demo), else certificates (decisions 15 and 34)."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,9 @@ from typing import Protocol
 import structlog
 from telemed.topics import NodeAddress
 
+from cloud_hub.access import overlap
+from cloud_hub.access.authorities import Elsewhere
+from cloud_hub.access.authority_chain import Names
 from cloud_hub.access.ca_folder import CaFolder, open_folder
 from cloud_hub.access.deny_list import DenyList
 from cloud_hub.access.enrolment import Enrolment, Rules
@@ -24,6 +28,9 @@ from cloud_hub.store.engine import Database
 
 LOOK_EVERY_S = 5.0
 """How soon a revocation by the command line, or by another process of the hub, is seen."""
+WARN_DAYS = 90
+"""So long before its authority's end, operators are told."""
+DAY = timedelta(days=1)
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 Note = Callable[[NodeAddress, str], None]
@@ -98,7 +105,7 @@ class ByCertificates:
             ConfigRefused: the folder cannot be used.
         """
         self._region, self._care, self._hub_user = config.region, care, config.broker.user
-        self.folder = open_authority(config, pki)
+        self.folder = _settled(config, pki, care)
         self.deny = DenyList()
         self.users = Users({})
         self.enrolment = enrolment(self.folder, pki, self._hub_user)
@@ -112,6 +119,7 @@ class ByCertificates:
         self._written: frozenset[str] | None = None
         """Serial numbers that stand in the authority's folder as revoked; None: not looked at yet."""
         self._is_told = False
+        self._warned_at = datetime.min.replace(tzinfo=UTC)
         parts = DoorParts(care, self.enrolment, self.folder, self.look, self._note)
         self.door = Doorway(pki, parts)
 
@@ -154,10 +162,23 @@ class ByCertificates:
             denied = await self._care.read(self.enrolment.denied)
             nodes = await self._care.read(lambda c: node_certificates.live_nodes(c, self._region, time.time_ns()))
             self._take(nodes)
+            self._warn(_now())
             # Before anybody is told: the brokers read the folder.
             late = await self._write(denied)
             self.deny.replace(denied)
             self.deny.tell(late)
+
+    def authority_days(self, now: datetime | None = None) -> int | None:
+        """Return in how many whole days the hub's authority ends, negative afterwards; None while that is far."""
+        days = math.floor(self.folder.authority.days_left(now or _now()))
+        return days if days < WARN_DAYS else None
+
+    def _warn(self, now: datetime) -> None:
+        """Say once a day that the authority ends soon."""
+        days = self.authority_days(now)
+        if days is not None and abs(now - self._warned_at) >= DAY:
+            self._warned_at = now
+            log.warning("authority-ends-soon" if days >= 0 else "authority-ended", days=days)
 
     def _take(self, nodes: list[NodeAddress]) -> None:
         known = {address.node: User(address.node, b"", address) for address in nodes}
@@ -216,20 +237,38 @@ def make(config: HubConfig, care: Database) -> NodeAccess:
     return BySecrets(config) if config.pki is None else ByCertificates(config, config.pki, care)
 
 
+def _settled(config: HubConfig, pki: PkiConfig, care: Database) -> CaFolder:
+    """Return the authority of a configuration; earlier ones that no node is bound to are trusted no more."""
+    folder = open_authority(config, pki)
+    try:
+        is_changed = overlap.settle(folder, care, time.time_ns(), timedelta(hours=pki.grace_hours))
+    except (OSError, ValueError) as error:
+        raise ConfigRefused(f"pki.folder: {pki.folder}: {error}") from error
+    return open_authority(config, pki) if is_changed else folder
+
+
 def open_authority(config: HubConfig, pki: PkiConfig) -> CaFolder:
     """Return the authority of a configuration, made where it is not there yet.
 
     Raises:
         ConfigRefused: the folder cannot be used.
     """
-    hosts = list(dict.fromkeys((*pki.names, *LOCAL)))
-    return open_folder(pki.folder, config.region, hosts, config.broker.user)
+    names = names_of(config, pki)
+    elsewhere = None
+    if pki.authority_file is not None and pki.authority_key_file is not None:
+        elsewhere = Elsewhere(pki.authority_file, pki.authority_key_file)
+    return open_folder(pki.folder, names.region, names.hosts, names.user, elsewhere)
+
+
+def names_of(config: HubConfig, pki: PkiConfig) -> Names:
+    """Return by what the hub is called in certificates."""
+    return Names(config.region, tuple(dict.fromkeys((*pki.names, *LOCAL))), config.broker.user)
 
 
 def enrolment(folder: CaFolder, pki: PkiConfig, hub_user: str) -> Enrolment:
     """Return what decides who gets a certificate; no node gets one of the hub's name at its broker."""
     rules = Rules(folder.region, timedelta(hours=pki.node_hours), timedelta(hours=pki.grace_hours), hub_user)
-    return Enrolment(folder.authority, rules, time.time_ns)
+    return Enrolment(folder.authority, rules, time.time_ns, [each.certificate for each in folder.former])
 
 
 def _now() -> datetime:

@@ -59,7 +59,7 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
             count = database.write_blocking(lambda c: enrolment.revoke(c, OPERATOR, address, options.reason))
             return [f"{address.site}/{address.node}: {count} certificates revoked"]
         secret = database.write_blocking(lambda c: enrolment.invite(c, OPERATOR, address))
-        token = Token(config.pki.names[0], config.pki.door_port, address, secret, folder.authority.sha256)
+        token = Token(config.pki.names[0], config.pki.door_port, address, secret, folder.pinned)
         return [_drawn(token.text()), token.text()]
     finally:
         database.close()

@@ -20,7 +20,7 @@ Tree::
         SimRefused           the modem cannot use that SIM slot; carries the slot
         HubRefuses           the hub does not take this node's calls now; carries the code of why
         EnrolmentFailed      no certificate was given; carries why
-          HubUnproved        who answers is not the hub that the token names
+          HubUnproved        who answers is not the hub that the node trusts
         FileUnusable         a file that is to be sent is not there, empty, too large or cannot be read
       CareError              a step that people asked for
         StepRefused          illegal in this state; carries what is allowed
@@ -174,6 +174,10 @@ class HubRefuses(UplinkError):
         self.reason_code = reason_code
 
 
+UNPROVED = "unproved"
+"""Why there is no certificate where the hub is not believed."""
+
+
 class EnrolmentFailed(UplinkError):
     """The hub gave no certificate, or could not be reached; what the node had it has still."""
 
@@ -187,13 +191,13 @@ class EnrolmentFailed(UplinkError):
 
 
 class HubUnproved(EnrolmentFailed):
-    """Whoever answers at the token's address does not show the authority that the token pins."""
+    """Whoever answers at the hub's address does not show the authority that the token pins, or that the node trusts."""
 
     code = "hub-unproved"
     retry = Retry.USELESS
 
     def __init__(self, text: str) -> None:
-        super().__init__("unproved", text)
+        super().__init__(UNPROVED, text)
 
 
 class FileUnusable(UplinkError):

@@ -8,6 +8,7 @@ from telemed.v1 import uplink_pb2
 
 from edge_node.buffer.retention import WARN_SHARE
 from edge_node.devices.hl7_monitor.devclock import SKEW_LIMIT_NS, ClockState
+from edge_node.errors import UNPROVED
 
 NS_PER_MS = 1_000_000
 _DETAIL_CHARS = 120
@@ -97,7 +98,8 @@ def found(
 def of_certificate(trouble: str) -> Iterable[uplink_pb2.Stuck]:
     """Yield what is told of a certificate that is not good: it has ended, or the hub refuses to renew it."""
     if trouble:
-        yield uplink_pb2.Stuck(code=Code.CERTIFICATE_ENDED if trouble == ENDED else Code.CERTIFICATE_REFUSED)
+        codes = {ENDED: Code.CERTIFICATE_ENDED, UNPROVED: Code.HUB_UNPROVED}
+        yield uplink_pb2.Stuck(code=codes.get(trouble, Code.CERTIFICATE_REFUSED))
 
 
 def _seconds(difference_ns: int) -> str:

@@ -3,6 +3,9 @@
 One key on P-256 signs nodes, the hub's listeners and the pages of home nodes.  A node judges the hub by name and by the
 pinned authority, never by the date: its own clock may show 1970.  So the authority and the listeners for nodes bear the
 whole of time (RFC 5280, 4.1.2.5).  What the hub judges itself, on its own clock, is short: a node's seven days.
+
+An authority may stand below an organisation's.  What is trusted is then still a certificate that its own key signed:
+below the organisation's root there are others, whose nodes are none of ours.
 """
 
 import ipaddress
@@ -35,12 +38,30 @@ class Authority:
     """A certificate authority with its key."""
 
     certificate: x509.Certificate
+    """What nodes and listeners trust: signed by its own key, and without an end."""
     key: ec.EllipticCurvePrivateKey
+    chain: tuple[x509.Certificate, ...] = ()
+    """What an organisation signed for the same key and name, then that one's issuer, and so on up to the root; empty
+    where it stands on its own."""
 
     @property
     def sha256(self) -> bytes:
         """What tokens pin it by."""
         return self.certificate.fingerprint(_HASH)
+
+    @property
+    def ends(self) -> datetime:
+        """When it may sign no more: the first end in its chain."""
+        return min((each.not_valid_after_utc for each in self.chain), default=self.certificate.not_valid_after_utc)
+
+    def days_left(self, now: datetime) -> float:
+        """Return in how many days it ends; negative afterwards."""
+        return (self.ends - now) / timedelta(days=1)
+
+    @property
+    def shown(self) -> tuple[x509.Certificate, ...]:
+        """What goes along with everything that it signed for servers, the issuer first; roots are not sent."""
+        return (*(each for each in self.chain if each.issuer != each.subject), self.certificate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +82,62 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def new_authority(region: str, key: ec.EllipticCurvePrivateKey | None = None) -> Authority:
-    """Return a fresh authority for a region, or a fresh certificate of the one that has this key."""
+def new_authority(region: str, key: ec.EllipticCurvePrivateKey | None = None, number: int = 1) -> Authority:
+    """Return a fresh authority for a region, or a fresh certificate of the one that has this key.
+
+    Args:
+        region: whose hub it is.
+        key: None: a new one.
+        number: how many the hub has had with this one; stands in its name, so that no two are called the same.
+    """
     key = key or new_key()
-    subject = _named(f"Yuanzhen {region} device CA")
+    return Authority(_trusted(_authority_name(region, number), key), key)
+
+
+def below(chain: tuple[x509.Certificate, ...], key: ec.EllipticCurvePrivateKey) -> Authority:
+    """Return the authority for which an organisation signed the first certificate of a chain.
+
+    Raises:
+        MALFORMED: the name or a part of that certificate cannot be read.
+    """
+    return Authority(_trusted(chain[0].subject, key, _key_identifier(chain[0])), key, chain)
+
+
+def request_of(region: str, key: ec.EllipticCurvePrivateKey, named: x509.Name | int) -> x509.CertificateSigningRequest:
+    """Return what an organisation's authority is asked to sign.
+
+    Args:
+        region: whose hub it is.
+        key: of the authority.
+        named: how it is called, or the number by which its name is made.
+    """
+    name = _authority_name(region, named) if isinstance(named, int) else named
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return builder.add_extension(identifier, critical=False).sign(key, _HASH)
+
+
+def _authority_name(region: str, number: int) -> x509.Name:
+    return _named(f"Yuanzhen {region} device CA" + (f" {number}" if number > 1 else ""))
+
+
+def _trusted(
+    subject: x509.Name, key: ec.EllipticCurvePrivateKey, identifier: x509.SubjectKeyIdentifier | None = None
+) -> x509.Certificate:
     builder = _begun(subject, subject, key.public_key(), ALWAYS)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    return Authority(builder.sign(key, _HASH), key)
+    identifier = identifier or x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return builder.add_extension(identifier, critical=False).sign(key, _HASH)
+
+
+def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def read_request(der: bytes) -> ec.EllipticCurvePublicKey:
@@ -93,9 +161,9 @@ def read_request(der: bytes) -> ec.EllipticCurvePublicKey:
 def for_node(
     authority: Authority, key: ec.EllipticCurvePublicKey, address: NodeAddress, now: datetime, life: timedelta
 ) -> x509.Certificate:
-    """Return a certificate by which a node shows who it is."""
+    """Return a certificate by which a node shows who it is; it ends with its authority, which must not have ended."""
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(node_urn(address))]
-    times = (now - BACK_DATED, now + life)
+    times = (now - BACK_DATED, min(now + life, authority.ends))
     return _leaf(authority, key, address.node, names, times, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
@@ -123,8 +191,11 @@ def for_listeners(
 def for_pages(
     authority: Authority, key: ec.EllipticCurvePublicKey, hosts: Sequence[str], now: datetime
 ) -> x509.Certificate:
-    """Return the certificate of pages for browsers, of the hub or of a home node; it bears no name of ours."""
-    times = (now - BACK_DATED, now + PAGE_LIFE)
+    """Return the certificate of pages for browsers, of the hub or of a home node; it bears no name of ours.
+
+    It ends with its authority, which must not have ended.
+    """
+    times = (now - BACK_DATED, min(now + PAGE_LIFE, authority.ends))
     return _leaf(authority, key, hosts[0], _hosts(hosts), times, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
@@ -135,7 +206,7 @@ def revocation_list(authority: Authority, serials: Iterable[str], now: datetime)
     for serial in sorted(serials):
         entry = x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(now - BACK_DATED)
         builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(authority.key, _HASH)
+    return builder.add_extension(_issuer_key(authority), critical=False).sign(authority.key, _HASH)
 
 
 def shown_by(certificate: x509.Certificate, region: str) -> Shown | None:
@@ -168,6 +239,15 @@ def is_for_clients(certificate: x509.Certificate) -> bool:
     return ExtendedKeyUsageOID.CLIENT_AUTH in usage
 
 
+def is_for_hosts(certificate: x509.Certificate, hosts: Sequence[str]) -> bool:
+    """Return whether a certificate names all these hosts."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except MALFORMED:
+        return False
+    return all(each in names for each in _hosts(hosts))
+
+
 def serial_of(certificate: x509.Certificate) -> str:
     """Return the serial number as it is stored and compared."""
     return f"{certificate.serial_number:x}"
@@ -186,8 +266,13 @@ def _leaf(
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
-    return builder.add_extension(issuer, critical=False).sign(authority.key, _HASH)
+    return builder.add_extension(_issuer_key(authority), critical=False).sign(authority.key, _HASH)
+
+
+def _issuer_key(authority: Authority) -> x509.AuthorityKeyIdentifier:
+    # As the authority's own certificate says it: an organisation may have drawn another than the usual hash.
+    own = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def _begun(

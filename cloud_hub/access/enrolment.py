@@ -5,7 +5,7 @@ Every step is one transaction with its line in the audit trail; only hashes of s
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -61,8 +61,23 @@ class Given:
 class Enrolment:
     """Decides who gets a certificate; its methods run inside a transaction of the care database."""
 
-    def __init__(self, authority: Authority, rules: Rules, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        rules: Rules,
+        now_ns: Callable[[], int],
+        former: Sequence[x509.Certificate] = (),
+    ) -> None:
+        """Give nothing yet.
+
+        Args:
+            authority: which signs.
+            rules: how long.
+            now_ns: the hub's clock.
+            former: earlier authorities, whose certificates are renewed all the same.
+        """
         self._authority = authority
+        self._trust = (authority.certificate, *former)
         self._rules = rules
         self._now_ns = now_ns
 
@@ -148,6 +163,8 @@ class Enrolment:
             raise EnrolmentRefused(Refusal.NAME_TAKEN, address)
         now_ns = self._now_ns()
         now = datetime.fromtimestamp(now_ns // NS, UTC)
+        if now >= self._authority.ends:
+            raise EnrolmentRefused(Refusal.AUTHORITY_ENDED, address)
         certificate = device_ca.for_node(self._authority, key, address, now, self._rules.life)
         row = CertificateRow(device_ca.serial_of(certificate), address, _hash_of(key), now_ns, _ends_ns(certificate))
         node_certificates.add(connection, row, self._too_old_ns())
@@ -162,7 +179,7 @@ class Enrolment:
             certificate = x509.load_der_x509_certificate(certificate_der)
         except MALFORMED:
             return None
-        return certificate if is_issued_by(certificate, [self._authority.certificate]) else None
+        return certificate if is_issued_by(certificate, self._trust) else None
 
     def _audit(self, connection: Connection, who: Who, action: str, address: NodeAddress, reason: str = "") -> None:
         target = f"node/{address.site}/{address.node} {reason}".rstrip()

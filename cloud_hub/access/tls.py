@@ -3,14 +3,14 @@
 import ssl
 from pathlib import Path
 
-from cloud_hub.access.ca_folder import AUTHORITY, CLIENT, CLIENT_KEY, LISTENERS, LISTENERS_KEY
+from cloud_hub.access.ca_folder import CLIENT, CLIENT_KEY, LISTENERS, LISTENERS_KEY, TRUSTED
 
 
 def listener(folder: Path) -> ssl.SSLContext:
-    """Return the context of a listener that lets in nobody without a certificate of the authority."""
+    """Return the context of a listener that lets in nobody without a certificate of the hub's authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(folder / AUTHORITY)
+    context.load_verify_locations(folder / TRUSTED)
     context.load_cert_chain(folder / LISTENERS, folder / LISTENERS_KEY)
     context.verify_mode = ssl.CERT_REQUIRED
     # A session resumed by ticket would not show its certificate again.
@@ -22,6 +22,6 @@ def client(folder: Path) -> ssl.SSLContext:
     """Return the context by which the hub connects to its broker."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(folder / AUTHORITY)
+    context.load_verify_locations(folder / TRUSTED)
     context.load_cert_chain(folder / CLIENT, folder / CLIENT_KEY)
     return context

@@ -80,7 +80,7 @@ class CertificateProver:
         """Judge certificate and signature; what is not signed by its key names nobody."""
         unpacked, now = unpack_proof(proof), self._now()
         # Whose it is first: nothing else of a stranger's certificate is looked at.
-        if unpacked is None or not is_good(unpacked[1], [self._folder.authority.certificate], now):
+        if unpacked is None or not is_good(unpacked[1], self._folder.trusted, now):
             return Verdict(None)
         signature, certificate = unpacked
         node = self._node_of(certificate) if is_signed(certificate, signature, DATAGRAM_NODE, binding) else None

@@ -19,7 +19,7 @@ from telemed.enrolment import MESSAGE_LIMIT_BYTES, Refusal
 from telemed.topics import NodeAddress
 from telemed.v1 import enrolment_pb2, enrolment_pb2_grpc
 
-from cloud_hub.access.ca_folder import AUTHORITY, LISTENERS, LISTENERS_KEY, CaFolder
+from cloud_hub.access.ca_folder import LISTENERS, LISTENERS_KEY, TRUSTED, CaFolder
 from cloud_hub.access.enrolment import NOTICES, Enrolment, Given
 from cloud_hub.config import PkiConfig
 from cloud_hub.errors import ConfigRefused, EnrolmentRefused, StoreFailure
@@ -107,7 +107,7 @@ class Doorway(enrolment_pb2_grpc.EnrolmentServicer):
         log.info("certificate-given", site=given.address.site, node=given.address.node)
         return enrolment_pb2.Issued(
             certificate_der=given.certificate.public_bytes(Encoding.DER),
-            trust_der=[self._parts.folder.authority.certificate.public_bytes(Encoding.DER)],
+            trust_der=[each.public_bytes(Encoding.DER) for each in self._parts.folder.trusted],
             hub_unix_ns=given.given_ns,
         )
 
@@ -156,7 +156,7 @@ class Doorway(enrolment_pb2_grpc.EnrolmentServicer):
 def secured(folder: CaFolder) -> grpc.ServerCredentials:
     """Return the credentials of a port on which every node must show its certificate."""
     shown = [(folder.pem(LISTENERS_KEY), folder.pem(LISTENERS))]
-    return grpc.ssl_server_credentials(shown, folder.pem(AUTHORITY), require_client_auth=True)
+    return grpc.ssl_server_credentials(shown, folder.pem(TRUSTED), require_client_auth=True)
 
 
 def _host_of(peer: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, or_, select, tuple_, update
 from telemed.topics import NodeAddress
 
 from cloud_hub.store.schema import node_certificate, node_token
@@ -94,6 +94,13 @@ def of_region(connection: Connection, region: str) -> list[CertificateRow]:
     table = node_certificate
     query = select(table).where(table.c.region == region).order_by(table.c.site, table.c.node, table.c.issued_ns.desc())
     return [_certificate(row) for row in connection.execute(query)]
+
+
+def latest_ns(connection: Connection, region: str) -> int:
+    """Return when the latest certificate of a region was issued; 0: none was."""
+    table = node_certificate
+    query = select(func.max(table.c.issued_ns)).where(table.c.region == region)
+    return connection.execute(query).scalar_one() or 0
 
 
 def newest(connection: Connection, region: str) -> list[CertificateRow]:

@@ -26,6 +26,8 @@ class NodeDesk:
     changed: Callable[[], Awaitable[None]]
     """To be awaited after a revocation: listeners end what is open."""
     now_ns: Callable[[], int]
+    authority_days: Callable[[], int | None] = lambda: None
+    """Whole days until the authority ends, once operators are to be told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class Refusal(StrEnum):
     CERTIFICATE_TOO_OLD = "certificate-too-old"
     RENEWED_ELSEWHERE = "renewed-elsewhere"
     NAME_TAKEN = "name-taken"
+    AUTHORITY_ENDED = "authority-ended"
     TOO_MANY = "too-many"
 
 
@@ -101,6 +102,10 @@ REFUSALS: dict[str, tuple[str, str]] = {
     Refusal.NAME_TAKEN: (
         "本站的名称已被另一站点或中心使用：请联系运维",
         "Another site, or the hub itself, bears this node's name: call the operator",
+    ),
+    Refusal.AUTHORITY_ENDED: (
+        "中心的证书颁发机构已到期，无法发证，数据仍在本站保存：请联系运维",
+        "The hub's own authority has ended and gives no certificates, data are kept here: call the operator",
     ),
     Refusal.TOO_MANY: (
         "申请过于频繁，请稍候再试",

@@ -56,6 +56,7 @@ class Code(StrEnum):
     NODE_SECOND = "node-second"
     STORE_SET_BACK = "store-set-back"
     CERTIFICATE_ENDED = "certificate-ended"
+    HUB_UNPROVED = "hub-unproved"
     CERTIFICATE_REFUSED = "certificate-refused"
     CONFIG_REFUSED = "config-refused"
     BROKER_SILENT = "broker-silent"

@@ -800,6 +800,10 @@ class EnrolledNodes(View):
 
     is_certified: bool = Field(description="False: this hub knows nodes by secrets, there is nothing to manage.")
     nodes: list[EnrolledNode]
+    authority_days: int | None = Field(
+        default=None,
+        description="Whole days until the hub's authority ends, once that is near; negative: it has ended.",
+    )
 
 
 class NodeToken(View):

@@ -127,6 +127,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "中心不再接受本站的证书，数据留在本站、未上传，监测与报警照常：请联系运维重新入网",
         "The hub takes this node's certificate no more, data wait here, care goes on: have the operator enrol it anew",
     ),
+    Code.HUB_UNPROVED: (
+        "中心出示的颁发机构本站不认识，数据留在本站、未上传，监测与报警照常：若中心更换过颁发机构，请联系运维重新入网",
+        "The hub shows an authority unknown here, data wait, care goes on: if it was changed, have this node enrolled",
+    ),
     Code.CONFIG_REFUSED: (
         "配置文件改过但不能使用，站点仍按原配置运行：请改正后重新加载",
         "The changed configuration cannot be used, the site goes on with the earlier one: correct it and load it again",

@@ -81,6 +81,7 @@ def test_a_configuration_that_is_not_in_force_is_told_without_its_folder() -> No
     [
         ("", []),
         (renewal.ENDED, [Code.CERTIFICATE_ENDED]),
+        ("unproved", [Code.HUB_UNPROVED]),
         ("certificate-revoked", [Code.CERTIFICATE_REFUSED]),
         ("renewed-elsewhere", [Code.CERTIFICATE_REFUSED]),
     ],

@@ -90,7 +90,7 @@ class CertifiedHub:
         secret = await self.care.write(lambda c: self.access.enrolment.invite(c, OPERATOR, address))
         pki = self.config.pki
         assert pki is not None
-        return Token("127.0.0.1", pki.door_port, address, secret, self.access.folder.authority.sha256)
+        return Token("127.0.0.1", pki.door_port, address, secret, self.access.folder.pinned)
 
     async def revoke(self, address: NodeAddress) -> None:
         """What an operator does about a stolen node."""

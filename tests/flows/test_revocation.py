@@ -85,7 +85,7 @@ def look_at_the_pages(region: CertifiedRegion) -> None:
         cookie = signed_in.headers["set-cookie"]
         assert cookie.startswith("__Host-")
         assert "secure" in cookie.lower()
-        assert browser.get("/api/v1/nodes").json() == {"is_certified": True, "nodes": []}
+        assert browser.get("/api/v1/nodes").json() == {"is_certified": True, "nodes": [], "authority_days": None}
 
 
 def revoke(region: CertifiedRegion, by: str) -> None:

@@ -32,7 +32,7 @@ async def listed(request: Request, principal: Keeper) -> screen.EnrolledNodes:
     rows = await parts.stores.care.read(lambda c: node_certificates.newest(c, region))
     now_ns = parts.nodes.now_ns()
     seen = [_view(row, now_ns) for row in rows if principal.sees_site(row.address.site)]
-    return screen.EnrolledNodes(is_certified=True, nodes=seen)
+    return screen.EnrolledNodes(is_certified=True, nodes=seen, authority_days=parts.nodes.authority_days())
 
 
 @router.post("/{site}/{node}/token")

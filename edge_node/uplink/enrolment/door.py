@@ -14,13 +14,14 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from telemed.enrolment import MESSAGE_LIMIT_BYTES, REFUSALS, Token
+from telemed.enrolment import MESSAGE_LIMIT_BYTES, REFUSALS, Token, is_issued_by
 from telemed.v1 import enrolment_pb2, enrolment_pb2_grpc
 
 from edge_node.errors import EnrolmentFailed, HubUnproved
 
 CONNECT_LIMIT_S = 10.0
 CALL_LIMIT_S = 15.0
+UNREACHABLE = "unreachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,30 @@ class Door:
         """Return the next certificate; blocking.
 
         Raises:
+            HubUnproved: whoever answers there shows another authority than those that the node trusts.
             EnrolmentFailed: the hub refuses, or cannot be reached.
         """
-        with self._stub() as stub, _translated():
-            asked = enrolment_pb2.RenewRequest(
-                certificate_der=certificate_der, request_der=request_der, signature=signature
-            )
-            return stub.Renew(asked, timeout=CALL_LIMIT_S)
+        asked = enrolment_pb2.RenewRequest(
+            certificate_der=certificate_der, request_der=request_der, signature=signature
+        )
+        try:
+            with self._stub() as stub, _translated():
+                return stub.Renew(asked, timeout=CALL_LIMIT_S)
+        except EnrolmentFailed as failure:
+            # gRPC says the same of a line that is cut and of a hub that it does not believe.
+            if failure.reason == UNREACHABLE and self._shows_another():
+                raise HubUnproved(
+                    f"{self.host}:{self.port}: who answers there shows another authority than this node trusts; if the "
+                    "hub's authority was changed while this node was away, enrol it anew"
+                ) from failure
+            raise
+
+    def _shows_another(self) -> bool:
+        try:
+            shown = _shown_at(self.host, self.port)
+            return bool(shown) and not is_issued_by(shown[0], x509.load_pem_x509_certificates(self.trust_pem))
+        except (EnrolmentFailed, ValueError):
+            return False
 
     @contextlib.contextmanager
     def _stub(self) -> Iterator["enrolment_pb2_grpc.EnrolmentStub"]:
@@ -97,7 +115,7 @@ def _shown_at(host: str, port: int) -> list[x509.Certificate]:
             connection.do_handshake()
             return [each.to_cryptography() for each in connection.get_peer_cert_chain() or ()]
     except (OSError, SSL.Error, UnicodeError) as error:
-        raise EnrolmentFailed("unreachable", f"{host}:{port} does not answer as a hub: {error}") from error
+        raise EnrolmentFailed(UNREACHABLE, f"{host}:{port} does not answer as a hub: {error}") from error
 
 
 _TIMEVAL = int(CONNECT_LIMIT_S).to_bytes(8, "little") + bytes(8)
@@ -113,4 +131,4 @@ def _translated() -> Iterator[None]:
         if reason in REFUSALS:
             zh, en = REFUSALS[reason]
             raise EnrolmentFailed(reason, f"{en} / {zh}") from error
-        raise EnrolmentFailed("unreachable", f"the hub's door does not answer: {status}") from error
+        raise EnrolmentFailed(UNREACHABLE, f"the hub's door does not answer: {status}") from error

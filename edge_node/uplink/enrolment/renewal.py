@@ -12,7 +12,7 @@ from telemed.enrolment import BACK_DATED, RENEWAL, Refusal, node_of, renew_at, s
 from telemed.v1 import enrolment_pb2
 
 from edge_node.buffer.clock import boottime_ns
-from edge_node.errors import ConfigRefused, EnrolmentFailed
+from edge_node.errors import UNPROVED, ConfigRefused, EnrolmentFailed
 from edge_node.uplink.certificates import CertificateFolder, request_for
 from edge_node.uplink.enrolment.door import Door
 
@@ -29,9 +29,10 @@ HOPELESS = frozenset(
         Refusal.CERTIFICATE_TOO_OLD,
         Refusal.RENEWED_ELSEWHERE,
         Refusal.NAME_TAKEN,
+        UNPROVED,
     }
 )
-"""Refusals after which only a person helps."""
+"""What only a person helps after: refusals, and another authority at the hub's door."""
 ENDED = "ended"
 NS = 10**9
 
@@ -79,7 +80,7 @@ class Renewer:
 
     @property
     def trouble(self) -> str:
-        """Why the node has no good certificate: the hub's refusal, or "ended"; empty while it has one."""
+        """Why the node has no good certificate: the hub's refusal, "unproved" or "ended"; empty while it has one."""
         if self._refused in HOPELESS:
             return self._refused
         ends = self._folder.latest().certificate.not_valid_after_utc

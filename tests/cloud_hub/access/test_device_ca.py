@@ -14,7 +14,7 @@ from telemed.enrolment import hub_urn, is_issued_by, node_of, urns_of
 from telemed.topics import NodeAddress
 from telemed.whole_files import write_whole
 
-from cloud_hub.access import ca_folder, device_ca, tls
+from cloud_hub.access import authorities, device_ca, tls
 from cloud_hub.access.ca_folder import (
     AUTHORITY,
     AUTHORITY_KEY,
@@ -138,7 +138,7 @@ def test_a_hub_that_was_killed_between_its_key_and_its_certificate_starts(
             raise OSError(28, "No space left on device", str(file))
         write_whole(file, content, mode)
 
-    monkeypatch.setattr(ca_folder, "write_whole", full)
+    monkeypatch.setattr(authorities, "write_whole", full)
     with pytest.raises(ConfigRefused, match="No space left"):
         open_folder(tmp_path, "baoshan", ["127.0.0.1"], "hub")
     monkeypatch.undo()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, delete, func, select, text
-from telemed.enrolment import RENEWAL, Refusal, renew_at, sign
+from telemed.enrolment import RENEWAL, Refusal, is_issued_by, renew_at, sign
 from telemed.topics import NodeAddress
 
 from cloud_hub.access import device_ca
@@ -23,11 +24,12 @@ from cloud_hub.store import node_certificates
 from cloud_hub.store.engine import Database
 from cloud_hub.store.node_certificates import CertificateRow, TokenRow
 from cloud_hub.store.schema import CARE, audit, node_certificate, node_token
-from tests.fakes.certificates import OPERATOR
+from tests.fakes.certificates import OPERATOR, a_node_certificate
 
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 HOUR_NS = 3600 * 10**9
 AUTHORITY = device_ca.new_authority("baoshan")
+RULES = Rules("baoshan", timedelta(days=7), timedelta(days=30), "hub")
 
 
 def request_for(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -42,8 +44,7 @@ class Desk:
     def __init__(self, care: Database) -> None:
         self.care = care
         self.now_ns = 1_800_000_000 * 10**9
-        rules = Rules("baoshan", timedelta(days=7), timedelta(days=30), "hub")
-        self.enrolment = Enrolment(AUTHORITY, rules, lambda: self.now_ns)
+        self.enrolment = Enrolment(AUTHORITY, RULES, lambda: self.now_ns)
 
     def do(self, work: Callable[[Any], Any]) -> Any:
         return self.care.write_blocking(work)
@@ -399,3 +400,29 @@ def test_a_token_that_two_machines_show_at_the_same_moment_serves_one(desk: Desk
         refused(Refusal.TOKEN_USED, lambda: other.enrol(secret, device_ca.new_key()))
 
     at_the_same_moment(desk, lambda c: desk.enrolment.enrol(c, secret, request), enrol_too)
+
+
+def test_an_authority_that_has_ended_gives_no_certificate_and_what_it_gave_before_ends_with_it(desk: Desk) -> None:
+    now = datetime.fromtimestamp(desk.now_ns // 10**9, UTC)
+    above = a_node_certificate(CLINIC, AUTHORITY, now, timedelta(days=3))[0]
+    desk.enrolment = Enrolment(replace(AUTHORITY, chain=(above,)), RULES, lambda: desk.now_ns)
+    first, second = device_ca.new_key(), device_ca.new_key()
+    given = desk.enrol(desk.invite(), first)
+    assert given.certificate.not_valid_after_utc == above.not_valid_after_utc
+    desk.now_ns += 3 * 24 * 3600 * 10**9
+    with pytest.raises(EnrolmentRefused) as refused:
+        desk.renew(given, first, second)
+    assert refused.value.reason is Refusal.AUTHORITY_ENDED
+
+
+def test_a_certificate_of_an_earlier_authority_is_renewed_by_its_successor(desk: Desk) -> None:
+    first, second, third = (device_ca.new_key() for _ in range(3))
+    given, successor = desk.enrol(desk.invite(), first), device_ca.new_authority("baoshan", number=2)
+    desk.enrolment = Enrolment(successor, RULES, lambda: desk.now_ns, [AUTHORITY.certificate])
+    renewed = desk.renew(given, first, second)
+    assert is_issued_by(renewed.certificate, [successor.certificate])
+    desk.enrolment = Enrolment(successor, RULES, lambda: desk.now_ns)
+    with pytest.raises(EnrolmentRefused) as refused:
+        desk.renew(given, first, second)
+    assert refused.value.reason is Refusal.CERTIFICATE_UNKNOWN
+    assert desk.renew(renewed, second, third)

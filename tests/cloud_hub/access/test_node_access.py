@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from structlog.testing import capture_logs
 from telemed.topics import NodeAddress
 
 from cloud_hub import node_access
-from cloud_hub.access import device_ca
+from cloud_hub.access import authorities, device_ca
 from cloud_hub.access.ca_folder import DENIED, REVOKED, CaFolder
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import ConfigRefused
@@ -17,7 +20,7 @@ from cloud_hub.node_access import ByCertificates
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 from tests.cloud_hub.access.test_enrolment import request_for
-from tests.fakes.certificates import REGION, CertifiedHub, hub_config
+from tests.fakes.certificates import REGION, CertifiedHub, a_node_certificate, hub_config
 
 CLINIC = NodeAddress(REGION, "baoshan-clinic", "edge-clinic")
 
@@ -118,3 +121,26 @@ async def test_the_event_loop_does_not_wait_for_the_disk(hub: CertifiedHub, monk
     await hub.access.look()
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
+
+
+async def test_operators_are_told_once_a_day_that_the_authority_ends_soon(hub: CertifiedHub) -> None:
+    authority, now = hub.access.folder.authority, datetime.now(UTC)
+    with capture_logs() as logs:
+        hub.access._warn(now)
+        ends = a_node_certificate(CLINIC, authority, now, timedelta(days=92))[0]
+        hub.access.folder = replace(hub.access.folder, authority=replace(authority, chain=(ends,)))
+        for days in (0, 1, 3, 3.5, 4.1, 93):
+            hub.access._warn(now + timedelta(days=days))
+    told = [(each["event"], each["days"]) for each in logs]
+    assert told == [("authority-ends-soon", 88), ("authority-ends-soon", 87), ("authority-ended", -2)]
+
+
+async def test_a_hub_that_starts_with_no_node_bound_to_an_earlier_authority_trusts_the_newest_alone(
+    hub: CertifiedHub, tmp_path: Path
+) -> None:
+    authorities.add_next(tmp_path / "pki", REGION)
+    assert len(begun(hub.config, hub.care).folder.trusted) == 2, "its one node has not renewed"
+    await hub.revoke(CLINIC)
+    folder = begun(hub.config, hub.care).folder
+    assert len(folder.trusted) == 1
+    assert folder.listeners.issuer == folder.authority.certificate.subject

@@ -74,7 +74,7 @@ async def test_a_node_that_is_denied_again_while_its_connections_are_ended_is_en
     external = ExternalBroker(BrokerConfig(), tmp_path / "mosquitto", folder, Users({}))
     taken: list[str] = []
 
-    async def take_over(client_id: str, _context: object) -> None:
+    async def take_over(client_id: str) -> None:
         taken.append(client_id)
         if len(taken) == 2:
             external.denied(CLINIC)

@@ -12,7 +12,7 @@ from telemed.errors import Code
 from telemed.topics import NodeAddress
 from telemed.wire import encode
 
-from cloud_hub.access import device_ca
+from cloud_hub.access import authorities, device_ca
 from cloud_hub.access.ca_folder import CaFolder, open_folder
 from cloud_hub.access.deny_list import DenyList
 from cloud_hub.access.device_ca import Authority
@@ -23,6 +23,7 @@ from edge_node.uplink.session import NodeSession, Stage
 from tests.fakes.certificates import malformed
 from tests.fakes.containers import CLINIC, HOME, alarm
 from tests.fakes.datagram_wire import NODE_CONTEXT, PEER, ManualWire
+from tests.fakes.organisation import Organisation, needs_openssl
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -61,7 +62,8 @@ class CertifiedWire(ManualWire):
         certificate = device_ca.for_node(signer or mine, key.public_key(), address, since, timedelta(days=7))
         folder = CertificateFolder(self.folder / f"{address.node}-{certificate.serial_number}")
         folder.folder.mkdir()
-        folder.take(key, certificate, [(trusts or mine).certificate.public_bytes(Encoding.DER)])
+        trust = (trusts.certificate,) if trusts else self.authority.trusted
+        folder.take(key, certificate, [each.public_bytes(Encoding.DER) for each in trust])
         return folder
 
     def begin(self, folder: CertificateFolder) -> NodeSession:
@@ -173,3 +175,33 @@ def test_the_longest_proof_fits_a_datagram(wire: CertifiedWire) -> None:
     longest = NodeAddress("baoshan", "s" * 40, "n" * 40)
     proof = CertificateCredentials(wire.node(longest)).prove(bytes(64))
     assert len(proof) + SEALED_BYTES <= DATAGRAM_LIMIT_BYTES
+
+
+@needs_openssl
+def test_below_an_organisation_our_nodes_are_let_in_and_another_department_s_node_or_hub_is_not(
+    tmp_path: Path,
+) -> None:
+    hospital = Organisation(tmp_path / "hospital")
+    hospital.join(tmp_path / "hub" / "pki", ("hub.example.org",))
+    wire, theirs = CertifiedWire(tmp_path / "hub"), hospital.another("baoshan")
+    assert wire.authority.authority.chain, "it does stand below the hospital's"
+    assert wire.begin(wire.node()).stage is Stage.UP
+    assert wire.begin(wire.node(signer=theirs)).stage is Stage.REFUSED
+    key = device_ca.new_key()
+    listeners = device_ca.for_listeners(theirs, key.public_key(), "baoshan", ["hub.example.org"])
+    impostor = CaFolder(wire.authority.folder, "baoshan", wire.authority.authority, listeners, key)
+    wire.hub._prover = CertificateProver(impostor, wire.deny, lambda: NOW)
+    assert wire.begin(wire.node()).stage is Stage.REFUSED
+
+
+def test_nodes_of_an_earlier_authority_and_of_its_successor_prove_themselves(tmp_path: Path) -> None:
+    before = open_folder(tmp_path / "pki", "baoshan", ["hub.example.org"], "hub").authority
+    authorities.add_next(tmp_path / "pki", "baoshan")
+    wire = CertifiedWire(tmp_path)
+    assert wire.authority.authority.sha256 != before.sha256
+    assert wire.begin(wire.node(signer=before, trusts=before)).stage is Stage.UP, "it was not told yet"
+    assert wire.begin(wire.node()).stage is Stage.UP
+    authorities.retire(tmp_path / "pki")
+    ended = CertifiedWire(tmp_path)
+    assert ended.begin(ended.node(signer=before)).stage is Stage.REFUSED
+    assert ended.begin(ended.node(trusts=before)).stage is Stage.REFUSED

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import talk_pb2, talk_pb2_grpc
 
-from cloud_hub.access import device_ca
+from cloud_hub.access import authorities, device_ca
 from cloud_hub.access.ca_folder import CaFolder, open_folder
 from cloud_hub.access.deny_list import DenyList
 from cloud_hub.access.device_ca import Authority
@@ -27,6 +27,7 @@ from cloud_hub.rpc.server import RpcServer
 from edge_node.uplink.certificates import private_pem
 from tests.fakes.brokers import running
 from tests.fakes.certificates import a_node_certificate
+from tests.fakes.organisation import Organisation, needs_openssl, whole
 from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import CLINIC, HOME, REGION, metadata, sqlite
 
@@ -53,16 +54,29 @@ class Certified:
 
     def shows(self, address: NodeAddress, signer: Authority | None = None) -> grpc.ChannelCredentials:
         """What a node shows."""
-        return self.shows_this(*a_node_certificate(address, signer or self.authority.authority))
+        signer = signer or self.authority.authority
+        certificate, key = a_node_certificate(address, signer)
+        return self.shows_this(certificate, key, signer)
 
-    def shows_this(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> grpc.ChannelCredentials:
+    def shows_this(
+        self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, signer: Authority | None = None
+    ) -> grpc.ChannelCredentials:
         """What the holder of a certificate shows."""
-        trust = self.authority.authority.certificate.public_bytes(Encoding.PEM)
-        return grpc.ssl_channel_credentials(trust, private_pem(key), certificate.public_bytes(Encoding.PEM))
+        trust = b"".join(each.public_bytes(Encoding.PEM) for each in self.authority.trusted)
+        return grpc.ssl_channel_credentials(
+            trust, private_pem(key), whole(certificate, signer or self.authority.authority)
+        )
 
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Certified]:
+    async with serving(tmp_path) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def serving(tmp_path: Path) -> AsyncIterator[Certified]:
+    """Serve a folder's authority, made where it is not there yet, while the block runs."""
     care, deny = sqlite(tmp_path), DenyList()
     authority = open_folder(tmp_path / "pki", REGION, ["127.0.0.1"], "hub")
     identity = CertificateIdentity(REGION, deny, lambda: datetime.now(UTC))
@@ -137,3 +151,32 @@ async def test_a_connection_that_outlives_its_certificate_is_worth_nothing() -> 
     assert identity.node_of(shown) is None
     assert identity.node_of(Caller(dict(metadata(CLINIC.node)), {})) is None
     assert identity.node_of(Caller({}, {"x509_pem_cert": [b"garbage"]})) is None
+
+
+@needs_openssl
+async def test_below_an_organisation_our_nodes_are_let_in_and_another_department_s_are_not(tmp_path: Path) -> None:
+    hospital = Organisation(tmp_path / "hospital")
+    hospital.join(tmp_path / "pki")
+    async with serving(tmp_path) as hub:
+        assert hub.authority.authority.chain, "it does stand below the hospital's"
+        async with hub.calls(hub.shows(CLINIC, hospital.another(REGION))) as stub:
+            assert await stub.Hold().code() is grpc.StatusCode.UNAVAILABLE
+        async with hub.calls(hub.shows(CLINIC)) as stub:
+            await _is_let_in(stub)
+
+
+async def test_nodes_of_an_earlier_authority_and_of_its_successor_are_let_in(tmp_path: Path) -> None:
+    before = open_folder(tmp_path / "pki", REGION, ["127.0.0.1"], "hub").authority
+    authorities.add_next(tmp_path / "pki", REGION)
+    async with serving(tmp_path) as hub:
+        assert hub.authority.authority.sha256 != before.sha256
+        for signer in (before, hub.authority.authority):
+            async with hub.calls(hub.shows(CLINIC, signer)) as stub:
+                await _is_let_in(stub)
+
+
+async def _is_let_in(stub: "talk_pb2_grpc.TalkAsyncStub") -> None:
+    call = stub.Hold()
+    await call.write(talk_pb2.Upward(what=Up.ALARM, payload=b"x"))
+    assert isinstance(await call.read(), talk_pb2.Downward)
+    call.cancel()

@@ -43,7 +43,8 @@ class Face:
 
         self.app = FastAPI()
         self.app.state.access = access
-        desk = NodeDesk(self.enrolment, "hub.example.org", 8445, AUTHORITY.sha256, changed, clock)
+        self.days: int | None = None
+        desk = NodeDesk(self.enrolment, "hub.example.org", 8445, AUTHORITY.sha256, changed, clock, lambda: self.days)
         self.app.state.parts = SimpleNamespace(
             nodes=desk, config=SimpleNamespace(region="baoshan"), stores=SimpleNamespace(care=care)
         )
@@ -125,8 +126,16 @@ async def test_what_is_no_name_is_refused(face: Face, path: str) -> None:
     assert (await face.client.post(path)).status_code in {404, 422}
 
 
+async def test_an_operator_sees_that_the_hub_s_authority_ends_soon(face: Face) -> None:
+    await face.sign_in("operator")
+    assert (await face.client.get("/api/v1/nodes")).json()["authority_days"] is None
+    face.days = 12
+    assert (await face.client.get("/api/v1/nodes")).json()["authority_days"] == 12
+
+
 async def test_a_hub_that_knows_nodes_by_secrets_says_so(face: Face, tmp_path: Path) -> None:
     await face.sign_in("operator")
     face.app.state.parts.nodes = None
-    assert (await face.client.get("/api/v1/nodes")).json() == {"is_certified": False, "nodes": []}
+    shown = {"is_certified": False, "nodes": [], "authority_days": None}
+    assert (await face.client.get("/api/v1/nodes")).json() == shown
     assert (await face.client.post(TOKEN)).status_code == 404

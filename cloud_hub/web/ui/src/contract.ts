@@ -748,6 +748,8 @@ export interface EnrolledNodes {
   /** False: this hub knows nodes by secrets, there is nothing to manage. */
   is_certified: boolean;
   nodes: EnrolledNode[];
+  /** Whole days until the hub's authority ends, once that is near; negative: it has ended. */
+  authority_days: number | null;
 }
 
 /** Answer of `POST /api/v1/nodes/{site}/{node}/token`: shown once, kept nowhere. */

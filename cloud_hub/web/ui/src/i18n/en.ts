@@ -506,6 +506,8 @@ export const en: Record<keyof typeof zh, string> = {
   "sites.buffer": "Buffer lasts",
   "sites.hours": "{{n}} h",
   "sites.empty": "No site has joined yet.",
+  "nodes.authorityEnds": "The hub's certificate authority ends in {{n}} days: see cloud-hub authority",
+  "nodes.authorityEnded": "The hub's certificate authority has ended, no node is let in any more: see cloud-hub authority",
   "nodes.title": "Nodes: who may come in",
   "nodes.node": "Node",
   "nodes.state": "Certificate",

@@ -501,6 +501,8 @@ export const zh = {
   "sites.buffer": "缓存可存",
   "sites.hours": "{{n}} 小时",
   "sites.empty": "还没有站点入网。",
+  "nodes.authorityEnds": "中心的证书颁发机构将在 {{n}} 天后到期：请用 cloud-hub authority 处理",
+  "nodes.authorityEnded": "中心的证书颁发机构已到期，节点无法再接入：请用 cloud-hub authority 处理",
   "nodes.title": "节点：谁可以接入",
   "nodes.node": "节点",
   "nodes.state": "证书",

@@ -21,10 +21,15 @@ export function Nodes() {
     refetchInterval: LOOK_EVERY_MS,
   });
   if (!found.data?.is_certified) return <Fault error={found.error} />;
-  const { nodes } = found.data;
+  const { nodes, authority_days: days } = found.data;
   return (
     <section className="nodes" data-testid="nodes">
       <h1>{t("nodes.title")}</h1>
+      {days !== null && (
+        <p className="strong" role="status" data-testid="authority-ends">
+          {t(days < 0 ? "nodes.authorityEnded" : "nodes.authorityEnds", { n: days })}
+        </p>
+      )}
       <Fault error={found.error} />
       {nodes.length === 0 ? <p className="t2">{t("nodes.none")}</p> : <NodeTable nodes={nodes} />}
       <Invite />
