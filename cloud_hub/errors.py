@@ -149,7 +149,7 @@ class PasswordEnded(SignInRefused):
 
 
 class TooManyAttempts(SignInRefused):
-    """Too many wrong attempts under this name from this address; nothing was looked at."""
+    """Too many wrong attempts under this name, or too much at once from this address; nothing was looked at."""
 
     code = "too-many-attempts"
 

@@ -6,6 +6,8 @@ FREE_FAILURES = 3
 """Failures before the first delay: people mistype."""
 LONGEST_S = 300
 FORGET_AFTER_S = 3600
+CROWD, LEAK_S, PACE_S = 30, 120.0, 1.0
+"""From 30 failures on (one is forgotten every two minutes) a source gets an attempt a second, whatever the names."""
 REMEMBERED = 10_000
 """Pairs of name and address kept; the one longest untouched is forgotten first."""
 
@@ -17,6 +19,29 @@ def delay_s(failures: int) -> int:
     """
     over = failures - FREE_FAILURES
     return 0 if over < 0 else min(LONGEST_S, 4 ** min(over + 1, 8))
+
+
+class Crowds:
+    """Counts what failed of late from each source, whatever the names: one name after another is a crowd, too."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def failed(self, source: str, now_s: float) -> None:
+        """Count one failure."""
+        level = self._level(source, now_s)
+        self._of.pop(source, None)
+        self._of[source] = (level + 1, now_s)
+        while len(self._of) > REMEMBERED:
+            self._of.popitem(last=False)
+
+    def pace_s(self, source: str, now_s: float) -> float:
+        """Return how long each attempt from there takes its turn beside its own work; 0 while few fail."""
+        return PACE_S if self._level(source, now_s) >= CROWD else 0.0
+
+    def _level(self, source: str, now_s: float) -> float:
+        level, at_s = self._of.get(source, (0.0, now_s))
+        return max(0.0, level - (now_s - at_s) / LEAK_S)
 
 
 class Failures:

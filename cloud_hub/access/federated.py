@@ -13,21 +13,24 @@ from telemed.roles import MACHINES
 
 from cloud_hub.access import claims as said
 from cloud_hub.access.claims import Claims, Granted
-from cloud_hub.access.delay import Failures
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.provider import Answer, Provider, Question
 from cloud_hub.access.seed import publish_everywhere
-from cloud_hub.access.sign_in import NS_PER_S, Access, Opened
+from cloud_hub.access.sign_in import Access, Opened
 from cloud_hub.access.tickets import Tickets
 from cloud_hub.access.tokens import digest
+from cloud_hub.access.turns import Turns
 from cloud_hub.config import OidcConfig
-from cloud_hub.errors import IdentityUnknown, ProviderRefused, SecondFactorNeeded, TooManyAttempts
+from cloud_hub.errors import IdentityUnknown, ProviderRefused, SecondFactorNeeded
 from cloud_hub.store import accounts, identities, passkeys
 from cloud_hub.store.accounts import Account, AuditEntry
 from cloud_hub.store.identities import Identity
 
 ASKED_S, HALF_WAY_S = 600, 300
 """How long a person may take at the provider, and then for the code of their own second factor."""
+AT_ONCE = 4
+"""Answers of one address asked about at the provider at the same time.  Nobody guesses a code of the provider that also
+fits a question of this browser, so a refused one costs no wait."""
 MAPPER = "identity-provider"
 """Who changed an account, in the audit trail, where the mapping did."""
 
@@ -56,6 +59,8 @@ class Caller:
     address: str
     old_token: str = ""
     """Of the session that it had."""
+    machine: str = ""
+    """What it runs on, in words (`web.machine`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,12 @@ class _Verdict:
 
 
 class Federated:
-    """Signs people in by the provider; one per hub process, because it counts failures."""
+    """Signs people in by the provider; one per hub process, because it gives out turns."""
 
     def __init__(self, access: Access, provider: Provider) -> None:
         self._access = access
         self._provider = provider
-        self._failures = Failures()
+        self._turns = Turns(AT_ONCE)
 
     @property
     def config(self) -> OidcConfig:
@@ -96,28 +101,23 @@ class Federated:
         """Open a session for who came back, or say that their own second factor is owed.
 
         Raises:
-            TooManyAttempts: answers from this address were refused too often; nothing was looked at.
+            TooManyAttempts: too many answers from this address at once; nothing was looked at.
             ProviderRefused: the answer proves nothing.
             IdentityUnknown: proved, but nothing here is for them.
             ProviderAway, DestinationRefused: as `Provider.claims`.
         """
         asked = self._tickets.read("asked", ticket)
         if asked is None:
-            # Neither counted nor noted: any page can send a browser here, which would shut out its whole address.
+            # Not noted: any page can send a browser here.
             raise ProviderRefused("nobody in this browser asked, or too long ago")
-        now_s = self._access.now_ns() / NS_PER_S
-        wait_s = self._failures.wait_s("", caller.address, now_s)
-        if wait_s > 0:
-            raise TooManyAttempts("too many attempts", wait_s)
         question = Question("", asked["state"], asked["nonce"], asked["verifier"])
-        try:
-            claims = await self._provider.claims(question, answer)
-            account = await self._admit(claims)
-        except ProviderRefused:
-            self._failures.failed("", caller.address, now_s)
-            await self._note("", ProviderRefused.code)
-            raise
-        self._failures.succeeded("", caller.address)
+        async with self._turns.turn(caller.address):
+            try:
+                claims = await self._provider.claims(question, answer)
+                account = await self._admit(claims)
+            except ProviderRefused:
+                await self._access.note_refusal("", "", ProviderRefused.code)
+                raise
         return await self._let_in(account, claims, caller)
 
     async def prove(self, ticket: str, code: str, caller: Caller) -> Opened:
@@ -127,12 +127,21 @@ class Federated:
             ProviderRefused: no ticket, or too old.
             TooManyAttempts, SecondFactorNeeded, SecondFactorRefused: as `Access.second_factor`.
         """
+        account, sid = await self.half_way(ticket)
+        factor = await self._access.second_factor(account, code)
+        return await self._access.open(account, factor, caller.old_token, self._origin(sid, caller))
+
+    async def half_way(self, ticket: str) -> tuple[Account, str]:
+        """Return who owes their own second factor, and their session at the provider.
+
+        Raises:
+            ProviderRefused: no ticket, or too old; or nobody who may sign in.
+        """
         fields = self._tickets.read("half-way", ticket)
         account = await self._access.database.read(lambda c: accounts.account_of(c, (fields or {}).get("username", "")))
         if fields is None or account is None or account.disabled or account.role in MACHINES:
             raise ProviderRefused("sign in with the provider first")
-        factor = await self._access.second_factor(account, code)
-        return await self._access.open(account, factor, caller.old_token, self._origin(fields["sid"]))
+        return account, fields["sid"]
 
     async def sign_out(self, token: str, back: str) -> str:
         """End a session; return where to end it at the provider too, empty where it did not begin there."""
@@ -172,16 +181,16 @@ class Federated:
         config, access = self.config, self._access
         sid = str(claims.get("sid", ""))[:255]
         if said.is_strong(claims, config.second_factor_acr, config.second_factor_amr):
-            return await access.open(account, "provider", caller.old_token, self._origin(sid))
+            return await access.open(account, "provider", caller.old_token, self._origin(sid, caller))
         try:
             factor = await access.second_factor(account, "")
         except SecondFactorNeeded:
             fields = {"username": account.username, "sid": sid}
             return HalfWay(self._tickets.write("half-way", fields, HALF_WAY_S))
-        return await access.open(account, factor, caller.old_token, self._origin(sid))
+        return await access.open(account, factor, caller.old_token, self._origin(sid, caller))
 
-    def _origin(self, sid: str) -> dict[str, str]:
-        return {"issuer": self.config.issuer, "sid": sid}
+    def _origin(self, sid: str, caller: Caller) -> dict[str, str]:
+        return {"issuer": self.config.issuer, "sid": sid, "machine": caller.machine}
 
     async def _admit(self, claims: Claims) -> Account:
         """Return the account of a proved identity, made or changed as the mapping says."""
@@ -248,10 +257,6 @@ class Federated:
         entry = self._entry(MAPPER, "system", "account-set", f"account/{account.username}", "ok")
         accounts.write_audit(connection, entry)
         return tuple(publish_everywhere(connection, region, now_ns))
-
-    async def _note(self, username: str, result: str) -> None:
-        entry = self._entry(username, "", "sign-in", f"account/{username}", result)
-        await self._access.database.write(lambda c: accounts.write_audit(c, entry))
 
     def _entry(self, actor: str, role: str, action: str, target: str, result: str) -> AuditEntry:
         return AuditEntry(self._access.now_ns(), actor, role, action, target, result, self._access.region)

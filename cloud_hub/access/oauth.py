@@ -7,8 +7,9 @@ no refresh token in this form.  Tokens live one hour, codes one minute and once;
 import base64
 import hashlib
 import hmac
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -72,6 +73,11 @@ class Proof:
     """Of the second factor."""
 
 
+def told(request: CodeRequest) -> str:
+    """Return all that a program asks for as one text, to which a key's answer is bound."""
+    return json.dumps([request.client_id, request.redirect_uri, request.challenge, request.scope, request.state])
+
+
 class OAuth:
     """The grants; one per hub process, beside `Access`."""
 
@@ -122,6 +128,18 @@ class OAuth:
         factor = await self._access.second_factor(account, proof.code)
         if not factor and account.role in self._access.second.roles:
             raise OAuthRefused("access_denied", "a second factor must be set up on the hub's own page first")
+        return await self._code(request, client, account, {"factor": factor} if factor else {})
+
+    async def give_code_by_key(self, request: CodeRequest, account: Account) -> str:
+        """Return a code for a person whose key has let in this very request (`Passkeys.let_in`).
+
+        Raises:
+            OAuthRefused: as `check_request`.
+        """
+        client = await self.check_request(request)
+        return await self._code(request, client, account, {"factor": "passkey", "by": "passkey"})
+
+    async def _code(self, request: CodeRequest, client: Account, account: Account, proved: Mapping[str, str]) -> str:
         code, now = new_token(), self._access.now_ns()
         session = Session(
             digest(code),
@@ -132,7 +150,7 @@ class OAuth:
             now + CODE_S * NS_PER_S,
             scopes=_of_a_person(request.scope),
             extra={"client": client.username, "redirect": request.redirect_uri, "challenge": request.challenge}
-            | ({"factor": factor} if factor else {}),
+            | dict(proved),
         )
 
         def work(connection: Connection) -> None:
@@ -143,41 +161,57 @@ class OAuth:
         return code
 
     async def exchange(self, code: str, client_id: str, redirect_uri: str, verifier: str) -> Grant:
-        """Return a token for a code; the code is spent whether or not it fits.
+        """Return a token for a code; the code is spent whether or not it fits, and a second use ends its token.
 
         Raises:
             OAuthRefused: `invalid_grant`: unknown, spent, expired, or made for another program, redirect or verifier.
         """
         hashed = digest(code)
 
-        def take(connection: Connection) -> tuple[Session, Account] | None:
+        def work(connection: Connection) -> Grant | str:
             session = accounts.session_of(connection, hashed)
             if session is None or session.kind != "code" or not accounts.end_session(connection, hashed):
-                return None
+                # Somebody else has it too (RFC 6749 4.1.2), and which of both was the right one nobody can tell.
+                return "reused" if self._end_tokens_of(connection, hashed) else "unknown or spent code"
             account = accounts.account_of(connection, session.username)
-            return None if account is None or account.disabled else (session, account)
+            if account is None or account.disabled or session.expires_ns <= self._access.now_ns():
+                return "expired code"
+            same = session.extra["client"] == client_id and session.extra["redirect"] == redirect_uri
+            if not same or not is_verified(verifier, session.extra["challenge"]):
+                return "the code was made for another program, redirect or verifier"
+            proved = {"code": hashed}
+            proved |= {name: kept for name, kept in session.extra.items() if name in ("client", "factor", "by")}
+            return self._grant(connection, account, session.scopes, proved)
 
-        found = await self._access.database.write(take)
-        if found is None or found[0].expires_ns <= self._access.now_ns():
-            raise OAuthRefused("invalid_grant", "unknown, spent or expired code")
-        session, account = found
-        same = session.extra["client"] == client_id and session.extra["redirect"] == redirect_uri
-        if not same or not is_verified(verifier, session.extra["challenge"]):
-            raise OAuthRefused("invalid_grant", "the code was made for another program, redirect or verifier")
-        return await self._issue(account, session.scopes, session.extra.get("factor", ""))
+        # Committed also where nothing is granted: a code is spent by its first use.
+        found = await self._access.database.write(work)
+        if isinstance(found, Grant):
+            return found
+        if found == "reused":
+            self._access.forget()
+        raise OAuthRefused("invalid_grant", found)
 
-    async def _issue(self, account: Account, scopes: tuple[str, ...], factor: str = "") -> Grant:
+    async def _issue(self, account: Account, scopes: tuple[str, ...]) -> Grant:
+        return await self._access.database.write(lambda c: self._grant(c, account, scopes, {}))
+
+    def _grant(
+        self, connection: Connection, account: Account, scopes: tuple[str, ...], proved: Mapping[str, str]
+    ) -> Grant:
         token, now = new_token(), self._access.now_ns()
-        extra = {"factor": factor} if factor else {}
         ends = now + TOKEN_S * NS_PER_S
-        session = Session(digest(token), "bearer", account.username, now, now, ends, scopes=scopes, extra=extra)
-
-        def work(connection: Connection) -> None:
-            accounts.open_session(connection, session)
-            accounts.write_audit(connection, self._entry(account, "token-issued", " ".join(scopes)))
-
-        await self._access.database.write(work)
+        session = Session(digest(token), "bearer", account.username, now, now, ends, scopes=scopes, extra=dict(proved))
+        accounts.open_session(connection, session)
+        accounts.write_audit(connection, self._entry(account, "token-issued", " ".join(scopes)))
         return Grant(token, TOKEN_S, scopes)
+
+    def _end_tokens_of(self, connection: Connection, code_hash: str) -> bool:
+        """End the tokens that a code was exchanged for; True where there were any."""
+        now_ns, region = self._access.now_ns(), self._access.region
+        ended = accounts.end_tokens_of(connection, code_hash)
+        for username in ended:
+            entry = AuditEntry(now_ns, username, "", "token-ended", f"account/{username}", "code-reused", region)
+            accounts.write_audit(connection, entry)
+        return bool(ended)
 
     def _entry(self, account: Account, action: str, target: str) -> AuditEntry:
         now, region = self._access.now_ns(), self._access.region

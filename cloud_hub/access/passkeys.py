@@ -25,15 +25,15 @@ from webauthn.helpers.structs import (
 from webauthn.registration.verify_registration_response import VerifiedRegistration
 
 from cloud_hub.access import factors
-from cloud_hub.access.delay import Failures
 from cloud_hub.access.rights import Principal
 from cloud_hub.access.sign_in import NS_PER_S, Access, Opened
 from cloud_hub.access.tickets import Tickets
 from cloud_hub.access.tokens import digest
+from cloud_hub.access.turns import Turns
 from cloud_hub.config import PasskeysConfig
-from cloud_hub.errors import NotFound, PasskeyRefused, StepRefused, TooManyAttempts
+from cloud_hub.errors import NotFound, PasskeyRefused, StepRefused
 from cloud_hub.store import accounts, identities, passkeys
-from cloud_hub.store.accounts import Account, AuditEntry, Session
+from cloud_hub.store.accounts import Account
 from cloud_hub.store.passkeys import Passkey
 
 ASKED_S = 120
@@ -42,6 +42,8 @@ HEARD_S = 7 * 86_400
 """How long a key opens an account that an identity provider grants without that provider vouching for it again."""
 KEYS_LIMIT = 10
 """Keys of one account."""
+AT_ONCE = 4
+"""Answers of one address looked at at the same time.  Nobody guesses a signature, so a refused one costs no wait."""
 CHALLENGE_BYTES = HANDLE_BYTES = 32
 NAME = "Yuanzhen 远诊"
 _FOREIGN = (WebAuthnException, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
@@ -59,12 +61,12 @@ class Asked:
 
 
 class Passkeys:
-    """All about keys; one per hub process, because it counts failures."""
+    """All about keys; one per hub process, because it gives out turns."""
 
     def __init__(self, access: Access, config: PasskeysConfig) -> None:
         self._access = access
         self._config = config
-        self._failures = Failures()
+        self._turns = Turns(AT_ONCE)
 
     async def listed(self, who: Principal) -> list[Passkey]:
         """Return one's own keys, oldest first."""
@@ -119,17 +121,17 @@ class Passkeys:
             made_ns=now_ns,
         )
 
-        def work(connection: Connection) -> tuple[Account, Session]:
+        def work(connection: Connection) -> Opened:
             self._own(connection, who, token)
-            session = accounts.session_of(connection, digest(token))
+            session = self._access.demand_fresh(connection, token)
             account = accounts.account_of(connection, who.username)
-            if session is None or account is None or not passkeys.add(connection, made):
+            if account is None or not passkeys.add(connection, made):
                 raise StepRefused("this key is known already", [])
             factors.audit(connection, who, "passkey-added", now_ns)
-            return account, session
+            return self._access.go_on(connection, account, session, {"factor": "passkey"})
 
-        account, session = await self._access.database.write(work)
-        opened = await self._access.open(account, "passkey", token, identities.origin_of(session))
+        opened = await self._access.database.write(work)
+        self._access.forget()
         return made, opened
 
     async def remove(self, who: Principal, token: str, which: str) -> None:
@@ -154,20 +156,39 @@ class Passkeys:
         """Ask any key that knows this hub; nobody has said yet who they are."""
         return self._question("passkey-sign-in", UserVerificationRequirement.REQUIRED, (), {})
 
-    async def sign_in(self, ticket: str, credential: str, address: str, old_token: str = "") -> Opened:
+    async def sign_in(
+        self, ticket: str, credential: str, address: str, old_token: str = "", machine: str = ""
+    ) -> Opened:
         """Open a session for whom a key names and has verified.
 
         Raises:
-            TooManyAttempts: answers from this address were refused too often; nothing was looked at.
+            TooManyAttempts: too many answers from this address at once; nothing was looked at.
             PasskeyRefused: the answer proves nothing, or its account's provider was not heard for HEARD_S.
         """
-        asked = self._waited("passkey-sign-in", ticket, address)
-        account = await self._answered(asked, credential, address, must_verify=True)
-        since_ns = self._access.now_ns() - HEARD_S * NS_PER_S
-        if await self._access.database.read(lambda c: identities.is_unheard(c, account.username, since_ns)):
-            await self._note(account.username, "provider-unheard")
-            raise PasskeyRefused("the provider has not vouched for this account lately", "provider-unheard")
-        return await self._access.open(account, "passkey", old_token)
+        asked = self._asked("passkey-sign-in", ticket)
+        account = await self._alone(asked, credential, address)
+        return await self._access.open(account, "passkey", old_token, {"machine": machine})
+
+    def begin_letting_in(self, program: str) -> Asked:
+        """Ask any key that knows this hub whether a program may act in its person's name.
+
+        Args:
+            program: which one, and all that it asks for; the answer counts for this alone.
+        """
+        fields = {"program": digest(program)}
+        return self._question("passkey-program", UserVerificationRequirement.REQUIRED, (), fields)
+
+    async def let_in(self, ticket: str, credential: str, address: str, program: str) -> Account:
+        """Return who lets this program act in their name.
+
+        Raises:
+            TooManyAttempts: as `sign_in`.
+            PasskeyRefused: as `sign_in`; also where the question was about another program or request.
+        """
+        asked = self._asked("passkey-program", ticket)
+        if asked["program"] != digest(program):
+            raise PasskeyRefused("asked for another program")
+        return await self._alone(asked, credential, address)
 
     async def begin_proof(self, username: str, password: str, address: str) -> Asked:
         """Ask the keys of an account whose password was given.
@@ -176,7 +197,14 @@ class Passkeys:
             TooManyAttempts, SignInRefused: as `Access.authenticate`.
             StepRefused: the account has no key.
         """
-        account = await self._access.authenticate(username, password, address)
+        return await self.begin_proof_of(await self._access.authenticate(username, password, address))
+
+    async def begin_proof_of(self, account: Account) -> Asked:
+        """Ask the keys of an account whose first proof was given: its password, or the identity provider's word.
+
+        Raises:
+            StepRefused: the account has no key.
+        """
         known = await self._access.database.read(lambda c: passkeys.of_account(c, account.username))
         if not known:
             raise StepRefused("there is no key", [])
@@ -189,7 +217,7 @@ class Passkeys:
         Raises:
             TooManyAttempts, PasskeyRefused: as `sign_in`.
         """
-        asked = self._waited("passkey-proof", ticket, address)
+        asked = self._asked("passkey-proof", ticket)
         account = await self._access.database.read(lambda c: accounts.account_of(c, asked["username"]))
         must_verify = account is not None and account.role in self._access.second.roles
         proved = await self._answered(asked, credential, address, must_verify=must_verify)
@@ -225,12 +253,6 @@ class Passkeys:
             raise PasskeyRefused("nobody in this browser asked, or too long ago")
         return fields
 
-    def _waited(self, purpose: str, ticket: str, address: str) -> dict[str, str]:
-        wait_s = self._failures.wait_s("", address, self._access.now_ns() / NS_PER_S)
-        if wait_s > 0:
-            raise TooManyAttempts("too many attempts", wait_s)
-        return self._asked(purpose, ticket)
-
     def _own(self, connection: Connection, who: Principal, token: str) -> list[Passkey]:
         """Return one's own keys where one may add another now."""
         self._access.demand_settled(who)
@@ -255,17 +277,23 @@ class Passkeys:
             raise PasskeyRefused("this answer was taken before")
         return verified
 
-    async def _answered(self, asked: dict[str, str], credential: str, address: str, *, must_verify: bool) -> Account:
-        """Return whose key answered; a refusal is audited and counted against the address."""
-        now_s = self._access.now_ns() / NS_PER_S
-        try:
-            account = await self._proved(asked, credential, must_verify=must_verify)
-        except PasskeyRefused as refused:
-            self._failures.failed("", address, now_s)
-            await self._note(refused.username or asked.get("username", ""), refused.reason)
-            raise
-        self._failures.succeeded("", address)
+    async def _alone(self, asked: dict[str, str], credential: str, address: str) -> Account:
+        """Return whose key answered where nothing else is asked; its provider must have been heard within HEARD_S."""
+        account = await self._answered(asked, credential, address, must_verify=True)
+        since_ns = self._access.now_ns() - HEARD_S * NS_PER_S
+        if await self._access.database.read(lambda c: identities.is_unheard(c, account.username, since_ns)):
+            await self._access.note_refusal(account.username, account.role, "provider-unheard")
+            raise PasskeyRefused("the provider has not vouched for this account lately", "provider-unheard")
         return account
+
+    async def _answered(self, asked: dict[str, str], credential: str, address: str, *, must_verify: bool) -> Account:
+        """Return whose key answered; a refusal is audited."""
+        async with self._turns.turn(address):
+            try:
+                return await self._proved(asked, credential, must_verify=must_verify)
+            except PasskeyRefused as refused:
+                await self._access.note_refusal(refused.username or asked.get("username", ""), "", refused.reason)
+                raise
 
     async def _proved(self, asked: dict[str, str], credential: str, *, must_verify: bool) -> Account:
         access, now_ns = self._access, self._access.now_ns()
@@ -313,12 +341,6 @@ class Passkeys:
             )
         except _FOREIGN as error:
             raise PasskeyRefused(f"the key's answer is refused ({type(error).__name__})") from error
-
-    async def _note(self, username: str, result: str) -> None:
-        access = self._access
-        target = f"account/{username}"
-        entry = AuditEntry(access.now_ns(), username, "", "sign-in", target, result, access.region)
-        await access.database.write(lambda c: accounts.write_audit(c, entry))
 
 
 def _described(known: Sequence[Passkey]) -> list[PublicKeyCredentialDescriptor]:

@@ -14,7 +14,8 @@ def check_new(password: str, username: str = "") -> None:
     """Pass where a password may be taken into use; pure.
 
     Length is what counts (no rules about kinds of letters): refused is what is short, in the list of passwords that
-    were breached often, one pattern over and over, a run of neighbours, or mostly the account's own name.
+    were breached often, one pattern over and over, a run of neighbours, or little beside the account's own name or
+    words of the trade (`listed_words.txt`).
 
     Raises:
         ValueError: the reason, in words for the person who chose it.
@@ -29,6 +30,8 @@ def check_new(password: str, username: str = "") -> None:
     name = username.casefold()
     if len(name) >= LEAST_NAME and name in plain and len(plain) - len(name) < LEAST_NAME:
         raise ValueError("this password is mostly the name of the account; choose another")
+    if _is_of_the_trade(plain):
+        raise ValueError("this password is mostly words that are guessed first here; choose another")
 
 
 def hash_password(password: str, username: str = "") -> str:
@@ -43,8 +46,25 @@ def hash_password(password: str, username: str = "") -> str:
 
 @cache
 def _breached() -> frozenset[str]:
-    text = Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8")
-    return frozenset(line for line in text.splitlines() if line)
+    return frozenset(_lines("common_passwords.txt"))
+
+
+@cache
+def _listed() -> tuple[str, ...]:
+    return tuple(sorted(_lines("listed_words.txt"), key=len, reverse=True))
+
+
+def _lines(name: str) -> list[str]:
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line]
+
+
+def _is_of_the_trade(text: str) -> bool:
+    """True where few letters are left beside words that anybody would try at a hospital."""
+    rest = text
+    for word in _listed():
+        rest = rest.replace(word, "")
+    return rest != text and sum(letter.isalpha() for letter in rest) < LEAST_NAME
 
 
 def _repeats(text: str) -> bool:

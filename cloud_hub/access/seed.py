@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 from telemed.passwords import is_right
@@ -17,6 +18,7 @@ from telemed.v1 import event_pb2
 
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.rights import parse_scope
+from cloud_hub.access.sign_in import FIRST_PASSWORD_NS
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.errors import ConfigRefused
 from cloud_hub.store import accounts, care_team, events, persons
@@ -120,12 +122,26 @@ def _parse(entry: dict[str, Any]) -> tuple[Account, str]:
         sites=tuple(map(str, entry.get("sites", ()))),
         password_hash="",
         scopes=scopes,
-        redirects=tuple(map(str, entry.get("redirects", ()))),
+        redirects=tuple(map(_redirect, entry.get("redirects", ()))),
         disabled=bool(entry.get("disabled", False)),
     )
     if not 0 < len(username) <= 64:
         raise ValueError("a user name has 1 to 64 characters")
     return account, secret
+
+
+def _redirect(found: object) -> str:
+    """Return where a program has people sent back, in a scheme by which nobody on the way reads the code.
+
+    Raises:
+        ValueError: neither HTTPS, nor plain HTTP on loopback, nor a scheme of the program's own (RFC 8252 7).
+    """
+    text = str(found)
+    parts = urlsplit(text)
+    is_loopback = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if not (is_loopback or (parts.scheme == "https" and parts.hostname) or "." in parts.scheme):
+        raise ValueError(f"redirect {text!r}: https, or http on loopback, or a scheme like org.example.app")
+    return text
 
 
 def _take_in(connection: Connection, account: Account, secret: str, region: str, now_ns: int) -> None:
@@ -168,6 +184,7 @@ def _account_set(account: Account, cared_for: frozenset[str]) -> event_pb2.Accou
         password_hash=account.password_hash,
         sites=account.sites,
         persons=sorted(cared_for),
+        password_ends_unix_ns=account.password_ns + FIRST_PASSWORD_NS if account.password_by is SetBy.OPERATOR else 0,
     )
 
 

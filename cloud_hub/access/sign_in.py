@@ -1,21 +1,23 @@
 """Signing in and out, and finding out who asks: sessions in the browser and bearer tokens."""
 
+import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
-from telemed.consent import Purpose
 from telemed.passwords import Verifier
-from telemed.roles import ELSEWHERE, MACHINES, OWN_ONLY, REGIONAL, Right, Role, reach
+from telemed.roles import MACHINES, Role
 
-from cloud_hub.access import factors
-from cloud_hub.access.delay import Failures
+from cloud_hub.access import factors, principals
+from cloud_hub.access.delay import Crowds, Failures
 from cloud_hub.access.key_proofs import KeyProofs
+from cloud_hub.access.refusals import Refusals
 from cloud_hub.access.rights import Principal
 from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.tokens import digest, new_token
+from cloud_hub.access.turns import Turns
 from cloud_hub.errors import (
     NotSignedIn,
     PasswordEnded,
@@ -26,10 +28,9 @@ from cloud_hub.errors import (
     StepRefused,
     TooManyAttempts,
 )
-from cloud_hub.store import accounts, broken_glass, care_team, consents, displays, identities, passkeys
+from cloud_hub.store import accounts, displays, passkeys
 from cloud_hub.store import factors as stored_factors
 from cloud_hub.store.accounts import Account, AuditEntry, Session, SetBy
-from cloud_hub.store.displays import Display
 from cloud_hub.store.engine import Database
 
 NS_PER_S = 1_000_000_000
@@ -41,6 +42,8 @@ KNOWN_FOR_NS = 2 * NS_PER_S
 KNOWN_LIMIT = 10_000
 FRESH_S = 600
 """How soon after signing in one may change how one signs in: a page left open gives nobody a key of their own."""
+PAGES_LIMIT = 20
+"""Pages on which one account is signed in; whoever opens another signs out the one longest unused."""
 FIRST_PASSWORD_NS = 72 * 3600 * NS_PER_S
 """How long a password is good that an operator set."""
 
@@ -96,15 +99,34 @@ class Access:
         self._failures = Failures()
         self._code_failures = Failures()
         """By name alone: whoever has the password can try codes from anywhere."""
+        self._turns = Turns(1)
+        """At a hash: many names tried from one address leave the other addresses their share."""
+        self.pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self._crowds = Crowds()
+        self._refusals = Refusals()
 
     async def authenticate(self, username: str, secret: str, address: str) -> Account:
         """Return the account that name and secret belong to; every attempt is audited.
 
+        Args:
+            username: that was typed.
+            secret: password, or a program's secret.
+            address: what failures are counted against: an address, or a browser that the account is known in.
+
         Raises:
-            TooManyAttempts: this name from this address must wait; nothing was looked at.
+            TooManyAttempts: this name from there must wait, or too many try at once; nothing was looked at.
             SignInRefused: name or secret wrong, or the account is disabled: the same answer in the same time.
         """
         username = username[:LONGEST_NAME].replace("\0", "\ufffd")  # PostgreSQL stores no NUL
+        async with self._turns.turn(address):
+            await self.pause(self._crowds.pace_s(address, self._now_s()))
+            account = await self._right(username, secret, address)
+        if account.password_by is SetBy.OPERATOR and self.now_ns() > account.password_ns + FIRST_PASSWORD_NS:
+            await self.note_refusal(username, account.role, PasswordEnded.code)
+            raise PasswordEnded("a first password that was not changed in time")
+        return account
+
+    async def _right(self, username: str, secret: str, address: str) -> Account:
         wait_s = self._failures.wait_s(username, address, self._now_s())
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
@@ -112,16 +134,16 @@ class Access:
         self._failures.failed(username, address, self._now_s())
         account = await self.database.read(lambda c: accounts.account_of(c, username))
         known = account is not None and not account.disabled
+        # Refused rather than cut: what is checked is what was typed.
+        known = known and len(secret) <= LONGEST_PASSWORD
         right = await self._verifier.is_right(
             account.password_hash if account and known else None, secret[:LONGEST_PASSWORD]
         )
         if account is None or not right:
-            await self._audit_attempt(username, "", SignInRefused.code)
+            self._crowds.failed(address, self._now_s())
+            await self.note_refusal(username, "", SignInRefused.code, is_known=account is not None)
             raise SignInRefused("name or secret is wrong")
         self._failures.succeeded(username, address)
-        if account.password_by is SetBy.OPERATOR and self.now_ns() > account.password_ns + FIRST_PASSWORD_NS:
-            await self._audit_attempt(username, account.role, PasswordEnded.code)
-            raise PasswordEnded("a first password that was not changed in time")
         return account
 
     async def second_factor(self, account: Account, code: str) -> str:
@@ -147,7 +169,7 @@ class Access:
         seal, now_ns = self.second.seal, self.now_ns()
         kind = await self.database.write(lambda c: factors.check(c, seal, username, code, now_ns))
         if not kind:
-            await self._audit_attempt(username, account.role, SecondFactorRefused.code)
+            await self.note_refusal(username, account.role, SecondFactorRefused.code)
             raise SecondFactorRefused("the code is wrong")
         self._code_failures.succeeded(username, "")
         return kind
@@ -160,7 +182,9 @@ class Access:
         """
         await self.second_factor(await self.authenticate(who.username, password, address), code)
 
-    async def sign_in(self, username: str, password: str, address: str, old_token: str = "", code: str = "") -> Opened:
+    async def sign_in(
+        self, username: str, password: str, address: str, old_token: str = "", code: str = "", machine: str = ""
+    ) -> Opened:
         """Open a browser session for a person; a session that the browser already had is ended.
 
         Raises:
@@ -170,10 +194,10 @@ class Access:
         """
         account = await self.authenticate(username, password, address)
         if account.role in MACHINES:
-            await self._audit_attempt(account.username, account.role, SignInRefused.code)
+            await self.note_refusal(account.username, account.role, SignInRefused.code)
             raise SignInRefused("name or secret is wrong")
         factor = await self.second_factor(account, code)
-        return await self.open(account, factor, old_token, {"by": "password"})
+        return await self.open(account, factor, old_token, {"by": "password", "machine": machine})
 
     async def begin_totp(self, who: Principal, token: str) -> factors.Begun:
         """Make a new secret for an authenticator app; it counts for nothing until it is confirmed.
@@ -205,23 +229,20 @@ class Access:
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)
         self._code_failures.failed(who.username, "", self._now_s())
-        token = new_token()
 
-        def work(connection: Connection) -> tuple[list[str], Principal]:
-            self.demand_fresh(connection, old_token)
+        def work(connection: Connection) -> tuple[list[str], Opened]:
+            session = self.demand_fresh(connection, old_token)
             account = accounts.account_of(connection, who.username)
             if account is None:
                 raise NotSignedIn("sign in first")
             codes = factors.confirm(connection, self.second.seal, who.username, code, self.now_ns())
             factors.audit(connection, who, "second-factor-set", self.now_ns())
-            before = accounts.session_of(connection, digest(old_token))
-            origin = identities.origin_of(before) if before is not None else {}
-            return codes, self._open(connection, account, token, "totp", old_token, origin)
+            return codes, self.go_on(connection, account, session, {"factor": "totp"})
 
-        codes, principal = await self.database.write(work)
+        codes, opened = await self.database.write(work)
         self._code_failures.succeeded(who.username, "")
         self.forget()
-        return codes, Opened(token, principal, self._lifetimes.absolute_s)
+        return codes, opened
 
     def demand_settled(self, who: Principal) -> None:
         """Pass where the password is one's own: a factor set up before would be a way around changing a first one.
@@ -232,8 +253,8 @@ class Access:
         if who.must_change:
             raise StepRefused("the first password is to be changed before", [])
 
-    def demand_fresh(self, connection: Connection, token: str) -> None:
-        """Pass where the session of this token began so lately that how one signs in may be changed in it.
+    def demand_fresh(self, connection: Connection, token: str) -> Session:
+        """Return the session of this token where it began so lately that how one signs in may be changed in it.
 
         Raises:
             SignInAgain: signed in too long ago, or the session has ended.
@@ -241,6 +262,7 @@ class Access:
         session = accounts.session_of(connection, digest(token))
         if session is None or self.now_ns() - session.created_ns > FRESH_S * NS_PER_S:
             raise SignInAgain("sign in again first")
+        return session
 
     async def remove_totp(self, who: Principal, password: str, code: str, address: str) -> None:
         """Take the authenticator app away and end all sessions of the account.
@@ -269,36 +291,43 @@ class Access:
             old_token: of the session that this one takes the place of.
             more: what else is kept with the session.
         """
-        token = new_token()
-        principal = await self.database.write(lambda c: self._open(c, account, token, factor, old_token, more))
+        token, now = new_token(), self.now_ns()
+        extra = ({"factor": factor} if factor else {}) | dict(more or {})
+        ends = now + self._lifetimes.absolute_s * NS_PER_S
+        made = Session(digest(token), "cookie", account.username, now, now, ends, (), new_token(), extra)
+
+        def work(connection: Connection) -> Principal:
+            if old_token:
+                accounts.end_session(connection, digest(old_token))
+            accounts.keep_newest_pages(connection, account.username, PAGES_LIMIT - 1)
+            accounts.open_session(connection, made)
+            accounts.write_audit(connection, self._entry(account, "sign-in"))
+            return self._principal(connection, account, made)
+
+        principal = await self.database.write(work)
         self.forget()
         return Opened(token, principal, self._lifetimes.absolute_s)
 
-    def _open(
-        self,
-        connection: Connection,
-        account: Account,
-        token: str,
-        factor: str,
-        old_token: str,
-        more: Mapping[str, str] | None = None,
-    ) -> Principal:
-        now = self.now_ns()
-        session = Session(
-            digest(token),
-            "cookie",
-            account.username,
-            now,
-            now,
-            now + self._lifetimes.absolute_s * NS_PER_S,
-            csrf_token=new_token(),
-            extra=({"factor": factor} if factor else {}) | dict(more or {}),
-        )
-        if old_token:
-            accounts.end_session(connection, digest(old_token))
+    def go_on(
+        self, connection: Connection, account: Account, before: Session, proved: Mapping[str, str] | None = None
+    ) -> Opened:
+        """Put a session in the place of another: with a new token, and no stronger than what was proved in it.
+
+        Nobody signed in, so it is as old as the one before and ends when that would have ended.
+
+        Args:
+            connection: in a transaction; `forget` is to be called after it.
+            account: whose sessions they are.
+            before: the session until now.
+            proved: what was proved in it beside, `factor`.
+        """
+        token, now = new_token(), self.now_ns()
+        extra = {**before.extra, **(proved or {})}
+        session = replace(before, token_hash=digest(token), csrf_token=new_token(), seen_ns=now, extra=extra)
+        accounts.end_session(connection, before.token_hash)
         accounts.open_session(connection, session)
-        accounts.write_audit(connection, self._entry(account, "sign-in"))
-        return self._principal(connection, account, session)
+        principal = self._principal(connection, account, session)
+        return Opened(token, principal, max(0, (session.expires_ns - now) // NS_PER_S))
 
     async def sign_out(self, token: str) -> None:
         """End a session; harmless where there is none."""
@@ -349,6 +378,21 @@ class Access:
         entry = AuditEntry(self.now_ns(), who.username, who.role, action, target, result, self.region, site)
         await self.database.write(lambda c: accounts.write_audit(c, entry))
 
+    async def note_refusal(self, username: str, role: str, reason: str, *, is_known: bool = True) -> None:
+        """Append a refused sign-in to the audit trail, or the word that there are many (`refusals`).
+
+        Args:
+            username: that was tried or shown; empty where nobody knows whose it was.
+            role: of the account, where that may be told.
+            reason: why.
+            is_known: the name is one of an account here.
+        """
+        target = f"account/{username}"
+        entry = AuditEntry(self.now_ns(), username, role, "sign-in", target, reason, self.region)
+        told = self._refusals.told(entry, is_known=is_known and bool(username))
+        if told is not None:
+            await self.database.write(lambda c: accounts.write_audit(c, told))
+
     async def audit_many(self, who: Principal, entries: Sequence[tuple[str, str, str]]) -> None:
         """Append several (action, target, result) of `who` to the audit trail, in one transaction."""
         now = self.now_ns()
@@ -367,7 +411,7 @@ class Access:
                 return None
             if kind == "cookie" and session.kind == "display":
                 shown = displays.display_of(connection, session.extra["display"])
-                return None if shown is None else (session, _display_principal(shown, session))
+                return None if shown is None else (session, principals.of_display(shown, session))
             if session.kind != kind:
                 return None
             account = accounts.account_of(connection, session.username)
@@ -378,28 +422,7 @@ class Access:
         return await self.database.read(look)
 
     def _principal(self, connection: Connection, account: Account, session: Session) -> Principal:
-        # Who came by the provider or a key does not know the first password, and a person's token began with it.
-        by_password = session.kind == "bearer" or session.extra.get("by") == "password"
-        principal = Principal(
-            username=account.username,
-            role=account.role,
-            name_zh=account.name_zh,
-            name_en=account.name_en,
-            region=self.region,
-            sites=_sites(account),
-            scopes=frozenset(session.scopes) if session.kind == "bearer" else None,
-            csrf_token=session.csrf_token,
-            must_change=by_password and account.password_by is SetBy.OPERATOR and account.role not in MACHINES,
-            must_enrol=account.role in self.second.roles and "factor" not in session.extra,
-        )
-        if reach(account.role, Right.BREAK_GLASS) is not None and not session.scopes:
-            broken = broken_glass.open_of(connection, account.username, self.now_ns())
-            principal = replace(principal, opened=frozenset((one.site, one.person_id) for one in broken))
-        if account.role in ELSEWHERE:
-            return replace(principal, withheld=consents.refusing(connection, self.region, Purpose.SHARING))
-        if account.role not in OWN_ONLY:
-            return principal
-        return replace(principal, persons=care_team.own_persons(connection, self.region, account, self.now_ns()))
+        return principals.of_account(connection, account, session, self.region, self.second.roles, self.now_ns())
 
     def is_alive(self, session: Session) -> bool:
         """True where a session has not ended by its time or by idleness."""
@@ -411,30 +434,8 @@ class Access:
         target = f"account/{account.username}"
         return AuditEntry(self.now_ns(), account.username, account.role, action, target, "ok", self.region)
 
-    async def _audit_attempt(self, username: str, role: str, result: str) -> None:
-        entry = AuditEntry(self.now_ns(), username, role, "sign-in", f"account/{username}", result, self.region)
-        await self.database.write(lambda c: accounts.write_audit(c, entry))
-
     def _now_s(self) -> float:
         return self.now_ns() / NS_PER_S
 
 
 _UNKNOWN: tuple[int, Session | None, Principal | None] = (0, None, None)
-
-
-def _display_principal(shown: Display, session: Session) -> Principal:
-    """A wall display, which is nobody: it stands for its site and has the role that shows a wall."""
-    return Principal(
-        username=session.username,
-        role=Role.DISPLAY,
-        name_zh=shown.name,
-        name_en=shown.name,
-        region=shown.region,
-        sites=frozenset({shown.site}),
-        csrf_token=session.csrf_token,
-    )
-
-
-def _sites(account: Account) -> frozenset[str] | None:
-    """Return the sites of an account: an empty list is the whole region for those who serve it, else nothing."""
-    return None if account.role in REGIONAL and not account.sites else frozenset(account.sites)

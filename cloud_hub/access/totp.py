@@ -1,5 +1,6 @@
 """Codes of an authenticator app (RFC 6238, `pyotp`) and recovery codes: pure but for randomness."""
 
+import base64
 import hmac
 import secrets
 
@@ -10,14 +11,15 @@ ISSUER = "Yuanzhen 远诊"
 STEP_S = 30
 DRIFT_STEPS = 1
 """A code of the step before or after counts too: telephones' clocks are some seconds off."""
+SECRET_BYTES = 20
 RECOVERY_CODES = 10
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-_GROUP, _GROUPS = 4, 4
+_GROUP, _GROUPS = 4, 6
 
 
 def new_secret() -> str:
     """Return a secret of 160 bits in base32."""
-    return pyotp.random_base32()
+    return base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def address(secret: str, username: str) -> str:
@@ -45,7 +47,11 @@ def step_of(secret: str, code: str, at_s: float) -> int | None:
 
 
 def new_recovery_codes() -> list[str]:
-    """Return codes for when the telephone is lost: 79 bits each, to be written down and used once."""
+    """Return codes for when the telephone is lost: 118 bits each, to be written down and used once.
+
+    Their plain SHA-256 is kept, which is enough from 112 bits on.  Codes of four groups (79 bits), as they were given
+    out once, count until they are used or made anew.
+    """
     return ["-".join(_group() for _ in range(_GROUPS)) for _ in range(RECOVERY_CODES)]
 
 

@@ -144,6 +144,24 @@ def end_sessions_of(connection: Connection, username: str) -> int:
     return connection.execute(delete(session_table).where(session_table.c.username == username)).rowcount
 
 
+def keep_newest_pages(connection: Connection, username: str, count: int) -> None:
+    """Delete the sessions of pages of an account but for so many that were used last."""
+    mine = (session_table.c.username == username, session_table.c.kind == "cookie")
+    kept = select(session_table.c.token_hash).where(*mine).order_by(session_table.c.seen_ns.desc()).limit(count)
+    ended = set(connection.execute(select(session_table.c.token_hash).where(*mine)).scalars())
+    ended -= set(connection.execute(kept).scalars())
+    connection.execute(delete(session_table).where(session_table.c.token_hash.in_(ended)))
+
+
+def end_tokens_of(connection: Connection, code_hash: str) -> list[str]:
+    """Delete the tokens of programs that a code was exchanged for; return whose they were."""
+    held = session_table.c.extra.contains(f'"code": "{code_hash}"', autoescape=True)
+    mine = (session_table.c.kind == "bearer", held)
+    ended = list(connection.execute(select(session_table.c.username).where(*mine)).scalars())
+    connection.execute(delete(session_table).where(*mine))
+    return ended
+
+
 def persons_of_caregiver(connection: Connection, region: str, username: str, sites: Sequence[str]) -> frozenset[str]:
     """Return the ids of the persons at these sites whose caregiver this is."""
     where = (person.c.region == region, person.c.caregiver == username, person.c.site.in_(sites))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cloud_hub.store.accounts import Session
 from cloud_hub.store.schema import identity
 from cloud_hub.store.schema import session as session_table
 
@@ -57,11 +56,6 @@ def is_unheard(connection: Connection, username: str, since_ns: int) -> bool:
 def unlink(connection: Connection, username: str) -> int:
     """Forget all identities of an account; return how many there were."""
     return connection.execute(delete(identity).where(identity.c.username == username)).rowcount
-
-
-def origin_of(session: Session) -> dict[str, str]:
-    """Return what of a session says how it began, by password or at a provider: kept when another replaces it."""
-    return {name: session.extra[name] for name in ("by", "issuer", "sid") if name in session.extra}
 
 
 def end_sessions(connection: Connection, issuer: str, sid: str, username: str = "") -> int:

@@ -32,6 +32,7 @@ OPEN_PATHS: Final = frozenset(
         "/api/v1/sign-in-ways",
         "/api/v1/oidc/begin",
         "/api/v1/oidc/callback",
+        "/api/v1/oidc/key/begin",
         "/api/v1/oidc/second-factor",
         "/api/v1/oidc/back-channel-logout",
         "/api/v1/passkeys/sign-in/begin",
@@ -41,6 +42,8 @@ OPEN_PATHS: Final = frozenset(
         "/api/v1/displays/pair",
         "/oauth/token",
         "/oauth/authorize",
+        "/oauth/authorize/key",
+        "/oauth/key.js",
         "/.well-known/smart-configuration",
     }
 )

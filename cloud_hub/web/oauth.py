@@ -3,17 +3,20 @@
 import base64
 import binascii
 import html
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from telemed import answers
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from telemed import answers, screen
 
-from cloud_hub.access.oauth import PEOPLES_DEFAULT_SCOPES, CodeRequest, Grant, OAuth, OAuthRefused, Proof
-from cloud_hub.access.rights import RESOURCES
-from cloud_hub.errors import BadRequest, SecondFactorNeeded, SignInRefused, TooManyAttempts
-from cloud_hub.web.api.session import address_of
+from cloud_hub.access.oauth import PEOPLES_DEFAULT_SCOPES, CodeRequest, Grant, OAuth, OAuthRefused, Proof, told
+from cloud_hub.access.rights import RESOURCES, parse_scope
+from cloud_hub.errors import BadRequest, PasskeyRefused, SecondFactorNeeded, SignInRefused, TooManyAttempts
+from cloud_hub.web.api.passkeys import checked_credential, key_ticket, passkeys_here, put_question
+from cloud_hub.web.api.session import address_of, source_of
+from cloud_hub.web.api.sign_in_ways import passkeys_of
 from cloud_hub.web.guard import access_of, check_origin
 
 router = APIRouter(tags=["oauth"])
@@ -80,6 +83,24 @@ async def _grant(request: Request, form: dict[str, str]) -> Grant:
     raise OAuthRefused("unsupported_grant_type", "client_credentials or authorization_code")
 
 
+@router.get("/oauth/key.js", response_class=FileResponse)
+async def key_script() -> Response:
+    """Serve the one script of the page: without it no page can ask a key."""
+    return FileResponse(_KEY_SCRIPT, media_type="text/javascript")
+
+
+@router.post("/oauth/authorize/key", responses=_SENT_BACK)
+async def ask_key(request: Request, response: Response) -> screen.PasskeyAsked:
+    """Ask a key whether this program may act in its person's name."""
+    check_origin(request)
+    try:
+        wanted = _code_request(await _form(request))
+        await OAuth(access_of(request)).check_request(wanted)
+    except OAuthRefused as error:
+        raise BadRequest(str(error), ["body"]) from error
+    return put_question(request, response, passkeys_here(request).begin_letting_in(told(wanted)))
+
+
 @router.get("/oauth/authorize", response_class=HTMLResponse, responses=_SENT_BACK)
 async def ask(request: Request) -> Response:
     """Show the page on which a person signs in for another program."""
@@ -93,17 +114,29 @@ async def answer(request: Request) -> Response:
     form = await _form(request)
     wanted = _code_request(form)
     try:
-        proof = Proof(form.get("username", ""), form.get("password", ""), form.get("code", ""))
-        code = await OAuth(access_of(request)).give_code(wanted, proof, address_of(request))
+        code = await (_code_by_key if "credential" in form else _code_by_password)(request, wanted, form)
     except OAuthRefused as error:
         return _send_back(wanted, error)
     except TooManyAttempts:
         return await _page(request, form, failed="尝试次数过多，请稍候再试。 Too many attempts, please wait.")
+    except PasskeyRefused:
+        return await _page(request, form, failed="密钥未通过验证。 The key was not accepted.")
     except SecondFactorNeeded:
         return await _page(request, form, failed="请再输入密码和验证码。 Enter your password again, and the code.")
     except SignInRefused:
         return await _page(request, form, failed="用户名或密码不正确。 User name or password is not right.")
     return RedirectResponse(_with(wanted, {"code": code}), 303, headers=_NO_STORE)
+
+
+async def _code_by_password(request: Request, wanted: CodeRequest, form: dict[str, str]) -> str:
+    proof = Proof(form.get("username", ""), form.get("password", ""), form.get("code", ""))
+    return await OAuth(access_of(request)).give_code(wanted, proof, source_of(request, proof.username))
+
+
+async def _code_by_key(request: Request, wanted: CodeRequest, form: dict[str, str]) -> str:
+    credential, known = checked_credential(form["credential"]), passkeys_here(request)
+    account = await known.let_in(key_ticket(request), credential, address_of(request), told(wanted))
+    return await OAuth(access_of(request)).give_code_by_key(wanted, account)
 
 
 def _send_back(wanted: CodeRequest, error: OAuthRefused) -> Response:
@@ -127,16 +160,18 @@ async def _page(request: Request, values: dict[str, str], failed: str) -> Respon
     )
     body = _PAGE.format(
         program=html.escape(f"{client.name_zh} {client.name_en}"),
-        scopes=html.escape(wanted.scope or " ".join(PEOPLES_DEFAULT_SCOPES)),
+        scopes="".join(map(_in_words, wanted.scope.split() or PEOPLES_DEFAULT_SCOPES)),
         failed=f'<p role="alert">{html.escape(failed)}</p>' if failed else "",
         hidden=hidden,
+        key=_KEY.format(hidden=hidden) if passkeys_of(request) is not None else "",
     )
     target = urlsplit(wanted.redirect_uri)
     policy = (
-        f"default-src 'none'; form-action 'self' {target.scheme}://{target.netloc}; frame-ancestors 'none'; "
-        "base-uri 'none'"
+        f"default-src 'none'; script-src 'self'; connect-src 'self'; form-action 'self' {target.scheme}://"
+        f"{target.netloc}; frame-ancestors 'none'; base-uri 'none'"
     )
-    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+    # Not no-referrer as elsewhere: under that, browsers send a form with `Origin: null`, and it would be refused.
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
     return HTMLResponse(body, 401 if failed else 200, headers=headers | _NO_STORE)
 
 
@@ -145,7 +180,8 @@ _PAGE = """<!doctype html>
 <title>登录 · Sign in</title></head><body><main>
 <h1>远诊 Yuanzhen</h1>
 <p>{program}</p>
-<p>该程序请求以您的名义读取以下内容 · This program asks to read in your name: <code>{scopes}</code></p>
+<p>该程序请求在一小时内以您的名义读取以下内容 · This program asks to read in your name, for one hour:</p>
+<ul>{scopes}</ul>
 {failed}
 <form method="post" action="/oauth/authorize">{hidden}
 <p><label>用户名 · User name <input name="username" autocomplete="username" required maxlength="64"></label></p>
@@ -154,8 +190,34 @@ maxlength="256"></label></p>
 <p><label>验证码（如已设置） · Code, if you have set one up <input name="code" autocomplete="one-time-code"
 maxlength="64"></label></p>
 <p><button type="submit">登录并允许 · Sign in and allow</button></p></form>
-</main></body></html>
+{key}</main></body></html>
 """
+_KEY = """<form method="post" action="/oauth/authorize" data-key hidden>{hidden}
+<input type="hidden" name="credential" value="">
+<p><button type="submit">用通行密钥或安全密钥登录并允许 · Sign in with a passkey or security key, and allow</button></p>
+<p role="alert" hidden>未完成：已取消、超时，或本设备没有您的密钥。
+Not completed: it was cancelled, took too long, or this device has no key for it.</p></form>
+<script type="module" src="/oauth/key.js"></script>
+"""
+_WORDS = {
+    "*": (
+        "您可查看的患者资料、测量值、设备和转诊",
+        "persons, measurements, devices and referrals that you may see",
+    ),
+    "Patient": ("患者资料", "persons"),
+    "Observation": ("测量值", "measurements"),
+    "Device": ("设备与线路", "devices and links"),
+    "ServiceRequest": ("转诊", "referrals"),
+    "AuditEvent": ("访问记录", "the audit trail"),
+    "Encounter": ("会诊", "consults"),
+}
+_KEY_SCRIPT = Path(__file__).with_name("oauth_key.js")
+
+
+def _in_words(scope: str) -> str:
+    """Return a scope that may be asked for as people read it."""
+    zh, en = _WORDS[parse_scope(scope).resource]
+    return f"<li>{zh} · {en} <code>{html.escape(scope)}</code></li>"
 
 
 def _code_request(values: dict[str, str]) -> CodeRequest:

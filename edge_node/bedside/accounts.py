@@ -56,6 +56,7 @@ class Refused:
     """False where it came too early to be tried at all."""
     is_known: bool = False
     """Whether an account of this site has the name; for the audit trail, never for whoever asks."""
+    code: str = "sign-in-refused"
 
 
 @dataclass(slots=True)
@@ -90,6 +91,8 @@ class Accounts:
         if not await self._verifier.is_right(stored, password) or account is None:
             return refused
         self._failures.pop(username, None)
+        if 0 < account.password_ends_unix_ns <= self.clock():
+            return Refused(is_known=True, code="password-ended")
         return self._begin(account)
 
     def session(self, token: str | None) -> Session | None:
@@ -121,6 +124,8 @@ class Accounts:
             del self._sessions[next(iter(self._sessions))]
         who = Who(account.username, account.role, account.name_zh, account.name_en)
         token, ends_ns = secrets.token_urlsafe(32), now_ns + SESSION_S * NS
+        if account.password_ends_unix_ns:
+            ends_ns = min(ends_ns, account.password_ends_unix_ns)
         session = Session(token, secrets.token_urlsafe(24), who, ends_ns, account.password_hash)
         self._sessions[session.token] = session
         return session

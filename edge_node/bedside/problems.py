@@ -26,6 +26,11 @@ _WORDS: dict[str, tuple[int, str, str]] = {
     "refused-version": (409, "内容已有变化，请看最新状态", "It changed meanwhile; look at the newest state"),
     "not-signed-in": (401, "请先登录", "Sign in first"),
     "sign-in-refused": (401, "账号或密码不对", "User name or password is not right"),
+    "password-ended": (
+        401,
+        "初始密码已过期，请联系管理员重新设置",
+        "This first password was not changed in time; ask the operator for a new one",
+    ),
     "try-later": (429, "尝试过多，请稍后再试", "Too many tries; try again later"),
     Code.STORE_LOCKED: (503, *stuck.TEXTS[Code.STORE_LOCKED]),
     "store-full": (503, "本地存储已满，暂时不能保存", "The local store is full; nothing can be saved now"),

@@ -48,7 +48,7 @@ async def sign_in(body: screen.SignIn, request: Request, response: Response, sta
     """Sign in with user name and password."""
     session = await station.accounts.sign_in(body.username, body.password)
     if isinstance(session, Refused):
-        code = "try-later" if session.wait_s > 0 else "sign-in-refused"
+        code = "try-later" if session.wait_s > 0 else session.code
         # Nobody is known until the hub says the accounts again: people must not doubt their passwords.
         if not station.accounts.roster().accounts and Code.STORE_LOCKED in dict(station.around.stuck()):
             code = Code.STORE_LOCKED

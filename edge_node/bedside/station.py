@@ -82,7 +82,7 @@ class Station:
         result = self._refusals.result(self.around.clock(), is_known=refused.is_known)
         if result is not None:
             who = None if result == MANY else Who(username, "")
-            await self.around.audit.note(who, "sign-in", "account", result)
+            await self.around.audit.note(who, "sign-in", "account", MANY if result == MANY else refused.code)
 
     def sees_person(self, session: Session, person_id: str) -> bool:
         """True where somebody may see a person of this site; who sees only their own sees those in their beds."""

@@ -10,6 +10,8 @@ import structlog
 from telemed.errors import CertificateUnusable
 
 LOOK_EVERY_S = 60.0
+CIPHERS_OF_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For browsers without TLS 1.3: authenticated encryption, and a key for each session."""
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +78,7 @@ class PageCertificate:
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS_OF_1_2)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

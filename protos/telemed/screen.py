@@ -546,6 +546,8 @@ class OwnSession(View):
 
     session_id: str
     is_program: bool = Field(description="A program that acts in their name, not a page.")
+    machine: str = Field(description="System and browser of the page, or the program's names; empty where unknown.")
+    scopes: list[str] = Field(description="What a program may read; none for a page.")
     made_ms: int
     used_ms: int
     is_this: bool = Field(description="The one that asks.")

@@ -108,9 +108,10 @@ def test_the_counts_at_the_top_fit() -> None:
     assert counts(PAGE) == counted(PAGE)
 
 
-def test_ten_lines_that_are_not_met_stand_at_the_top() -> None:
+def test_the_lines_that_are_not_met_stand_at_the_top_ten_at_most() -> None:
     state_of = {line.number: line.state for line in lines(PAGE)}
-    assert len(set(worst(PAGE))) == 10
+    not_met = list(state_of.values()).count("not met")
+    assert len(set(worst(PAGE))) == min(10, not_met)
     assert [number for number in worst(PAGE) if state_of[number] != "not met"] == []
 
 

@@ -55,6 +55,17 @@ def guessable(tree: ast.Module) -> Iterator[str]:
             yield node.attr
 
 
+def foreign_formats(tree: ast.Module) -> Iterator[str]:
+    """Yield what fills a format that is neither a constant of a module nor a text in one of the two languages."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and "format" in node.func.attr:
+            filled = node.func.value
+            name = getattr(filled, "id", "") or getattr(filled, "attr", "")
+            is_ours = isinstance(filled, ast.Constant) or name.isupper() or name in ("zh", "en")
+            if node.func.attr in ("format", "format_map", "vformat") and not is_ours:
+                yield ast.unparse(node.func)
+
+
 def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
     """Return the outermost names that a line imports."""
     names = [each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""]
@@ -62,15 +73,16 @@ def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
 
 
 def screens() -> dict[Path, str]:
-    """Return the text of every source of the screens."""
-    return {path: path.read_text(encoding="utf-8") for path in sorted(SCREENS.rglob("*.ts*"))}
+    """Return the text of every source of the screens, and of the one script beside them."""
+    paths = [*sorted(SCREENS.rglob("*.ts*")), ROOT / "cloud_hub/web/oauth_key.js"]
+    return {path: path.read_text(encoding="utf-8") for path in paths}
 
 
 Check = Callable[[ast.Module], Iterator[str]]
-CHECKS: list[Check] = [runs_text, weak_cryptography, guessable]
+CHECKS: list[Check] = [runs_text, weak_cryptography, guessable, foreign_formats]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=["runs text", "weak cryptography", "guessable"])
+@pytest.mark.parametrize("check", CHECKS, ids=["runs text", "weak cryptography", "guessable", "foreign formats"])
 def test_no_python_source_of_the_product_holds_any(check: Check) -> None:
     files = python_files("edge_node", "cloud_hub", "protos/telemed")
     found = {path: list(check(ast.parse(path.read_text(encoding="utf-8")))) for path in files}
@@ -90,6 +102,9 @@ def test_no_python_source_of_the_product_holds_any(check: Check) -> None:
         (weak_cryptography, "from cryptography import x\nx.modes.ECB()"),
         (guessable, "import random\nrandom.choice(letters)"),
         (guessable, "from random import choice"),
+        (foreign_formats, "asked.format(name=name)"),
+        (foreign_formats, "form.get('text').format(name)"),
+        (foreign_formats, "string.Formatter().vformat(text, (), {})"),
     ],
 )
 def test_a_source_that_holds_one_is_found(check: Check, text: str) -> None:

@@ -47,6 +47,7 @@ ACTS = {
     ("POST", "/api/v1/consults"),
     ("POST", "/api/v1/consults/{consult_id}/end"),
     ("POST", "/api/v1/oidc/begin"),
+    ("POST", "/api/v1/oidc/key/begin"),
     ("POST", "/api/v1/oidc/second-factor"),
     ("POST", "/api/v1/oidc/sign-out"),
     ("POST", "/api/v1/oidc/back-channel-logout"),
@@ -80,6 +81,7 @@ ACTS = {
     ("POST", "/api/v1/break-glass/{break_id}/seen"),
     ("POST", "/oauth/token"),
     ("POST", "/oauth/authorize"),
+    ("POST", "/oauth/authorize/key"),
 }
 """What somebody does is written down by itself, with what it was done to."""
 SHOWS_NOBODY = {
@@ -95,6 +97,7 @@ SHOWS_NOBODY = {
     ("GET", "/api/v1/break-glass/review"),
     ("GET", "/api/v1/break-glass/notices"),
     ("GET", "/oauth/authorize"),
+    ("GET", "/oauth/key.js"),
     ("GET", "/.well-known/smart-configuration"),
     ("GET", "/fhir/R4/metadata"),
     ("GET", "/fhir/R4/Device"),

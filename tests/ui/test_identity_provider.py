@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from cloud_hub.access import federated
+from cloud_hub.access import federated, passkeys
+from cloud_hub.config import PasskeysConfig
 from tests.browser.glass import AXE, PHONE, barriers
 from tests.cloud_hub import role_world as world
 from tests.cloud_hub.web.test_oidc import config
@@ -18,6 +19,7 @@ from tests.fakes.oidc_provider import OidcProvider
 from tests.fakes.ports import free_port
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.server import UI
+from tests.ui.test_passkeys import Key
 from tests.ui.test_screens import CHROMIUM, FLAGS
 
 pytestmark = [
@@ -75,6 +77,23 @@ def test_a_physician_comes_back_from_the_provider_signed_in_and_leaves_both(tmp_
         # Signed out at the provider too: it asks again who one is.
         here.page.get_by_test_id("sign-in-provider").click()
         expect(here.page.locator("#who")).to_be_visible()
+
+
+def test_who_has_keys_alone_comes_in_after_the_provider_with_one(tmp_path: Path) -> None:
+    with scene(tmp_path) as here:
+        config = PasskeysConfig(rp_id="localhost", origins=[here.served.address.rstrip("/")])
+        here.served.app.state.passkeys = passkeys.make(config, here.served.access)
+        Key(here.page)
+        here.go("p-1")
+        here.page.get_by_test_id("key-name").fill("key")
+        here.page.get_by_test_id("key-add").click()
+        expect(here.page.get_by_test_id("patient-card").first).to_be_visible()
+        here.page.context.clear_cookies()
+        here.go("p-1")
+        expect(here.page.get_by_test_id("own-code")).to_be_visible()
+        here.page.get_by_test_id("key-instead").focus()
+        here.page.keyboard.press("Enter")
+        expect(here.page.get_by_test_id("patient-card").first).to_be_visible()
 
 
 def test_what_went_wrong_stands_there_in_words_and_local_accounts_sign_in(tmp_path: Path) -> None:

@@ -1,17 +1,23 @@
 """Passkeys and security keys in a browser with keys of its own (virtual authenticators), on the hub's real pages."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, CDPSession, Page, expect, sync_playwright
+from sqlalchemy import Connection
 
 from cloud_hub.access import passkeys
 from cloud_hub.accounts_command import _reset_factor
 from cloud_hub.config import PasskeysConfig
+from cloud_hub.store import accounts
 from tests.browser.glass import AXE, PHONE, barriers
 from tests.cloud_hub import role_world as world
+from tests.cloud_hub.web.test_oauth import CHALLENGE
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.server import UI
 from tests.ui.test_screens import CHROMIUM, FLAGS
@@ -174,6 +180,43 @@ def test_emergency_access_takes_a_key_in_place_of_a_code(served: RealHub, browse
     expect(page.get_by_test_id("key-proved")).to_be_visible()
     page.get_by_test_id("glass-submit").click()
     expect(page.get_by_test_id("glass-banner")).to_contain_text("紧急开启")
+
+
+def test_a_program_is_let_in_with_a_key_and_no_password_and_by_password(served: RealHub, browser: Browser) -> None:
+    page = opened(browser)
+    key = Key(page)
+    enter(page, served, "physician")
+    page.get_by_test_id("key-name").fill("key")
+    page.get_by_test_id("key-add").click()
+    expect(page.get_by_test_id("patient-card").first).to_be_visible()
+    page.get_by_test_id("sign-out").click()
+    expect(page.get_by_test_id("sign-in-submit")).to_be_visible()
+    back = "http://127.0.0.1:51004/callback"
+    served.access.database.write_blocking(lambda c: allow_redirect(c, back))
+    page.route(f"{back}**", lambda route: route.fulfill(body="back at the program"))
+    asked = {"client_id": "program", "redirect_uri": back, "code_challenge": CHALLENGE, "state": "s"}
+    page.goto(f"{served.address}oauth/authorize?{urlencode(asked)}")
+    by_key = page.locator("form[data-key]")
+    key.verifies(False)
+    by_key.get_by_role("button").click()
+    expect(by_key.get_by_role("alert")).to_contain_text("Not completed")
+    if AXE.exists():
+        assert barriers(page) == []
+    key.verifies(True)
+    by_key.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(re.escape(back) + r"\?code=[\w-]+&state=s"))
+    page.goto(f"{served.address}oauth/authorize?{urlencode(asked | {'state': 't'})}")
+    page.locator("input[name=username]").fill("clinic")
+    page.locator("input[name=password]").fill(world.PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(re.escape(back) + r"\?code=[\w-]+&state=t"))
+
+
+def allow_redirect(connection: Connection, redirect: str) -> None:
+    account = accounts.account_of(connection, "program")
+    assert account is not None
+    accounts.save_account(connection, replace(account, redirects=(redirect,)), 1)
 
 
 def reset(served: RealHub, username: str) -> None:

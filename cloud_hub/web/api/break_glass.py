@@ -9,7 +9,7 @@ from cloud_hub.access.glass import Glass, Proof, Reason
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.errors import NotPermitted
 from cloud_hub.store.broken_glass import Broken
-from cloud_hub.web.api.session import address_of
+from cloud_hub.web.api.session import source_of
 from cloud_hub.web.guard import access_of, require
 from cloud_hub.web.views import ms
 
@@ -30,14 +30,14 @@ async def mine(request: Request, principal: Breaker) -> screen.BrokenList:
 async def smash(body: screen.BreakGlassBody, request: Request, principal: Breaker) -> screen.Broken:
     """Open a record for half an hour; asks once more who one is, and tells those who answer for the person."""
     reason = Reason(body.reason_code, body.text)
-    proof = Proof(body.password, body.code, address_of(request))
+    proof = Proof(body.password, body.code, source_of(request, principal.username))
     return _view(await Glass(access_of(request)).smash(principal, body.person, reason, proof))
 
 
 @router.post("/{break_id}/renew")
 async def renew(break_id: BreakId, body: screen.ProofBody, request: Request, principal: Breaker) -> screen.Broken:
     """Let it last another half hour, once."""
-    proof = Proof(body.password, body.code, address_of(request))
+    proof = Proof(body.password, body.code, source_of(request, principal.username))
     return _view(await Glass(access_of(request)).renew(principal, break_id, proof))
 
 

@@ -14,9 +14,11 @@ from cloud_hub.access.federated import ASKED_S, HALF_WAY_S, Caller, Federated, H
 from cloud_hub.access.provider import Answer
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.errors import BadRequest, HubError, NotFound
+from cloud_hub.web.api.passkeys import passkeys_here, put_question
 from cloud_hub.web.api.session import address_of, me, set_cookie
 from cloud_hub.web.api.sign_in_ways import federated_of
 from cloud_hub.web.guard import access_of, check_origin, cookie_name, require, session_token
+from cloud_hub.web.machine import machine_of
 
 router = APIRouter(prefix="/api/v1/oidc", tags=["session"])
 Oneself = Annotated[Principal, Depends(require(Right.SIGNED_IN))]
@@ -71,6 +73,14 @@ async def come_back(
     return _forget(request, answer)
 
 
+@router.post("/key/begin")
+async def ask_key(request: Request, response: Response) -> screen.PasskeyAsked:
+    """Ask the keys of somebody whom the provider knows; the answer is worth a code at `/passkeys/proof`."""
+    check_origin(request)
+    account, _ = await _federated(request).half_way(_ticket(request))
+    return put_question(request, response, await passkeys_here(request).begin_proof_of(account))
+
+
 @router.post("/second-factor")
 async def prove(body: screen.ProviderProofBody, request: Request, response: Response) -> screen.Me:
     """Open the session of somebody whom the provider knows and whose own second factor was still owed."""
@@ -119,7 +129,7 @@ def _federated(request: Request) -> Federated:
 
 def _caller(request: Request) -> Caller:
     token, kind = session_token(request)
-    return Caller(address_of(request), token if kind == "cookie" else "")
+    return Caller(address_of(request), token if kind == "cookie" else "", machine_of(request))
 
 
 def _ticket_name(request: Request) -> str:

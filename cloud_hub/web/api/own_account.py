@@ -7,7 +7,7 @@ from telemed import screen
 
 from cloud_hub.access.own_account import OwnAccount
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.web.api.session import address_of, me, set_cookie
+from cloud_hub.web.api.session import me, set_cookie, source_of
 from cloud_hub.web.guard import access_of, demand_browser, require, session_token
 
 router = APIRouter(prefix="/api/v1/account", tags=["session"])
@@ -22,7 +22,8 @@ async def change_password(
     """Take another password into use; asks for the present one, and ends all other sessions."""
     demand_browser(principal)
     own, token = OwnAccount(access_of(request)), session_token(request)[0]
-    opened = await own.change_password(principal, body.password, body.new_password, address_of(request), token)
+    source = source_of(request, principal.username)
+    opened = await own.change_password(principal, body.password, body.new_password, source, token)
     set_cookie(request, response, opened)
     return me(opened.principal)
 
@@ -36,6 +37,8 @@ async def sessions(request: Request, principal: Oneself) -> screen.OwnSessions:
             screen.OwnSession(
                 session_id=one.session_id,
                 is_program=one.kind == "bearer",
+                machine=one.machine,
+                scopes=list(one.scopes),
                 made_ms=one.made_ns // NS_PER_MS,
                 used_ms=one.used_ns // NS_PER_MS,
                 is_this=one.is_this,

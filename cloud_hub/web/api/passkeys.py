@@ -9,10 +9,11 @@ from cloud_hub.access.passkeys import ASKED_S, Asked, Passkeys
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.errors import BadRequest, NotFound
 from cloud_hub.store.passkeys import Passkey
-from cloud_hub.web.api.session import address_of, me, set_cookie
+from cloud_hub.web.api.session import address_of, me, set_cookie, source_of
 from cloud_hub.web.api.sign_in_ways import passkeys_of
 from cloud_hub.web.guard import check_origin, demand_browser, require, session_token
 from cloud_hub.web.limits import JsonRefused, check_json
+from cloud_hub.web.machine import machine_of
 from cloud_hub.web.views import ms, ms_or_none
 
 router = APIRouter(prefix="/api/v1/passkeys", tags=["session"])
@@ -32,8 +33,8 @@ async def listed(request: Request, principal: Oneself) -> screen.Passkeys:
 @router.post("/begin")
 async def begin_adding(request: Request, response: Response, principal: Oneself) -> screen.PasskeyAsked:
     """Ask for a new key; open for ten minutes after signing in."""
-    asked = await _passkeys(request).begin_adding(principal, _own_session(request, principal))
-    return _ask(request, response, asked)
+    asked = await passkeys_here(request).begin_adding(principal, _own_session(request, principal))
+    return put_question(request, response, asked)
 
 
 @router.post("", status_code=201)
@@ -44,8 +45,8 @@ async def add(
     token = _own_session(request, principal)
     if not body.name.strip():
         raise BadRequest("a key needs a name", ["body.name"])
-    credential = _checked(body.credential)
-    made, opened = await _passkeys(request).add(principal, token, _ticket(request), body.name.strip(), credential)
+    credential, name = checked_credential(body.credential), body.name.strip()
+    made, opened = await passkeys_here(request).add(principal, token, key_ticket(request), name, credential)
     set_cookie(request, response, opened)
     return screen.PasskeyAdded(passkey=_view(made), me=me(opened.principal))
 
@@ -53,14 +54,14 @@ async def add(
 @router.post("/{key_id}/remove", status_code=204)
 async def remove(key_id: KeyId, request: Request, principal: Oneself) -> None:
     """Take one of one's own keys away; ends all sessions of the account."""
-    await _passkeys(request).remove(principal, _own_session(request, principal), key_id)
+    await passkeys_here(request).remove(principal, _own_session(request, principal), key_id)
 
 
 @router.post("/sign-in/begin")
 async def begin_sign_in(request: Request, response: Response) -> screen.PasskeyAsked:
     """Ask any key that knows this hub."""
     check_origin(request)
-    return _ask(request, response, _passkeys(request).begin_sign_in())
+    return put_question(request, response, passkeys_here(request).begin_sign_in())
 
 
 @router.post("/sign-in")
@@ -68,8 +69,9 @@ async def sign_in(body: screen.PasskeyAnswerBody, request: Request, response: Re
     """Open a session for whom the key names and has verified."""
     check_origin(request)
     old, kind = session_token(request)
-    opened = await _passkeys(request).sign_in(
-        _ticket(request), _checked(body.credential), address_of(request), old if kind == "cookie" else ""
+    credential, before = checked_credential(body.credential), old if kind == "cookie" else ""
+    opened = await passkeys_here(request).sign_in(
+        key_ticket(request), credential, address_of(request), before, machine_of(request)
     )
     set_cookie(request, response, opened)
     return me(opened.principal)
@@ -79,19 +81,25 @@ async def sign_in(body: screen.PasskeyAnswerBody, request: Request, response: Re
 async def begin_proof(body: screen.PasskeyProofBody, request: Request, response: Response) -> screen.PasskeyAsked:
     """Ask the keys of an account whose password is right."""
     check_origin(request)
-    asked = await _passkeys(request).begin_proof(body.username, body.password, address_of(request))
-    return _ask(request, response, asked)
+    asked = await passkeys_here(request).begin_proof(body.username, body.password, source_of(request, body.username))
+    return put_question(request, response, asked)
 
 
 @router.post("/proof")
 async def prove(body: screen.PasskeyAnswerBody, request: Request) -> screen.PasskeyProof:
     """Return a code that counts once where a code of the second factor is asked for."""
     check_origin(request)
-    code = await _passkeys(request).prove(_ticket(request), _checked(body.credential), address_of(request))
+    credential = checked_credential(body.credential)
+    code = await passkeys_here(request).prove(key_ticket(request), credential, address_of(request))
     return screen.PasskeyProof(code=code)
 
 
-def _passkeys(request: Request) -> Passkeys:
+def passkeys_here(request: Request) -> Passkeys:
+    """Return the application's passkeys.
+
+    Raises:
+        NotFound: none are configured.
+    """
     found = passkeys_of(request)
     if found is None:
         raise NotFound("no passkeys are set up")
@@ -104,8 +112,12 @@ def _own_session(request: Request, principal: Principal) -> str:
     return session_token(request)[0]
 
 
-def _checked(credential: str) -> str:
-    """Return JSON text that is within the limits of any body."""
+def checked_credential(credential: str) -> str:
+    """Return JSON text that is within the limits of any body.
+
+    Raises:
+        BadRequest: it is not.
+    """
     try:
         check_json(credential.encode("utf-8", "replace"))
     except JsonRefused as error:
@@ -117,11 +129,13 @@ def _ticket_name(request: Request) -> str:
     return f"__Host-{TICKET}" if request.url.scheme == "https" else TICKET
 
 
-def _ticket(request: Request) -> str:
+def key_ticket(request: Request) -> str:
+    """Return what this browser keeps of the question that its key was asked last; empty for none."""
     return request.cookies.get(_ticket_name(request), "")
 
 
-def _ask(request: Request, response: Response, asked: Asked) -> screen.PasskeyAsked:
+def put_question(request: Request, response: Response, asked: Asked) -> screen.PasskeyAsked:
+    """Put a question to the browser's keys, and leave its ticket with the browser."""
     secure = request.url.scheme == "https"
     response.set_cookie(
         _ticket_name(request), asked.ticket, max_age=ASKED_S, path="/", secure=secure, httponly=True, samesite="strict"

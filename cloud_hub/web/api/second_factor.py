@@ -7,7 +7,7 @@ from telemed import screen
 
 from cloud_hub.access import factors
 from cloud_hub.access.rights import Principal, Right
-from cloud_hub.web.api.session import address_of, me, set_cookie
+from cloud_hub.web.api.session import me, set_cookie, source_of
 from cloud_hub.web.guard import access_of, demand_browser, require, session_token
 
 router = APIRouter(prefix="/api/v1/second-factor", tags=["session"])
@@ -50,4 +50,4 @@ async def confirm(
 async def remove(body: screen.ProofBody, request: Request, principal: Oneself) -> None:
     """Take the app away; asks once more who one is, and ends all sessions of the account."""
     demand_browser(principal)
-    await access_of(request).remove_totp(principal, body.password, body.code, address_of(request))
+    await access_of(request).remove_totp(principal, body.password, body.code, source_of(request, principal.username))

@@ -3,11 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from telemed.roles import MACHINES
 from telemed.screen import Me, SignIn, Text2
 
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.access.sign_in import Opened
+from cloud_hub.web import known_browsers
 from cloud_hub.web.guard import access_of, check_origin, cookie_name, require, session_token
+from cloud_hub.web.machine import machine_of
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
 
@@ -20,14 +23,19 @@ async def sign_in(body: SignIn, request: Request, response: Response) -> Me:
     check_origin(request)
     old, kind = session_token(request)
     opened = await access_of(request).sign_in(
-        body.username, body.password, address_of(request), old if kind == "cookie" else "", body.code
+        body.username,
+        body.password,
+        source_of(request, body.username),
+        old if kind == "cookie" else "",
+        body.code,
+        machine_of(request),
     )
     set_cookie(request, response, opened)
     return me(opened.principal)
 
 
 def set_cookie(request: Request, response: Response, opened: Opened) -> None:
-    """Give the browser the session just opened, in place of the one it had."""
+    """Give the browser the session just opened, in place of the one it had; it is known to the account from now on."""
     response.set_cookie(
         cookie_name(request),
         opened.token,
@@ -37,6 +45,8 @@ def set_cookie(request: Request, response: Response, opened: Opened) -> None:
         httponly=True,
         samesite="lax",
     )
+    if opened.principal.role not in MACHINES:
+        known_browsers.remember(request, response, opened.principal.username)
     response.headers["Cache-Control"] = "no-store"
 
 
@@ -69,6 +79,11 @@ def me(principal: Principal) -> Me:
         must_change=principal.must_change,
         must_enrol=principal.must_enrol,
     )
+
+
+def source_of(request: Request, username: str) -> str:
+    """Return what failures under this name are counted against: a browser that it is known in, else the address."""
+    return known_browsers.browser_of(request, username) or address_of(request)
 
 
 def address_of(request: Request) -> str:

@@ -558,6 +558,7 @@ class AccountSet(_message.Message):
     DISABLED_FIELD_NUMBER: _builtins.int
     SITES_FIELD_NUMBER: _builtins.int
     PERSONS_FIELD_NUMBER: _builtins.int
+    PASSWORD_ENDS_UNIX_NS_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     role: _builtins.str
     name_zh: _builtins.str
@@ -565,6 +566,8 @@ class AccountSet(_message.Message):
     password_hash: _builtins.str
     """argon2id in PHC string format; never logged."""
     disabled: _builtins.bool
+    password_ends_unix_ns: _builtins.int
+    """When a first password that an operator has set and nobody changed is worth nothing any more; 0 for never."""
     @_builtins.property
     def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -582,10 +585,11 @@ class AccountSet(_message.Message):
         disabled: _builtins.bool = ...,
         sites: _abc.Iterable[_builtins.str] | None = ...,
         persons: _abc.Iterable[_builtins.str] | None = ...,
+        password_ends_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "name_en", b"name_en", "name_zh", b"name_zh", "password_hash", b"password_hash", "persons", b"persons", "role", b"role", "sites", b"sites", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "name_en", b"name_en", "name_zh", b"name_zh", "password_ends_unix_ns", b"password_ends_unix_ns", "password_hash", b"password_hash", "persons", b"persons", "role", b"role", "sites", b"sites", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,7 @@
 """Rules of accounts, tokens and seals that no other test holds: what a security standard asks for, line by line."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.sealing import KEY_BYTES, Seal
 from cloud_hub.access.sign_in import Access, SecondFactor
 from cloud_hub.access.tokens import new_token
-from cloud_hub.errors import StoreFailure
+from cloud_hub.errors import SignInRefused, StoreFailure
 from cloud_hub.store import accounts
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
@@ -49,6 +50,17 @@ def test_long_passwords_are_taken_whole(length: int) -> None:
     assert is_right(hashed, password)
     assert not is_right(hashed, other)
     assert not is_right(hashed, password.upper())
+
+
+@pytest.mark.anyio
+async def test_a_password_that_is_too_long_is_refused_and_not_cut(access: Access, care: Database) -> None:
+    longest = ("春眠不觉晓 amber birch " * 20)[:256]
+    account = care.read_blocking(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    care.write_blocking(lambda c: accounts.save_account(c, replace(account, password_hash=hash_password(longest)), 1))
+    assert (await access.authenticate("clinic", longest, "a")).username == "clinic"
+    with pytest.raises(SignInRefused):
+        await access.authenticate("clinic", longest + "x", "a")
 
 
 def test_tokens_are_256_bits_and_none_comes_twice() -> None:

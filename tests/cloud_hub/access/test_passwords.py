@@ -18,6 +18,9 @@ from cloud_hub.access.passwords import check_new
         ("opqrstuvwxyz", "pattern"),
         ("zyxwvutsrqponm", "pattern"),
         ("huangqi.1950", "name of the account"),
+        ("Hospital2024!", "guessed first"),
+        ("yuanzhen-clinic-01", "guessed first"),
+        ("远诊医院管理员2024密码", "guessed first"),
     ],
 )
 def test_a_guessable_password_is_refused_with_its_reason(password: str, reason: str) -> None:
@@ -32,6 +35,7 @@ def test_a_guessable_password_is_refused_with_its_reason(password: str, reason: 
         "four random words",
         "春眠不觉晓处处闻啼鸟夜来",
         "huangqi likes amber birch",
+        "no clinic likes birch",
         "k3v9x2mq7rwt",
     ],
 )

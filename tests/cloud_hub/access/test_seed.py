@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from cloud_hub.access.seed import publish_accounts, seed_accounts
-from cloud_hub.access.sign_in import Access
+from cloud_hub.access.seed import publish_accounts, publish_everywhere, seed_accounts
+from cloud_hub.access.sign_in import FIRST_PASSWORD_NS, Access
 from cloud_hub.errors import ConfigRefused
 from cloud_hub.store import accounts, care_team, events
 from cloud_hub.store.accounts import Account, SetBy
@@ -103,6 +103,10 @@ def test_a_site_heard_of_later_is_told_then(empty: Database, file: Path) -> None
         '{"a": {"username": "a", "password": "short", "role": "clinic"}}',
         '{"a": {"username": "a", "password": "long-enough-1", "role": "king"}}',
         '{"a": {"username": "a", "password": "long-enough-1", "role": "program", "scopes": ["all"]}}',
+        *(
+            json.dumps({"a": {"client_id": "a", "client_secret": "long-enough", "role": "program", "redirects": [to]}})
+            for to in ("javascript:alert(1)", "http://elsewhere.example/", "data:text/html,x", "//x", "https:", "")
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_and_changes_nothing(empty: Database, tmp_path: Path, text: str) -> None:
@@ -111,6 +115,16 @@ def test_a_wrong_file_is_refused_and_changes_nothing(empty: Database, tmp_path: 
     with pytest.raises(ConfigRefused):
         seed_accounts(empty, path, "baoshan")
     assert empty.read_blocking(accounts.accounts) == []
+
+
+def test_codes_go_by_https_to_this_machine_or_to_a_program_s_own_scheme(empty: Database, tmp_path: Path) -> None:
+    good = ["https://app.example/back", "http://127.0.0.1/back", "http://[::1]:5/back", "org.example.app:/back"]
+    entry = {"client_id": "a", "client_secret": "random-secret-6", "role": "program", "redirects": good}
+    path = tmp_path / "seed.json"
+    path.write_text(json.dumps({"a": entry}))
+    seed_accounts(empty, path, "baoshan")
+    (found,) = empty.read_blocking(accounts.accounts)
+    assert found.redirects == tuple(good)
 
 
 def test_a_file_that_is_not_there_is_refused(empty: Database, tmp_path: Path) -> None:
@@ -169,3 +183,22 @@ def test_what_an_operator_has_set_or_disabled_is_not_taken_back_by_the_file(empt
     given = empty.write_blocking(set_by_operator)
     seed_accounts(empty, file, "baoshan")
     assert empty.read_blocking(lambda c: accounts.account_of(c, "village")) == given
+
+
+def test_a_site_is_told_until_when_a_first_password_is_good(empty: Database, file: Path) -> None:
+    seed_accounts(empty, file, "baoshan")
+
+    def set_by(who: SetBy) -> int:
+        def work(connection: Connection) -> int:
+            account = accounts.account_of(connection, "village")
+            assert account is not None
+            accounts.save_account(connection, replace(account, password_by=who, password_ns=5), 5)
+            publish_everywhere(connection, "baoshan", 5)
+            histories = events.of_type(connection, "baoshan", "account", site="clinic-1")
+            told = histories["clinic-1", "village"][-1].ordered.event.account_set
+            return told.password_ends_unix_ns
+
+        return empty.write_blocking(work)
+
+    assert set_by(SetBy.OPERATOR) == 5 + FIRST_PASSWORD_NS
+    assert set_by(SetBy.ONESELF) == 0

@@ -187,3 +187,22 @@ async def test_tries_made_at_once_are_counted_like_tries_one_after_another(acces
 async def test_a_right_password_is_no_failure(access: Access) -> None:
     for _ in range(2 * FREE_FAILURES):
         await access.sign_in("clinic", PASSWORD, "a")
+
+
+async def test_many_names_tried_from_one_address_leave_another_its_share_and_fill_no_trail(
+    access: Access, audit_of: Any
+) -> None:
+    order: list[str] = []
+
+    async def attempt(username: str, address: str) -> None:
+        with pytest.raises(SignInRefused):
+            await access.sign_in(username, "amber-birch-cedar-0002", address)
+        order.append(address)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(13):
+            group.create_task(attempt(f"name-{number}", "crowd"))
+        group.create_task(attempt("physician", "clinic"))
+    assert order.index("clinic") <= 3
+    assert [entry[3] for entry in audit_of()].count("sign-in-refused") == 11
+    assert [entry[3] for entry in audit_of()].count("many-refused") == 1

@@ -2,10 +2,14 @@
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import errno
+import hashlib
+import math
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ from cloud_hub.errors import (
 )
 from cloud_hub.store import accounts
 from cloud_hub.store import factors as stored_factors
+from cloud_hub.store.accounts import SetBy
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import recovery_code
 from cloud_hub.store.schema import totp as totp_table
@@ -103,6 +108,19 @@ async def test_a_code_that_was_used_is_refused_also_the_one_that_confirmed(
         await access.sign_in("clinic", PASSWORD, "a", code=code_at(secret, clock, -1))
 
 
+async def test_a_password_set_anew_takes_no_second_factor_away(access: Access, care: Database, clock: Any) -> None:
+    secret, _ = await set_up(access, care, clock)
+    account = care.read_blocking(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    given = replace(account, password_by=SetBy.OPERATOR, password_ns=clock())
+    care.write_blocking(lambda c: accounts.save_account(c, given, clock()))
+    with pytest.raises(SecondFactorNeeded):
+        await access.sign_in("clinic", PASSWORD, "a")
+    clock.pass_s(totp.STEP_S)
+    opened = await access.sign_in("clinic", PASSWORD, "a", code=code_at(secret, clock))
+    assert opened.principal.must_change
+
+
 async def test_a_recovery_code_opens_once_however_it_is_typed(access: Access, care: Database, clock: Any) -> None:
     _, codes = await set_up(access, care, clock)
     assert len(set(codes)) == totp.RECOVERY_CODES
@@ -111,6 +129,28 @@ async def test_a_recovery_code_opens_once_however_it_is_typed(access: Access, ca
         await access.sign_in("clinic", PASSWORD, "a", code=codes[0])
     left = care.read_blocking(lambda c: factors.state(c, "clinic"))
     assert left == factors.State(True, totp.RECOVERY_CODES - 1)
+
+
+def test_recovery_codes_have_112_bits_and_secrets_160_and_none_comes_twice() -> None:
+    codes = [code for _ in range(50) for code in totp.new_recovery_codes()]
+    letters = set("".join(map(totp.plain, codes)))
+    assert {len(totp.plain(code)) * math.log2(len(letters)) > 112 for code in codes} == {True}
+    assert {len(group) for code in codes for group in code.split("-")} == {4}
+    assert len(set(codes)) == len(codes)
+    secrets = [base64.b32decode(totp.new_secret()) for _ in range(50)]
+    assert {len(secret) for secret in secrets} == {20}
+    assert len(set(secrets)) == len(secrets)
+
+
+async def test_a_recovery_code_given_out_before_opens_still_until_it_is_used(
+    access: Access, care: Database, clock: Any
+) -> None:
+    await set_up(access, care, clock)
+    hashes = [hashlib.sha256(b"bcdfghjkmnpq2345").hexdigest()]
+    care.write_blocking(lambda c: stored_factors.save_recovery_codes(c, "clinic", hashes))
+    assert (await access.sign_in("clinic", PASSWORD, "a", code="BCDF GHJK MNPQ 2345")).principal.username == "clinic"
+    with pytest.raises(SecondFactorRefused):
+        await access.sign_in("clinic", PASSWORD, "a", code="bcdf-ghjk-mnpq-2345")
 
 
 async def test_neither_secret_nor_recovery_code_is_readable_in_the_database(

@@ -1,6 +1,7 @@
 """Wall displays: a code opens one session once, which only reads, outlives idleness and ends when revoked."""
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -103,3 +104,10 @@ async def test_codes_guessed_at_once_are_counted_like_codes_one_after_another(wa
     answers = await asyncio.gather(*[walls.pair("WRONG234", "a") for _ in range(40)], return_exceptions=True)
     assert [type(one) for one in answers].count(SignInRefused) == FREE_FAILURES
     assert [type(one) for one in answers].count(TooManyAttempts) == 40 - FREE_FAILURES
+
+
+async def test_a_code_has_39_bits_and_none_comes_twice(walls: WallDisplays) -> None:
+    codes = [(await walls.make(OPERATOR, SITE, f"Ward {number}"))[1] for number in range(100)]
+    letters = len(set("".join(codes)))
+    assert {len(code) * math.log2(letters) > 39 for code in codes} == {True}
+    assert len(set(codes)) == len(codes)

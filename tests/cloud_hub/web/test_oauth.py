@@ -9,7 +9,10 @@ import httpx
 import pytest
 
 from cloud_hub.access.oauth import CodeRequest, OAuth, OAuthRefused, Proof, is_same_redirect, is_verified, narrowed
+from cloud_hub.access.rights import RESOURCES
 from cloud_hub.access.sign_in import Access
+from cloud_hub.store import accounts
+from cloud_hub.web import oauth
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -110,7 +113,9 @@ async def test_a_form_that_is_none_is_refused(stranger: httpx.AsyncClient) -> No
 
 
 @pytest.mark.anyio
-async def test_a_person_signs_in_for_a_program_with_pkce(stranger: httpx.AsyncClient, password: str) -> None:
+async def test_a_person_signs_in_for_a_program_with_pkce(
+    stranger: httpx.AsyncClient, access: Access, password: str
+) -> None:
     page = await stranger.get("/oauth/authorize", params=question())
     assert page.status_code == 200
     assert "登录" in page.text
@@ -132,9 +137,38 @@ async def test_a_person_signs_in_for_a_program_with_pkce(stranger: httpx.AsyncCl
     granted = await token(stranger, **form)
     assert granted.status_code == 200
     assert granted.json()["scope"] == "user/Observation.rs"
+    held = await access.database.read(lambda c: accounts.sessions_of(c, "clinic"))
+    assert [one.extra["client"] for one in held] == ["api"]
     headers = {"Authorization": f"Bearer {granted.json()['access_token']}"}
     assert (await stranger.get("/api/v1/session", headers=headers)).json()["username"] == "clinic"
     assert (await token(stranger, **form)).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.anyio
+async def test_the_page_says_in_words_what_is_asked_for_and_for_how_long(stranger: httpx.AsyncClient) -> None:
+    page = (await stranger.get("/oauth/authorize", params=question(scope="user/Observation.rs user/Patient.r"))).text
+    assert "程序 Program" in page
+    for words in ("一小时", "for one hour", "测量值 · measurements", "患者资料 · persons", "user/Patient.r<"):
+        assert words in page
+    unnamed = (await stranger.get("/oauth/authorize", params=question(scope=""))).text
+    assert "devices and referrals that you may see" in unnamed
+    assert set(RESOURCES) | {"*"} == set(oauth._WORDS)
+
+
+@pytest.mark.anyio
+async def test_a_code_that_comes_twice_ends_the_token_of_its_first_use_and_no_other(
+    stranger: httpx.AsyncClient, password: str, audit_of: Any
+) -> None:
+    granted = []
+    for _ in range(2):
+        answer = await stranger.post("/oauth/authorize", data=question(username="clinic", password=password))
+        code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
+        form = {"grant_type": "authorization_code", "client_id": "api", "redirect_uri": REDIRECT, "code": code}
+        granted.append((await token(stranger, **form, code_verifier=VERIFIER)).json()["access_token"])
+    assert (await token(stranger, **form, code_verifier=VERIFIER)).json()["error"] == "invalid_grant"
+    assert audit_of()[-1] == ("clinic", "token-ended", "account/clinic", "code-reused")
+    asked = [await stranger.get("/api/v1/session", headers={"Authorization": f"Bearer {one}"}) for one in granted]
+    assert [one.status_code for one in asked] == [200, 401]
 
 
 @pytest.mark.anyio

@@ -10,8 +10,10 @@ from telemed.roles import Role
 from telemed.v1 import event_pb2
 
 from cloud_hub.access.oauth import OAuth
-from cloud_hub.access.sign_in import FIRST_PASSWORD_NS, NS_PER_S, Access, SecondFactor
+from cloud_hub.access.own_account import OwnAccount
+from cloud_hub.access.sign_in import FIRST_PASSWORD_NS, FRESH_S, NS_PER_S, PAGES_LIMIT, Access, SecondFactor
 from cloud_hub.access.tokens import digest
+from cloud_hub.errors import NotSignedIn, SignInAgain
 from cloud_hub.store import accounts, events
 from cloud_hub.store.accounts import Session, SetBy
 from cloud_hub.web import problems
@@ -145,6 +147,37 @@ async def test_the_second_factor_of_the_session_is_kept(browser: Browser, access
     assert (changed.status_code, changed.json()["must_enrol"]) == (200, False)
 
 
+async def test_a_session_after_the_change_is_as_old_and_as_strong_as_before(
+    browser: Browser, access: Access, password: str, clock: Any
+) -> None:
+    account = await access.database.read(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    opened = await access.open(account, "provider", more={"issuer": "https://idp.example", "sid": "s"})
+    browser.client.cookies["yz_session"] = opened.token
+    browser.client.headers["X-CSRF-Token"] = opened.principal.csrf_token
+    before = await access.database.read(lambda c: accounts.session_of(c, digest(opened.token)))
+    clock.pass_s(FRESH_S + 1)
+    changed = await browser.change(password, NEW)
+    assert changed.status_code == 200
+    token = changed.cookies["yz_session"]
+    after = await access.database.read(lambda c: accounts.session_of(c, digest(token)))
+    assert before is not None
+    assert after is not None
+    assert (after.created_ns, after.expires_ns, after.extra) == (before.created_ns, before.expires_ns, before.extra)
+    assert f"Max-Age={12 * 3600 - FRESH_S - 1}" in changed.headers["set-cookie"]
+    # Who has the password and found this page open gets no further by it.
+    with pytest.raises(SignInAgain):
+        await access.begin_totp(opened.principal, token)
+
+
+async def test_a_session_that_ended_meanwhile_is_not_opened_again(access: Access, password: str) -> None:
+    opened = await access.sign_in("clinic", password, "a")
+    await access.sign_out(opened.token)
+    with pytest.raises(NotSignedIn):
+        await OwnAccount(access).change_password(opened.principal, password, NEW, "a", opened.token)
+    assert (await access.sign_in("clinic", password, "a")).principal.username == "clinic"
+
+
 async def test_with_a_first_password_nothing_is_open_but_changing_it(
     browser: Browser, access: Access, password: str
 ) -> None:
@@ -199,14 +232,44 @@ async def test_sessions_are_listed_and_ended_one_by_one(browser: Browser, other:
     assert (await browser.client.delete(path)).status_code == 404
 
 
+async def test_each_session_says_its_machine_and_keeps_it_when_it_goes_on(
+    browser: Browser, other: Browser, password: str
+) -> None:
+    browser.client.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+    await browser.sign_in(password)
+    await other.sign_in(password)
+    assert {one["machine"] for one in await browser.sessions()} == {"Linux, Firefox", ""}
+    await browser.change(password, NEW)
+    assert [one["machine"] for one in await browser.sessions()] == ["Linux, Firefox"]
+
+
+async def test_the_page_longest_unused_is_signed_out_where_an_account_opens_too_many(
+    browser: Browser, access: Access, password: str, clock: Any
+) -> None:
+    account = await access.database.read(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    opened = []
+    for _ in range(PAGES_LIMIT):
+        clock.pass_s(1)
+        opened.append(await access.open(account, ""))
+    clock.pass_s(60)
+    assert await access.resolve(opened[0].token, "cookie") is not None  # used just now
+    await browser.sign_in(password)
+    assert len(await browser.sessions()) == PAGES_LIMIT
+    alive = [await access.is_current(one.token, "cookie") for one in opened]
+    assert alive == [True, False, *[True] * (PAGES_LIMIT - 2)]
+
+
 async def test_what_a_program_holds_in_ones_name_is_listed_and_taken_back(
     browser: Browser, access: Access, password: str
 ) -> None:
     await browser.sign_in(password)
     now_ns = access.now_ns()
-    token = Session(digest("t"), "bearer", "clinic", now_ns, now_ns, now_ns + 3600 * NS_PER_S, ("user/Patient.rs",))
+    ends_ns, extra = now_ns + 3600 * NS_PER_S, {"client": "api"}
+    token = Session(digest("t"), "bearer", "clinic", now_ns, now_ns, ends_ns, ("user/Patient.rs",), extra=extra)
     await access.database.write(lambda c: accounts.open_session(c, token))
     (held,) = [one for one in await browser.sessions() if one["is_program"]]
+    assert (held["machine"], held["scopes"]) == ("程序 Program", ["user/Patient.rs"])
     assert await access.resolve("t", "bearer") is not None
     assert (await browser.client.delete(f"{ACCOUNT}/sessions/{held['session_id']}")).status_code == 204
     assert await access.resolve("t", "bearer") is None

@@ -274,3 +274,27 @@ async def test_a_session_ends_when_the_password_is_changed_at_the_hub(client: ht
     changed.account_set.password_hash = passwords.HASHER.hash("another horse battery")
     house.log.order(changed)
     assert (await client.get("/api/v1/session")).status_code == 401
+
+
+async def test_a_first_password_that_nobody_changed_ends_here_too_and_the_session_with_it(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    first = account("clinic", "clinic")
+    first.event_id = "first"
+    first.account_set.password_ends_unix_ns = house.now_ns + 3600 * NS
+    house.log.order(first)
+    await sign_in(client)
+    house.now_ns += 3600 * NS
+    assert (await client.get("/api/v1/session")).status_code == 401
+    house.audit.entries.clear()
+    late = await client.post("/api/v1/session", json={"username": "clinic", "password": PASSWORD})
+    assert (late.status_code, late.json()["code"]) == (401, "password-ended")
+    assert "初始密码" in late.json()["text"]["zh"]
+    assert "first password" in late.json()["text"]["en"]
+    assert house.audit.entries == [("clinic", "sign-in", "account", "password-ended")]
+    wrong = await client.post("/api/v1/session", json={"username": "clinic", "password": "wrong"})
+    assert wrong.json()["code"] == "sign-in-refused"
+    chosen = account("clinic", "clinic")
+    chosen.event_id = "chosen"
+    house.log.order(chosen)
+    await sign_in(client)

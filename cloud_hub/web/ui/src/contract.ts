@@ -500,6 +500,10 @@ export interface OwnSession {
   session_id: string;
   /** A program that acts in their name, not a page. */
   is_program: boolean;
+  /** System and browser of the page, or the program's names; empty where unknown. */
+  machine: string;
+  /** What a program may read; none for a page. */
+  scopes: string[];
   made_ms: number;
   used_ms: number;
   /** The one that asks. */

@@ -56,6 +56,13 @@ def test_escapes_are_resolved(text: str, read: str) -> None:
     assert unescape(text, PLAIN) == read
 
 
+@pytest.mark.parametrize("mark", list(".*+?()[]{}|^$-/!#"))
+def test_an_escape_of_a_sign_that_means_something_to_a_pattern_is_that_sign_alone(mark: str) -> None:
+    found = Separators(field="\x01", component="\x02", repetition="\x03", escape=mark, subcomponent="\x04")
+    assert unescape(f"a{mark}F{mark}b{mark}X4142{mark}", found) == "a\x01bAB"
+    assert unescape("aFb (F) aaa", found) == "aFb (F) aaa"
+
+
 @pytest.mark.parametrize(
     "payload",
     [

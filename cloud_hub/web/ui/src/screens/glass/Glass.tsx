@@ -9,7 +9,7 @@ import type { Broken, BreakGlassBody } from "../../contract";
 import { useWords } from "../../i18n";
 import { Fault } from "../../state/Small";
 import { PaperTop } from "../PaperTop";
-import { Instead } from "../signin/PasskeyButtons";
+import { Instead, askByPassword } from "../signin/PasskeyButtons";
 import { useWays } from "../signin/Ways";
 import { GlassBanner, Notices } from "./GlassBanner";
 import "./glass.css";
@@ -69,7 +69,7 @@ export function Glass() {
           </Form.Item>
           {ways?.passkeys && (
             <Instead
-              entry={() => ({ username: session.state === "in" ? session.me.username : "", ...form.getFieldsValue() })}
+              ask={() => askByPassword({ username: session.state === "in" ? session.me.username : "", ...form.getFieldsValue() })}
               onProof={(code) => form.setFieldValue("code", code)}
             />
           )}

@@ -58,16 +58,19 @@ interface Entry {
   password: string;
 }
 
-/** Asks a key of the account whose name and password stand in the form, and hands on the code that it is worth. */
-export function Instead({ entry, onProof }: { entry: () => Entry; onProof: (code: string) => void }) {
+/** Has the keys asked of the account whose name and password stand in a form. */
+export const askByPassword = ({ username, password }: Entry) =>
+  api.post<PasskeyAsked>("/passkeys/proof/begin", { username: username.trim(), password });
+
+/** Asks a key of the account that `ask` names, and hands on the code that its answer is worth. */
+export function Instead({ ask, onProof }: { ask: () => Promise<PasskeyAsked>; onProof: (code: string) => void }) {
   const { t } = useWords();
   const { busy, error, run } = useStep();
   const [isProved, setProved] = useState(false);
   if (!knowsPasskeys) return null;
   const prove = async () => {
     setProved(false);
-    const { username, password } = entry();
-    const { options } = await api.post<PasskeyAsked>("/passkeys/proof/begin", { username: username.trim(), password });
+    const { options } = await ask();
     const { code } = await api.post<PasskeyProof>("/passkeys/proof", { credential: await askKey(options) });
     setProved(true);
     onProof(code);

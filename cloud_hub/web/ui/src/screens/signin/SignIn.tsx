@@ -9,7 +9,7 @@ import { useWords } from "../../i18n";
 import { LinkGlyph } from "../../state/LinkState";
 import { Fault } from "../../state/Small";
 import { Alone } from "./Alone";
-import { Instead, PasskeyButton } from "./PasskeyButtons";
+import { Instead, PasskeyButton, askByPassword } from "./PasskeyButtons";
 import { OwnCode, ProviderButton, Returned, isHalfWay, useWays } from "./Ways";
 import "./signin.css";
 
@@ -66,7 +66,7 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
     <Alone title={t(face === "hub" ? "signIn.hub" : "signIn.bedside")}>
       {face === "bedside" && <StationLine />}
       <Returned />
-      {isHalfWay() && <OwnCode />}
+      {isHalfWay() && <OwnCode takesKey={ways?.passkeys ?? false} />}
       {ways?.provider && <ProviderButton name={ways.provider} />}
       {ways?.passkeys && <PasskeyButton />}
       {(ways?.provider || ways?.passkeys) && <p className="t2 or">{t("ways.or")}</p>}
@@ -91,7 +91,7 @@ export function SignIn({ face }: { face: "hub" | "bedside" }) {
           {t(busy ? "signIn.checking" : "signIn.submit")}
         </Button>
         {asksCode && ways?.passkeys && (
-          <Instead entry={() => form.getFieldsValue()} onProof={(code) => void submit({ ...form.getFieldsValue(), code })} />
+          <Instead ask={() => askByPassword(form.getFieldsValue())} onProof={(code) => void submit({ ...form.getFieldsValue(), code })} />
         )}
       </Form>
       <Fault error={error} />

@@ -3,11 +3,12 @@ import { Button, Form, Input } from "antd";
 import { useEffect, useState } from "react";
 import { api } from "../../app/api";
 import { useSession } from "../../app/live";
-import type { Me, ProviderBegun, SignInWays, Text2 } from "../../contract";
+import type { Me, PasskeyAsked, ProviderBegun, SignInWays, Text2 } from "../../contract";
 import { useWords } from "../../i18n";
 import type { Key } from "../../i18n";
 import { zh } from "../../i18n/zh";
 import { Fault } from "../../state/Small";
+import { Instead } from "./PasskeyButtons";
 
 const refused = new URLSearchParams(location.search).get("refused") ?? "";
 if (refused) history.replaceState(null, "", location.pathname + location.hash);
@@ -38,8 +39,8 @@ export function Returned() {
   );
 }
 
-/** The code that is still owed after the provider. */
-export function OwnCode() {
+/** The code that is still owed after the provider, or a key's answer in its place. */
+export function OwnCode({ takesKey }: { takesKey: boolean }) {
   const { t } = useWords();
   const { enter } = useSession();
   const [error, setError] = useState<unknown>(null);
@@ -59,6 +60,7 @@ export function OwnCode() {
       <Button data-testid="own-code-submit" type="primary" htmlType="submit" block size="large">
         {t("factor.confirm")}
       </Button>
+      {takesKey && <Instead ask={() => api.post<PasskeyAsked>("/oidc/key/begin")} onProof={(code) => prove({ code })} />}
       <Fault error={error} />
     </Form>
   );
