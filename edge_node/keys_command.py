@@ -54,12 +54,20 @@ def _shown(config: EdgeConfig) -> list[str]:
     where = keeping.key_folder(config.buffer.folder)
     if sealing.reason:
         zh, en = stuck.TEXTS[Code.STORE_LOCKED]
-        return [zh, en, sealing.reason]
+        return [zh, en, sealing.reason, *(_set_aside(name) for name in sealing.set_aside)]
     if not sealing.has_keys:
         return ["没有密钥，存储未加密 / there are no keys, the store is not encrypted"]
     made = datetime.fromtimestamp(sealing.made_ns / NS, UTC).date()
     state = "加密 / encrypted" if keeping.is_on else "已关闭，不再加密新数据 / switched off, new data are not encrypted"
     return [f"{state}: {sealing.key_count} 把密钥 / keys, {made} UTC", f"密钥文件 / key files: {where}"]
+
+
+def _set_aside(name: str) -> str:
+    return (
+        f"备用密钥环打不开，已另存为 {name}，未被覆盖：放回 spare-keys 中的密钥文件并重启即可恢复 / "
+        f"a spare keyring cannot be opened; it was set aside as {name}, nothing was written over it: "
+        "put its key file back into spare-keys and restart"
+    )
 
 
 async def _change(config: EdgeConfig) -> list[str]:

@@ -26,7 +26,7 @@ from cloud_hub.store.accounts import Account, AuditEntry, Session
 TOKEN_S, CODE_S = 3600, 60
 PEOPLES_DEFAULT_SCOPES = ("user/*.rs",)
 """What a person hands on where the program names no scope."""
-_PEOPLES_SCOPES = (*PEOPLES_DEFAULT_SCOPES, "user/AuditEvent.rs")
+_PEOPLES_SCOPES = (*PEOPLES_DEFAULT_SCOPES, "user/AuditEvent.rs", "user/Consent.rs")
 """What a person may hand on: `*` does not cover what is opened by name alone."""
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")

@@ -25,9 +25,10 @@ _READS: dict[str, frozenset[Right]] = {
     "Observation": frozenset({_R.SEE_VITALS}),
     "Device": frozenset({_R.SEE_DEVICES, _R.SEE_LINKS}),
     "ServiceRequest": frozenset({_R.SEE_REFERRALS}),
+    "Consent": frozenset({_R.SEE_CONSENT}),
     "AuditEvent": frozenset({_R.READ_AUDIT}),
 }
-_BY_NAME_ALONE = frozenset({"AuditEvent"})
+_BY_NAME_ALONE = frozenset({"AuditEvent", "Consent"})
 """Resource types that a scope for all of them (`*`) neither opens nor covers."""
 _WRITES: dict[str, frozenset[Right]] = {
     "Observation": frozenset({_R.ENTER_VITALS, _R.ACT_ON_ALARM}),

@@ -9,13 +9,11 @@ from importlib import resources
 from string import Template
 
 from sqlalchemy import Connection
-from telemed import consent
-from telemed.consent import Purpose, Step, aggregate_id
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.care import referral
 from cloud_hub.care.places import Stay
-from cloud_hub.fhir import audit_event, audit_reads, reads, record, scan
+from cloud_hub.fhir import audit_event, audit_reads, consent_reads, reads, record, scan
 from cloud_hub.fhir import patient as resource_of
 from cloud_hub.fhir.archive import Archive, Member, manifest
 from cloud_hub.fhir.json_text import Json, dumps
@@ -150,13 +148,7 @@ async def _at_once(found: list[dict[str, Json]]) -> Some:
 
 
 def _consents(connection: Connection, who: Subject, now_ns: int) -> list[dict[str, Json]]:
-    person_id, found = who.person.person_id, list[dict[str, Json]]()
-    for purpose in Purpose:
-        log = events.of_aggregate(connection, who.where, consent.AGGREGATE, aggregate_id(person_id, purpose))
-        rows = [one.ordered for one in log]
-        standing = consent.fold(Step(row.event, row.version, row.refusal if row.refused else "") for row in rows)
-        found += record.consent(person_id, purpose, standing, now_ns)
-    return found
+    return [one.resource for one in consent_reads.of_person(connection, who.person, now_ns)]
 
 
 def _referrals(connection: Connection, who: Subject) -> list[dict[str, Json]]:

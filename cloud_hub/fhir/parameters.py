@@ -54,6 +54,13 @@ SEARCH: dict[str, tuple[Parameter, ...]] = {
         Parameter("_id", "token", "id of the device"),
         Parameter("identifier", "token", "EUI-64 or site/node/device"),
     ),
+    "Consent": (
+        Parameter("_id", "token", "id of the consent"),
+        Parameter("patient", "reference", "Patient/id or id; 50 at most"),
+        Parameter("status", "token", "active, or inactive where the person took it back or its time is over"),
+        Parameter("category", "token", "C1 to C9, with or without urn:yuanzhen:consent-purpose"),
+        Parameter("date", "date", "when it was given or ended; eq, ne, gt, ge, lt, le, sa, eb"),
+    ),
     "AuditEvent": (
         Parameter("_id", "token", "id of the event"),
         Parameter("date", "date", "when it happened; eq, ne, gt, ge, lt, le, sa, eb"),

@@ -1,6 +1,7 @@
 """Stays, referrals, consents, alarms and waves as R4 resources, for a person's own copy of the record.  Pure."""
 
-from collections.abc import Mapping
+import hashlib
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from itertools import accumulate
@@ -21,6 +22,12 @@ UTC = timedelta(0)
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 CONSENT_SCOPE = "http://terminology.hl7.org/CodeSystem/consentscope"
 PURPOSE = "urn:yuanzhen:consent-purpose"
+CONSENT_METHOD = "urn:yuanzhen:consent-method"
+PATIENT_CONSENT = "59284-0"
+"""LOINC, of the categories that R4 proposes."""
+ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+_REASONS = {Purpose.CARE: "TREAT", Purpose.SHARING: "TREAT", Purpose.VIDEO: "TREAT", Purpose.RESEARCH: "HRESCH"}
+"""Purposes of use by HL7 where one fits; the others bear our own code alone."""
 ALARM_STEP = "urn:yuanzhen:alarm-step"
 _CLASS = {"HOMEWARD": "HH", "ACUTE": "ACUTE", "VISITOR": "AMB"}
 _PRIORITY = {"T0": "stat", "T1": "asap", "T2": "urgent"}
@@ -68,17 +75,30 @@ def service_request(referral: Referral, site: str) -> dict[str, Json]:
     return found | ({"reasonCode": [{"text": text} for text in reasons]} if reasons else {})
 
 
-def consent(person_id: str, purpose: Purpose, standing: Standing, now_ns: int) -> list[dict[str, Json]]:
+@dataclass(frozen=True, slots=True)
+class FoundConsent:
+    """A consent as R4 writes it, and what it is searched by."""
+
+    fhir_id: str
+    categories: tuple[codes.Coding, ...]
+    status: str
+    at_ns: int
+    """When it was given or ended; 0 = not known."""
+    resource: dict[str, Json]
+
+
+def consent(person_id: str, purpose: Purpose, standing: Standing, now_ns: int) -> list[FoundConsent]:
     """Return where a person stands on a purpose: one resource for each consent that holds, or one "no"."""
     holding = [one for one in standing.grants if one.holds(now_ns)]
-    if not holding and not standing.version:
+    if holding:
+        return [
+            _consent(person_id, purpose, ("active", one.since_ns), _given(person_id, one), one.grantee)
+            for one in holding
+        ]
+    if not standing.version:
         return []
-    found = _consent(person_id, purpose, "active" if holding else "inactive")
-    if not holding:
-        provision: dict[str, Json] = {"type": "deny"}
-        at = {"dateTime": instant(standing.ended_ns, UTC)} if standing.ended_ns else {}
-        return [found | at | {"provision": provision}]
-    return [found | {"id": f"{found['id']}-{number}"} | _given(one) for number, one in enumerate(holding)]
+    ended_ns = max([standing.ended_ns, *(one.until_ns for one in standing.grants)])
+    return [_consent(person_id, purpose, ("inactive", ended_ns), {"provision": {"type": "deny"}})]
 
 
 def flag(alarm: Alarm) -> dict[str, Json]:
@@ -139,26 +159,57 @@ def _round(number: Decimal) -> Decimal:
     return Decimal(f"{number:.12g}")
 
 
-def _consent(person_id: str, purpose: Purpose, status: str) -> dict[str, Json]:
+def _consent(
+    person_id: str, purpose: Purpose, state: tuple[str, int], said: dict[str, dict[str, Json]], grantee: str = ""
+) -> FoundConsent:
+    """Return a consent of which status and time are known, and what was said of it."""
+    status, at_ns = state
+    fhir_id, own = _consent_id(person_id, purpose, grantee), (PURPOSE, purpose.value)
+    categories = ((codes.LOINC, PATIENT_CONSENT), own)
+    reasons = [own, *([(ACT_REASON, _REASONS[purpose])] if purpose in _REASONS else [])]
     scope = "research" if purpose is Purpose.RESEARCH else "patient-privacy"
-    return {
+    found: dict[str, Json] = {
         "resourceType": "Consent",
-        "id": f"{person_id}-{purpose}"[:64],
+        "id": fhir_id,
         "status": status,
         "scope": {"coding": [{"system": CONSENT_SCOPE, "code": scope}]},
-        "category": [{"coding": [{"system": PURPOSE, "code": purpose.value}]}],
+        "category": [{"coding": [_coding(one)]} for one in categories],
         "patient": _subject(person_id),
+        **({"dateTime": instant(at_ns, UTC)} if at_ns else {}),
+        **said.get("who", {}),
         "policyRule": {"text": f"telemed.consent {purpose.value}"},
+        "provision": said["provision"] | {"purpose": [_coding(one) for one in reasons]},
     }
+    return FoundConsent(fhir_id, categories, status, at_ns, found)
 
 
-def _given(grant: Grant) -> dict[str, Json]:
+def _consent_id(person_id: str, purpose: Purpose, grantee: str) -> str:
+    """Return the id of a person's consent to a purpose; whose access it is does not stand in it by name."""
+    # An id must not move to another consent when one of several ends.
+    whose = f"-{hashlib.sha256(grantee.encode()).hexdigest()[:8]}" if grantee else ""
+    return f"{person_id}-{purpose}{whose}"[:64]
+
+
+def _given(person_id: str, grant: Grant) -> dict[str, dict[str, Json]]:
+    """Return who gave a consent and how, and what it permits."""
     provision: dict[str, Json] = {"type": "permit", "period": _lasting(grant)}
     if grant.grantee:
         role = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
         provision["actor"] = [{"role": role, "reference": {"display": grant.grantee}}]
-    giver: Mapping[str, Json] = {"display": grant.giver_name} if grant.giver == "guardian" else {"display": "self"}
-    return {"dateTime": instant(grant.since_ns, UTC), "performer": [giver], "provision": provision}
+    giver: Json = {"display": grant.giver_name} if grant.giver == "guardian" else _subject(person_id)
+    who: dict[str, Json] = {
+        "extension": [{"url": CONSENT_METHOD, "valueCode": grant.method}],
+        "performer": [giver],
+        # Whoever recorded it had explained it to them.
+        "verification": [
+            {"verified": True, "verifiedWith": giver, "verificationDate": instant(grant.since_ns, UTC)},
+        ],
+    }
+    return {"who": who, "provision": provision}
+
+
+def _coding(found: codes.Coding) -> Json:
+    return {"system": found[0], "code": found[1]}
 
 
 def _lasting(grant: Grant) -> dict[str, str]:

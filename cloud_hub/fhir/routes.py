@@ -1,5 +1,6 @@
 """`/fhir/R4`: read and search.  Only the CapabilityStatement is open (decision 15); scopes are checked here."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from telemed import answers
 
 from cloud_hub.access.rights import Principal, Right, result_of_read
 from cloud_hub.errors import NotPermitted
-from cloud_hub.fhir import audit_event, audit_reads, capability, outcome, reads
+from cloud_hub.fhir import audit_event, audit_reads, capability, consent_reads, outcome, reads
 from cloud_hub.fhir.json_text import Json, dumps
 from cloud_hub.fhir.observation import Draft, Setting, compose
 from cloud_hub.fhir.parameters import Values, write_cursor
@@ -23,6 +24,7 @@ RIGHT_OF = {
     "Patient": Right.SEE_RECORD,
     "Observation": Right.SEE_VITALS,
     "Device": Right.SEE_DEVICES,
+    "Consent": Right.SEE_CONSENT,
     "AuditEvent": Right.READ_AUDIT,
 }
 Guard = Callable[[Right], Callable[[Request], Awaitable[Principal]]]
@@ -46,6 +48,7 @@ class Face:
     version: str
     utc_offset: timedelta = timedelta(hours=8)
     is_demo: bool = False
+    now_ns: Callable[[], int] = time.time_ns
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -57,6 +60,7 @@ def router(face: Face, guard: Guard) -> APIRouter:
     _add_patient(routes, face, guard)
     _add_observation(routes, face, guard)
     _add_device(routes, face, guard)
+    _add_consent(routes, face, guard)
     _add_audit_event(routes, face, guard)
 
     @routes.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
@@ -142,6 +146,30 @@ def _add_device(routes: APIRouter, face: Face, guard: Guard) -> None:
         return _bundle(request, values, [device(one) for one in found], after and write_cursor(after))
 
 
+def _add_consent(routes: APIRouter, face: Face, guard: Guard) -> None:
+    who = Annotated[Principal, Depends(guard(RIGHT_OF["Consent"]))]
+
+    @routes.get("/Consent/{fhir_id}")
+    async def read(fhir_id: str, principal: who) -> Response:
+        """Return one consent."""
+        _demand(principal, "Consent", "r")
+        found = await face.care.read(lambda c: consent_reads.consent(c, principal, fhir_id, face.now_ns()))
+        await face.audit(principal, [_consent_read(principal, consent_reads.person_of(fhir_id) or "")])
+        return _answer(found.resource)
+
+    @routes.get("/Consent")
+    async def search(request: Request, principal: who) -> Response:
+        """Return the consents that match: who agreed to what."""
+        _demand(principal, "Consent", "s")
+        values = request.query_params.multi_items()
+        asked = consent_reads.ConsentSearch.read(values, face.utc_offset)
+        page = await face.care.read(lambda c: consent_reads.consents(c, principal, asked, face.now_ns()))
+        if page.seen:
+            await face.audit(principal, [_consent_read(principal, one) for one in page.seen])
+        following = write_cursor(*page.following) if page.following else None
+        return _bundle(request, values, [one.resource for one in page.consents], following)
+
+
 def _add_audit_event(routes: APIRouter, face: Face, guard: Guard) -> None:
     who = Annotated[Principal, Depends(guard(RIGHT_OF["AuditEvent"]))]
 
@@ -186,6 +214,10 @@ async def _audit_drafts(face: Face, principal: Principal, around: reads.Scene, d
 
 def _patient_read(principal: Principal, person_id: str) -> tuple[str, str, str]:
     return "patient-read", f"Patient/{person_id}", result_of_read(principal, person_id)
+
+
+def _consent_read(principal: Principal, person_id: str) -> tuple[str, str, str]:
+    return "consent-read", f"Patient/{person_id}", result_of_read(principal, person_id)
 
 
 def _bundle(request: Request, values: Values, resources: Sequence[dict[str, Json]], following: str | None) -> Response:

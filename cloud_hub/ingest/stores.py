@@ -1,6 +1,6 @@
 """What one transaction of each database consists of; runs in the writer threads."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import structlog
 from google.protobuf.message import Message
@@ -76,11 +76,14 @@ class SampleStore:
         return any(first <= record.seq <= last for first, last in asked)
 
 
-def _left_of(connection: Connection, item: Incoming) -> Message | None:
-    """Return what may be kept of an alarm or an event: the message itself, unless its person was erased."""
+def _left_of(connection: Connection, item: Incoming, nameless: Collection[str]) -> Message | None:
+    """Return what may be kept of an alarm or an event: the message itself, unless its person was erased.
+
+    One look for all alarms of a batch, because a storm of them is when they must be quick.
+    """
     message, region = item.message, item.address.region
     if isinstance(message, alarm_pb2.AlarmEvent):
-        return erasure.left_of_step(connection, region, message)
+        return erasure.left_of_step(connection, region, message) if message.person_id in nameless else message
     return erasure.left_of(connection, region, message) if isinstance(message, event_pb2.Event) else message
 
 
@@ -101,9 +104,11 @@ class CareStore:
     def store(self, connection: Connection, batch: Batch) -> Taken:
         """Store a batch, in the order of arrival; of a person who was erased no word is kept."""
         emptied: list[tuple[Incoming, Message]] = []
+        persons = {item.message.person_id for item in batch.records if isinstance(item.message, alarm_pb2.AlarmEvent)}
+        nameless = erasure.nameless(connection, persons - {""})
 
         def fold(item: Incoming) -> str:
-            left = _left_of(connection, item)
+            left = _left_of(connection, item, nameless)
             if left is not item.message and left is not None:
                 emptied.append((item, left))
             return self._fold(connection, item._replace(message=left), batch.received_ns)

@@ -48,6 +48,12 @@ def refusing(connection: Connection, region: str, purpose: Purpose) -> frozenset
     return _persons(connection, select(table.c.person_id).where(*mine))
 
 
+def asked(connection: Connection, region: str, from_id: str, limit: int) -> list[str]:
+    """Return the persons of a region who were ever asked about something, by id from one on, at most so many."""
+    query = select(table.c.person_id).where(table.c.region == region, table.c.person_id >= from_id).distinct()
+    return list(connection.execute(query.order_by(table.c.person_id).limit(limit)).scalars())
+
+
 def _given(purpose: Purpose, now_ns: int) -> tuple[ColumnElement[bool], ...]:
     lasting = (table.c.until_ns == 0) | (table.c.until_ns > now_ns)
     return table.c.purpose == purpose.value, table.c.is_given.is_(True), lasting

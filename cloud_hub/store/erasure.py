@@ -4,7 +4,7 @@ Plain functions on a connection, in one transaction.  The audit trail stays: it 
 holes proves nothing.  Stays and alarms stay as counts that point at nobody.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,13 @@ def left_of_step(connection: Connection, region: str, step: alarm_pb2.AlarmEvent
     return left
 
 
+def nameless(connection: Connection, person_ids: Collection[str]) -> frozenset[str]:
+    """Return those of some persons who have no name: nobody else was erased, and they are few."""
+    c = schema.person.c
+    query = select(c.person_id).where(c.person_id.in_(sorted(person_ids)), c.identifiers == "[]", c.family_name == "")
+    return frozenset(connection.execute(query).scalars()) if person_ids else frozenset()
+
+
 def _empty_alarms(connection: Connection, where: Where, person_id: str) -> None:
     step = schema.alarm_step
     rows = connection.execute(select(step).where(step.c.alarm_id.in_(_alarms(where, person_id)))).all()
@@ -173,10 +180,8 @@ def _events(connection: Connection, *where: ColumnElement[bool]) -> list[tuple[i
 
 
 def _is_erased(connection: Connection, region: str, person_id: str) -> bool:
-    c = schema.person.c
-    nameless = (c.region == region, c.person_id == person_id, c.identifiers == "[]", c.family_name == "")
     # Nearly everybody has a name: their events need not be read for each thing that comes about them.
-    if not person_id or connection.execute(select(c.person_id).where(*nameless)).first() is None:
+    if not nameless(connection, {person_id} - {""}):
         return False
     of_person = (log.c.aggregate_type == "person", log.c.aggregate_id == person_id)
     taken = _events(connection, log.c.region == region, *of_person, log.c.refused.is_(False))

@@ -1,8 +1,9 @@
 """What a value looks like once it is sealed: AES-256-GCM, with the id of its key in front (pure but for the nonce).
 
-Layout: 0x00 | key id u32 | nonce of 12 bytes | what is hidden | tag of 16 bytes.  Nothing that is stored in the open
-begins with a zero byte: a protobuf message has no field 0, a zstd frame begins with 0x28, JSON with a brace.  So a
-value says by itself whether it is sealed, and one of earlier software is read as it always was.
+Layout: 0x00 | key id u32 | nonce of 12 bytes | what is hidden | tag of 16 bytes.  Nothing of ours that is stored in the
+open begins with a zero byte: a protobuf message has no field 0, a zstd frame begins with 0x28, JSON with a brace.  So a
+value says by itself whether it is sealed, and one of earlier software is read as it always was.  Of messages that are
+kept as they came, which may begin with anything, their row says it.
 """
 
 import os

@@ -35,7 +35,10 @@ SELECT_MINUTE_KEYS = (
     f"SELECT DISTINCT substr(body, 1, {envelope.PREFIX_BYTES}) FROM minutes "  # noqa: S608
     "WHERE device = ? AND minute BETWEEN ? AND ?"
 )
-SELECT_KEPT_KEYS = f"SELECT DISTINCT substr(raw, 1, {envelope.PREFIX_BYTES}) FROM kept WHERE at_ns BETWEEN ? AND ?"  # noqa: S608
+SELECT_KEPT_KEYS = (
+    f"SELECT DISTINCT substr(raw, 1, {envelope.PREFIX_BYTES}) FROM kept "  # noqa: S608
+    "WHERE is_sealed IS NOT 0 AND at_ns BETWEEN ? AND ?"
+)
 DELETE_KEPT = "DELETE FROM kept WHERE at_ns BETWEEN ? AND ?"
 
 

@@ -18,7 +18,7 @@ from telemed.wire import Kind, Record
 from edge_node.buffer.keyring import DAY_NS, Place
 from edge_node.buffer.outbox import COLUMNS, SELECT_RUN, Batch, StreamKey, first_since, is_locked, record_of
 from edge_node.buffer.payload import numeric_set
-from edge_node.buffer.trend import MINUTE_NS, Fold, Minute, Trends, packed, unpacked
+from edge_node.buffer.trend import MINUTE_NS, Fold, Minute, Trends, packed, sound_fold, unpacked
 from edge_node.samples.measurement import NumericSet, Value
 
 NEWEST_SETS = 20
@@ -135,8 +135,9 @@ def trends(connection: sqlite3.Connection, devices: Sequence[str], from_ns: int,
             if isinstance(body, bytes):
                 found.update(((device, measure, minute), fold) for measure, fold in unpacked(body).items())
         for measure, minute, *values in connection.execute(SELECT_OLD_TREND, (device, *span)):
-            key = (device, measure, minute)
-            found[key] = Fold(*values).joined(found[key]) if key in found else Fold(*values)
+            key, fold = (device, measure, minute), sound_fold(values)
+            if fold is not None and isinstance(measure, str):
+                found[key] = fold.joined(found[key]) if key in found else fold
     return found
 
 

@@ -14,7 +14,7 @@ from edge_node.buffer.trend import Trends
 from edge_node.samples.measurement import Intake, Stored
 
 SELECT_KEY = "SELECT 1 FROM log WHERE key IN (?, ?) UNION ALL SELECT 1 FROM kept WHERE key IN (?, ?) LIMIT 1"
-INSERT_KEPT = "INSERT INTO kept (at_ns, reason, key, raw) VALUES (?, ?, ?, ?)"
+INSERT_KEPT = "INSERT INTO kept (at_ns, reason, key, raw, is_sealed) VALUES (?, ?, ?, ?, ?)"
 
 
 def store(batch: Batch, clock: NodeClock, trends: Trends, intake: Intake) -> Stored:
@@ -27,7 +27,7 @@ def store(batch: Batch, clock: NodeClock, trends: Trends, intake: Intake) -> Sto
     if intake.raw or not (intake.sets or intake.waves):
         now_ns = clock.now_ns()
         raw = batch.sealing.seal(Place(KEPT_SCOPE, day_of(now_ns)), intake.raw, f"kept {now_ns}")
-        batch.connection.execute(INSERT_KEPT, (now_ns, intake.raw_reason, key, raw))
+        batch.connection.execute(INSERT_KEPT, (now_ns, intake.raw_reason, key, raw, int(batch.sealing.is_on)))
         key = None
     for sample in intake.sets:
         stamp = clock.stamp(sample.arrived_at_ns)

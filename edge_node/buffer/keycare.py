@@ -60,6 +60,10 @@ class KeyCare:
         self._must_be_on()
         await self._resealer.whole()
 
+    async def prepare(self) -> None:
+        """Have the keys of the next day made ahead of time; does not wait for them."""
+        self.sealing.prepare(self._clock.now_ns())
+
     async def renew(self) -> None:
         """Change all keys where they are old and something is sealed at all; raises BufferFailure."""
         made_ns, age_ns = self.sealing.made_ns, self.sealing.days * DAY_NS

@@ -15,6 +15,7 @@ from edge_node.errors import KeyUnavailable
 
 MAGIC = b"YZK1"
 NAME_BYTES = 16
+COPY_ENDING, ASIDE = ".copy", ".aside-"
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ class RingFile:
     @property
     def copies(self) -> tuple[Path, Path]:
         """The two files."""
-        return self.path, self.path.with_name(f"{self.path.name}.copy")
+        return self.path, _copy(self.path)
 
     def exists(self) -> bool:
         """Return whether a keyring was ever written here."""
@@ -69,6 +70,22 @@ class RingFile:
             self._abandon(name)
             raise
         self.wrapped_by = name
+
+    def beside(self, label: str) -> Path:
+        """Return where this keyring is set aside, told by a date; another place where that is taken."""
+        path = self.path.with_name(f"{self.path.name}{ASIDE}{label}")
+        return self.beside(f"{label}-again") if path.exists() or _copy(path).exists() else path
+
+    def rename(self, path: Path) -> None:
+        """Give both copies another name; the key that opens them stays where it is.
+
+        Raises:
+            OSError: they are not, or not both, renamed; asked again it goes on.
+        """
+        for old, new in zip(self.copies, (path, _copy(path)), strict=True):
+            if old.exists():
+                old.rename(new)
+        whole_files.sync_folder(path.parent)
 
     def destroy_all(self, names: Iterable[str]) -> list[str]:
         """Destroy keys that wrapped this keyring before; return those that are still there."""
@@ -113,3 +130,7 @@ class RingFile:
         ring = Keyring.of(self.keeper.unwrap(name, content[head:]))
         self.wrapped_by = name
         return ring
+
+
+def _copy(path: Path) -> Path:
+    return path.with_name(path.name + COPY_ENDING)

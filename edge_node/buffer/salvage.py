@@ -119,11 +119,18 @@ def _move(new: sqlite3.Connection, damaged: Path, sealing: Sealing) -> Saved:
 
 
 def _move_table(new: sqlite3.Connection, old: sqlite3.Connection, table: str) -> None:
-    columns = [row[1] for row in new.execute(f"PRAGMA table_info({table})")]
-    marks = ", ".join("?" * len(columns))
-    for row in _rows(old, table, ", ".join(columns)):
+    # The damaged file may be of an earlier version, which lacks some.
+    columns = [name for name in _columns(new, table) if name in _columns(old, table)]
+    named, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    for row in _rows(old, table, named):
         with contextlib.suppress(sqlite3.Error):
-            new.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608
+            new.execute(f"INSERT OR IGNORE INTO {table} ({named}) VALUES ({marks})", row)  # noqa: S608
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    with contextlib.suppress(sqlite3.Error):
+        return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    return []
 
 
 def _rows(old: sqlite3.Connection, table: str, columns: str) -> Iterator[Row]:

@@ -23,7 +23,7 @@ waves, is in one file, so that one synced commit holds all of it."""
 NAMES = (ALARM, VITALS, CARE)
 _WAVES_1 = "bulk.db"
 """Where version 1 had the waves."""
-VERSION = 5
+VERSION = 6
 LIVES_KEPT = 32
 """How many former lives a file remembers: so many starts may go by unheard, and the hub still knows who it is."""
 
@@ -52,6 +52,8 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
             _make_audit(Database(connection))
         if version in (1, 2, 3, 4) and name == VITALS:
             _make_minutes(Database(connection))
+        if 1 <= version <= 5 and name == VITALS:
+            _say_whether_sealed(connection)
         if brings_waves:
             _bring_waves(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -156,12 +158,17 @@ def _index_arrival(database: Database) -> None:
 
 def _make_kept(database: Database) -> None:
     kept = _table(database, "kept").create(
-        {"id": int, "at_ns": int, "reason": str, "key": bytes, "raw": bytes},
+        {"id": int, "at_ns": int, "reason": str, "key": bytes, "raw": bytes, "is_sealed": int},
         pk="id",
         not_null={"at_ns", "reason", "raw"},
     )
     kept.create_index(["at_ns"])
     kept.create_index(["key"])
+
+
+def _say_whether_sealed(connection: sqlite3.Connection) -> None:
+    """Let a row say whether its message is sealed: one as it came may begin as if it were.  NULL = before version 6."""
+    connection.execute("ALTER TABLE kept ADD COLUMN is_sealed INTEGER")
 
 
 def _make_trend(database: Database) -> None:

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge_node.buffer import envelope
 from edge_node.buffer.keyfiles import KeyFiles
+from edge_node.buffer.keymaker import KeyMaker
 from edge_node.buffer.keyring import DAY_NS, DataKey, Keyring, Place
-from edge_node.buffer.ringfile import RingFile
+from edge_node.buffer.ringfile import ASIDE, COPY_ENDING, RingFile
 from edge_node.errors import BufferFull, KeyUnavailable
 
 RING, SPARE, SPARE_KEYS = "keyring", "keyring.spare", "spare-keys"
@@ -73,13 +74,21 @@ class Sealing:
         """Why something that is stored cannot be opened, for the operator; empty where all can."""
         self._ring: Keyring | None = None
         self._file: RingFile | None = None
-        self._spare: tuple[RingFile, Keyring] | None = None
-        """Of a time when the key was not there."""
+        self.set_aside: list[str] = []
+        """Names of spare keyrings that could not be opened when another was begun, and cannot now."""
+        self._spares: list[tuple[RingFile, Keyring]] = []
+        """Of times when the key was not there."""
         self._newest: dict[Place, DataKey] = {}
         self._ciphers: dict[int, AESGCM] = {}
+        self._ring_lock = threading.Lock()
+        """Held by whoever changes the keyring, also while it is written: never by who seals or opens."""
         self._lock = threading.Lock()
+        """Held for moments, never while a disk is asked; taken after the other."""
         self._used: set[int] = set()
         """Keys that something was sealed with since `begin_walk`."""
+        self._seen: set[Place] = set()
+        """Places that something was sealed for lately."""
+        self._maker = KeyMaker(self._make)
 
     @classmethod
     def open(cls, folder: Path, keeping: Keeping, needed: Collection[int] = ()) -> "Sealing":
@@ -102,10 +111,11 @@ class Sealing:
             found.reason = found.reason or reason
         if keeping.is_on and not found.has_keys:
             # A keyring that cannot be opened stays as it is, and this is another file.
-            reason = _begin(spare)
+            reason = _set_aside(spare) or _begin(spare)
             if reason:
                 raise BufferFull(reason)
             found.take(spare, spare.load())
+            found.note_set_aside(_asides(folder))
         if found.misses(needed) and not found.reason:
             found.note_lost()
         found.mend()
@@ -115,7 +125,7 @@ class Sealing:
     def reading(cls, folder: Path, keeping: Keeping) -> "Sealing":
         """Open the keys that are there, and change nothing; for who looks at a store from outside.  Blocking."""
         found = cls(is_on=keeping.is_on, days=keeping.days)
-        for file in (_main(folder, keeping), _spare(folder)):
+        for file in (_main(folder, keeping), _spare(folder), *_asides(folder)):
             if not file.exists():
                 continue
             try:
@@ -123,6 +133,7 @@ class Sealing:
             except KeyUnavailable as error:
                 log.error("store.locked", why=str(error))
                 found.reason = found.reason or str(error)
+                found.set_aside += [file.path.name] if ASIDE in file.path.name else []
         return found
 
     def take(self, file: RingFile, ring: Keyring) -> None:
@@ -130,7 +141,7 @@ class Sealing:
         for key in ring.keys.values():
             self._ciphers[key.key_id] = AESGCM(key.secret)
         if self._ring is not None:
-            self._spare = (file, ring)
+            self._spares.append((file, ring))
             return
         self._file = file
         self._install(ring)
@@ -175,12 +186,17 @@ class Sealing:
         """
         if not self.is_on:
             return content
+        key = self._used_for(place) or self._new_for(place)
+        return envelope.seal(self._ciphers[key.key_id], key.key_id, content, about.encode())
+
+    def prepare(self, now_ns: int) -> None:
+        """Have tomorrow's keys made for whatever was sealed today, and those that are owed; returns at once."""
+        today = day_of(now_ns)
         with self._lock:
-            # Noted before it is used, so that `forget_unused` cannot come in between.
-            key = self._newest.get(place) or self._key_for(place)
-            self._used.add(key.key_id)
-            cipher = self._ciphers[key.key_id]
-        return envelope.seal(cipher, key.key_id, content, about.encode())
+            self._seen = {place for place in self._seen if place.day >= today}
+            wanted = self._seen | {Place(place.scope, today + 1) for place in self._seen if place.day == today}
+            own = self._ring.newest().keys() if self._ring is not None and self.is_on else wanted
+        self._maker.ask(wanted - own)
 
     def opened(self, about: str | None, stored: object) -> bytes | int | None:
         """Return what a stored value says: as it is where it is open, LOCKED, or None where it is damaged."""
@@ -192,6 +208,14 @@ class Sealing:
         if cipher is None:
             return LOCKED if self.reason else None
         return envelope.unseal(cipher, stored, (about or "").encode())
+
+    def may_be_sealed(self, stored: bytes) -> bool:
+        """Return whether a value that `opened` did not open may be sealed, where only its first byte says so.
+
+        Of a key that is not here while none is missing nothing can be sealed; one that is here fits nothing by chance.
+        """
+        is_long = len(stored) >= envelope.OVERHEAD_BYTES
+        return is_long and (bool(self.reason) or envelope.key_id_of(stored) in self._ciphers)
 
     def hidden(self, name: bytes) -> bytes:
         """Return what something is known by, so that nobody without the key can try contents against it."""
@@ -206,13 +230,18 @@ class Sealing:
             return not self.is_on
         return key_id not in self._ciphers or self._is_newest(key_id)
 
+    def note_set_aside(self, asides: Iterable[RingFile]) -> None:
+        """Note which of the keyrings that were set aside cannot be opened."""
+        is_open = {file.path for file, _ in self._spares}
+        self.set_aside = [file.path.name for file in asides if file.path not in is_open]
+
     def note_lost(self) -> None:
         """Note, for good, that this keyring is not the first of the store, and that the keys of that are gone.
 
         Raises:
             BufferFull: it is not written down.
         """
-        with self._lock:
+        with self._ring_lock:
             if self._ring is not None and self._file is not None:
                 self._ring.has_lost = True
                 try:
@@ -240,28 +269,23 @@ class Sealing:
         Raises:
             OSError, KeyUnavailable: they are not forgotten.
         """
-        with self._lock:
+        with self._ring_lock:
             if self._ring is None or self._file is None:
                 return 0
-            ring, old = copy.deepcopy(self._ring), self._ring.old()
-            keep = self._used | met
-            gone = [
-                key.key_id
-                for key in ring.keys.values()
-                if key.key_id not in keep and (key.key_id in old or 0 < key.place.day < before_day)
-            ]
+            ring, file = copy.deepcopy(self._ring), self._file
+            with self._lock:
+                keep, gone = self._used | met, _unused(ring, self._used | met, before_day)
+                # From now on nobody seals with one of them.
+                self._newest = {place: key for place, key in self._newest.items() if key.key_id not in gone}
             for key_id in gone:
                 del ring.keys[key_id]
-            if gone:
-                self._file.save(ring)
+            is_whole = ring.has_lost and met <= self._ciphers.keys()
+            ring.has_lost = ring.has_lost and not is_whole
+            if gone or is_whole:
                 # Until the next start they still open what somebody is reading just now.
-                self._install(ring)
-            self._forget_spare(keep)
-            if ring.has_lost and met <= self._ciphers.keys():
-                ring.has_lost = False
-                self._file.save(ring)
-                self._install(ring)
-                self.reason = ""
+                self._save(file, ring)
+            self._forget_spares(keep)
+            self.reason = "" if is_whole else self.reason
             return len(gone)
 
     def rotate(self, now_ns: int) -> None:
@@ -272,7 +296,7 @@ class Sealing:
         Raises:
             OSError, KeyUnavailable: everything is as it was.
         """
-        with self._lock:
+        with self._ring_lock:
             ring, _ = self._changing()
             ring.generation, ring.made_ns = ring.generation + 1, now_ns
             ring.add([FALLBACK])
@@ -290,14 +314,13 @@ class Sealing:
             OSError, KeyUnavailable: everything is as it was.
         """
         gone = set(places)
-        with self._lock:
+        with self._ring_lock:
             ring, file = self._changing()
             for key in ring.keys.values():
                 if key.place in gone or key.key_id in key_ids:
                     ring.keys[key.key_id] = key._replace(generation=GIVEN_UP)
             ring.add(gone & {FALLBACK})
-            file.save(ring)
-            self._install(ring)
+            self._save(file, ring)
 
     def destroy_former(self) -> None:
         """Have nobody open a keyring of before, wherever a copy of it may be left on the disk.
@@ -305,20 +328,20 @@ class Sealing:
         Raises:
             OSError, KeyUnavailable: the key of before may still be there.
         """
-        with self._lock:
+        with self._ring_lock:
             ring, _ = self._changing()
             self._wrap_anew(ring)
             if ring.retired:
                 raise KeyUnavailable("a key that wrapped the keyring cannot be destroyed")
 
     def _changing(self) -> tuple[Keyring, RingFile]:
-        """Return a copy of the keyring to be changed, and its file; the lock is held."""
+        """Return a copy of the keyring to be changed, and its file; the lock of the ring is held."""
         if self._ring is None or self._file is None:
             raise KeyUnavailable("there is no keyring to change")
         return copy.deepcopy(self._ring), self._file
 
     def _wrap_anew(self, ring: Keyring) -> None:
-        """Write a keyring down under a new key of the keeper, destroy the one before, and use it; the lock is held."""
+        """Write a keyring down under a new key of the keeper, destroy the one before, and use it; its lock is held."""
         assert self._file is not None
         # Where the present key is not there, its medium is not either, and a new one would go to the wrong disk.
         self._file.keeper.wrap(self._file.wrapped_by, b"")
@@ -327,48 +350,89 @@ class Sealing:
         self._install(ring)
         ring.retired = self._file.destroy_all(ring.retired)
 
+    def _save(self, file: RingFile, ring: Keyring) -> None:
+        """Write a keyring down and use it, or go on with the present one; the lock of the ring is held."""
+        try:
+            file.save(ring)
+        except (OSError, KeyUnavailable):
+            assert self._ring is not None
+            self._install(self._ring)
+            raise
+        self._install(ring)
+
     def _install(self, ring: Keyring) -> None:
-        for key in ring.keys.values():
-            if key.key_id not in self._ciphers:
-                self._ciphers[key.key_id] = AESGCM(key.secret)
-        self._ring, self._newest = ring, ring.newest()
+        with self._lock:
+            for key in ring.keys.values():
+                if key.key_id not in self._ciphers:
+                    self._ciphers[key.key_id] = AESGCM(key.secret)
+            self._ring, self._newest = ring, ring.newest()
 
     def _is_newest(self, key_id: int) -> bool:
         key = self._ring.keys.get(key_id) if self._ring is not None else None
         return key is not None and self._ring is not None and key.generation == self._ring.generation
 
-    def _key_for(self, place: Place) -> DataKey:
-        """Return the key of a place that had none, on disk before anything is sealed with it; the lock is held."""
-        if self._ring is None or self._file is None:
+    def _used_for(self, place: Place) -> DataKey | None:
+        """Return the key of a place, noted as used before it is, so that `forget_unused` cannot come in between."""
+        with self._lock:
+            key = self._newest.get(place)
+            if key is not None:
+                self._used.add(key.key_id)
+                if place.day:
+                    self._seen.add(place)
+            return key
+
+    def _new_for(self, place: Place) -> DataKey:
+        """Return the key of a place that had none, on disk by now; another one where that takes too long or fails."""
+        if self._ring is None:
             raise BufferFull("the store has no keys")
-        ring = copy.deepcopy(self._ring)
-        # Whoever sent yesterday sends today: one writing for all of them.
-        scopes = {each.scope for each in self._newest if each.day == place.day - 1 and each.day}
-        wanted = {Place(scope, place.day) for scope in scopes} | {place}
-        ring.add(wanted - self._newest.keys())
-        try:
-            self._file.save(ring)
-        except (OSError, KeyUnavailable) as error:
-            return self._instead(place, error)
-        self._install(ring)
-        return self._newest[place]
+        self._maker.ask({place})
+        self._maker.wait()
+        while True:
+            key = self._used_for(place)
+            if key is not None:
+                return key
+            self._lend(place)
 
-    def _instead(self, place: Place, error: Exception) -> DataKey:
-        """Return another key where none can be written down: a full disk must not silence the alarms."""
-        log.warning("store.key-not-made", why=str(error))
-        same = [key for key in self._newest.values() if key.place.scope == place.scope]
-        key = max(same, key=lambda each: each.place.day) if same else self._newest[FALLBACK]
-        self._newest[place] = key
-        return key
+    def _lend(self, place: Place) -> None:
+        """Let a place use another key for now: a full disk, or a medium that hangs, must not silence the alarms."""
+        with self._lock:
+            same = [key for key in self._newest.values() if key.place.scope == place.scope]
+            lent = max(same, key=lambda each: each.place.day) if same else self._newest[FALLBACK]
+            self._newest.setdefault(place, lent)
+        log.warning("store.key-lent", day=place.day)
 
-    def _forget_spare(self, keep: set[int]) -> None:
-        if self._spare is None:
-            return
-        file, ring = self._spare
-        if not keep & ring.keys.keys():
-            file.delete()
-            self._spare = None
-            log.info("store.spare-keys-deleted")
+    def _make(self, places: set[Place]) -> str:
+        """Make the keys of places that have none, and use them once they are on disk; return why they are not."""
+        with self._ring_lock:
+            ring, file = self._changing()
+            known = ring.newest()
+            # Whoever sent yesterday sends today: one writing for all of them.
+            others = {
+                Place(each.scope, place.day) for place in places for each in known if 0 < each.day == place.day - 1
+            }
+            ring.add((places | others) - known.keys())
+            try:
+                self._save(file, ring)
+            except (OSError, KeyUnavailable) as error:
+                return str(error)
+            return ""
+
+    def _forget_spares(self, keep: set[int]) -> None:
+        for file, ring in list(self._spares):
+            if not keep & ring.keys.keys():
+                file.delete()
+                self._spares.remove((file, ring))
+                log.info("store.spare-keys-deleted", file=file.path.name)
+
+
+def _unused(ring: Keyring, keep: set[int], before_day: int) -> set[int]:
+    """Return the ids of keys that nothing needs: of earlier generations, or of days before one."""
+    old = ring.old()
+    return {
+        key.key_id
+        for key in ring.keys.values()
+        if key.key_id not in keep and (key.key_id in old or 0 < key.place.day < before_day)
+    }
 
 
 def _begin(file: RingFile) -> str:
@@ -383,6 +447,19 @@ def _begin(file: RingFile) -> str:
     return ""
 
 
+def _set_aside(file: RingFile) -> str:
+    """Give a keyring that cannot be opened another name: its key may be found; return why that cannot be done."""
+    if not file.exists():
+        return ""
+    aside = file.beside(time.strftime("%Y%m%d-%H%M%S"))
+    try:
+        file.rename(aside)
+    except OSError as error:
+        return f"{file.path.name}: cannot be set aside: {error}"
+    log.error("store.spare-keys-set-aside", file=aside.name)
+    return ""
+
+
 def day_of(at_ns: int) -> int:
     """Return the day of a time, in days since 1970."""
     return at_ns // DAY_NS
@@ -394,3 +471,10 @@ def _main(folder: Path, keeping: Keeping) -> RingFile:
 
 def _spare(folder: Path) -> RingFile:
     return RingFile(folder / SPARE, KeyFiles(folder / SPARE_KEYS))
+
+
+def _asides(folder: Path) -> list[RingFile]:
+    """Return the spare keyrings that could not be opened when another was begun, oldest first."""
+    found = folder.glob(f"{SPARE}{ASIDE}*")
+    names = sorted({path.with_name(path.name.removesuffix(COPY_ENDING)) for path in found})
+    return [RingFile(path, KeyFiles(folder / SPARE_KEYS)) for path in names]

@@ -3,7 +3,6 @@
 import contextlib
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from edge_node.buffer.keyring import CARE_SCOPE, KEPT_SCOPE, Place
 from edge_node.buffer.outbox import Batch
 from edge_node.buffer.schema import ALARM, CARE, VITALS
 from edge_node.buffer.sealing import Sealing, day_of
-from edge_node.buffer.trend import MINUTE_NS, Fold, Minute
+from edge_node.buffer.trend import MINUTE_NS, Fold, Minute, sound_fold
 
 LOOKED_ROWS, CHUNK_ROWS = 2000, 100
 """Rows looked at in one go, and rows that one transaction seals."""
@@ -38,17 +37,21 @@ class Shelf:
     """SQL that says of when it is; 0 where all days share a key."""
     key: str = "NULL"
     """Column with what a message is known by."""
+    flag: str = ""
+    """Column that says whether a value is sealed; empty: the value says so itself."""
 
     @property
     def look(self) -> str:
         """Statement that tells how some rows after one are stored."""
         prefix = f"substr({self.stored}, 1, {envelope.PREFIX_BYTES})"
+        if self.flag:
+            prefix = f"CASE {self.flag} WHEN 1 THEN {prefix} ELSE x'ff' END"
         return f"SELECT rowid, {prefix} FROM {self.table} WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608
 
     @property
     def read(self) -> str:
         """Statement that reads one row."""
-        columns = f"{self.about}, {self.scope}, {self.at_ns}, {self.key}, {self.stored}"
+        columns = f"{self.about}, {self.scope}, {self.at_ns}, {self.key}, {self.flag or 1}, {self.stored}"
         return f"SELECT {columns} FROM {self.table} WHERE rowid = ?"  # noqa: S608
 
     def place(self, scope: str, at_ns: int) -> Place:
@@ -63,7 +66,7 @@ def _log(file: str, key: str = "NULL") -> Shelf:
 SHELVES = (
     Shelf(CARE, "event", "body", eventlog.ABOUT_EVENT, f"'{CARE_SCOPE}'", "0"),
     Shelf(CARE, "pending", "body", eventlog.ABOUT_PENDING, f"'{CARE_SCOPE}'", "0"),
-    Shelf(VITALS, "kept", "raw", "'kept ' || at_ns", f"'{KEPT_SCOPE}'", "at_ns", "key"),
+    Shelf(VITALS, "kept", "raw", "'kept ' || at_ns", f"'{KEPT_SCOPE}'", "at_ns", "key", "is_sealed"),
     Shelf(VITALS, "minutes", "body", history.ABOUT_MINUTE, "device", f"minute * {MINUTE_NS}"),
     _log(CARE),
     _log(ALARM),
@@ -138,12 +141,12 @@ def _seal_row(batch: Batch, shelf: Shelf, row: int) -> int | None:
     found = batch.connection.execute(shelf.read, (row,)).fetchone()
     if found is None:
         return None
-    about, scope, at_ns, key, stored = found
-    content = batch.sealing.opened(about, stored)
+    about, scope, at_ns, key, is_sealed, stored = found
+    content = _content(batch.sealing, about, is_sealed, stored)
     if not isinstance(content, bytes) or not isinstance(scope, str) or not isinstance(at_ns, int):
         return (envelope.key_id_of(stored) if isinstance(stored, bytes) else None) or 0
-    values: dict[str, int | bytes] = {}
-    if not envelope.is_sealed(stored):
+    values: dict[str, int | bytes] = {shelf.flag: 1} if shelf.flag else {}
+    if content is stored:
         if shelf.table == "log":
             (crc,) = batch.connection.execute("SELECT crc FROM log WHERE rowid = ?", (row,)).fetchone()
             if not outbox.is_checksum(crc):
@@ -157,24 +160,32 @@ def _seal_row(batch: Batch, shelf: Shelf, row: int) -> int | None:
     return None
 
 
+def _content(sealing: Sealing, about: str, is_sealed: int | None, stored: object) -> object:
+    """Return what a value says, itself where it is open; see `Sealing.opened`.
+
+    Where its row does not say whether it is sealed (None), what no key of this store fits came as it is.
+    """
+    if is_sealed == 0:
+        return stored
+    found = sealing.opened(about, stored)
+    is_as_it_came = is_sealed is None and isinstance(stored, bytes) and not isinstance(found, bytes)
+    return stored if is_as_it_came and not sealing.may_be_sealed(stored) else found  # type: ignore[arg-type]
+
+
 def move_old_trend(batch: Batch, after: int) -> int:
     """Join some minutes that version 4 wrote to those of now; return the row to go on after, 0 = there are no more."""
     rows = batch.connection.execute(SELECT_OLD_TREND, (after, CHUNK_ROWS)).fetchall()
     folds: dict[Minute, Fold] = {}
-    sound = [row for row in rows if _is_fold(row)]
-    for _, device, measure, minute, *values in sound:
-        folds[device, measure, minute] = Fold(*values)
+    sound: list[tuple[int, str, int]] = []
+    for number, device, measure, minute, *values in rows:
+        fold = sound_fold(values)
+        # Else the row stays where it is.
+        if fold is not None and isinstance(device, str) and isinstance(measure, str) and isinstance(minute, int):
+            folds[device, measure, minute] = fold
+            sound.append((number, device, minute))
     left = history.join_minutes(batch, folds)
     batch.connection.execute("PRAGMA secure_delete = ON").fetchone()
-    gone = [(number,) for number, device, _, minute, *_ in sound if (device, minute) not in left]
+    gone = [(number,) for number, device, minute in sound if (device, minute) not in left]
     batch.connection.executemany(DELETE_OLD_TREND, gone)
     batch.connection.execute("PRAGMA secure_delete = OFF").fetchone()
     return rows[-1][0] if rows else 0
-
-
-def _is_fold(row: Sequence[object]) -> bool:
-    """Return whether the disk has left every column of an old minute its type; else the row stays where it is."""
-    _, device, measure, minute, n, low, high, last, last_ns = row
-    is_named = isinstance(device, str) and isinstance(measure, str)
-    is_counted = all(isinstance(each, int) for each in (minute, n, last_ns))
-    return is_named and is_counted and all(isinstance(each, int | float) for each in (low, high, last))

@@ -368,6 +368,7 @@ class Buffer:
             await self._attempt(self.save)
             if self._must_scrub:
                 await self._attempt(self.scrub)
+            await self._attempt(self.keys.prepare)
             await self._attempt(self.keys.renew)
             await self._attempt(self.keys.reseal)
             if time.monotonic() - swept_s >= SWEEP_EVERY_S:

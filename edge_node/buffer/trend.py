@@ -1,7 +1,7 @@
 """Which values of a set enter the bedside's trends, and the minutes they join (pure)."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -101,9 +101,18 @@ def packed(values: Mapping[str, Fold]) -> bytes:
 def unpacked(body: bytes) -> dict[str, Fold]:
     """Return what was written down; nothing where the disk has made something else of it."""
     try:
-        return {name: Fold(*values) for name, values in json.loads(body).items()}
+        found = {name: sound_fold(values) for name, values in json.loads(body).items()}
     except (ValueError, TypeError, AttributeError):
         return {}
+    return {name: fold for name, fold in found.items() if fold is not None}
+
+
+def sound_fold(values: Sequence[object]) -> Fold | None:
+    """Return the minute that five columns hold; None where the disk has changed what one of them is."""
+    match values:
+        case [int(n), int() | float() as low, int() | float() as high, int() | float() as last, int(last_ns)]:
+            return Fold(n, low, high, last, last_ns)
+    return None
 
 
 def points(sample: NumericSet) -> Iterable[tuple[str, float, int]]:

@@ -163,6 +163,7 @@ GRANTS: dict[Role, dict[Right, Reach]] = {
         _R.SEE_REFERRALS: Reach.REGION,
         _R.SEE_DEVICES: Reach.REGION,
         _R.READ_AUDIT: Reach.REGION,
+        _R.SEE_CONSENT: Reach.REGION,
     },
     Role.DISPLAY: {_R.SIGNED_IN: Reach.SELF, _R.SEE_LINKS: Reach.SITE, _R.SEE_VITALS: Reach.SITE},
 }

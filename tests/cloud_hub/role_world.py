@@ -194,6 +194,13 @@ def _person(connection: Connection, intake: Intake, person: str, place: tuple[st
         _take(connection, intake, site, bed, bed_vacated=event_pb2.BedVacated(at_unix_ns=NOW_NS + 10**9))
 
 
+def agree_to_care(connection: Connection) -> None:
+    """Have everybody agree to care on paper, by what the node of their site says."""
+    for person, (site, _) in PLACES.items():
+        cared = event_pb2.ConsentGiven(person_id=person, purpose="C1", giver="self", method="paper")
+        _take(connection, Intake(lambda _taken: None), site, f"{person}/C1", consent_given=cared)
+
+
 def _take(
     connection: Connection,
     intake: Intake,

@@ -136,7 +136,7 @@ class Asker:
             "person_id": what,
             "username": "far-worker" if what == "elsewhere" else "care-worker",
             "break_id": "none" if row.kind == "absent" else f"b-{what}",
-            "fhir_id": self._ids.get(f"{row.kind}-{what}", ""),
+            "fhir_id": f"{what}-C1" if row.kind == "consent" else self._ids.get(f"{row.kind}-{what}", ""),
             "display_id": self._ids.get(f"display-{what}", ""),
             "consult_id": self._consult(what) if row.kind == "consult-end" else "",
         }
@@ -152,7 +152,7 @@ class Asker:
             "consult-start": {"bed_key": self._key(what)},
             "display-new": {"site": world.PLACES.get(what, (world.SITE,))[0], "name": "wall"},
         }
-        query = f"?patient=Patient/{what}" if row.kind in ("observation-list", "audit-list") else ""
+        query = f"?patient=Patient/{what}" if row.kind in ("observation-list", "audit-list", "consent-list") else ""
         return row.path.format(**names) + query, bodies.get(row.kind)
 
     def _key(self, what: str) -> str:
@@ -171,6 +171,7 @@ class Asker:
             "patient-list": f'"id":"{what}"',
             "observation-list": f'"reference":"Patient/{what}"',
             "audit-list": f'"reference":"Patient/{what}"',
+            "consent-list": f'"id":"{what}-C1"',
         }[kind]
 
     def _consult(self, what: str) -> str:
@@ -183,7 +184,8 @@ class Asker:
         return [(b"cookie", f"yz_session={self._client.cookies['yz_session']}".encode())]
 
     async def _learn_ids(self) -> None:
-        """Find the FHIR ids, as a program that may read everything."""
+        """Find the FHIR ids, as a program that may read everything; of consents they are known."""
+        await self._parts.stores.care.write(world.agree_to_care)
         await self._take_token()
         for person, (_, bed) in world.PLACES.items():
             found = (await self._client.get(f"/fhir/R4/Observation?patient=Patient/{person}")).json()

@@ -27,6 +27,7 @@ SHOWS = {
     ("GET", "/api/v1/persons/{person_id}/care-team"): "/api/v1/persons/p1/care-team",
     ("GET", "/api/v1/persons/{person_id}/consents"): "/api/v1/persons/p1/consents",
     ("GET", "/api/v1/persons/{person_id}/export"): "/api/v1/persons/p1/export",
+    ("GET", "/fhir/R4/Consent"): "/fhir/R4/Consent?patient=Patient/p1",
     ("GET", "/fhir/R4/Patient"): "/fhir/R4/Patient",
     ("GET", "/fhir/R4/Patient/{person_id}"): "/fhir/R4/Patient/p1",
 }
@@ -37,8 +38,9 @@ SHOWS_OTHERWISE = {
     ("GET", "/fhir/R4/Observation/{fhir_id}"),
     ("GET", "/fhir/R4/AuditEvent"),
     ("GET", "/fhir/R4/AuditEvent/{fhir_id}"),
+    ("GET", "/fhir/R4/Consent/{fhir_id}"),
 }
-"""The live socket is tested below, Observations and AuditEvents in tests/cloud_hub/fhir."""
+"""The live socket is tested below, Observations, AuditEvents and Consents in tests/cloud_hub/fhir."""
 ACTS = {
     ("POST", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),

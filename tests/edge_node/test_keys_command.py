@@ -10,7 +10,7 @@ from telemed.topics import Up
 
 from edge_node.__main__ import main
 from edge_node.arrangement import open_buffer
-from edge_node.buffer.sealing import KEYS_ENDING
+from edge_node.buffer.sealing import KEYS_ENDING, SPARE_KEYS
 from edge_node.config import load
 from edge_node.folder_lock import only_one
 from edge_node.samples.measurement import Intake, NumericSet, Value
@@ -103,6 +103,20 @@ def test_a_key_that_is_not_there_is_said_in_both_languages(config: Path, capsys:
     assert "put the key back" in shown
     assert keys(config, "erase", *SPAN) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_spare_keyring_that_was_set_aside_is_said_in_both_languages(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(config)
+    config.with_name(f"buffer{KEYS_ENDING}").rename(config.with_name("drawer"))
+    stored(config)
+    (config.with_name("buffer") / SPARE_KEYS).rename(config.with_name("another-drawer"))
+    stored(config)
+    assert keys(config, "show") == 0
+    shown = capsys.readouterr().out
+    assert "备用密钥环打不开，已另存为 keyring.spare.aside-" in shown
+    assert "nothing was written over it" in shown
 
 
 def test_what_a_device_measured_is_erased_once_it_is_at_the_hub(

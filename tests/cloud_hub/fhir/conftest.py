@@ -28,7 +28,7 @@ from cloud_hub.store.schema import record as record_table
 from cloud_hub.web import guard, problems
 
 REGION = "baoshan"
-AUDIT_SCOPE = "system/AuditEvent.rs"
+AUDIT_SCOPE, CONSENT_SCOPE = "system/AuditEvent.rs", "system/Consent.rs"
 SECRET = "amber-birch-cedar-0003"
 
 
@@ -163,7 +163,7 @@ def make_hub(samples: Database, care: Database) -> Hub:
     app = FastAPI()
     app.state.access = access
     problems.install(app, {"/fhir/": outcome.answer})
-    face = Face(samples, care, access.audit_many, "0.1.0", timedelta(hours=8), is_demo=True)
+    face = Face(samples, care, access.audit_many, "0.1.0", timedelta(hours=8), is_demo=True, now_ns=lambda: RECEIVED_NS)
     app.include_router(router(face, guard.require))
     found = Hub(samples, care, app, access)
     _people(found)
@@ -200,7 +200,9 @@ def _people(hub: Hub) -> None:
         at_home = event_pb2.DevicePlaced(bed="H01", model="QY-MON 12", node="edge-home")
         persons.place_device(c, elsewhere, "mon-h01", at_home, admitted)
         hashed = hash_password(SECRET)
-        save_account(c, Account("api", Role.PROGRAM, "程序", "Program", (), hashed, (*scopes, AUDIT_SCOPE)), 1)
+        save_account(
+            c, Account("api", Role.PROGRAM, "程序", "Program", (), hashed, (*scopes, AUDIT_SCOPE, CONSENT_SCOPE)), 1
+        )
         save_account(c, Account("clinic-api", Role.PROGRAM, "程", "P", ("baoshan-clinic",), hashed, scopes), 1)
         save_account(c, Account("caregiver", Role.CAREGIVER, "家", "Carer", ("heming-home",), hashed), 1)
 

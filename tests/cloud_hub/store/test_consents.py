@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from sqlalchemy import Connection, insert, select, text
 from telemed.consent import Purpose
 from telemed.v1 import event_pb2
 
 from cloud_hub.store import consents
 from cloud_hub.store.engine import Database
+from cloud_hub.store.schema import consent
 
 WHERE = ("baoshan", "clinic")
 
@@ -67,3 +69,33 @@ def test_a_no_with_a_name_where_the_purpose_names_nobody_is_a_no_and_a_later_yes
     for person in ("p", "q"):
         note(care_db, given(person_id=person, purpose="C2"))
     assert hidden() == frozenset()
+
+
+def test_a_no_that_was_kept_beside_its_consent_is_mended_by_the_migration(care_db: Database) -> None:
+    rows = [
+        ("earlier-yes", "C2", "", True, 10), ("earlier-yes", "C2", "somebody", False, 20),
+        ("later-yes", "C2", "", True, 30), ("later-yes", "C2", "somebody", False, 20),
+        ("same-instant", "C1", "", True, 20), ("same-instant", "C1", "somebody", False, 20),
+        ("never-yes", "C3", "somebody", False, 20), ("never-yes", "C3", "another", False, 25),
+        ("family", "C5", "son", False, 20), ("family", "C5", "daughter", True, 10),
+    ]  # fmt: skip
+
+    def as_of_before(connection: Connection) -> None:
+        names = ("person_id", "purpose", "grantee", "is_given", "updated_ns")
+        same = {"region": WHERE[0], "site": WHERE[1], "until_ns": 0}
+        connection.execute(insert(consent), [same | dict(zip(names, row, strict=True)) for row in rows])
+        connection.execute(text("UPDATE alembic_version SET version_num = 'care_0015'"))
+
+    care_db.write_blocking(as_of_before)
+    care_db.migrate()
+    c = consent.c
+    query = select(c.person_id, c.grantee, c.is_given, c.updated_ns).order_by(c.person_id, c.grantee)
+    found = [tuple(row) for row in care_db.read_blocking(lambda connection: connection.execute(query).all())]
+    assert found == [
+        ("earlier-yes", "", False, 20),
+        ("family", "daughter", True, 10),
+        ("family", "son", False, 20),
+        ("later-yes", "", True, 30),
+        ("never-yes", "", False, 25),
+        ("same-instant", "", False, 20),
+    ]

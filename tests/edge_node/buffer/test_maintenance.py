@@ -24,7 +24,7 @@ async def test_a_buffer_in_use_can_be_inspected(buffer: Buffer, tmp_path: Path) 
     text = "\n".join(maintenance.lines(reports))
 
     assert [report.name for report in reports] == ["alarm.db", "vitals.db", "care.db"]
-    assert "vitals.db: check ok, version 5" in text
+    assert "vitals.db: check ok, version 6" in text
     assert "1 stored, 1 at the hub" in text
     assert "71.5" not in text
 

@@ -599,9 +599,11 @@ async def test_an_old_trend_that_the_disk_has_damaged_is_passed_over(tmp_path: P
     with closing(sqlite3.connect(folder / VITALS)) as file, file:
         file.executemany("INSERT INTO trend VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     with opened(folder) as again:
-        await walk(again)
-        found = await again.trends(["mon-b01"], (minute + 2) * MINUTE_NS, (minute + 4) * MINUTE_NS, 60)
-        assert [row.low for row in found] == [60.0]
+        # Before they are moved and after; in one step together, so that they must be compared.
+        for move in (walk, walk):
+            found = await again.trends(["mon-b01"], minute * MINUTE_NS, (minute + 4) * MINUTE_NS, 300)
+            assert {row.low for row in found} == {60.0}
+            await move(again)
     with closing(sqlite3.connect(folder / VITALS)) as file:
         assert file.execute("SELECT count(*) FROM trend").fetchone() == (2,)
 
@@ -715,3 +717,28 @@ async def test_a_damaged_file_without_its_keyring_keeps_what_may_be_sound(tmp_pa
     with opened(folder) as again:
         found = await everything(again)
         assert [record for record in found if record in before] == before
+
+
+async def test_a_spare_keyring_that_cannot_be_opened_is_set_aside_and_never_written_over(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with opened(folder) as buffer:
+        await fill(buffer, 1)
+    drawer = lose_key(folder)
+    with opened(folder) as spare:
+        await fill(spare, 1)
+    kept = {path.name: path.read_bytes() for path in folder.glob(f"{SPARE}*")}
+    spare_drawer = (folder / SPARE_KEYS).rename(folder / "spare-drawer")
+    with opened(folder) as third:
+        await fill(third, 1)
+        (name,) = third.keys.sealing.set_aside
+        assert third.keys.sealing.reason
+    assert {path.read_bytes() for path in folder.glob(f"{SPARE}.aside-*")} == set(kept.values())
+    for path in spare_drawer.iterdir():
+        path.rename(folder / SPARE_KEYS / path.name)
+    put_back(folder, drawer)
+    with opened(folder) as again:
+        assert again.keys.sealing.reason == ""
+        numbers = [record for record in await everything(again) if record.stream == "mon-b01/numeric"]
+        assert len(numbers) == 3, "of before, and of both times without the key"
+        await walk(again)
+        assert not list(folder.glob(f"{SPARE}*")), name
