@@ -18,6 +18,7 @@ from telemed.measures import MEASURES
 from telemed.page_certificate import PageCertificate
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
+from telemed.transfer import FileKind
 from telemed.v1 import event_pb2, uplink_pb2
 
 from edge_node import arrangement, page_server, placement, stuck, supervise
@@ -42,6 +43,8 @@ from edge_node.errors import BufferFailure, CareError, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
+from edge_node.imaging.delivery import Offered
+from edge_node.imaging.node import Imaging, Joints
 from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
@@ -54,6 +57,7 @@ from edge_node.uplink.radios import Radios
 from edge_node.uplink.reconcile.nightly import Reconciler
 from edge_node.uplink.schedule import Traffic
 from edge_node.uplink.transfer.client import Paces, TransferClient
+from edge_node.uplink.transfer.parcel import Labels
 from edge_node.uplink.uplink import Callbacks, Uplink
 
 NS = 1_000_000_000
@@ -122,13 +126,14 @@ class Node:
                 changed=self._consult_changed,
             ),
         )
-        self.station = Station(self._surroundings(), self._follow)
         self.sounder = Sounder(config.alarms.sound_command, self.ward.alarms)
         self.lag = LoopLag()
         paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate, buffer.room.holds_downloads))
         certificates = config.uplink.certificates
         self.renewer = Renewer(CertificateFolder(certificates), buffer.clock) if certificates else None
         self.files = TransferClient(config, paces, self._figures) if config.transfer.enabled else None
+        self.imaging = self._images()
+        self.station = Station(self._surroundings(), self._follow)
         # Not bulk, which stands still below 1 Mbit/s: a site on a thin link would never be compared.
         behind = FilesUp(self.uplink.gate, Traffic.BACKLOG)
         self.reconciler = Reconciler(config, buffer, behind) if config.transfer.enabled else None
@@ -158,6 +163,24 @@ class Node:
         for row in self.log.ordered("alarm"):
             if self._now_ns() - row.event.at_unix_ns < ALARM_HISTORY_S * NS:
                 self._actions.put_nowait(row)
+
+    def _images(self) -> Imaging | None:
+        """Return the receiving of images; None where it is not configured."""
+        settings, files = self.config.imaging, self.files
+        if settings is None:
+            return None
+
+        async def offer(file: Offered) -> None:
+            if files is not None:
+                await files.offer(file.path, Labels(FileKind.STUDY, file.name, file.group, file.is_preview))
+
+        joints = Joints(
+            roster=lambda: self.log.roster,
+            offer=offer if files is not None else None,
+            open_port=lambda: page_server.open_port(settings.host, settings.port, "imaging.port"),
+            clock_ns=self._now_ns,
+        )
+        return Imaging(settings, joints, self._figures)
 
     def _limits(self) -> list[event_pb2.MeasureLimit]:
         """Alarm limits of this node's ruleset, by measure; text is empty where there is none on that side."""
@@ -211,8 +234,9 @@ class Node:
 
     def close(self) -> None:
         """Close what was opened beside the buffer; idempotent, blocking."""
-        if self.files is not None:
-            self.files.close()
+        for opened in (self.files, self.imaging):
+            if opened is not None:
+                opened.close()
 
     def page(self) -> FastAPI:
         """Return the bedside page's application."""
@@ -243,6 +267,8 @@ class Node:
         missing = [] if self._is_serving else ["page"]
         if self.config.hl7.enabled and not self.monitor.listening.is_set():
             missing.append("hl7")
+        if self.imaging is not None and not self.imaging.host.is_listening.is_set():
+            missing.append("imaging")
         return missing
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
@@ -254,6 +280,8 @@ class Node:
         hl7 = self.config.hl7
         if hl7.enabled:
             page_server.open_port(hl7.host, hl7.port, "hl7.port").close()
+        if self.imaging is not None:
+            await self.imaging.open()
         certificate = arrangement.page_certificate(self.config)
         pages = self._open_pages(certificate)
         server = pages[0][0]
@@ -299,6 +327,8 @@ class Node:
         ]
         if self.files is not None:
             stages.append(("files", self.files.run, None))
+        if self.imaging is not None:
+            stages += [("imaging", self.imaging.receive, None), ("studies", self.imaging.delivery.run, None)]
         if self.renewer is not None:
             stages.append(("certificate", self.renewer.run, None))
         if self.reconciler is not None:
@@ -319,6 +349,8 @@ class Node:
         self._is_serving = True
         if self.config.hl7.enabled:
             await self.monitor.listening.wait()
+        if self.imaging is not None:
+            await self.imaging.host.is_listening.wait()
         ready(f"http://{self.config.bedside.host}:{self.config.bedside.port}")
 
     async def _pulse(self) -> None:
@@ -429,7 +461,12 @@ class Node:
         machine = stuck.MachineClock(self.buffer.clock.wrong_by_ns(), self._clock_moved_ns if is_recent else 0)
         trouble = self.renewer.trouble if self.renewer is not None else ""
         told = stuck.found(store, held_back, self.monitor.clocks(), self._refused(), machine)
-        return [*stuck.of_certificate(trouble), *told]
+        images = self.imaging.stuck() if self.imaging is not None else ()
+        return [
+            *stuck.of_certificate(trouble),
+            *told,
+            *(uplink_pb2.Stuck(code=code, what=what) for code, what in images),
+        ]
 
     def _now_ns(self) -> int:
         return self.buffer.clock.now_ns()
@@ -467,6 +504,7 @@ class Node:
             deliver=self.take,
             clock=self._now_ns,
             audit=self.audit,
+            studies=self.imaging,
         )
 
 

@@ -292,6 +292,62 @@ class ConsultConfig(Section):
     )
 
 
+ApplicationEntity = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,14}[A-Za-z0-9._-])?$")]
+
+
+class DestinationConfig(Section):
+    """Where images may be moved to by C-MOVE."""
+
+    ae_title: ApplicationEntity = Field(description="Title by which a move names it.")
+    host: str = Field(min_length=1, description="Its address.")
+    port: Port = Field(default=104, description="Its DICOM port.")
+
+
+class ImagingConfig(Section):
+    """Receiving of images (DICOM); off where the section is not there."""
+
+    host: str = Field(default=LOOPBACK, description="Address to listen on; of the side of the modalities.")
+    port: Port = Field(default=11112, description="DICOM port.")
+    ae_title: ApplicationEntity = Field(default="YUANZHEN", description="Application entity title of this node.")
+    senders: list[ApplicationEntity] = Field(
+        min_length=1, max_length=64, description="Titles of the application entities that may send."
+    )
+    readers: list[ApplicationEntity] = Field(
+        default_factory=list, max_length=64, description="Those of the senders that may also query and retrieve."
+    )
+    destinations: list[DestinationConfig] = Field(
+        default_factory=list, max_length=64, description="Where images may be moved to; nowhere else."
+    )
+    folder: Path | None = Field(
+        default=None, description="Folder of the images; none: the folder images in that of the store."
+    )
+    watched_folder: Path | None = Field(
+        default=None, description="Folder whose DICOM files are taken in and deleted there; none: no folder is watched."
+    )
+    receivers: Annotated[int, Field(ge=1, le=16)] = Field(default=2, description="Processes that receive.")
+    associations: Annotated[int, Field(ge=1, le=100)] = Field(default=24, description="Associations at once, all told.")
+    object_limit_mib: Annotated[int, Field(ge=1, le=2048)] = Field(
+        default=512, description="Largest object; a receiver may take four times as much memory."
+    )
+    disk_limit_pct: Annotated[float, Field(gt=0, lt=95)] = Field(
+        default=85, description="Above it images are refused as out of resources, and their senders try again."
+    )
+    stall_s: Seconds = Field(default=30, description="A sender that stalls so long within a message is cut off.")
+    idle_s: Seconds = Field(default=600, description="An association idle this long is closed.")
+    complete_after_s: Seconds = Field(
+        default=30, description="A study of which nothing came for so long is complete and goes to the hub."
+    )
+    preview_after_s: Seconds = Field(
+        default=2, description="So long after the newest object the key image goes ahead to the hub."
+    )
+
+    @model_validator(mode="after")
+    def _readers_may_call(self) -> "ImagingConfig":
+        if not set(self.readers) <= set(self.senders):
+            raise ValueError("readers: each must be among the senders")
+        return self
+
+
 class EdgeConfig(Section):
     """The whole configuration file of an edge node."""
 
@@ -304,6 +360,7 @@ class EdgeConfig(Section):
     bedside: BedsideConfig = Field(default_factory=BedsideConfig, description="Local page.")
     consult: ConsultConfig = Field(default_factory=ConsultConfig, description="Tele-consultation.")
     alarms: AlarmsConfig = Field(default_factory=AlarmsConfig, description="Alarm rules.")
+    imaging: ImagingConfig | None = Field(default=None, description="Receiving of images; none: no port is opened.")
     beds: list[BedConfig] = Field(min_length=1, description="Beds of the site, in the order of the wall.")
     devices: list[DeviceConfig] = Field(default_factory=list, description="Enrolled devices.")
     modems: list[ModemConfig] = Field(default_factory=list, description="Modems that the node watches.")
@@ -408,6 +465,7 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
                     "certificates": base / config.uplink.certificates if config.uplink.certificates else None,
                 }
             ),
+            "imaging": _absolute_imaging(config, base),
             "bedside": config.bedside.model_copy(update={"https": _absolute_https(config.bedside.https, base)}),
             "devices": devices,
             "modems": [
@@ -422,6 +480,15 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
 def _absolute_buffer(buffer: BufferConfig, base: Path) -> BufferConfig:
     keys = base / buffer.key_folder if buffer.key_folder else None
     return buffer.model_copy(update={"folder": base / buffer.folder, "key_folder": keys})
+
+
+def _absolute_imaging(config: EdgeConfig, base: Path) -> ImagingConfig | None:
+    imaging = config.imaging
+    if imaging is None:
+        return None
+    folder = imaging.folder if imaging.folder is not None else config.buffer.folder / "images"
+    watched = base / imaging.watched_folder if imaging.watched_folder is not None else None
+    return imaging.model_copy(update={"folder": base / folder, "watched_folder": watched})
 
 
 def _absolute_https(https: HttpsConfig | None, base: Path) -> HttpsConfig | None:

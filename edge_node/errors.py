@@ -26,6 +26,8 @@ Tree::
         StepRefused          illegal in this state; carries what is allowed
         NotFound             no such alarm, bed or referral here
         NotPermitted         this person may not do this
+      ImagingError           images that devices send
+        CatalogueFailure     the list of images cannot be read or written; nothing was acknowledged
       ConsultError           a tele-consultation
         CameraUnavailable    missing, busy or not allowed; carries the reason in both languages
         SignalRefused        a step of signalling that is too large, malformed or out of place
@@ -233,6 +235,19 @@ class NotPermitted(CareError):
     """The person is known but may not do this."""
 
     code = "refused-rights"
+
+
+class ImagingError(EdgeError):
+    """Base of failures around images that devices send; care and alarms go on without them."""
+
+    code = "imaging-error"
+    retry = Retry.SAFE
+
+
+class CatalogueFailure(ImagingError):
+    """The catalogue of images cannot be opened, read or written; what was to be noted is not."""
+
+    code = "imaging-catalogue"
 
 
 class ConsultError(EdgeError):

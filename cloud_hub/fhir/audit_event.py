@@ -65,10 +65,11 @@ KINDS: dict[str, Kind] = {
     "live-view": _VIEW,
     "trend-read": _VIEW,
     "referral-read": _VIEW,
+    "study-read": _VIEW,
     "audit-read": _USED,
     "shed": _DESTROYED,
 }
-_ABOUT_CARE = ("alarm-", "referral-", "consult-", "observation-")
+_ABOUT_CARE = ("alarm-", "referral-", "consult-", "observation-", "study-")
 
 
 def kind_of(action: str) -> Kind:

@@ -9,6 +9,7 @@ command -v strace >/dev/null || wanted+=(strace)
 command -v dbus-daemon >/dev/null || wanted+=(dbus)
 [ -x /usr/sbin/ModemManager ] || wanted+=(modemmanager)
 [ -x /usr/bin/chromium ] || wanted+=(chromium)
+command -v storescu >/dev/null || wanted+=(dcmtk)
 command -v ip >/dev/null || [ -x /sbin/ip ] || wanted+=(iproute2)
 fc-list 2>/dev/null | grep -qi "noto.*cjk" || wanted+=(fonts-noto-cjk)
 [ ${#wanted[@]} -eq 0 ] && exit 0

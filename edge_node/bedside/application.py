@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from telemed import answers
 
-from edge_node.bedside import consent_routes, problems, routes, socket
+from edge_node.bedside import consent_routes, problems, routes, socket, study_routes
 from edge_node.bedside.doorway import Doorway
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
@@ -32,6 +32,7 @@ def build(station: Station, more: Sequence[APIRouter] = (), static: Path = STATI
     app.add_middleware(Doorway)
     app.include_router(routes.router)
     app.include_router(consent_routes.router)
+    app.include_router(study_routes.router)
     app.include_router(socket.router)
     for router in more:
         app.include_router(router)

@@ -129,6 +129,72 @@ class Audit(Protocol):
         """Write several (action, target, result) of one person by one commit."""
 
 
+class PatientSaid(Protocol):
+    """Whom images say they are of."""
+
+    @property
+    def patient_id(self) -> str:
+        """Their identifier there."""
+
+    @property
+    def name(self) -> str:
+        """As DICOM writes it."""
+
+    @property
+    def birth_date(self) -> str:
+        """YYYYMMDD, or empty."""
+
+
+class StudyNow(Protocol):
+    """A study of images at this moment."""
+
+    @property
+    def study_id(self) -> str:
+        """The node's own name for it."""
+
+    @property
+    def patient(self) -> PatientSaid:
+        """Whom it says it is of."""
+
+    @property
+    def person_id(self) -> str:
+        """Whom it is filed under; empty = nobody."""
+
+    @property
+    def assigned_by(self) -> str:
+        """Who said so."""
+
+    @property
+    def study_date(self) -> str:
+        """YYYYMMDD, or empty."""
+
+    @property
+    def description(self) -> str:
+        """What was examined."""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its images name more than one patient."""
+
+    @property
+    def conflicts(self) -> int:
+        """Images with a second content."""
+
+    @property
+    def last_ns(self) -> int:
+        """When its newest image came."""
+
+
+class StudiesView(Protocol):
+    """The images that came to this node."""
+
+    async def listed(self) -> Sequence[StudyNow]:
+        """Return all studies, the newest first."""
+
+    async def assign(self, study_id: str, person_id: str, by: str) -> bool:
+        """File a study under a person; False where there is no such study.  Returns after the synced commit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Everything the page is joined to."""
@@ -153,3 +219,5 @@ class Surroundings:
     clock: Callable[[], int]
     """Nanoseconds since the Unix epoch."""
     audit: Audit
+    studies: StudiesView | None = None
+    """None where the node receives no images."""

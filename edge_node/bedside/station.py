@@ -107,10 +107,14 @@ class Station:
 
     async def note_views(self, session: Session, action: str, person_ids: list[str]) -> None:
         """Write down that somebody is shown data of some persons, once for each stretch of time."""
+        await self.note_shown(session, action, [f"Patient/{person}" for person in person_ids])
+
+    async def note_shown(self, session: Session, action: str, targets: list[str]) -> None:
+        """Write down that somebody is shown something, once for each stretch of time."""
         now_ns = self.around.clock()
-        due = [person for person in person_ids if self._shown.is_due((session.token, action, person), now_ns)]
+        due = [target for target in targets if self._shown.is_due((session.token, action, target), now_ns)]
         if due:
-            await self.around.audit.note_all(session.who, [(action, f"Patient/{person}", "ok") for person in due])
+            await self.around.audit.note_all(session.who, [(action, target, "ok") for target in due])
 
     def snapshot(self, page: Page) -> str:
         """Return everything a page shows, as JSON text."""

@@ -77,6 +77,9 @@ class Code(StrEnum):
     BUDGET_USED = "budget-used"
     OUTSIDE_HOURS = "outside-hours"
     IDENTITY_REFUSED = "identity-refused"
+    STUDY_UNASSIGNED = "study-unassigned"
+    IMAGES_DIFFER = "images-differ"
+    IMAGES_REFUSED = "images-refused"
 
 
 class CertificateUnusable(Exception):

@@ -66,6 +66,18 @@ TEXTS: dict[str, tuple[str, str]] = {
         "设备报的病人不认识：请先登记病人",
         "A device names an unknown patient: register the person first",
     ),
+    Code.STUDY_UNASSIGNED: (
+        "有影像检查的病人号与在站病人不符，暂不归档：请核对是谁的检查",
+        "A study names no patient who is here and is filed under nobody: say whose it is",
+    ),
+    Code.IMAGES_DIFFER: (
+        "同一编号收到内容不同的影像，两份都已保存：请在发送的设备上核对哪份有效",
+        "Different images came under one number, both are kept: ask at the sending device which is right",
+    ),
+    Code.IMAGES_REFUSED: (
+        "磁盘快满，暂不接收影像，设备会重发：请恢复网络或联系运维清理磁盘",
+        "The disk is nearly full, images are refused and sent again later: bring the network back, or make room",
+    ),
     Code.DEVICE_UNKNOWN: (
         "未登记的设备在发数据：请登记或断开该设备",
         "A device that is not enrolled is sending: enrol it or disconnect it",

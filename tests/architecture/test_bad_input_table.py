@@ -8,7 +8,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "bad-input.md"
 PARTS = {
-    "the DICOM receiver": (range(8, 17), r"^(import|from) pynetdicom\b"),
     # An archive that is written (a person's copy of their record) is none that somebody sent.
     "the first upload of archives": (
         (29,),

@@ -1,7 +1,7 @@
 """All targets, by name."""
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import datagrams, monitors, pages, recordings, records, settings, transfers
+from tests.fuzz.targets import datagrams, images, monitors, pages, recordings, records, settings, transfers
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -27,5 +27,7 @@ TARGETS: dict[str, Target] = {
         pages.OFFER,
         recordings.WFDB,
         recordings.EDF,
+        images.DATA_SET,
+        images.FILE,
     )
 }

@@ -1,7 +1,7 @@
 """A bedside station around a real ward, with an event log and a link that tests set."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
@@ -19,7 +19,7 @@ from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.station import Station
 from edge_node.buffer.trend import TrendRow
 from edge_node.config import EdgeConfig
-from edge_node.errors import BufferFull
+from edge_node.errors import BufferFull, CatalogueFailure
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
 from edge_node.samples.alarm import Who
@@ -125,6 +125,49 @@ class NoConsults:
         return
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Whom a study says it is of."""
+
+    patient_id: str = "P-UNKNOWN"
+    name: str = "Gu^Yu"
+    birth_date: str = "19520314"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study that came to the node."""
+
+    study_id: str = "s-1"
+    patient: Said = Said()
+    person_id: str = ""
+    assigned_by: str = ""
+    study_date: str = "20261126"
+    description: str = "Head"
+    is_mixed: bool = False
+    conflicts: int = 0
+    last_ns: int = START_NS
+
+
+@dataclass(slots=True)
+class Images:
+    """One study, unassigned at first."""
+
+    study: Study = Study()
+    is_failing: bool = False
+
+    async def listed(self) -> Sequence[Study]:
+        return [self.study]
+
+    async def assign(self, study_id: str, person_id: str, by: str) -> bool:
+        if self.is_failing:
+            raise CatalogueFailure("imaging.db: disk I/O error")
+        if study_id != self.study.study_id:
+            return False
+        self.study = replace(self.study, person_id=person_id, assigned_by=by)
+        return True
+
+
 def account(username: str, role: str, sites: Sequence[str] = (SITE,)) -> event_pb2.Event:
     return event_pb2.Event(
         event_id=f"account-{username}",
@@ -188,6 +231,7 @@ class House:
 
     def __init__(self) -> None:
         self.audit = Trail()
+        self.images: Images | None = Images()
         self.now_ns = START_NS
         self.link = Link()
         self.log = Log()
@@ -235,6 +279,7 @@ class House:
             deliver=self.deliver,
             clock=lambda: self.now_ns,
             audit=self.audit,
+            studies=self.images,
         )
 
     def build(self) -> FastAPI:

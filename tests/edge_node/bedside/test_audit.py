@@ -29,6 +29,7 @@ SHOWS_A_PERSON = {
     ("GET", "/api/v1/persons/{person_id}/consents"),
     ("GET", "/api/v1/beds/{key}/trends"),
     ("GET", "/api/v1/referrals"),
+    ("GET", "/api/v1/studies"),
     ("WS", "/api/v1/live"),
 }
 ACTS = {
@@ -40,6 +41,7 @@ ACTS = {
     ("POST", "/api/v1/beds/{key}/observations"),
     ("POST", "/api/v1/referrals"),
     ("POST", "/api/v1/referrals/{referral_id}/moves"),
+    ("POST", "/api/v1/studies/{study_id}/person"),
 }
 SHOWS_NOBODY = {
     ("GET", "/api/v1/station"),

@@ -103,8 +103,8 @@ def expected_of(row: Route, role: Role, what: str, *, is_home: bool) -> str:
     mark = row.marks[role.value]
     if mark == "✔h" and not is_home:
         return FORBID
-    if row.kind.startswith("referral") and mark == "●" and what == "elsewhere" and row.kind == "referral-list":
-        return ALLOW  # a node's list has no other site's referrals
+    if row.kind in ("referral-list", "study-list") and mark == "●" and what == "elsewhere":
+        return ALLOW  # a node's list has nothing of another site
     return OUTCOMES[mark][what]
 
 
@@ -122,6 +122,7 @@ async def ask(client: httpx.AsyncClient, house: House, row: Route, what: str, as
         "key": key,
         "alarm_id": "a-far" if far else alarm_id,
         "referral_id": "r-far" if far else "r-1",
+        "study_id": "s-1",
     }
     bodies = {
         "observe": {"acvpu": "A"},
@@ -129,6 +130,7 @@ async def ask(client: httpx.AsyncClient, house: House, row: Route, what: str, as
         "referral": {"action": "move", "to_state": "CANCELLED", "reason_code": "x", "version": 1},
         "consent-give": {"purpose": "C7", "version": 0},
         "consent-end": {"purpose": "C4"},
+        "study": {"person_id": person_id},
         "referral-new": REFERRAL | {"bed_key": key},
     }
     answer = await client.request(row.method, row.path.format(**names), json=bodies.get(row.kind))

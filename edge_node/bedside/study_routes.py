@@ -1,0 +1,86 @@
+"""`/api/v1/studies` at the bedside: what images came, and a person's decision whose they are (decision 30)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import Field
+from telemed.roles import Right
+from telemed.screen import View
+
+from edge_node.bedside.accounts import Session
+from edge_node.bedside.gate import AtStation, require, require_changing
+from edge_node.bedside.ports import StudyNow
+from edge_node.errors import NotFound
+
+MS = 1_000_000
+Reader = Annotated[Session, Depends(require(Right.SEE_RECORD))]
+Decider = Annotated[Session, Depends(require_changing(Right.CHANGE_PLAN))]
+StudyId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")]
+router = APIRouter(prefix="/api/v1/studies")
+
+
+class StudyView(View):
+    """One study as the site holds it."""
+
+    study_id: str
+    person_id: str = Field(description="Of whom it is filed under; empty while nobody has decided.")
+    assigned_by: str = Field(description="Who decided; 'match' where its patient's identifier did.")
+    patient_id: str = Field(description="What the images say, as the fields that follow.")
+    patient_name: str
+    birth_date: str
+    study_date: str
+    description: str
+    is_mixed: bool = Field(description="Its images name more than one patient.")
+    conflicts: int = Field(description="Images of which another content came under the same number.")
+    newest_ms: int
+
+
+class Studies(View):
+    """Answer of `GET /api/v1/studies`, the newest first."""
+
+    studies: list[StudyView]
+
+
+class StudyPersonBody(View):
+    """Body of `POST /api/v1/studies/{study_id}/person`."""
+
+    person_id: str = Field(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")
+
+
+@router.get("")
+async def listed(station: AtStation, session: Reader) -> Studies:
+    """All studies that came to this node; empty where it receives none."""
+    studies = station.around.studies
+    found = [] if studies is None else await studies.listed()
+    shown = [f"Patient/{study.person_id}" if study.person_id else f"study/{study.study_id}" for study in found]
+    await station.note_shown(session, "study-read", sorted(set(shown)))
+    return Studies(studies=[_view(study) for study in found])
+
+
+@router.post("/{study_id}/person")
+async def decide(study_id: StudyId, body: StudyPersonBody, station: AtStation, session: Decider) -> Studies:
+    """File a study under a person of this site; the hub is told by a new manifest."""
+    if not station.sees_person(session, body.person_id):
+        raise NotFound("no such person at this site")
+    studies = station.around.studies
+    if studies is None or not await studies.assign(study_id, body.person_id, session.who.username):
+        raise NotFound("no such study at this site")
+    await station.around.audit.note(session.who, "study-assign", f"Patient/{body.person_id}/study/{study_id}")
+    return Studies(studies=[_view(study) for study in await studies.listed() if study.study_id == study_id])
+
+
+def _view(study: StudyNow) -> StudyView:
+    patient = study.patient
+    return StudyView(
+        study_id=study.study_id,
+        person_id=study.person_id,
+        assigned_by=study.assigned_by,
+        patient_id=patient.patient_id,
+        patient_name=patient.name,
+        birth_date=patient.birth_date,
+        study_date=study.study_date,
+        description=study.description,
+        is_mixed=study.is_mixed,
+        conflicts=study.conflicts,
+        newest_ms=study.last_ns // MS,
+    )

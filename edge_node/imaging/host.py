@@ -1,0 +1,192 @@
+"""The node's side of the receivers: starts and restarts them, commits what they stored, and answers.
+
+One connection commits for all receivers: what is a duplicate or a conflict is then decided in one transaction however
+many receivers there are, commits are shared among them, and a receiver, which strangers speak to, holds no database.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+
+from edge_node.errors import CatalogueFailure
+from edge_node.imaging import rows
+from edge_node.imaging.catalog import Catalog
+from edge_node.imaging.judged import Verdict
+from edge_node.imaging.metrics import ImagingMetrics
+from edge_node.imaging.objects import Objects
+from edge_node.imaging.pipe import LINE_LIMIT_BYTES, Configure, Judged, Line, Ready, Refused, Stored, pack, unpack
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
+STEADY_S = 10.0
+"""A receiver that lived this long is started again without a longer wait."""
+STOP_LIMIT_S = 3.0
+COMMIT_MOST = 64
+"""Objects of one commit."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Receiver:
+    """One child process while it runs."""
+
+    process: asyncio.subprocess.Process
+
+    def say(self, line: Line) -> None:
+        stdin = self.process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(pack(line))
+
+
+@dataclass(slots=True)
+class ImagingHost:
+    """Receives images for as long as `run` runs."""
+
+    settings: Configure
+    receivers: int
+    port: Callable[[], socket.socket]
+    """Returns the listening socket, which stays open after `run`."""
+    catalog: Catalog
+    metrics: ImagingMetrics
+    clock_ns: Callable[[], int] = time.time_ns
+    on_committed: Callable[[], None] = lambda: None
+    """Told on the event loop after each commit that stored something."""
+    is_listening: asyncio.Event = field(default_factory=asyncio.Event)
+    pids: set[int] = field(default_factory=set)
+    """Of the receivers that are up."""
+    _stored: "asyncio.Queue[tuple[_Receiver, Stored]]" = field(default_factory=asyncio.Queue)
+    _refusals: dict[str, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Receive until cancelled; the processes are ended before this returns.
+
+        Raises:
+            OSError: the folder of the objects cannot be used.
+        """
+        await asyncio.to_thread(Objects(Path(self.settings.folder)).sweep_incoming)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._commit_all(), name="imaging-commit")
+            for number in range(self.receivers):
+                # A folder is watched by one alone.
+                settings = self.settings if number == 0 else replace(self.settings, watched="")
+                group.create_task(self._keep(settings), name="imaging-receiver")
+
+    async def _keep(self, settings: Configure) -> None:
+        wait_s, loop = FIRST_WAIT_S, asyncio.get_running_loop()
+        while True:
+            started_s = loop.time()
+            try:
+                await self._run_once(settings)
+            except OSError as error:
+                log.warning("imaging-receiver-not-started", reason=error.strerror)
+            wait_s = FIRST_WAIT_S if loop.time() - started_s >= STEADY_S else min(wait_s * 2, LONGEST_WAIT_S)
+            await asyncio.sleep(wait_s)
+
+    async def _run_once(self, settings: Configure) -> None:
+        port = self.port()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "edge_node.imaging",
+            str(port.fileno()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=[port.fileno()],
+            # Else each thread reserves 64 MiB of the address space that a receiver may have.
+            env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+            limit=LINE_LIMIT_BYTES,
+        )
+        receiver = _Receiver(process)
+        try:
+            receiver.say(settings)
+            await self._listen(receiver)
+            log.warning("imaging-receiver-ended", exit_code=await process.wait())
+        finally:
+            self.pids.discard(process.pid)
+            self._tell_up()
+            await _stop(process)
+
+    async def _listen(self, receiver: _Receiver) -> None:
+        assert receiver.process.stdout is not None
+        while True:
+            try:
+                raw = await receiver.process.stdout.readline()
+                line = unpack(raw) if raw else None
+            except ValueError:
+                continue
+            if line is None:
+                return
+            if isinstance(line, Stored):
+                self._stored.put_nowait((receiver, line))
+            elif isinstance(line, Refused):
+                self._count_refused(line.reason)
+            elif isinstance(line, Ready):
+                self.pids.add(receiver.process.pid)
+                self._tell_up()
+
+    def _tell_up(self) -> None:
+        self.metrics.receivers.set(len(self.pids))
+        if self.pids:
+            self.is_listening.set()
+        else:
+            self.is_listening.clear()
+
+    def _count_refused(self, reason: str) -> None:
+        reason = reason if reason in REASONS else "other"
+        self.metrics.refused.labels(reason).inc()
+        times = self._refusals[reason] = self._refusals.get(reason, 0) + 1
+        # A hostile peer must not fill the log: powers of two only.
+        if times & (times - 1) == 0:
+            log.warning("imaging-refused", reason=reason, times=times)
+
+    async def _commit_all(self) -> None:
+        while True:
+            batch = [await self._stored.get()]
+            while len(batch) < COMMIT_MOST and not self._stored.empty():
+                batch.append(self._stored.get_nowait())
+            verdicts = await self._commit([stored for _, stored in batch])
+            for (receiver, stored), verdict in zip(batch, verdicts, strict=True):
+                receiver.say(Judged(stored.number, verdict))
+                self.metrics.objects.labels(verdict).inc()
+                if verdict in (Verdict.NEW, Verdict.CONFLICT):
+                    self.metrics.bytes.inc(stored.size_bytes)
+            self.on_committed()
+
+    async def _commit(self, batch: Iterable[Stored]) -> list[Verdict]:
+        now_ns, batch = self.clock_ns(), list(batch)
+        try:
+            return await self.catalog.write(lambda c: [rows.take(c, stored, now_ns) for stored in batch])
+        except CatalogueFailure as failure:
+            log.error("store-failed", file="imaging.db", reason=str(failure))
+            return [Verdict.FAILED] * len(batch)
+
+
+REASONS = frozenset(
+    {
+        "association-aborted", "association-rejected", "deflated", "disk-failed", "disk-full", "no-uid",
+        "move-refused", "no-file", "other-object", "query-refused", "too-deep",
+    }
+)  # fmt: skip
+"""What receivers may give as a reason."""
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await process.wait()
+            return
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()

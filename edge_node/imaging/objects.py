@@ -1,0 +1,96 @@
+"""The folder of objects: `incoming/` is half-way, `objects/ab/<sha256>` is whole and synced.  All functions block.
+
+A name is the hash of the file's content; nothing that came from outside is part of a path.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from telemed.whole_files import FOLDER_MODE, OWNER_ONLY, sync_folder
+
+HASH_CHARS = 64
+
+
+class Objects:
+    """One node's objects; several processes may write."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folders that are not there.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        self.folder = folder
+        self._whole, self._incoming = folder / "objects", folder / "incoming"
+        for each in (self._whole, self._incoming):
+            each.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        for each in (folder.parent, folder):
+            sync_folder(each)
+
+    def put(self, head: bytes, data: bytes) -> str:
+        """Store a file of two parts and return its hash; content and name are on disk when this returns.
+
+        The same file may be put twice, also by two processes at once.
+
+        Raises:
+            OSError: it is not stored.
+        """
+        whole = hashlib.sha256(head)
+        whole.update(data)
+        half_way, final = self._incoming / uuid4().hex, self.path(whole.hexdigest())
+        try:
+            opened = os.open(half_way, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
+            with os.fdopen(opened, "wb") as file:
+                file.write(head)
+                file.write(data)
+                file.flush()
+                is_new = self._name_new(half_way, final)
+                os.fdatasync(file.fileno())
+            if not is_new:
+                half_way.replace(final)
+        finally:
+            with contextlib.suppress(OSError):
+                half_way.unlink()
+        sync_folder(final.parent)
+        return whole.hexdigest()
+
+    def path(self, sha256: str) -> Path:
+        """Return where a whole file lies."""
+        return self._whole / sha256[:2] / sha256
+
+    def whole(self) -> Iterator[Path]:
+        """Yield every whole file."""
+        return self._whole.glob(f"??/{'?' * HASH_CHARS}")
+
+    def sweep_incoming(self) -> int:
+        """Delete what was half-way when its process ended; only while no receiver runs.  Returns how many."""
+        left = list(self._incoming.iterdir())
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def used_share(self, more_bytes: int = 0) -> float:
+        """Return how full the disk is once so much more is on it, 0 to 1 and over."""
+        disk = os.statvfs(self.folder)
+        usable = (disk.f_blocks - disk.f_bfree + disk.f_bavail) * disk.f_frsize
+        return 1 - (disk.f_bavail * disk.f_frsize - more_bytes) / usable if usable else 1.0
+
+    def _name_new(self, half_way: Path, final: Path) -> bool:
+        """Give a file its name where nothing has it; False where something has.
+
+        A new name is given before the sync, so that one write to the file system's journal serves content and name:
+        what a power cut may leave under it has no row, and does not fit its hash.  What is there already may have been
+        acknowledged, and is replaced by what is synced alone.
+        """
+        if not final.parent.is_dir():
+            final.parent.mkdir(exist_ok=True, mode=FOLDER_MODE)
+            sync_folder(self._whole)
+        try:
+            final.hardlink_to(half_way)
+        except FileExistsError:
+            return False
+        return True

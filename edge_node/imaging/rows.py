@@ -1,0 +1,182 @@
+"""The catalogue's rows: plain functions on a connection; those that change something run inside a transaction."""
+
+import sqlite3
+from dataclasses import fields
+from typing import Any
+
+from edge_node.imaging.content import Content
+from edge_node.imaging.judged import Verdict
+from edge_node.imaging.pipe import Stored
+from edge_node.imaging.study import MATCHED, Instance, Patient, Study
+from edge_node.samples.identifiers import uuid7
+
+_INSTANCE = tuple(field.name for field in fields(Instance))
+
+
+def take(connection: sqlite3.Connection, stored: Stored, now_ns: int) -> Verdict:
+    """Note an object whose file is synced, and say what became of it; the same object is noted once."""
+    uid = stored.content.sop_instance_uid
+    versions = connection.execute("SELECT sha256, version FROM instance WHERE sop_instance_uid = ?", (uid,)).fetchall()
+    known = {row["sha256"]: row["version"] for row in versions}
+    if stored.sha256 not in known:
+        study_id = _study(connection, stored.content, now_ns, is_conflict=bool(known))
+        _insert(connection, "instance", _instance_values(stored, study_id, len(known) + 1, now_ns))
+        return Verdict.CONFLICT if known else Verdict.NEW
+    return Verdict.CONFLICT if known[stored.sha256] > 1 else Verdict.KNOWN
+
+
+def studies(connection: sqlite3.Connection) -> list[Study]:
+    """Return all studies, the newest first."""
+    return [_as_study(row) for row in connection.execute("SELECT * FROM study ORDER BY last_ns DESC, study_id")]
+
+
+def to_offer(connection: sqlite3.Connection) -> list[Study]:
+    """Return the studies of which the hub has not been offered everything, the oldest first."""
+    return _studies(connection, "generation > offered_generation")
+
+
+def unassigned(connection: sqlite3.Connection) -> list[Study]:
+    """Return the studies of which nobody knows whose they are."""
+    return _studies(connection, "person_id = ''")
+
+
+def mixed_matches(connection: sqlite3.Connection) -> list[Study]:
+    """Return the studies that were matched to somebody before an object came that names another patient."""
+    return _studies(connection, f"is_mixed AND assigned_by = '{MATCHED}'")
+
+
+def version(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return what changes whenever something was written, by whomever."""
+    (others,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(others), connection.total_changes
+
+
+def instances(connection: sqlite3.Connection, study_id: str) -> list[Instance]:
+    """Return the objects of a study, every content of each."""
+    names = ", ".join(_INSTANCE)
+    order = "series_uid, sop_instance_uid, version"
+    found = connection.execute(f"SELECT {names} FROM instance WHERE study_id = ? ORDER BY {order}", (study_id,))  # noqa: S608
+    return [Instance(**dict(row)) for row in found]
+
+
+def assign(connection: sqlite3.Connection, study_id: str, person_id: str, by: str) -> bool:
+    """Note whose a study is; False where there is no such study.  The hub is told by a new manifest."""
+    found = connection.execute(
+        "UPDATE study SET person_id = ?, assigned_by = ?, generation = generation + 1 WHERE study_id = ?",
+        (person_id, by, study_id),
+    )
+    return found.rowcount == 1
+
+
+def note_key_image(connection: sqlite3.Connection, study_id: str, sha256: str) -> None:
+    """Note the picture of a study that was offered, or that none can be made."""
+    connection.execute("UPDATE study SET key_image = ? WHERE study_id = ?", (sha256, study_id))
+
+
+def note_offered(connection: sqlite3.Connection, study_id: str, generation: int) -> None:
+    """Note what of a study was offered; what came meanwhile stays to be offered."""
+    connection.execute("UPDATE study SET offered_generation = ? WHERE study_id = ?", (generation, study_id))
+
+
+def count_of(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many studies, objects, conflicts and studies without a person there are."""
+    row = connection.execute(
+        "SELECT count(*) AS studies, coalesce(sum(person_id = ''), 0) AS unassigned, "
+        "coalesce(sum(conflicts), 0) AS conflicts FROM study"
+    ).fetchone()
+    (objects,) = connection.execute("SELECT count(*) FROM instance").fetchone()
+    return {**dict(row), "objects": objects}
+
+
+def _studies(connection: sqlite3.Connection, where: str) -> list[Study]:
+    return [_as_study(row) for row in connection.execute(f"SELECT * FROM study WHERE {where} ORDER BY last_ns")]  # noqa: S608
+
+
+def _study(connection: sqlite3.Connection, content: Content, now_ns: int, *, is_conflict: bool) -> str:
+    """Return the id of the study of an object, which is made or brought up to date."""
+    key = content.study_uid or f"object {content.sop_instance_uid}"
+    row = connection.execute("SELECT study_id, patient_id, issuer FROM study WHERE study_key = ?", (key,)).fetchone()
+    if row is None:
+        study_id = uuid7()
+        _insert(connection, "study", _study_values(content, study_id, key, now_ns))
+        row = {"patient_id": content.patient_id, "issuer": content.issuer}
+    else:
+        study_id = str(row["study_id"])
+    is_other = (row["patient_id"], row["issuer"]) != (content.patient_id, content.issuer)
+    connection.execute(
+        "UPDATE study SET last_ns = ?, generation = generation + 1, is_mixed = is_mixed OR ?, "
+        "conflicts = conflicts + ? WHERE study_id = ?",
+        (now_ns, is_other, is_conflict, study_id),
+    )
+    return study_id
+
+
+def _study_values(content: Content, study_id: str, key: str, now_ns: int) -> dict[str, Any]:
+    return {
+        "study_id": study_id,
+        "study_key": key,
+        "study_uid": content.study_uid,
+        "patient_id": content.patient_id,
+        "issuer": content.issuer,
+        "patient_name": content.patient_name,
+        "birth_date": content.birth_date,
+        "sex": content.sex,
+        "study_date": content.study_date,
+        "description": content.study_description,
+        "person_id": "",
+        "assigned_by": "",
+        "is_mixed": 0,
+        "conflicts": 0,
+        "last_ns": now_ns,
+        "generation": 0,
+        "offered_generation": 0,
+        "key_image": "",
+    }
+
+
+def _instance_values(stored: Stored, study_id: str, version: int, now_ns: int) -> dict[str, Any]:
+    content = stored.content
+    return {
+        "sop_instance_uid": content.sop_instance_uid,
+        "sha256": stored.sha256,
+        "version": version,
+        "study_id": study_id,
+        "series_uid": content.series_uid,
+        "sop_class_uid": content.sop_class_uid,
+        "transfer_syntax": stored.transfer_syntax,
+        "size_bytes": stored.size_bytes,
+        "modality": content.modality,
+        "series_description": content.series_description,
+        "series_number": content.series_number,
+        "instance_number": content.instance_number,
+        "rows": content.rows,
+        "columns": content.columns,
+        "frames": content.frames,
+        "fault": content.fault,
+        "sender": stored.sender,
+        "received_ns": now_ns,
+    }
+
+
+def _insert(connection: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
+    names, marks = ", ".join(f'"{name}"' for name in values), ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+
+
+def _as_study(row: sqlite3.Row) -> Study:
+    patient = Patient(row["patient_id"], row["issuer"], row["patient_name"], row["birth_date"], row["sex"])
+    return Study(
+        row["study_id"],
+        row["study_uid"],
+        patient,
+        row["study_date"],
+        row["description"],
+        row["person_id"],
+        row["assigned_by"],
+        bool(row["is_mixed"]),
+        row["conflicts"],
+        row["last_ns"],
+        row["generation"],
+        row["offered_generation"],
+        row["key_image"],
+    )

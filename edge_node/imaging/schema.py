@@ -1,0 +1,85 @@
+"""Tables of `imaging.db`, made with sqlite-utils; forward-only versions in `PRAGMA user_version`."""
+
+import sqlite3
+
+from sqlite_utils import Database
+from sqlite_utils.db import Table
+
+from edge_node.errors import CatalogueFailure
+
+FILE = "imaging.db"
+VERSION = 1
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Bring the file to the present version, in one transaction.
+
+    Raises:
+        CatalogueFailure: made by newer software; it is not touched.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise CatalogueFailure(f"{FILE}: version {version} is newer than this software ({VERSION})")
+        if version < VERSION:
+            _make(Database(connection))
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _make(database: Database) -> None:
+    study = Table(database, "study").create(
+        {
+            "study_id": str,
+            "study_key": str,
+            "study_uid": str,
+            "patient_id": str,
+            "issuer": str,
+            "patient_name": str,
+            "birth_date": str,
+            "sex": str,
+            "study_date": str,
+            "description": str,
+            "person_id": str,
+            "assigned_by": str,
+            "is_mixed": int,
+            "conflicts": int,
+            "last_ns": int,
+            "generation": int,
+            "offered_generation": int,
+            "key_image": str,
+        },
+        pk="study_id",
+        not_null={"study_key", "last_ns", "generation", "offered_generation"},
+    )
+    study.create_index(["study_key"], unique=True)
+    instance = Table(database, "instance").create(
+        {
+            "sop_instance_uid": str,
+            "sha256": str,
+            "version": int,
+            "study_id": str,
+            "series_uid": str,
+            "sop_class_uid": str,
+            "transfer_syntax": str,
+            "size_bytes": int,
+            "modality": str,
+            "series_description": str,
+            "series_number": str,
+            "instance_number": str,
+            "rows": int,
+            "columns": int,
+            "frames": int,
+            "fault": str,
+            "sender": str,
+            "received_ns": int,
+        },
+        pk=("sop_instance_uid", "sha256"),
+        not_null={"version", "study_id", "size_bytes", "received_ns"},
+    )
+    instance.create_index(["study_id"])
