@@ -17,7 +17,7 @@ export PORT_OFFSET ?= 0
 export RECORD ?=
 HOURS ?= 72
 
-.PHONY: demo test quick check bench chaos drain fuzz fuzz-http lock sbom protos ui fresh clean debian provider
+.PHONY: demo test quick check bench chaos drain fuzz fuzz-http lock sbom protos ui fresh gpu clean debian provider
 
 demo: $(VENV)/.demo $(UI)/dist/.built
 	@exec $(BIN)/python -m deploy.demo
@@ -77,6 +77,10 @@ protos: $(VENV)/.dev
 		protos/telemed/v1/{transfer,talk,reconcile,enrolment}.proto
 
 ui: $(UI)/dist/.built
+
+# On a machine with an NVIDIA card: every graph, and the bundles named in BUNDLES (a:b:c), by every library that is there.
+gpu: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q -s tests/gpu
 
 fresh:
 	@bash deploy/ci/fresh-clone.sh

@@ -1,4 +1,4 @@
-"""Run the hub (`cloud-hub serve | check-config`) or look after it (`accounts | nodes | authority | audit | ...`)."""
+"""Run the hub (`cloud-hub serve | check-config`) or look after it (`accounts | nodes | authority | release | ...`)."""
 
 import argparse
 import gc
@@ -20,6 +20,7 @@ from cloud_hub import (
     erase_command,
     node_access,
     nodes_command,
+    release_command,
     retention_command,
 )
 from cloud_hub.broker_rights import load_users
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n".join(authority_command.run(config, options)))
         elif options.command == "accounts":
             print("\n".join(accounts_command.run(config, options)))
+        elif options.command == "release":
+            print("\n".join(release_command.run(config, options)))
         elif options.command == "erase":
             print("\n".join(erase_command.run(config, options)))
         elif options.command == "retention":
@@ -100,6 +103,7 @@ def check(config: HubConfig) -> None:
         _check_secrets(config)
     else:
         node_access.open_authority(config, config.pki)
+        node_access.model_root(config.pki)
     for name, path in (
         ("web.metrics_token_file", config.web.metrics_token_file),
         ("accounts.seed_file", config.accounts.seed_file),
@@ -138,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     accounts_command.add_arguments(commands.add_parser("accounts", help="say who may sign in"))
     nodes_command.add_arguments(commands.add_parser("nodes", help="let nodes in and shut them out"))
     authority_command.add_arguments(commands.add_parser("authority", help="the hub's own authority, and its successor"))
+    release_command.add_arguments(commands.add_parser("release", help="let nodes fetch a file, such as a bundle"))
     retention_command.add_arguments(commands.add_parser("retention", help="what is over its time, and deleting it"))
     erase_command.add_arguments(commands.add_parser("erase", help="take a person out, once their time is over"))
     audit = commands.add_parser("audit", help="verify the audit trail, or give out its anchors")

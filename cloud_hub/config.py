@@ -274,6 +274,10 @@ class PkiConfig(Section):
     grace_hours: Annotated[float, Field(ge=0, le=24 * 365)] = Field(
         default=24 * 30, description="How long after its end a node may still renew it; then it needs a token again."
     )
+    model_root_file: Path | None = Field(
+        default=None,
+        description="Root of trust of model bundles, which nodes pin when they enrol; none: they get none.",
+    )
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> "PkiConfig":
@@ -428,8 +432,14 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
 
 
 def _absolute_pki(pki: PkiConfig, base: Path) -> PkiConfig:
-    chain, key = pki.authority_file, pki.authority_key_file
-    files = {"authority_file": base / chain if chain else None, "authority_key_file": base / key if key else None}
+    files = {
+        name: base / file if file else None
+        for name, file in (
+            ("authority_file", pki.authority_file),
+            ("authority_key_file", pki.authority_key_file),
+            ("model_root_file", pki.model_root_file),
+        )
+    }
     return pki.model_copy(update={"folder": base / pki.folder} | files)
 
 

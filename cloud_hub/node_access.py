@@ -1,6 +1,7 @@
 """By what the hub knows its nodes: secrets on loopback (the demo), else certificates (decisions 15 and 34)."""
 
 import asyncio
+import json
 import math
 import threading
 import time
@@ -28,6 +29,8 @@ from cloud_hub.store.engine import Database
 
 LOOK_EVERY_S = 5.0
 """How soon a revocation by the command line, or by another process of the hub, is seen."""
+MODEL_ROOT_LIMIT_BYTES = 8 * 1024
+"""It travels in the answer to an enrolment, beside two certificates."""
 WARN_DAYS = 90
 """So long before its authority's end, operators are told."""
 DAY = timedelta(days=1)
@@ -120,7 +123,7 @@ class ByCertificates:
         """Serial numbers that stand in the authority's folder as revoked; None: not looked at yet."""
         self._is_told = False
         self._warned_at = datetime.min.replace(tzinfo=UTC)
-        parts = DoorParts(care, self.enrolment, self.folder, self.look, self._note)
+        parts = DoorParts(care, self.enrolment, self.folder, self.look, self._note, model_root(pki))
         self.door = Doorway(pki, parts)
 
     def identity(self) -> Identity:
@@ -263,6 +266,27 @@ def open_authority(config: HubConfig, pki: PkiConfig) -> CaFolder:
 def names_of(config: HubConfig, pki: PkiConfig) -> Names:
     """Return by what the hub is called in certificates."""
     return Names(config.region, tuple(dict.fromkeys((*pki.names, *LOCAL))), config.broker.user)
+
+
+def model_root(pki: PkiConfig) -> bytes:
+    """Return the root of trust of model bundles that nodes are given; empty where there is none.
+
+    Raises:
+        ConfigRefused: the file cannot be read, or is none.
+    """
+    path = pki.model_root_file
+    if path is None:
+        return b""
+    try:
+        found = path.read_bytes()
+        is_root = json.loads(found)["signed"]["_type"] == "root"
+    except OSError as error:
+        raise ConfigRefused(f"pki.model_root_file: {path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        is_root = False
+    if not is_root or len(found) > MODEL_ROOT_LIMIT_BYTES:
+        raise ConfigRefused(f"pki.model_root_file: {path} is no root of trust (python -m deploy.bundles begin)")
+    return found
 
 
 def enrolment(folder: CaFolder, pki: PkiConfig, hub_user: str) -> Enrolment:

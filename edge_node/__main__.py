@@ -8,7 +8,7 @@ from pathlib import Path
 import uvloop
 from telemed.logs import log_to_stderr
 
-from edge_node import admit, app, arrangement, audit_command, config, keys_command
+from edge_node import admit, app, arrangement, audit_command, config, keys_command, models_command
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFailure, ConfigRefused, EnrolmentFailed, FileUnusable
@@ -62,6 +62,8 @@ def _told(settings: EdgeConfig, asked: argparse.Namespace) -> list[str]:
         return enrolment_command.run(settings, asked)
     if asked.command == keys_command.NAME:
         return keys_command.run(settings, asked)
+    if asked.command == models_command.NAME:
+        return models_command.run(settings)
     if asked.command == "inspect":
         return maintenance.lines(maintenance.inspect(settings.buffer.folder))
     arrangement.check(settings)
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         ("enrol", "get this node its certificate, with a token from the hub"),
         ("audit", "verify the audit trail, or give out the hub's heads that are kept here; also beside a running node"),
         ("keys", "show or change the keys of the store, or erase by key what a device measured"),
+        ("models", "list the model bundles of this node and how each stands; also beside a running node"),
         ("reconcile", "compare everything with the hub now, beside a running node, and show the report"),
     ):
         command = commands.add_parser(name, help=text)

@@ -32,6 +32,7 @@ from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.station import Station
 from edge_node.buffer.clock import boottime_ns
 from edge_node.buffer.store import Buffer
+from edge_node.bundle_arrivals import BundleArrivals
 from edge_node.config import EdgeConfig
 from edge_node.consult.host import ConsultHost
 from edge_node.consult.pipe import Step
@@ -45,6 +46,7 @@ from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
 from edge_node.imaging.delivery import Offered
 from edge_node.imaging.node import Imaging, Joints
+from edge_node.inference.runtime import Inference
 from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
@@ -58,6 +60,7 @@ from edge_node.uplink.reconcile.nightly import Reconciler
 from edge_node.uplink.schedule import Traffic
 from edge_node.uplink.transfer.client import Paces, TransferClient
 from edge_node.uplink.transfer.parcel import Labels
+from edge_node.uplink.transfer.releases import Release
 from edge_node.uplink.uplink import Callbacks, Uplink
 
 NS = 1_000_000_000
@@ -131,8 +134,9 @@ class Node:
         paces = Paces(FilesUp(self.uplink.gate), FilesDown(self.uplink.gate, buffer.room.holds_downloads))
         certificates = config.uplink.certificates
         self.renewer = Renewer(CertificateFolder(certificates), buffer.clock) if certificates else None
-        self.files = TransferClient(config, paces, self._figures) if config.transfer.enabled else None
+        self.files = TransferClient(config, paces, self._figures, self._fetched) if config.transfer.enabled else None
         self.imaging = self._images()
+        self.models = self._models()
         self.station = Station(self._surroundings(), self._follow)
         # Not bulk, which stands still below 1 Mbit/s: a site on a thin link would never be compared.
         behind = FilesUp(self.uplink.gate, Traffic.BACKLOG)
@@ -149,6 +153,21 @@ class Node:
         """Keys of intakes that were stored and whose judging failed."""
         self._unstored: dict[str, None] = {}
         """Keys of the newest intakes that were judged although there was no room to store them."""
+
+    def _models(self) -> Inference | None:
+        """Return the models of this node; None where none can come, or none is believed."""
+        if self.files is None or not arrangement.models_root(self.config):
+            return None
+
+        def note(action: str, target: str, result: str) -> None:
+            self.audit.note_soon(None, action, target, result)
+
+        outlets = arrangement.models_outlets(self._figures, note, supervise.Budget)
+        return arrangement.models(self.config, BundleArrivals(self.files), outlets)
+
+    def _fetched(self, release: Release) -> None:
+        if self.models is not None and release.kind is FileKind.BUNDLE:
+            self.models.arrived()
 
     async def restore(self) -> None:
         """Bring back what was known before the start, and tell the hub what changed in the set-up."""
@@ -329,6 +348,8 @@ class Node:
             stages.append(("files", self.files.run, None))
         if self.imaging is not None:
             stages += [("imaging", self.imaging.receive, None), ("studies", self.imaging.delivery.run, None)]
+        if self.models is not None:
+            stages.append(("models", self.models.run, None))
         if self.renewer is not None:
             stages.append(("certificate", self.renewer.run, None))
         if self.reconciler is not None:
@@ -462,10 +483,12 @@ class Node:
         trouble = self.renewer.trouble if self.renewer is not None else ""
         told = stuck.found(store, held_back, self.monitor.clocks(), self._refused(), machine)
         images = self.imaging.stuck() if self.imaging is not None else ()
+        refused = self.models.refused() if self.models is not None else []
         return [
             *stuck.of_certificate(trouble),
             *told,
             *(uplink_pb2.Stuck(code=code, what=what) for code, what in images),
+            *stuck.of_models(refused),
         ]
 
     def _now_ns(self) -> int:

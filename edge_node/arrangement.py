@@ -1,5 +1,7 @@
 """What a configuration means for each part of the node."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -16,7 +18,14 @@ from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig, is_loopback, readable_ways
 from edge_node.consult.pipe import Configure
 from edge_node.errors import ConfigRefused
-from edge_node.uplink.certificates import CertificateFolder
+from edge_node.inference import ports as inference_ports
+from edge_node.inference import trust
+from edge_node.inference.metrics import InferenceMetrics
+from edge_node.inference.runtime import Inference
+from edge_node.inference.shelf import ENGINES
+from edge_node.inference.slot import RestartBudget
+from edge_node.inference.worker import Means
+from edge_node.uplink.certificates import MODEL_ROOT, CertificateFolder
 from edge_node.uplink.second_way import SecondWay, Waits
 from edge_node.uplink.transfer.client import login
 
@@ -29,6 +38,7 @@ def check(config: EdgeConfig) -> None:
     """
     ruleset.load(config.alarms.ruleset)
     metrics_token(config)
+    models_root(config)
     _page(config)
     for key, path in (*_identity(config), *records(config)):
         if not path.is_file():
@@ -144,6 +154,62 @@ def cameras(config: EdgeConfig) -> Configure:
         if row.device == consult.camera:
             cameras[""] = row.source
     return Configure(cameras, consult.microphone, consult.ice_servers, consult.top_rung)
+
+
+def models_root(config: EdgeConfig) -> bytes:
+    """Return the root of trust of the model bundles; empty where no model is run.
+
+    Raises:
+        ConfigRefused: the file cannot be read, or is no root.
+    """
+    path = config.inference.root_file
+    pinned = config.uplink.certificates / MODEL_ROOT if config.uplink.certificates else None
+    if path is None and pinned is not None and pinned.is_file():
+        path = pinned
+    if path is None:
+        return b""
+    try:
+        root = path.read_bytes()
+        trust.check_root(root)
+    except OSError as error:
+        raise ConfigRefused(f"inference.root_file: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigRefused(f"inference.root_file: {path} {error}") from error
+    return root
+
+
+def models_folder(config: EdgeConfig) -> Path:
+    """Return where the bundles of the node lie."""
+    return config.inference.folder or config.buffer.folder / "models"
+
+
+def models(config: EdgeConfig, arrivals: inference_ports.Arrivals, outlets: inference_ports.Outlets) -> Inference:
+    """Return the models of the node; blocking.
+
+    Raises:
+        ConfigRefused: their folder or root of trust cannot be used.
+    """
+    settings, folder = config.inference, models_folder(config)
+    threads = settings.threads or max(1, (os.cpu_count() or 1) - 1)
+    means = Means(threads, settings.memory_mib, folder / ENGINES)
+    try:
+        return Inference(
+            inference_ports.Settings(
+                folder, models_root(config), means, settings.research, settings.accelerated, settings.idle_s,
+                settings.slow_factor, settings.probation_runs,
+            ),
+            arrivals,
+            outlets,
+        )  # fmt: skip
+    except OSError as error:
+        raise ConfigRefused(f"inference.folder: {folder}: {error.strerror}") from error
+
+
+def models_outlets(
+    registry: CollectorRegistry, note: Callable[[str, str, str], None], budget: Callable[[], RestartBudget]
+) -> inference_ports.Outlets:
+    """Return whom the models tell something."""
+    return inference_ports.Outlets(InferenceMetrics(registry), note, budget)
 
 
 def metrics_token(config: EdgeConfig) -> str:

@@ -348,6 +348,38 @@ class ImagingConfig(Section):
         return self
 
 
+class InferenceConfig(Section):
+    """Models that run at this node; their bundles come by [transfer]."""
+
+    root_file: Path | None = Field(
+        default=None,
+        description="Root of trust of model bundles; none: the one that came at the enrolment, else no model is run.",
+    )
+    folder: Path | None = Field(
+        default=None, description="Folder of the bundles and engines; none: models, in the buffer's folder."
+    )
+    research: bool = Field(
+        default=False,
+        description="Whether models trained on phantoms alone may run on patients; every output then says so.",
+    )
+    accelerated: bool = Field(
+        default=True, description="Whether a graphics card is used where it is measured to be faster and as right."
+    )
+    threads: Annotated[int, Field(ge=0, le=256)] = Field(
+        default=0, description="Threads of one run on the processor; 0: one less than there are processors."
+    )
+    memory_mib: Annotated[int, Field(ge=256)] = Field(default=2048, description="Memory of a model's process in MiB.")
+    idle_s: Annotated[float, Field(ge=1, le=86400)] = Field(
+        default=600, description="A model that nobody used for so long gives its memory back."
+    )
+    slow_factor: Annotated[float, Field(ge=1.1, le=100)] = Field(
+        default=3, description="A new version that is so many times slower than the one before it is refused."
+    )
+    probation_runs: Annotated[int, Field(ge=1, le=10000)] = Field(
+        default=20, description="During so many runs one fault of a new version brings the one before it back."
+    )
+
+
 class EdgeConfig(Section):
     """The whole configuration file of an edge node."""
 
@@ -361,6 +393,7 @@ class EdgeConfig(Section):
     consult: ConsultConfig = Field(default_factory=ConsultConfig, description="Tele-consultation.")
     alarms: AlarmsConfig = Field(default_factory=AlarmsConfig, description="Alarm rules.")
     imaging: ImagingConfig | None = Field(default=None, description="Receiving of images; none: no port is opened.")
+    inference: InferenceConfig = Field(default_factory=InferenceConfig, description="Models at this node.")
     beds: list[BedConfig] = Field(min_length=1, description="Beds of the site, in the order of the wall.")
     devices: list[DeviceConfig] = Field(default_factory=list, description="Enrolled devices.")
     modems: list[ModemConfig] = Field(default_factory=list, description="Modems that the node watches.")
@@ -468,6 +501,7 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
             "imaging": _absolute_imaging(config, base),
             "bedside": config.bedside.model_copy(update={"https": _absolute_https(config.bedside.https, base)}),
             "devices": devices,
+            "inference": _absolute_inference(config.inference, base),
             "modems": [
                 modem.model_copy(update={"recordings": [base / each for each in modem.recordings]})
                 for modem in config.modems
@@ -489,6 +523,12 @@ def _absolute_imaging(config: EdgeConfig, base: Path) -> ImagingConfig | None:
     folder = imaging.folder if imaging.folder is not None else config.buffer.folder / "images"
     watched = base / imaging.watched_folder if imaging.watched_folder is not None else None
     return imaging.model_copy(update={"folder": base / folder, "watched_folder": watched})
+
+
+def _absolute_inference(inference: InferenceConfig, base: Path) -> InferenceConfig:
+    root = base / inference.root_file if inference.root_file else None
+    folder = base / inference.folder if inference.folder else None
+    return inference.model_copy(update={"root_file": root, "folder": folder})
 
 
 def _absolute_https(https: HttpsConfig | None, base: Path) -> HttpsConfig | None:

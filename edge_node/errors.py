@@ -31,12 +31,18 @@ Tree::
       ConsultError           a tele-consultation
         CameraUnavailable    missing, busy or not allowed; carries the reason in both languages
         SignalRefused        a step of signalling that is too large, malformed or out of place
+      InferenceError         a model cannot be run now; care goes on without it
+        ModelAbsent          no bundle of that task serves at this node
+        NotForPatients       its weights saw phantoms alone, and this node is not set up for research
+        EngineFailed         the worker could not start, died, or answered with what is no answer
+          EngineLate         it did not answer within the model's deadline
 """
 
 from enum import Enum
 from typing import ClassVar
 
 from telemed import stuck
+from telemed.bundle import Refusal
 from telemed.errors import Code
 
 
@@ -277,3 +283,43 @@ class SignalRefused(ConsultError):
         super().__init__(en)
         self.zh = zh
         self.en = en
+
+
+class InferenceError(EdgeError):
+    """Base of failures of models; whatever happens to a model, care and alarms go on without it."""
+
+    code = "inference-error"
+
+
+class ModelAbsent(InferenceError):
+    """No bundle of that task serves at this node."""
+
+    code = "model-absent"
+    retry = Retry.SAFE
+
+
+class NotForPatients(InferenceError):
+    """The model's weights saw phantoms alone, the study is a patient's, and this node is not set up for research."""
+
+    code = "model-not-for-patients"
+
+
+class EngineFailed(InferenceError):
+    """The worker could not start, died, or gave no answer that can be used; the reason is one of `bundle.Refusal`."""
+
+    code = "engine-failed"
+    retry = Retry.SAFE
+
+    def __init__(self, reason: Refusal, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class EngineLate(EngineFailed):
+    """The worker did not answer within the model's deadline, and was ended."""
+
+    code = "engine-late"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Refusal.TOO_SLOW, detail)

@@ -102,5 +102,11 @@ def of_certificate(trouble: str) -> Iterable[uplink_pb2.Stuck]:
         yield uplink_pb2.Stuck(code=codes.get(trouble, Code.CERTIFICATE_REFUSED))
 
 
+def of_models(refused: Iterable[str]) -> Iterable[uplink_pb2.Stuck]:
+    """Yield what is told of bundles that were refused or rolled back; each text names task, version and reason."""
+    for each in refused:
+        yield uplink_pb2.Stuck(code=Code.BUNDLE_REFUSED, what=each[:_DETAIL_CHARS])
+
+
 def _seconds(difference_ns: int) -> str:
     return f"{difference_ns / 10**9:+.0f} s"

@@ -52,6 +52,8 @@ class DoorParts:
     """Called after every certificate that was given: an earlier one may be worth nothing now."""
     note: Callable[[NodeAddress, str], None] = lambda _node, _code: None
     """Told of a node whose token or certificate somebody should not have."""
+    model_root: bytes = b""
+    """What nodes pin as the root of trust of model bundles when they enrol."""
 
 
 class Doorway(enrolment_pb2_grpc.EnrolmentServicer):
@@ -86,7 +88,9 @@ class Doorway(enrolment_pb2_grpc.EnrolmentServicer):
     ) -> enrolment_pb2.Issued:
         """Give a node its first certificate."""
         async with self._judged(context):
-            return await self._give(lambda c: self._parts.enrolment.enrol(c, request.secret, request.request_der))
+            issued = await self._give(lambda c: self._parts.enrolment.enrol(c, request.secret, request.request_der))
+            issued.model_root = self._parts.model_root
+            return issued
         raise AssertionError("unreachable")
 
     async def Renew(  # noqa: N802

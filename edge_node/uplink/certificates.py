@@ -40,6 +40,7 @@ from edge_node.errors import ConfigRefused
 
 ENROLLING = ".enrol.key"
 IDENTITY, NEXT_KEY, TRUST, DOOR = "identity.pem", "next.key", "hub-ca.pem", "door.json"
+MODEL_ROOT = "model-root.json"
 """Mode of everything here."""
 _HASH = hashes.SHA256()
 
@@ -160,6 +161,16 @@ class CertificateFolder:
         write_whole(self.folder / IDENTITY, private_pem(key) + certificate.public_bytes(Encoding.PEM), OWNER_ONLY)
         for left in (self.folder / NEXT_KEY, *self.folder.glob(f"*{ENROLLING}")):
             left.unlink(missing_ok=True)
+
+    def pin_models(self, root: bytes) -> bool:
+        """Store the root of trust of model bundles that came with the first certificate; return whether there is one.
+
+        Raises:
+            OSError: it cannot be stored.
+        """
+        if root:
+            write_whole(self.folder / MODEL_ROOT, root, OWNER_ONLY)
+        return bool(root)
 
     def note_door(self, host: str, port: int) -> None:
         """Store where certificates are renewed.

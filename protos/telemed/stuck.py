@@ -167,6 +167,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "中心已有另一台机器在用本站点名，本机数据留在本机、未上传，监测与报警照常：请停用另一台，再重启本机",
         "Another machine has this node's name; data wait here, care goes on: switch the other off, restart this one",
     ),
+    Code.BUNDLE_REFUSED: (
+        "送来的模型未通过检查，已拒绝或退回，原有模型继续使用：请告知模型的发布者",
+        "A model that was sent failed its checks and is not used, the one before it goes on: tell who released it",
+    ),
     Code.STORE_SET_BACK: (
         "本站存储回到了较早的状态（旧盘、恢复的备份或损坏）：中心已有的数据不变，新数据另行编号，照常上传",
         "The site's store went back in time (old disk, backup, damage); new data are numbered apart: check the disk",

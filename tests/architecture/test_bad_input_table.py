@@ -13,7 +13,6 @@ PARTS = {
         (29,),
         r"\b(UploadFile|tarfile)\b|^from zipfile\b|\bzipfile\.(ZipFile|Path|is_zipfile)\((?!self\._outlet, \"w\")",
     ),
-    "model bundles": ((37, 38, 39), r"^(import|from) onnxruntime\b"),
 }
 """What does not exist yet: the rows that wait for it, and by what its code would be known."""
 JOINING = {row: part for part, (waiting, _pattern) in PARTS.items() for row in waiting}

@@ -1,7 +1,7 @@
 """All targets, by name."""
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import datagrams, images, monitors, pages, recordings, records, settings, transfers
+from tests.fuzz.targets import bundles, datagrams, images, monitors, pages, recordings, records, settings, transfers
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -29,5 +29,9 @@ TARGETS: dict[str, Target] = {
         recordings.EDF,
         images.DATA_SET,
         images.FILE,
+        bundles.BUNDLE,
+        bundles.MANIFEST,
+        bundles.ONNX,
+        bundles.GOLDEN,
     )
 }

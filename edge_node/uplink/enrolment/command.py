@@ -62,10 +62,12 @@ def enrol(folder: CertificateFolder, token: Token) -> list[str]:
     try:
         folder.take(key, certificate, list(issued.trust_der))
         folder.note_door(token.host, token.port)
+        takes_models = folder.pin_models(issued.model_root)
     except OSError as error:
         raise EnrolmentFailed("folder", f"{folder.folder}: the certificate cannot be stored: {error}") from error
     ahead_ns = time.time_ns() - issued.hub_unix_ns
-    return [f"enrolled as {_named(token.address)}, in {folder.folder}", *_of_clock(ahead_ns)]
+    of_models = ["model bundles are believed by the root that came with it"] if takes_models else []
+    return [f"enrolled as {_named(token.address)}, in {folder.folder}", *of_models, *_of_clock(ahead_ns)]
 
 
 def _of_clock(ahead_ns: int) -> list[str]:

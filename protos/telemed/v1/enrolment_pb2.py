@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atelemed/v1/enrolment.proto\x12\ntelemed.v1\"3\n\x0c\x45nrolRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x13\n\x0brequest_der\x18\x02 \x01(\x0c\"O\n\x0cRenewRequest\x12\x17\n\x0f\x63\x65rtificate_der\x18\x01 \x01(\x0c\x12\x13\n\x0brequest_der\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"I\n\x06Issued\x12\x17\n\x0f\x63\x65rtificate_der\x18\x01 \x01(\x0c\x12\x11\n\ttrust_der\x18\x02 \x03(\x0c\x12\x13\n\x0bhub_unix_ns\x18\x03 \x01(\x06\x32y\n\tEnrolment\x12\x35\n\x05\x45nrol\x12\x18.telemed.v1.EnrolRequest\x1a\x12.telemed.v1.Issued\x12\x35\n\x05Renew\x12\x18.telemed.v1.RenewRequest\x1a\x12.telemed.v1.Issuedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atelemed/v1/enrolment.proto\x12\ntelemed.v1\"3\n\x0c\x45nrolRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x13\n\x0brequest_der\x18\x02 \x01(\x0c\"O\n\x0cRenewRequest\x12\x17\n\x0f\x63\x65rtificate_der\x18\x01 \x01(\x0c\x12\x13\n\x0brequest_der\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"]\n\x06Issued\x12\x17\n\x0f\x63\x65rtificate_der\x18\x01 \x01(\x0c\x12\x11\n\ttrust_der\x18\x02 \x03(\x0c\x12\x13\n\x0bhub_unix_ns\x18\x03 \x01(\x06\x12\x12\n\nmodel_root\x18\x04 \x01(\x0c\x32y\n\tEnrolment\x12\x35\n\x05\x45nrol\x12\x18.telemed.v1.EnrolRequest\x1a\x12.telemed.v1.Issued\x12\x35\n\x05Renew\x12\x18.telemed.v1.RenewRequest\x1a\x12.telemed.v1.Issuedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWREQUEST']._serialized_start=95
   _globals['_RENEWREQUEST']._serialized_end=174
   _globals['_ISSUED']._serialized_start=176
-  _globals['_ISSUED']._serialized_end=249
-  _globals['_ENROLMENT']._serialized_start=251
-  _globals['_ENROLMENT']._serialized_end=372
+  _globals['_ISSUED']._serialized_end=269
+  _globals['_ENROLMENT']._serialized_start=271
+  _globals['_ENROLMENT']._serialized_end=392
 # @@protoc_insertion_point(module_scope)

@@ -76,9 +76,14 @@ class Issued(_message.Message):
     CERTIFICATE_DER_FIELD_NUMBER: _builtins.int
     TRUST_DER_FIELD_NUMBER: _builtins.int
     HUB_UNIX_NS_FIELD_NUMBER: _builtins.int
+    MODEL_ROOT_FIELD_NUMBER: _builtins.int
     certificate_der: _builtins.bytes
     hub_unix_ns: _builtins.int
     """The hub's clock, nanoseconds since the Unix epoch: a node whose own clock is impossible goes by this."""
+    model_root: _builtins.bytes
+    """The root of trust of model bundles (TUF, JSON), with the first certificate alone: a node pins it, and no renewal
+    changes it.  Empty where the hub has none.
+    """
     @_builtins.property
     def trust_der(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """All authorities that the node is to trust from now on."""
@@ -89,10 +94,11 @@ class Issued(_message.Message):
         certificate_der: _builtins.bytes = ...,
         trust_der: _abc.Iterable[_builtins.bytes] | None = ...,
         hub_unix_ns: _builtins.int = ...,
+        model_root: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_der", b"certificate_der", "hub_unix_ns", b"hub_unix_ns", "trust_der", b"trust_der"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_der", b"certificate_der", "hub_unix_ns", b"hub_unix_ns", "model_root", b"model_root", "trust_der", b"trust_der"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

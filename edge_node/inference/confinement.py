@@ -1,0 +1,98 @@
+"""What the worker process gives up before it reads a bundle: the network, other programs, memory without end.
+
+The engine's libraries read what strangers wrote.  A filter of system calls (seccomp) needs no rights and cannot be
+taken off again; where the kernel has none, the worker does not start, because then nothing would hold it.
+"""
+
+import contextlib
+import ctypes
+import os
+import platform
+import resource
+import signal
+from pathlib import Path
+
+MIB = 1024 * 1024
+OPEN_FILES = 256
+NICENESS = 10
+"""Measurements and alarms of the same machine go first."""
+_NO_NEW_PRIVILEGES, _SET_SECCOMP, _SECCOMP_FILTER, _PARENT_DEATH = 38, 22, 2, 1
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13
+"""Let through; or fail with EACCES."""
+_ARCHITECTURE_AT, _NUMBER_AT = 4, 0
+_FOREIGN_NUMBERS = 0x40000000
+"""From here on are the numbers of x32, a second way to the same calls."""
+CALLS = {
+    # socket, connect, socketpair, execve, ptrace, mount, unshare, setns, process_vm_readv and _writev, bpf, execveat,
+    # userfaultfd, io_uring_setup
+    "x86_64": (0xC000003E, (41, 42, 53, 59, 101, 165, 272, 308, 310, 311, 321, 322, 323, 425)),
+    "aarch64": (0xC00000B7, (198, 203, 199, 221, 117, 40, 97, 268, 270, 271, 280, 281, 282, 425)),
+}
+
+
+class Unconfined(Exception):
+    """This kernel or processor cannot hold the worker; nothing may be loaded."""
+
+
+class _Step(ctypes.Structure):
+    _fields_ = [
+        ("code", ctypes.c_uint16),
+        ("if_true", ctypes.c_uint8),
+        ("if_false", ctypes.c_uint8),
+        ("value", ctypes.c_uint32),
+    ]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_uint16), ("steps", ctypes.POINTER(_Step))]
+
+
+def confine(memory_mib: int) -> None:
+    """Give it all up, for this process and its threads; called once, before any thread was started.
+
+    Raises:
+        Unconfined: the kernel refuses.
+    """
+    # Courtesies to the rest of the machine, which a service may be forbidden: they hold nothing.
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        # If memory runs out on this machine, this process is the one to go.
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_mib * MIB, memory_mib * MIB))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    libc = ctypes.CDLL(None, use_errno=True)
+    _asked(libc, _PARENT_DEATH, signal.SIGKILL)
+    _asked(libc, _NO_NEW_PRIVILEGES, 1)
+    steps = refused_calls()
+    program = _Program(len(steps), (_Step * len(steps))(*steps))
+    _asked(libc, _SET_SECCOMP, _SECCOMP_FILTER, ctypes.byref(program))
+
+
+def refused_calls() -> list[_Step]:
+    """Return the filter's steps for this processor.
+
+    Raises:
+        Unconfined: the numbers of its system calls are not known here.
+    """
+    if platform.machine() not in CALLS:
+        raise Unconfined(f"no list of system calls for {platform.machine()}")
+    architecture, refused = CALLS[platform.machine()]
+    count = len(refused)
+    return [
+        _Step(_LOAD, 0, 0, _ARCHITECTURE_AT),
+        _Step(_EQUAL, 0, count + 3, architecture),
+        _Step(_LOAD, 0, 0, _NUMBER_AT),
+        _Step(_AT_LEAST, count + 1, 0, _FOREIGN_NUMBERS),
+        *(_Step(_EQUAL, count - at, 0, number) for at, number in enumerate(refused)),
+        _Step(_RETURN, 0, 0, _ALLOW),
+        _Step(_RETURN, 0, 0, _REFUSE),
+    ]
+
+
+def _asked(libc: ctypes.CDLL, option: int, value: int, pointer: object = None) -> None:
+    arguments = (pointer, None, None) if pointer is not None else (0, 0, 0)
+    if libc.prctl(option, value, *arguments):
+        raise Unconfined(f"prctl {option}: {os.strerror(ctypes.get_errno())}")

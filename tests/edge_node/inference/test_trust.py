@@ -1,0 +1,124 @@
+"""Which bundles a node believes: real signatures, judged by the node's own step."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from telemed.bundle import Bundle, BundleRefused, Refusal, parse
+from telemed.bundle_archive import Archive
+
+from deploy.bundles import repository
+from edge_node.inference.trust import Trust
+from tests.fakes.bundles import Maker
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path / "maker")
+
+
+@pytest.fixture
+def trust(tmp_path: Path, maker: Maker) -> Trust:
+    return Trust(tmp_path / "trust", maker.root)
+
+
+def check(trust: Trust, path: Path) -> Bundle:
+    with Archive(path) as archive:
+        bundle = parse(archive.manifest())
+        trust.check(archive, bundle)
+        return bundle
+
+
+def refusal(trust: Trust, path: Path) -> Refusal:
+    with pytest.raises(BundleRefused) as refused:
+        check(trust, path)
+    return refused.value.reason
+
+
+def changed(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """Return a copy of a bundle's file with other entries."""
+    with zipfile.ZipFile(path) as source:
+        entries = {name: source.read(name) for name in source.namelist()}
+    change(entries)
+    copy = path.with_name(f"changed-{path.name}")
+    with zipfile.ZipFile(copy, "w") as out:
+        for name, content in entries.items():
+            out.writestr(name, content)
+    return copy
+
+
+def test_a_signed_bundle_is_believed_again_and_again(trust: Trust, maker: Maker) -> None:
+    path = maker.pack()
+    assert check(trust, path).manifest.version == "1.0.0"
+    check(trust, path)
+    check(trust, maker.pack("1.1.0"))
+
+
+def test_a_bundle_signed_under_another_root_is_not_believed(trust: Trust, tmp_path: Path) -> None:
+    assert refusal(trust, Maker(tmp_path / "stranger").pack()) is Refusal.SIGNATURE_WRONG
+
+
+def test_a_manifest_that_was_changed_after_signing_is_not_believed(trust: Trust, maker: Maker) -> None:
+    def promise_more(entries: dict[str, bytes]) -> None:
+        said = json.loads(entries["manifest.json"])
+        entries["manifest.json"] = json.dumps(said | {"trained_on": "patients"}).encode()
+
+    assert refusal(trust, changed(maker.pack(), promise_more)) is Refusal.HASH_WRONG
+
+
+def test_signatures_of_another_key_for_the_task_are_not_believed(trust: Trust, maker: Maker, tmp_path: Path) -> None:
+    with zipfile.ZipFile(Maker(tmp_path / "stranger").pack()) as other:
+        foreign = other.read("metadata/2.blur.json")
+
+    def sign_by_another(entries: dict[str, bytes]) -> None:
+        entries["metadata/2.blur.json"] = foreign
+
+    assert refusal(trust, changed(maker.pack(), sign_by_another)) is Refusal.SIGNATURE_WRONG
+
+
+def test_a_bundle_without_signatures_is_not_believed(trust: Trust, maker: Maker) -> None:
+    def drop(entries: dict[str, bytes]) -> None:
+        del entries["metadata/timestamp.json"]
+
+    assert refusal(trust, changed(maker.pack(), drop)) is Refusal.ARCHIVE_UNREADABLE
+
+
+def test_an_older_bundle_is_refused_once_a_newer_one_was_seen(trust: Trust, maker: Maker) -> None:
+    older, newer = maker.pack("1.0.0"), maker.pack("1.1.0")
+    check(trust, older)
+    check(trust, newer)
+    assert refusal(trust, older) is Refusal.NOT_CURRENT
+
+
+def test_an_older_version_that_is_signed_anew_is_current_again(trust: Trust, maker: Maker) -> None:
+    check(trust, maker.pack("1.1.0"))
+    assert check(trust, maker.pack("1.0.0")).manifest.version == "1.0.0"
+
+
+def test_signatures_that_ran_out_are_refused(trust: Trust, maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "FRESH_FOR", timedelta(seconds=-1))
+    assert refusal(trust, maker.pack()) is Refusal.METADATA_EXPIRED
+    monkeypatch.undo()
+    maker.repository.freshen()
+    check(trust, maker.pack())
+
+
+def test_a_bundle_of_another_task_that_comes_late_is_current_all_the_same(trust: Trust, maker: Maker) -> None:
+    maker.repository.add_task("edges")
+    edges = maker.pack(task="edges")
+    check(trust, maker.pack())
+    check(trust, edges)
+
+
+def test_a_root_that_was_changed_is_followed_from_the_pinned_one(trust: Trust, maker: Maker) -> None:
+    check(trust, maker.pack())
+    maker.repository.replace_key("targets")
+    check(trust, maker.pack("1.1.0"))
+
+
+def test_the_signatures_say_until_when_they_are_good(maker: Maker) -> None:
+    root = json.loads(maker.root)["signed"]
+    assert datetime.fromisoformat(root["expires"]) > datetime.now(UTC) + timedelta(days=1000)
