@@ -179,7 +179,8 @@ def test_a_capacity_that_falls_fourfold_within_a_second_is_followed() -> None:
     content = random.Random(1).randbytes(200_000)
     with tunnel(up=Settings(rate=falling, delay_s=0.01)) as link:
         should_s = falling.carried_at_s(len(content) * 8 / SEGMENT_SHARE)
-        assert upload_s(link, content) == pytest.approx(should_s, rel=0.1)
+        # Too early means that it was not followed; a machine that is busy elsewhere may well be late.
+        assert 0.9 * should_s < upload_s(link, content) < 1.6 * should_s
 
 
 def test_a_recorded_course_carries_what_it_allows(shared_data: Path) -> None:
