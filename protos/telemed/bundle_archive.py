@@ -149,7 +149,9 @@ def _judged(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         kind = stat.S_IFMT(entry.external_attr >> 16)
         is_plain = kind in (0, stat.S_IFREG) and not entry.flag_bits & _ENCRYPTED_OR_PATCHED
         is_plain = is_plain and entry.compress_type == zipfile.ZIP_STORED and entry.file_size == entry.compress_size
-        if entry.filename in found or not is_plain:
+        # The name as it stands in the archive: the library mends some before it gives them out.
+        is_inside = not {"", ".."}.intersection(re.split(r"[/\\]", entry.orig_filename))
+        if entry.filename in found or not is_plain or not is_inside:
             raise BundleRefused(Refusal.ARCHIVE_UNREADABLE, f"entry {entry.filename!r:.100}")
         found[entry.filename] = entry
     return found

@@ -1,8 +1,10 @@
-"""Bad input 37, 38 and 39 (reliability 4.4), fault 18: a hub releases bundles to a node, both real processes."""
+"""Bad input 29, 37, 38 and 39 (reliability 4.4), fault 18: a hub releases bundles to a node, both real processes."""
 
 import argparse
 import contextlib
 import json
+import stat
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -123,6 +125,28 @@ def tampered(bundle: Path, change: Callable[[bytearray], None]) -> Path:
     change(content)
     bundle.write_bytes(content)
     return bundle
+
+
+def with_entry(bundle: Path, entry: zipfile.ZipInfo, content: bytes) -> Path:
+    with zipfile.ZipFile(bundle, "a") as archive:
+        archive.writestr(entry, content)
+    return bundle
+
+
+def test_row_29_an_archive_with_a_path_upwards_a_link_or_a_bomb_is_refused_and_nothing_is_unpacked(site: Site) -> None:
+    unpacked = site.region.folder / "edge-clinic-buffer" / "models" / "bundles"
+    before = set(unpacked.iterdir())
+    link, bomb = zipfile.ZipInfo("net-2.onnx"), zipfile.ZipInfo("more.onnx")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    bomb.compress_type = zipfile.ZIP_DEFLATED
+    for number, (entry, content) in enumerate(
+        ((zipfile.ZipInfo("../../outside"), b"x"), (link, b"/etc/passwd"), (bomb, bytes(200 * 2**20)))
+    ):
+        assert site.refused(with_entry(site.maker.pack(f"1.0.{2 + number}"), entry, content)) == "archive-unreadable"
+    assert set(unpacked.iterdir()) == before
+    assert not (unpacked.parents[1] / "outside").exists()
+    site.release(site.maker.pack("1.0.9"))
+    site.until_serving("1.0.9")
 
 
 def test_row_37_a_bundle_with_a_wrong_hash_an_older_one_and_one_that_ran_out_are_refused(

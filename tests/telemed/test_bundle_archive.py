@@ -1,5 +1,6 @@
 """The file of a bundle: the same content gives the same bytes, and nothing of a hostile one gets onto the disk."""
 
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
@@ -98,6 +99,16 @@ def test_a_file_that_is_longer_shorter_or_other_than_signed_is_refused(packed: P
     for number, change in enumerate(changes):
         path = remade(packed, tmp_path / str(number), with_graph(change))
         assert refusal(path, tmp_path / f"out-{number}") is Refusal.HASH_WRONG
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../outside", "..\\outside", "a//b", "nul\0/../x"])
+def test_an_entry_that_would_lie_outside_is_refused(packed: Path, tmp_path: Path, name: str) -> None:
+    entry = zipfile.ZipInfo("x")
+    entry.filename = entry.orig_filename = name
+    changed = Path(shutil.copy(packed, tmp_path / "changed"))
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.writestr(entry, b"x")
+    assert refusal(changed, tmp_path / "out") is Refusal.ARCHIVE_UNREADABLE
 
 
 def test_a_size_that_the_list_lies_about_is_found(packed: Path, tmp_path: Path) -> None:
