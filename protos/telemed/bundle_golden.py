@@ -55,6 +55,9 @@ def read(path: Path, graph: Graph) -> Case:
         _check_sizes(path, tensors)
         with np.load(path, allow_pickle=False) as found:
             arrays = {name: found[name] for name in tensors}
+        # NumPy gives out the bytes of a member that does not begin as an array does.
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise TypeError("a member is no array")
     except _BROKEN as error:
         raise BundleRefused(Refusal.MANIFEST_UNFIT, f"{path.name}: {type(error).__name__}") from error
     for name, tensor in tensors.items():
