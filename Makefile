@@ -26,7 +26,7 @@ test: $(VENV)/.dev debian provider $(UI)/dist/.built check
 	@echo "== fast tests"
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
 	@echo "== tests with real processes, brokers, databases and a browser"
-	@$(BIN)/python -m pytest -q -m "slow or browser"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m "slow or browser"
 
 quick: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser and not fuzz"

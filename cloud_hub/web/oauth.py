@@ -210,6 +210,7 @@ _WORDS = {
     "ServiceRequest": ("转诊", "referrals"),
     "AuditEvent": ("访问记录", "the audit trail"),
     "Encounter": ("会诊", "consults"),
+    "Consent": ("授权", "consents"),
 }
 _KEY_SCRIPT = Path(__file__).with_name("oauth_key.js")
 
