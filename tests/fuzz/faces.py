@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import requests.exceptions
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 Signed = Callable[[], dict[str, Any]]
 """Sign in, and return headers and cookies as a call takes them."""
+TRIES = 3
 SIGN_OUT = ("DELETE", "/api/v1/session")
 
 
@@ -59,7 +61,7 @@ class Face:
             if self.requests % 2:
                 self._name_what_is_there(case)
             try:
-                response = case.call(base_url=self.url, timeout=20, **access)
+                response = self._answer(case, access)
                 case.validate_response(response, checks=CHECKS)
             except FailureGroup as failures:
                 for failure in failures.exceptions:
@@ -77,6 +79,19 @@ class Face:
             modes.append(GenerationMode.NEGATIVE)
         cases = st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes])
         seed(number)(rounds(given(case=cases)(judge)))()
+
+    def _answer(self, case: Any, access: dict[str, Any]) -> Any:
+        """Ask, again where the answer was cut off.
+
+        A server that refuses a request before it has read all of it resets the connection, and the answer may be lost.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                return case.call(base_url=self.url, timeout=20, **access)
+            except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     def _name_what_is_there(self, case: Any) -> None:
         for place in (case.path_parameters, case.body):

@@ -57,10 +57,11 @@ def _source(codec: int, payload: bytes) -> str:
         return ""
 
 
-def _readable(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def _readable(connection: sqlite3.Connection, select: str) -> Iterator[tuple[Any, ...]]:
     """Yield rows up to a page that is none: what stood behind it is missed, and the checks say so."""
     try:
-        yield from rows
+        # The first row is read by this already.
+        yield from connection.execute(select)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise
@@ -85,15 +86,15 @@ class Reader:
         for name in EDGE_FILES:
             with self._copy(folder, name) as connection:
                 acked = {}
-                for stream, epoch, next_seq, reached in connection.execute(SELECT_STATES):
+                for stream, epoch, next_seq, reached in _readable(connection, SELECT_STATES):
                     streams[stream, epoch] = EdgeStream(next_seq, reached)
                     acked[stream, epoch] = reached
-                for row in _readable(connection.execute(SELECT_ROWS)):
+                for row in _readable(connection, SELECT_ROWS):
                     key, seq, record = (row[0], row[1]), row[2], outbox.opened_row(row, sealing)
                     crcs[key][seq] = record.crc
                     packed = (record.codec, record.payload)
                     places[self._sources.of(key, seq, record.crc, record.kind, packed)] = (key, seq)
-                for stream, epoch, first, last in connection.execute(SELECT_SHED):
+                for stream, epoch, first, last in _readable(connection, SELECT_SHED):
                     declared[stream, epoch].append((first, last))
         for key, rows in crcs.items():
             # The log itself says which number was the last: states are written now and then.

@@ -14,6 +14,7 @@ from tests.faults.chaos import credentials, schedule, tally, theme
 from tests.faults.chaos.access import Access
 from tests.faults.chaos.episode import Episode
 from tests.faults.chaos.schedule import Round
+from tests.faults.chaos.seen import Violation
 from tests.faults.chaos.steps import BY_NAME, Need
 from tests.faults.chaos.tally import Counts
 from tests.faults.chaos.theme import Theme
@@ -37,6 +38,8 @@ PLANTS = (
     ("edge", "renewal-drops-unsent", theme.ENDING, {"I1", "I5"}),
     ("edge", "download-noted-early", Theme(), {"I1"}),
 )
+EPISODES = 3
+"""So many a planted bug may take to be found."""
 OFFERED: dict[str, Need] = {"download-noted-early": "download"}
 """What goes on in the rounds of a plant, where it is not left to the draw."""
 
@@ -134,18 +137,25 @@ def test_what_befalls_the_machines_violates_no_invariant(world: World, befalls: 
     assert episode.found == []
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("actor", "plant", "befalls", "expected"), PLANTS)
 def test_a_planted_bug_is_found(world: World, actor: str, plant: str, befalls: Theme, expected: set[str]) -> None:
     as_shipped = world.actors[actor].wishes
     world.actors[actor].wishes = replace(as_shipped, plant=plant)
+    found: list[Violation] = []
     try:
-        rounds = [
-            replace(each, forgets=plant == "never-synced", offers=OFFERED.get(plant, each.offers))
-            for each in schedule.rounds(f"plant/{plant}", 4, ROUND_S)
-        ]
-        episode = Episode(world, f"plant/{plant}", rounds, befalls)
-        episode.run()
+        # Whether a kill falls into the moment that the bug opens is chance, on a busy machine more than elsewhere.
+        for number in range(EPISODES):
+            name = f"plant/{plant}/{number}" if number else f"plant/{plant}"
+            rounds = [
+                replace(each, forgets=plant == "never-synced", offers=OFFERED.get(plant, each.offers))
+                for each in schedule.rounds(name, 4, ROUND_S)
+            ]
+            episode = Episode(world, name, rounds, befalls)
+            episode.run()
+            found += episode.found
+            if expected & {each.invariant for each in found}:
+                return
     finally:
         world.actors[actor].wishes = as_shipped
-
-    assert expected & {each.invariant for each in episode.found}, episode.found
+    pytest.fail(f"not found in {EPISODES} episodes: {found}")

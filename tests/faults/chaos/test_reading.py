@@ -112,3 +112,18 @@ def test_a_changed_checksum_is_found_in_the_files(tmp_path: Path) -> None:
     assert invariants.no_duplicates(edge, right) == []
     assert [each.invariant for each in invariants.no_duplicates(edge, wrong)] == ["I2"]
     assert invariants.order_is_kept(replace(right, marks={}), wrong) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("page", [0.3, 0.6, 0.9])
+async def test_a_file_with_pages_that_are_none_is_read_as_far_as_it_goes(tmp_path: Path, page: float) -> None:
+    buffer = Buffer.open(tmp_path / "edge")
+    for number in range(300):
+        await buffer.store_intake(sample(f"a-{number}"))
+    buffer.close()
+    path = tmp_path / "edge" / "vitals.db"
+    whole = len(Reader(tmp_path / "whole").edge(tmp_path / "edge").rows)
+    with path.open("r+b") as file:
+        file.seek(int(path.stat().st_size * page) // 4096 * 4096)
+        file.write(b"\xff" * (path.stat().st_size - file.tell()))
+    assert len(Reader(tmp_path / "copies").edge(tmp_path / "edge").rows) < whole == 300
