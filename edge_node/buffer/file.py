@@ -19,11 +19,12 @@ from telemed.topics import CLASS_OF, STREAM_KINDS, Up
 from edge_node.buffer import failpoint, outbox, schema, tombstone
 from edge_node.buffer.disk import PAGE_BYTES, WAL_BYTES, FileSize
 from edge_node.buffer.lobby import MOST_HELD, Lobby
-from edge_node.buffer.opening import BUSY_TIMEOUT_MS, Synchronous, connect, may_open, open_checked, translated
+from edge_node.buffer.opening import connect, may_open, open_checked, translated
 from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.recent import Recent
 from edge_node.buffer.sealing import Sealing
 from edge_node.errors import BufferFailure, BufferFull
+from edge_node.one_writer import BUSY_TIMEOUT_MS, Synchronous
 
 T = TypeVar("T")
 

@@ -3,16 +3,13 @@
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import Literal
 
 from telemed import sqlite_room
 
 from edge_node.buffer import schema, wal
 from edge_node.buffer.sealing import Sealing
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull
-
-Synchronous = Literal["FULL", "NORMAL", "OFF"]
-BUSY_TIMEOUT_MS = 5000
+from edge_node.one_writer import BUSY_TIMEOUT_MS, Synchronous, is_damage
 
 
 def translated(error: sqlite3.Error, name: str) -> BufferFailure:
@@ -20,7 +17,7 @@ def translated(error: sqlite3.Error, name: str) -> BufferFailure:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM):
         return BufferFull(f"{name}: {error}")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if is_damage(error):
         return BufferDamaged(f"{name}: {error}")
     return BufferFailure(f"{name}: {error}")
 

@@ -44,7 +44,7 @@ from edge_node.buffer.file import LogFile
 from edge_node.buffer.forgetting import Forgetting
 from edge_node.buffer.grace import GraceOfFile
 from edge_node.buffer.keycare import KeyCare
-from edge_node.buffer.opening import Synchronous, translated
+from edge_node.buffer.opening import translated
 from edge_node.buffer.outbox import Batch, Gone, StreamKey, StreamState
 from edge_node.buffer.reserve import STEP_BYTES, Reserve
 from edge_node.buffer.room import Room, free_bytes
@@ -54,6 +54,7 @@ from edge_node.buffer.shedding import Window
 from edge_node.buffer.tombstone import GivenUp
 from edge_node.buffer.trend import MINUTE_NS, TrendRow
 from edge_node.errors import BufferDamaged, BufferFailure, BufferFull, KeyUnavailable
+from edge_node.one_writer import Synchronous
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 
 ALARM_STREAM = "node/alarm"

@@ -1,35 +1,11 @@
-"""Tables of `imaging.db`, made with sqlite-utils; forward-only versions in `PRAGMA user_version`."""
-
-import sqlite3
+"""Tables of `imaging.db`, with forward-only versions."""
 
 from sqlite_utils import Database
 from sqlite_utils.db import Table
 
-from edge_node.errors import CatalogueFailure
+from edge_node.one_writer import Tables
 
 FILE = "imaging.db"
-VERSION = 1
-
-
-def prepare(connection: sqlite3.Connection) -> None:
-    """Bring the file to the present version, in one transaction.
-
-    Raises:
-        CatalogueFailure: made by newer software; it is not touched.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise CatalogueFailure(f"{FILE}: version {version} is newer than this software ({VERSION})")
-        if version < VERSION:
-            _make(Database(connection))
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _make(database: Database) -> None:
@@ -83,3 +59,6 @@ def _make(database: Database) -> None:
         not_null={"version", "study_id", "size_bytes", "received_ns"},
     )
     instance.create_index(["study_id"])
+
+
+TABLES = Tables(1, _make)

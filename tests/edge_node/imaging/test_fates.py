@@ -1,6 +1,7 @@
 """What becomes of every file of the shared data: `fates.csv`, written by hand.
 
-Each is sent byte for byte as it lies in its file, under the class and syntax of its meta information.
+Each is sent byte for byte as it lies in its file, under the class and syntax of its meta information, behind the file
+whose UID it bears too, if there is one.
 """
 
 import asyncio
@@ -46,6 +47,15 @@ def meta_of(path: Path) -> pydicom.dataset.FileMetaDataset:
     return pydicom.filereader._read_file_meta_info(file)
 
 
+def sent(receivers: Receivers, path: Path) -> str:
+    """Send a file; return the status of the answer in hex digits."""
+    (data, syntax), meta = raw_of(path), meta_of(path)
+    sop_class = str(meta.MediaStorageSOPClassUID)
+    with BareScu.at(receivers.port) as scu:
+        assert scu.associate(sop_class, syntax) == ACCEPTED
+        return f"{scu.store(sop_class, str(meta.MediaStorageSOPInstanceUID), data):04X}"
+
+
 def test_the_table_has_every_shared_file() -> None:
     assert [fate["file"] for fate in FATES] == [str(path.relative_to(FOLDER)) for path in sorted(FILES)]
 
@@ -54,13 +64,12 @@ def test_the_table_has_every_shared_file() -> None:
 def test_a_file_meets_its_fate_and_its_bytes_lie_on_the_disk_as_they_came(
     receivers: Receivers, fate: dict[str, str]
 ) -> None:
+    if fate["after"]:
+        assert sent(receivers, FOLDER / fate["after"]) == "0000"
     path = FOLDER / fate["file"]
     data, syntax = raw_of(path)
-    meta = meta_of(path)
-    sop_class, uid = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
-    with BareScu.at(receivers.port) as scu:
-        assert scu.associate(sop_class, syntax) == ACCEPTED
-        assert f"{scu.store(sop_class, uid, data):04X}" == fate["status"]
+    uid = str(meta_of(path).MediaStorageSOPInstanceUID)
+    assert sent(receivers, path) == fate["status"]
     kept = [(row, part10.parted(receivers.file(row["sha256"]))) for row in receivers.rows()]
     found = [(row, file) for row, file in kept if (row["sop_instance_uid"], file.data) == (uid, data)]
     assert len(found) == (fate["status"] != "A900")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from telemed.transfer import CHUNK_BYTES, FileKind, chunk_hash
 
-from edge_node.buffer.opening import Synchronous
 from edge_node.errors import BufferFailure, BufferFull, FileUnusable
+from edge_node.one_writer import Synchronous
 from edge_node.uplink.transfer import intake, ledger, manifest, room, rows
 from edge_node.uplink.transfer.ledger import Ledger
 from edge_node.uplink.transfer.parcel import Labels, Parcel
