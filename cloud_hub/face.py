@@ -77,6 +77,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
     app.state.federated = federated.make(parts.config.oidc, access)
     app.state.passkeys = keys.make(parts.config.web.passkeys, access)
     app.state.viewed = Viewed(access)
+    app.state.is_demo = parts.config.demo
     parts.live.on_consent = access.forget
     forms = {f"{fhir.PREFIX}/": outcome.answer}
     problems.install(app, forms)

@@ -44,6 +44,7 @@ OPEN_PATHS: Final = frozenset(
         "/oauth/authorize",
         "/oauth/authorize/key",
         "/oauth/key.js",
+        "/oauth/page.css",
         "/.well-known/smart-configuration",
     }
 )

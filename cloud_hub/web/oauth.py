@@ -16,7 +16,7 @@ from cloud_hub.access.rights import RESOURCES, parse_scope
 from cloud_hub.errors import BadRequest, PasskeyRefused, SecondFactorNeeded, SignInRefused, TooManyAttempts
 from cloud_hub.web.api.passkeys import checked_credential, key_ticket, passkeys_here, put_question
 from cloud_hub.web.api.session import address_of, source_of
-from cloud_hub.web.api.sign_in_ways import passkeys_of
+from cloud_hub.web.api.sign_in_ways import is_demo, passkeys_of
 from cloud_hub.web.guard import access_of, check_origin
 
 router = APIRouter(tags=["oauth"])
@@ -89,6 +89,12 @@ async def key_script() -> Response:
     return FileResponse(_KEY_SCRIPT, media_type="text/javascript")
 
 
+@router.get("/oauth/page.css", response_class=FileResponse)
+async def page_style() -> Response:
+    """Serve how the page looks."""
+    return FileResponse(_STYLE, media_type="text/css")
+
+
 @router.post("/oauth/authorize/key", responses=_SENT_BACK)
 async def ask_key(request: Request, response: Response) -> screen.PasskeyAsked:
     """Ask a key whether this program may act in its person's name."""
@@ -159,7 +165,8 @@ async def _page(request: Request, values: dict[str, str], failed: str) -> Respon
         f'<input type="hidden" name="{name}" value="{html.escape(values.get(name, ""), quote=True)}">' for name in names
     )
     body = _PAGE.format(
-        program=html.escape(f"{client.name_zh} {client.name_en}"),
+        demo='<span class="demo">演示 · Demo</span>' if is_demo(request) else "",
+        program=html.escape(" · ".join(dict.fromkeys((client.name_zh, client.name_en)))),
         scopes="".join(map(_in_words, wanted.scope.split() or PEOPLES_DEFAULT_SCOPES)),
         failed=f'<p role="alert">{html.escape(failed)}</p>' if failed else "",
         hidden=hidden,
@@ -167,7 +174,7 @@ async def _page(request: Request, values: dict[str, str], failed: str) -> Respon
     )
     target = urlsplit(wanted.redirect_uri)
     policy = (
-        f"default-src 'none'; script-src 'self'; connect-src 'self'; form-action 'self' {target.scheme}://"
+        f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self' {target.scheme}://"
         f"{target.netloc}; frame-ancestors 'none'; base-uri 'none'"
     )
     # Not no-referrer as elsewhere: under that, browsers send a form with `Origin: null`, and it would be refused.
@@ -177,9 +184,9 @@ async def _page(request: Request, values: dict[str, str], failed: str) -> Respon
 
 _PAGE = """<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>登录 · Sign in</title></head><body><main>
-<h1>远诊 Yuanzhen</h1>
-<p>{program}</p>
+<title>登录 · Sign in</title><link rel="stylesheet" href="/oauth/page.css"></head><body><main>
+{demo}<h1>远诊 Yuanzhen</h1>
+<p class="program">{program}</p>
 <p>该程序请求在一小时内以您的名义读取以下内容 · This program asks to read in your name, for one hour:</p>
 <ul>{scopes}</ul>
 {failed}
@@ -213,6 +220,7 @@ _WORDS = {
     "Consent": ("授权", "consents"),
 }
 _KEY_SCRIPT = Path(__file__).with_name("oauth_key.js")
+_STYLE = Path(__file__).with_name("oauth_page.css")
 
 
 def _in_words(scope: str) -> str:

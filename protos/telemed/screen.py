@@ -423,6 +423,7 @@ class SignInWays(View):
 
     provider: Text2 | None = Field(description="Name of the identity provider; null where there is none.")
     passkeys: bool = Field(description="Whether passkeys and security keys may be used on this page.")
+    demo: bool = Field(description="Whether every page carries the mark Demo.")
 
 
 class ProviderBegun(View):

@@ -100,6 +100,7 @@ SHOWS_NOBODY = {
     ("GET", "/api/v1/break-glass/notices"),
     ("GET", "/oauth/authorize"),
     ("GET", "/oauth/key.js"),
+    ("GET", "/oauth/page.css"),
     ("GET", "/.well-known/smart-configuration"),
     ("GET", "/fhir/R4/metadata"),
     ("GET", "/fhir/R4/Device"),

@@ -103,7 +103,7 @@ def build(face: str, link: str) -> tuple[FastAPI, Face]:
 
     @app.get("/api/v1/sign-in-ways")
     def ways() -> screen.SignInWays:
-        return screen.SignInWays(provider=None, passkeys=False)
+        return screen.SignInWays(provider=None, passkeys=False, demo=False)
 
     @app.post("/api/v1/session")
     def sign_in(body: screen.SignIn) -> Response:

@@ -66,7 +66,7 @@ def test_somebody_ends_a_session_elsewhere_and_changes_the_password(tmp_path: Pa
         elsewhere, page = enter(browser, served.address, "clinic"), enter(browser, served.address, "clinic")
         page.goto(f"{served.address}#/account")
         expect(page.get_by_test_id("session-row")).to_have_count(2)
-        expect(page.get_by_test_id("session-machine").first).to_have_text("Linux, Chrome, ")
+        expect(page.get_by_test_id("session-machine").first).to_have_text("Linux, Chrome; ")
         page.get_by_test_id("session-end").click()
         expect(page.get_by_test_id("session-row")).to_have_count(1)
         expect(elsewhere.get_by_test_id("sign-in-submit")).to_be_visible(timeout=15_000)

@@ -15,7 +15,12 @@ async def ways(request: Request, response: Response) -> SignInWays:
     response.headers["Cache-Control"] = "no-store"
     provider = federated_of(request)
     name = None if provider is None else Text2(zh=provider.config.name_zh, en=provider.config.name_en)
-    return SignInWays(provider=name, passkeys=passkeys_of(request) is not None)
+    return SignInWays(provider=name, passkeys=passkeys_of(request) is not None, demo=is_demo(request))
+
+
+def is_demo(request: Request) -> bool:
+    """Return whether every page carries the mark Demo."""
+    return bool(getattr(request.app.state, "is_demo", False))
 
 
 def passkeys_of(request: Request) -> Passkeys | None:

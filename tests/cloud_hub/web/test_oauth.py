@@ -147,7 +147,7 @@ async def test_a_person_signs_in_for_a_program_with_pkce(
 @pytest.mark.anyio
 async def test_the_page_says_in_words_what_is_asked_for_and_for_how_long(stranger: httpx.AsyncClient) -> None:
     page = (await stranger.get("/oauth/authorize", params=question(scope="user/Observation.rs user/Patient.r"))).text
-    assert "程序 Program" in page
+    assert "程序 · Program" in page
     for words in ("一小时", "for one hour", "测量值 · measurements", "患者资料 · persons", "user/Patient.r<"):
         assert words in page
     unnamed = (await stranger.get("/oauth/authorize", params=question(scope=""))).text

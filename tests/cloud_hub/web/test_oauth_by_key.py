@@ -56,8 +56,10 @@ async def test_a_key_alone_lets_a_program_in(browser: httpx.AsyncClient, key: Au
     page = await browser.get("/oauth/authorize", params=question())
     assert 'src="/oauth/key.js"' in page.text
     assert "script-src 'self'" in page.headers["content-security-policy"]
-    script = await browser.get("/oauth/key.js")
-    assert script.headers["content-type"].startswith("text/javascript")
+    for address, kind in (("/oauth/key.js", "text/javascript"), ("/oauth/page.css", "text/css")):
+        assert address in page.text
+        served = await browser.get(address)
+        assert (served.status_code, served.headers["content-type"].startswith(kind)) == (200, True)
     answer = await let_in(browser, key.get(await asked(browser)))
     assert answer.status_code == 303, answer.text
     code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]

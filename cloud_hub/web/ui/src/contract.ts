@@ -388,6 +388,8 @@ export interface SignInWays {
   provider: Text2 | null;
   /** Whether passkeys and security keys may be used on this page. */
   passkeys: boolean;
+  /** Whether every page carries the mark Demo. */
+  demo: boolean;
 }
 
 /** Answer of `POST /api/v1/oidc/begin`. */

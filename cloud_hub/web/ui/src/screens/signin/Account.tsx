@@ -2,7 +2,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { countByPriority } from "../../alarms/order";
-import { LanguageSwitch, Page, SoundState, Who } from "../../app/Chrome";
+import { Demo, LanguageSwitch, Page, SoundState, Who } from "../../app/Chrome";
 import { api } from "../../app/api";
 import { useOpenAlarms } from "../../app/hooks";
 import { useSession } from "../../app/live";
@@ -118,6 +118,7 @@ export function Account() {
         <span className="sp" />
         <AlarmCounts counts={countByPriority(alarms)} />
         <SoundState />
+        <Demo />
         <LanguageSwitch />
         <Who />
       </header>

@@ -13,7 +13,7 @@ function Row({ one, onEnd, busy }: { one: OwnSession; onEnd: () => void; busy: b
     <li data-testid="session-row">
       <strong>{t(one.is_this ? "own.this" : one.is_program ? "own.program" : "own.page")}</strong>
       <span className="t2 small">
-        {one.machine && <span data-testid="session-machine">{one.machine}, </span>}
+        {one.machine && <span data-testid="session-machine">{one.machine}; </span>}
         {one.scopes.length > 0 && <code>{one.scopes.join(" ")}</code>}{" "}
         {t("own.since", { when: exact(one.made_ms) })}, {t("own.used", { when: exact(one.used_ms) })}
       </span>

@@ -1,6 +1,7 @@
 /** Ways to sign in beside name and password, and what is said to who comes back from the identity provider. */
 import { Button, Form, Input } from "antd";
-import { useEffect, useState } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { api } from "../../app/api";
 import { useSession } from "../../app/live";
 import type { Me, PasskeyAsked, ProviderBegun, SignInWays, Text2 } from "../../contract";
@@ -19,12 +20,8 @@ export function isHalfWay(): boolean {
 }
 
 export function useWays(isAsked: boolean): SignInWays | null {
-  const [ways, setWays] = useState<SignInWays | null>(null);
-  useEffect(() => {
-    // A hub that does not answer is told by the page itself.
-    if (isAsked) api.ways().then(setWays, () => undefined);
-  }, [isAsked]);
-  return ways;
+  // A hub that does not answer is told by the page itself.
+  return useQuery({ queryKey: ["ways"], queryFn: api.ways, enabled: isAsked, retry: false }).data ?? null;
 }
 
 /** What the way back from the provider came to, in words. */
