@@ -17,6 +17,9 @@ T = TypeVar("T")
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
 """FULL; anything else is for the tests that show what it would lose."""
 BUSY_TIMEOUT_MS = 5000
+ENDINGS = ("", "-wal", "-shm")
+"""A file and what belongs to it."""
+ASIDE = ".damaged-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,18 @@ def is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def set_aside(path: Path) -> str:
-    """Rename a damaged file and what belongs to it out of the way; return what its name ends with from now on."""
-    ending = time.strftime(".damaged-%Y%m%dT%H%M%S", time.gmtime())
-    for part in ("", "-wal", "-shm"):
-        each = path.with_name(path.name + part)
-        if each.exists():
-            each.rename(each.with_name(each.name + ending))
-    return ending
+def set_aside(path: Path, label: str = "") -> Path:
+    """Rename a damaged file with its write-ahead log, so that both are still read together; return its new name.
+
+    Args:
+        path: of the file; nothing happens where it and its log are not there.
+        label: what it is known by from now on; empty: the time.
+    """
+    kept = path.with_name(f"{path.name}{ASIDE}{label or time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+    for ending in ENDINGS:
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(kept.with_name(kept.name + ending))
+    return kept
 
 
 def _open(path: Path, tables: Tables, synchronous: Synchronous) -> sqlite3.Connection:

@@ -21,9 +21,9 @@ from edge_node.buffer import outbox, schema, tombstone
 from edge_node.buffer.outbox import Batch, StreamState
 from edge_node.buffer.sealing import Sealing
 from edge_node.buffer.tombstone import GivenUp
+from edge_node.one_writer import ASIDE, ENDINGS, set_aside
 
-FRESH, MENDED, ASIDE = ".fresh", ".mended", ".damaged-"
-ENDINGS = ("", "-wal", "-shm")
+FRESH, MENDED = ".fresh", ".mended"
 CHUNK_IDS = 256
 LAST_ID = 2**62
 PROBED_IDS = 20_000
@@ -82,13 +82,6 @@ def replace(path: Path, label: str, stamp: Stamp, sealing: Sealing) -> Saved:
     _drop(_beside(path, MENDED))
     log.error("buffer.salvaged", file=path.name, records=saved.records, damaged=saved.damaged)
     return saved
-
-
-def set_aside(path: Path, label: str) -> list[Path]:
-    """Rename a file with its write-ahead log, so that both are still read together; return the new names."""
-    kept = _beside(path, f"{ASIDE}{label}")
-    moved = [(_beside(path, ending), _beside(kept, ending)) for ending in ENDINGS]
-    return [old.rename(new) for old, new in moved if old.exists()]
 
 
 def kept_aside(folder: Path) -> list[str]:

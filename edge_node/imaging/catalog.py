@@ -32,8 +32,7 @@ class Catalog(OneWriter):
         try:
             super().__init__(folder / FILE, TABLES, _failure, synchronous)
         except _Damaged:
-            ending = set_aside(folder / FILE)
-            log.error("imaging-catalogue-damaged", kept_as=f"{FILE}{ending}")
+            log.error("imaging-catalogue-damaged", kept_as=set_aside(folder / FILE).name)
             super().__init__(folder / FILE, TABLES, _failure, synchronous)
             self.is_new = True
 
