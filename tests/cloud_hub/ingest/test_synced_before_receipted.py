@@ -18,6 +18,7 @@ from tests.fakes import ingest_process
 from tests.fakes.brokers import running, running_broker, until
 from tests.fakes.containers import CLINIC, alarm, numeric
 from tests.fakes.edge import FakeEdge
+from tests.fakes.strace import calls
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(90)]
 CALLS = "fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg"
@@ -38,21 +39,15 @@ class Verdict:
 
 def judge(trace: str) -> Verdict:
     """Walk the lines in order; sound for one record in flight."""
-    verdict, dirty, begun = Verdict(), set[str](), dict[str, str]()
-    for line in trace.splitlines():
-        pid, _, rest = line.partition(" ")
-        rest = rest.strip()
-        if rest.startswith("<..."):
-            rest = begun.pop(pid, "") + rest
-        elif rest.endswith("<unfinished ...>"):
-            begun[pid] = rest
+    verdict, dirty = Verdict(), set[str]()
+    for rest, begins, ends in calls(trace):
         wal = re.search(r"<([^>]*-wal)>", rest)
-        if wal and rest.startswith("pwrite64("):
+        if wal and rest.startswith("pwrite64(") and begins:
             dirty.add(wal[1])
-        elif wal and rest.startswith(("fdatasync(", "fsync(")) and rest.endswith("= 0"):
+        elif wal and rest.startswith(("fdatasync(", "fsync(")) and ends and rest.endswith("= 0"):
             dirty.discard(wal[1])
             verdict.synced += 1
-        elif rest.startswith(SENDS) and RECEIPT in rest and "<unfinished" not in rest:
+        elif rest.startswith(SENDS) and RECEIPT in rest and begins:
             verdict.receipts += 1
             verdict.early += bool(dirty)
     return verdict

@@ -22,6 +22,7 @@ from telemed.v1 import transfer_pb2, transfer_pb2_grpc
 from tests.fakes import rpc_process
 from tests.fakes.bare_node import BareNode, Content, Heard
 from tests.fakes.ports import free_port
+from tests.fakes.strace import calls
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(90)]
 CALLS = "fdatasync,fsync,pwrite64,rename,renameat,renameat2,write,writev,sendto,sendmsg"
@@ -29,7 +30,6 @@ SENDS = ("sendto(", "write(", "writev(", "sendmsg(")
 CHUNKS = 4
 FILE = Content(os.urandom((CHUNKS - 1) * CHUNK_BYTES + 100))
 
-_LINE = re.compile(r"^(?P<pid>\d+)\s+(?P<rest>.*)$")
 _FILE = re.compile(r"<([^>]*(?:-wal|/incoming/[0-9a-f-]{36}|/blobs/blobs/[0-9a-f/]+))>")
 _FOLDER = re.compile(r"<([^>]*/blobs/[0-9a-f]{2})>")
 
@@ -52,29 +52,21 @@ def kind_of(name: str) -> str:
 
 def judge(trace: str, transfer_id: str) -> Verdict:
     """Walk the lines in order; a write is unsynced from its start, a sync counts when it has returned 0."""
-    verdict, unsynced, begun = Verdict(), set[str](), dict[str, str]()
-    for line in trace.splitlines():
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        pid, rest = found["pid"], found["rest"]
-        if rest.startswith("<..."):
-            rest = begun.pop(pid, "") + rest
-        elif rest.endswith("<unfinished ...>"):
-            begun[pid] = rest
+    verdict, unsynced = Verdict(), set[str]()
+    for rest, begins, ends in calls(trace):
         file, folder = _FILE.search(rest), _FOLDER.search(rest)
-        if file and rest.startswith("pwrite64("):
+        if file and rest.startswith("pwrite64(") and begins:
             unsynced.add(file[1])
-        elif rest.startswith("rename") and "/incoming/" in rest:
+        elif rest.startswith("rename") and "/incoming/" in rest and begins:
             unsynced.add("name")
-        elif rest.startswith(("fdatasync(", "fsync(")) and rest.endswith("= 0"):
+        elif rest.startswith(("fdatasync(", "fsync(")) and ends and rest.endswith("= 0"):
             if file:
                 unsynced.discard(file[1])
                 verdict.synced.add(kind_of(file[1]))
             if folder:
                 unsynced.discard("name")
                 verdict.synced.add("name")
-        elif rest.startswith(SENDS) and "TCP" in rest and transfer_id in rest and "<unfinished" not in rest:
+        elif rest.startswith(SENDS) and "TCP" in rest and transfer_id in rest and begins:
             verdict.told += 1
             if unsynced:
                 verdict.early.append(", ".join(sorted(unsynced)))

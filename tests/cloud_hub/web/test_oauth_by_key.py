@@ -7,18 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from telemed.roles import Role
 
-from cloud_hub.access import passkeys as keys
-from cloud_hub.access.sign_in import Access, SecondFactor
+from cloud_hub.access.sign_in import Access
 from cloud_hub.store import accounts
 from cloud_hub.store.accounts import SetBy
-from cloud_hub.web import oauth, problems
+from cloud_hub.web import oauth
 from cloud_hub.web.api import passkeys, session, sign_in_ways
-from cloud_hub.web.limits import RequestLimits
 from tests.cloud_hub.web.test_oauth import CHALLENGE, REDIRECT, VERIFIER, question
-from tests.cloud_hub.web.test_passkeys import CONFIG, KEYS, ORIGIN, RP_ID, enrolled, key
+from tests.cloud_hub.web.test_passkeys import KEYS, ORIGIN, RP_ID, browsing, enrolled, key
 from tests.fakes.authenticator import Authenticator
 
 __all__ = ["key"]
@@ -27,15 +23,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def browser(access: Access) -> AsyncIterator[httpx.AsyncClient]:
-    access.second = SecondFactor(frozenset({Role.PHYSICIAN}))
-    app = FastAPI()
-    app.state.access = access
-    app.state.passkeys = keys.make(CONFIG, access)
-    problems.install(app)
-    app.add_middleware(RequestLimits)
-    for module in (session, sign_in_ways, passkeys, oauth):
-        app.include_router(module.router)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN) as client:
+    async with browsing(access, session, sign_in_ways, passkeys, oauth) as client:
         yield client
 
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import cbor2
@@ -31,17 +33,24 @@ API, KEYS, ORIGIN, RP_ID = "/api/v1", "/api/v1/passkeys", "https://hub.example",
 CONFIG = PasskeysConfig(rp_id=RP_ID, origins=[ORIGIN])
 
 
-@pytest.fixture
-async def browser(access: Access) -> AsyncIterator[httpx.AsyncClient]:
+@asynccontextmanager
+async def browsing(access: Access, *modules: ModuleType) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve some routes of a hub with keys to one browser."""
     access.second = SecondFactor(frozenset({Role.PHYSICIAN}))
     app = FastAPI()
     app.state.access = access
     app.state.passkeys = keys.make(CONFIG, access)
     problems.install(app)
     app.add_middleware(RequestLimits)
-    for module in (session, sign_in_ways, passkeys, second_factor):
+    for module in modules:
         app.include_router(module.router)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN) as client:
+        yield client
+
+
+@pytest.fixture
+async def browser(access: Access) -> AsyncIterator[httpx.AsyncClient]:
+    async with browsing(access, session, sign_in_ways, passkeys, second_factor) as client:
         yield client
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.edge_node.devices.hl7_monitor.conftest import EXAMPLE_TEXT
 from tests.fakes.ports import free_port
+from tests.fakes.strace import calls
 
 PROGRAM = Path(__file__).with_name("monitor_program.py")
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,7 +26,6 @@ MESSAGES = 5
 CALLS = "fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg,recvfrom,read"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
-_LINE = re.compile(r"^(?P<pid>\d+)\s+[\d.]+ (?P<rest>.*)$")
 _SENDS = ("sendto(", "write(", "writev(", "sendmsg(")
 _WAL = re.compile(r"<([^>]*-wal)>")
 
@@ -43,27 +43,18 @@ def judge(trace: str) -> Verdict:
     """Walk a trace in the order of its lines; sound for one writer and one request in flight."""
     verdict = Verdict()
     dirty: set[str] = set()
-    begun: dict[str, str] = {}
     synced_since_answer = False
-    for line in trace.splitlines():
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        pid, rest = found["pid"], found["rest"]
-        if rest.startswith("<..."):
-            rest = begun.pop(pid, "") + " " + rest
-        elif rest.endswith("<unfinished ...>"):
-            begun[pid] = rest
+    for rest, begins, ends in calls(trace):
         wal = _WAL.search(rest)
-        if rest.startswith("pwrite64(") and wal:
+        if rest.startswith("pwrite64(") and wal and begins:
             dirty.add(wal[1])
-        elif rest.startswith(("fdatasync(", "fsync(")) and wal and rest.endswith(" = 0"):
+        elif rest.startswith(("fdatasync(", "fsync(")) and wal and ends and rest.endswith(" = 0"):
             dirty.discard(wal[1])
             synced_since_answer = True
-        elif "TCP:" in rest and "\\vMSH" in rest and rest.startswith(_SENDS) and "<... " not in rest:
+        elif "TCP:" in rest and "\\vMSH" in rest and rest.startswith(_SENDS) and begins:
             verdict.answers += 1
             if dirty or not synced_since_answer:
-                verdict.early.append(line)
+                verdict.early.append(rest)
             synced_since_answer = False
     return verdict
 

@@ -15,11 +15,11 @@ import pytest
 
 from tests.edge_node.imaging.conftest import Receivers, receiving
 from tests.fakes.dicom import ACCEPTED, CT, EXPLICIT, BareScu, Picture, data_set
+from tests.fakes.strace import calls
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 OBJECTS = 4
 CALLS = "fdatasync,fsync,pwrite64,write,sendto,rename"
-_LINE = re.compile(r"^(?P<pid>\d+)\s+[\d.]+ (?P<rest>.*)$")
 _OBJECT = re.compile(r"/images/(incoming|objects)/")
 _WAL = re.compile(r"imaging\.db-wal>")
 
@@ -35,24 +35,14 @@ class Verdict:
 
 def judge(trace: str) -> Verdict:
     """Walk a trace in the order of its lines; sound for one object under way."""
-    verdict, begun = Verdict(), dict[str, str]()
-    synced: set[str] = set()
-    for line in trace.splitlines():
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        pid, rest = found["pid"], found["rest"]
-        if rest.startswith("<..."):
-            rest = begun.pop(pid, "") + " " + rest
-        elif rest.endswith("<unfinished ...>"):
-            begun[pid] = rest
-        is_done = rest.endswith(" = 0")
-        if rest.startswith("pwrite64(") and _WAL.search(rest):
+    verdict, synced = Verdict(), set[str]()
+    for rest, begins, ends in calls(trace):
+        if rest.startswith("pwrite64(") and _WAL.search(rest) and begins:
             synced.discard("row")
-        elif rest.startswith(("fdatasync(", "fsync(")) and is_done:
+        elif rest.startswith(("fdatasync(", "fsync(")) and ends and rest.endswith(" = 0"):
             what = "file" if rest.startswith("fdatasync(") else "name"
             synced |= {"row"} if _WAL.search(rest) else {what} if _OBJECT.search(rest) else set()
-        elif rest.startswith("sendto(") and "TCP:" in rest and '"\\4\\0' in rest:
+        elif rest.startswith("sendto(") and "TCP:" in rest and '"\\4\\0' in rest and begins:
             verdict.answers += 1
             missing = {"file", "name", "row"} - synced
             verdict.early += sorted(missing)
