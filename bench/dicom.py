@@ -24,6 +24,7 @@ from bench.__main__ import circumstances
 from edge_node.imaging import part10
 from tests.conftest import SHARED_DATA
 from tests.edge_node.imaging.conftest import receiving
+from tests.fakes.dcmtk import program
 from tests.fakes.ports import free_port
 from tests.region.region import until
 
@@ -67,7 +68,7 @@ def ours(folder: Path) -> Iterator[tuple[int, str]]:
 def dcmtk(folder: Path) -> Iterator[tuple[int, str]]:
     """Run storescp, a process for each association."""
     port = free_port()
-    command = ["storescp", "--fork", "-aet", "X", "-pdu", PDU_BYTES, "-od", str(folder), str(port)]
+    command = [program("storescp"), "--fork", "-aet", "X", "-pdu", PDU_BYTES, "-od", str(folder), str(port)]
     with _running(command, port, "X"):
         yield port, "X"
 
@@ -95,7 +96,7 @@ RECEIVERS: dict[str, Receiving] = {OURS: ours, DCMTK: dcmtk, ORTHANC: orthanc}
 @contextlib.contextmanager
 def _running(command: list[str], port: int, title: str) -> Iterator[None]:
     process = subprocess.Popen(command, env=QUICK, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    echo = ["echoscu", "-aec", title, "127.0.0.1", str(port)]
+    echo = [program("echoscu"), "-aec", title, "127.0.0.1", str(port)]
     try:
         until(lambda: subprocess.run(echo, capture_output=True, check=False).returncode == 0, 30, command[0])
         yield
@@ -134,7 +135,7 @@ def rate(receiver: Receiving, places: list[Path], count: int) -> float:
 
 
 def _send(place: Path, port: int, title: str) -> "subprocess.CompletedProcess[bytes]":
-    command = ["storescu", "-aec", title, "-pdu", PDU_BYTES, "+sd", "127.0.0.1", str(port), str(place)]
+    command = [program("storescu"), "-aec", title, "-pdu", PDU_BYTES, "+sd", "127.0.0.1", str(port), str(place)]
     return subprocess.run(command, env=QUICK, capture_output=True, check=False)
 
 

@@ -68,7 +68,7 @@ def glass(browser: Browser, size: tuple[int, int] = DESK) -> Iterator[Glass]:
     opened.page.on("console", lambda line: opened.hear(line))  # noqa: PLW0108
     try:
         yield opened
-        assert opened.faults == []
+        assert not opened.faults, opened.faults
     finally:
         context.close()
 

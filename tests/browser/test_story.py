@@ -206,6 +206,7 @@ def test_no_page_has_a_serious_barrier(place: Place, browser: Browser, language:
 
     with glass(browser) as hub, glass(browser) as bedside, glass(browser, PHONE) as phone:
         hub.page.goto(place.region.hub_url)
+        expect(hub.page.locator(".demo-mark")).to_be_visible()
         look(hub.page, "sign-in")
         page = hub.sign_in(place.region.hub_url, "physician")
         # Colours of an alarm are looked at too: this one has no delay.
@@ -218,6 +219,9 @@ def test_no_page_has_a_serious_barrier(place: Place, browser: Browser, language:
         page.evaluate("location.hash = '#/queue'")
         page.wait_for_timeout(300)
         look(page, "queue")
+        bedside.page.goto(place.bedside)
+        expect(bedside.page.locator(".demo-mark")).to_be_visible()
+        look(bedside.page, "sign-in at the bedside")
         here = bedside.sign_in(place.bedside, "clinic")
         expect(card(here)).to_be_visible()
         look(here, "bedside")

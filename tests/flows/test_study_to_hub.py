@@ -13,6 +13,7 @@ from telemed import study as wire
 from telemed.study import StudyManifest
 
 from edge_node.imaging import part10
+from tests.fakes.dcmtk import program
 from tests.fakes.dicom import CT, EXPLICIT, Picture, data_set, relaying
 from tests.fakes.ports import free_port
 from tests.region.region import Clinic, Region, running, until
@@ -64,7 +65,7 @@ def manifests(region: Region) -> list[StudyManifest]:
 
 
 def storescu(port: int, files: list[str]) -> None:
-    command = ["storescu", "-aec", "YUANZHEN", "127.0.0.1", str(port), *files]
+    command = [program("storescu"), "-aec", "YUANZHEN", "127.0.0.1", str(port), *files]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 

@@ -17,6 +17,7 @@ import pytest
 from edge_node.imaging import part10
 from edge_node.imaging.association import PDU_BYTES
 from tests.edge_node.imaging.conftest import Receivers, receiving
+from tests.fakes.dcmtk import program
 from tests.fakes.dicom import (
     ABORT,
     ACCEPTED,
@@ -60,9 +61,9 @@ def send(receivers: Receivers, picture: Picture) -> int:
         return status
 
 
-def dcmtk(program: str, port: int, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program of DCMTK (Debian: dcmtk), as the called entity of the node."""
-    command = [program, "-aec", "YUANZHEN", "127.0.0.1", str(port), *words]
+def dcmtk(name: str, port: int, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program of DCMTK, as the called entity of the node."""
+    command = [program(name), "-aec", "YUANZHEN", "127.0.0.1", str(port), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -70,13 +71,13 @@ def test_an_echo_is_answered(shared: Receivers) -> None:
     assert dcmtk("echoscu", shared.port).returncode == 0
 
 
-@pytest.mark.parametrize("program", ["storescu", "dcmsend"])
+@pytest.mark.parametrize("sender_program", ["storescu", "dcmsend"])
 def test_what_dcmtk_puts_on_the_wire_lies_on_the_disk_byte_for_byte(
-    shared: Receivers, program: str, shared_data: Path
+    shared: Receivers, sender_program: str, shared_data: Path
 ) -> None:
     names = ("wg04/CT1_UNC", "tcia/CT01", "fo_dicom/chrGB2312", "pydicom_data/emri_small", "fo_dicom/test_SR")
     with relaying(shared.port) as relay:
-        done = dcmtk(program, relay.port, *(str(shared_data / f"dicom/{name}.dcm") for name in names))
+        done = dcmtk(sender_program, relay.port, *(str(shared_data / f"dicom/{name}.dcm") for name in names))
         assert done.returncode == 0, done.stderr
         sent = relay.data_sets()
     assert len(sent) == len(names)

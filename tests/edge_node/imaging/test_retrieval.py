@@ -12,6 +12,7 @@ from edge_node.imaging import part10
 from tests.edge_node.imaging.conftest import Receivers, receiving
 from tests.edge_node.imaging.test_elements import raw_of
 from tests.edge_node.imaging.test_fates import FATES, FOLDER, meta_of
+from tests.fakes.dcmtk import program
 from tests.fakes.dicom import ACCEPTED, CT, EXPLICIT, BareScu, Picture, data_set
 from tests.fakes.ports import free_port
 
@@ -48,7 +49,7 @@ class Bench:
         """Return the matches of a query, each by keyword; an empty list where it is refused."""
         words = [word for key in keys for word in ("-k", key)]
         command = [
-            "findscu",
+            program("findscu"),
             "-v",
             "-S",
             "-aet",
@@ -70,7 +71,7 @@ class Bench:
         words = [word for key in keys for word in ("-k", key)]
         called = ("-aec", "YUANZHEN", "-aem", destination, "127.0.0.1", str(self.receivers.port))
         return subprocess.run(
-            ["movescu", "-S", "-aet", caller, *called, *words], capture_output=True, timeout=60, check=False
+            [program("movescu"), "-S", "-aet", caller, *called, *words], capture_output=True, timeout=60, check=False
         ).returncode
 
     def moved(self) -> list[bytes]:
@@ -83,7 +84,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     inbox, port = folder / "inbox", free_port()
     inbox.mkdir()
     # Bit-preserving: it writes what comes, without reading it.
-    command = ["storescp", "-aet", "VIEWER", "+B", "-uf", "+xa", "-pm", "-od", str(inbox), str(port)]
+    command = [program("storescp"), "-aet", "VIEWER", "+B", "-uf", "+xa", "-pm", "-od", str(inbox), str(port)]
     archive = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     destinations = f'destinations={{"VIEWER": ["127.0.0.1", {port}], "NOWHERE": ["127.0.0.1", {free_port()}]}}'
     try:

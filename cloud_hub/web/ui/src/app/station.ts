@@ -19,10 +19,11 @@ export interface Station {
 
 const ASK_EVERY_MS = 5_000;
 
-export function useStation(): Partial<Station> | undefined {
+export function useStation(isAsked = true): Partial<Station> | undefined {
   const station = useQuery({
     queryKey: ["station"],
     queryFn: () => api.get<Partial<Station>>("/station"),
+    enabled: isAsked,
     refetchInterval: ASK_EVERY_MS,
   });
   return station.data;

@@ -1,8 +1,9 @@
 /** The frame of a page that stands alone before anything else is open: the mark, the language, and one thing to do. */
 import type { ReactNode } from "react";
 import { LanguageSwitch, Who } from "../../app/Chrome";
+import { useSession } from "../../app/live";
+import { useStation } from "../../app/station";
 import { useWords } from "../../i18n";
-import { useLive } from "../../app/live";
 import { Mark } from "../../state/Icon";
 import { DemoMark } from "../../state/Small";
 import { useWays } from "./Ways";
@@ -11,7 +12,9 @@ import "./signin.css";
 /** `Who` shows nothing while nobody is signed in. */
 export function Alone({ title, children }: { title: string; children: ReactNode }) {
   const { t } = useWords();
-  const ways = useWays(useLive((state) => state.face) === "hub");
+  const { face } = useSession();
+  const ways = useWays(face === "hub");
+  const station = useStation(face === "bedside");
   return (
     <div className="page paper">
       <header className="top">
@@ -19,7 +22,7 @@ export function Alone({ title, children }: { title: string; children: ReactNode 
           <Mark /> {t("brand")}
         </span>
         <span className="sp" />
-        {ways?.demo && <DemoMark />}
+        {(ways?.demo || station?.demo) && <DemoMark />}
         <LanguageSwitch />
         <Who />
       </header>
