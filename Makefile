@@ -17,12 +17,12 @@ export PORT_OFFSET ?= 0
 export RECORD ?=
 HOURS ?= 72
 
-.PHONY: demo test quick check bench chaos drain fuzz fuzz-http lock sbom protos ui fresh gpu clean debian provider
+.PHONY: demo test quick check bench chaos drain fuzz fuzz-http torch train-cmb lock sbom protos ui fresh gpu clean debian provider
 
 demo: $(VENV)/.demo $(UI)/dist/.built
 	@exec $(BIN)/python -m deploy.demo
 
-test: $(VENV)/.dev debian provider $(UI)/dist/.built check
+test: $(VENV)/.dev debian provider $(UI)/dist/.built check torch
 	@echo "== fast tests"
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
 	@echo "== tests with real processes, brokers, databases and a browser"
@@ -56,6 +56,17 @@ fuzz: $(VENV)/.fuzz
 # So many requests of each operation of both faces as their OpenAPI documents have them, and spoilt.
 fuzz-http: $(VENV)/.dev $(UI)/dist/.built
 	@FACES_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -q tests/flows/test_openapi.py
+
+# What training needs: torch only in its build for CPUs, where one is at hand; else tests of training are skipped by name.
+torch: $(VENV)/.dev
+	@$(BIN)/python -c 'import torch, onnx, onnxscript, onnxruntime, safetensors' 2>/dev/null || \
+		$(PIP) "torch==2.13.0+cpu" "onnx>=1.23" "onnxscript>=0.7" "onnxruntime>=1.31" "safetensors>=0.8" || \
+		echo "torch 2.13.0 for CPUs is not at hand; tests of training are skipped by name"
+
+# Trains the microbleed detector's three arms with three seeds and the regions with one, about half an hour of one core;
+# the report is var/models/cmb/ABLATION.md.
+train-cmb: torch
+	@$(BIN)/python -m models ablate cmb --preset hard --seeds 0-2
 
 # Chooses versions anew only where pyproject.toml asks for it; `make lock UPGRADE=--upgrade` takes the newest.
 lock: | $(VENV)/bin/python
