@@ -37,6 +37,9 @@ from cloud_hub.desk.intake import EventTaken, Intake, Taken
 from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.errors import ConfigRefused, HubError
+from cloud_hub.imaging.face import Images
+from cloud_hub.imaging.indexing import Indexer
+from cloud_hub.imaging.readers import Readers
 from cloud_hub.ingest import datagram
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.reload import Reload
@@ -44,8 +47,10 @@ from cloud_hub.rpc.comparing import Reconciling
 from cloud_hub.rpc.metrics import ReconcileMetrics
 from cloud_hub.rpc.server import RpcServer
 from cloud_hub.store import events, factors
+from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
+from cloud_hub.store.transfers import Transfer
 from cloud_hub.web.live import Live, Stores
 from cloud_hub.web.parts import NodeDesk, Parts
 
@@ -102,6 +107,9 @@ class Hub:
         self.ingest.note = self.notices.note
         self.nodes.note = self.notices.note
         self.consults = self._make_consults()
+        self._readers = Readers(config.imaging)
+        self._blobs = self._open_blobs() if config.rpc.enabled else None
+        self._indexer = self._make_indexer()
         self._files = self._make_files() if config.rpc.enabled else None
         self._datagrams = self._make_datagrams() if config.ingest.datagram_enabled else None
         self.live.on_signal = self.consults.from_edge
@@ -139,14 +147,14 @@ class Hub:
             if self._datagrams is not None:
                 alarms = datagram.listen(self.config.ingest.datagram_host, self.config.ingest.datagram_port)
             await self._open()
-            built = face.build(self._parts(), await self._access(), self.registry, VERSION)
+            built = face.build(self._parts(), await self._access(), self.registry, VERSION, self._images())
             web = server.make(built)
             pages = [(web, listener)]
             certificate = self._page_certificate()
             if certificate is not None and secure is not None:
                 pages.append((server.make(built, certificate.context), secure))
             async with asyncio.TaskGroup() as group:
-                for optional in (self.broker, self._mosquitto, self._files, certificate):
+                for optional in (self.broker, self._mosquitto, self._files, self._indexer, certificate):
                     if optional is not None:
                         group.create_task(optional.run())
                 if self._datagrams is not None and alarms is not None:
@@ -175,6 +183,7 @@ class Hub:
             for opened in (listener, secure, alarms):
                 if opened is not None:
                     opened.close()
+            await self._readers.close()
             await asyncio.to_thread(self._close)
 
     async def _open(self) -> None:
@@ -291,9 +300,32 @@ class Hub:
         if self._datagrams is not None:
             deny.on_denied.append(self._datagrams.cut)
 
+    def _images(self) -> Images | None:
+        rpc = self.config.rpc
+        if self._blobs is None:
+            return None
+        return Images(self._blobs, self._readers, rpc.disk_limit_pct, rpc.largest_file_mib << 20)
+
+    def _file_whole(self, row: Transfer) -> None:
+        if self._indexer is not None:
+            self._indexer.took(row)
+
+    def _open_blobs(self) -> Blobs:
+        try:
+            return Blobs(self.config.rpc.folder)
+        except OSError as error:
+            raise ConfigRefused(f"rpc.folder: {self.config.rpc.folder} cannot be used: {error.strerror}") from error
+
+    def _make_indexer(self) -> Indexer | None:
+        if self._blobs is None:
+            return None
+        region, care = self.config.region, self.stores.care
+        return Indexer(care, region, self._blobs, self._readers, self.registry, time.time_ns)
+
     def _make_files(self) -> RpcServer:
         identity = self.nodes.identity()
-        served = RpcServer(self.config.rpc, self.config.region, self.stores.care, identity, self.registry)
+        config, care = self.config, self.stores.care
+        served = RpcServer(config.rpc, config.region, care, identity, self.registry, self._file_whole)
         served.credentials = self.nodes.credentials
         served.talks.take = self.ingest.take
         self.ingest.downlink.outlets.append(served.talks.publish)

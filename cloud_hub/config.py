@@ -252,6 +252,20 @@ class RpcConfig(Section):
     )
 
 
+class ImagingConfig(Section):
+    """Studies that sites send: how their files are read."""
+
+    readers: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=2, description="Processes that read image files; they are started when needed."
+    )
+    reader_memory_mib: Annotated[int, Field(ge=512, le=65536)] = Field(
+        default=1024, description="Memory that such a process may take; a file that needs more is not shown."
+    )
+    reader_limit_s: Seconds = Field(
+        default=20, description="Longest time to read one file or make one picture; then the process is ended."
+    )
+
+
 class PkiConfig(Section):
     """Certificates instead of secrets for nodes: required as soon as one of them is not on this machine."""
 
@@ -310,6 +324,7 @@ class HubConfig(Section):
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="Intake.")
     accounts: AccountsConfig = Field(default_factory=AccountsConfig, description="Accounts.")
     rpc: RpcConfig = Field(default_factory=RpcConfig, description="Transfer of files.")
+    imaging: ImagingConfig = Field(default_factory=ImagingConfig, description="Images.")
     pki: PkiConfig | None = Field(default=None, description="Certificates of nodes; none: secrets, on loopback alone.")
     audit: AuditConfig = Field(default_factory=AuditConfig, description="Audit trail.")
     oidc: OidcConfig | None = Field(default=None, description="Sign-in by an identity provider; none: local accounts.")

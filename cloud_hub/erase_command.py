@@ -21,9 +21,21 @@ from cloud_hub.care import retention
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.care.places import Place, Stay
 from cloud_hub.config import HubConfig
-from cloud_hub.errors import BadRequest
-from cloud_hub.store import accounts, care_team, dialect, erasure, events, persons, remains, retained
+from cloud_hub.errors import BadRequest, StoreFailure
+from cloud_hub.store import (
+    accounts,
+    care_team,
+    dialect,
+    erased_images,
+    erasure,
+    events,
+    persons,
+    remains,
+    retained,
+    studies,
+)
 from cloud_hub.store.accounts import AuditEntry
+from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.engine import Database
 from cloud_hub.store.persons import Person
 from cloud_hub.store.schema import CARE, SAMPLES
@@ -59,7 +71,7 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
     Raises:
         BadRequest: no such person, one who is still cared for, or one whose record must still be kept.
         ConfigRefused: the table cannot be used.
-        StoreFailure: a database cannot be used.
+        StoreFailure: a database or the folder of files cannot be used.
     """
     table = retention.load(options.table)
     care, samples = (
@@ -77,7 +89,9 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
         deleted = _erase_measured(samples, plan)
         care.write_blocking(lambda c: _erase_person(c, plan, table.version))
         emptied, letters = _empty_remains(care, samples, plan)
+        files = _erase_images(care, config.rpc.folder, plan)
         done = f"{deleted} records measured, {emptied} alarms and events, {letters} messages that could not be read"
+        done += f", {files} files of images"
         return [*_lines(plan, table), f"erased: {done}; the site is told"]
     finally:
         samples.close()
@@ -90,7 +104,8 @@ def _plan(connection: Connection, region: str, person_id: str, table: retention.
         raise BadRequest(f"there is no person {person_id}", ["person"])
     stays = tuple(one for one in persons.stays(connection, region, {person.site}) if one.person_id == person_id)
     referred_ns = care_team.last_referral_ns(connection, region, person_id)
-    until_ns = retention.kept_until_ns(table, stays, 0 if stays else person.updated_ns, referred_ns)
+    imaged_ns = studies.last_ns(connection, (region, person.site), person_id)
+    until_ns = retention.kept_until_ns(table, stays, 0 if stays else person.updated_ns, (referred_ns, imaged_ns))
     if until_ns is None or care_team.is_under_care(connection, region, person_id):
         raise BadRequest("this person is still cared for", ["person"])
     if until_ns > time.time_ns():
@@ -165,6 +180,37 @@ def _empty_remains(care: Database, samples: Database, plan: Plan) -> tuple[int, 
         look = partial(remains.empty_letters, table=table, where=where, is_other=is_other, since_ns=since_ns)
         letters += _each(database, 0, look)
     return records, letters
+
+
+def _erase_images(care: Database, folder: Path, plan: Plan) -> int:
+    """Take a person's studies out of the index and off the disk; return how many files were deleted.
+
+    Raises:
+        StoreFailure: the folder of files cannot be used.
+    """
+    where = (plan.person.region, plan.person.site)
+    groups, count = care.read_blocking(lambda c: erased_images.groups_of(c, where, plan.person.person_id)), 0
+    if not groups:
+        return count
+    try:
+        blobs = Blobs(folder)
+        for group in groups:
+            care.write_blocking(partial(erased_images.empty, group=group, now_ns=time.time_ns()))
+            count += _drop_files(care, group, blobs)
+    except OSError as error:
+        raise StoreFailure(f"{folder}: {error.strerror}") from error
+    return count
+
+
+def _drop_files(care: Database, group: erased_images.Group, blobs: Blobs) -> int:
+    dropped = erased_images.Dropped("", 0)
+    count = 0
+    while dropped.after is not None:
+        look = partial(erased_images.drop_files, group=group, blobs=blobs, after=dropped.after)
+        dropped = care.write_blocking(look)
+        count += dropped.deleted
+        time.sleep(PAUSE_S)
+    return count
 
 
 def _each(database: Database, first: object, look: Callable[..., remains.Looked]) -> int:

@@ -5,6 +5,7 @@ Tree::
     HubError
       ConfigRefused          the configuration file is wrong: start refused, with file, key and a hint
       StoreFailure           the database could not do it; nothing was committed
+        ReaderAway           the process that reads images does not start
       CareError              a step that people or programs asked for
         StepRefused          illegal in this state or made on an old version; carries what is allowed
           ConsentMissing     the person did not agree to this
@@ -14,6 +15,8 @@ Tree::
           SignInAgain        may do this, but only soon after signing in
         BadRequest           cannot be understood; carries the fields
           PasswordUnfit      a new password that may not be taken into use
+        ImageUnreadable      a file of a study cannot be read, or not shown so; carries why
+        NotAcceptable        none of the forms that were asked for can be given
       TransferFault          a node's call breaks the rules of the transfer of files; the call ends
         CallerUnknown        who calls could not be shown
         CallerElsewhere      names another site or node than the caller's own
@@ -60,6 +63,12 @@ class StoreFailure(HubError):
     """True where trying again later may help: the server is away, the disk was busy."""
     is_full = False
     """True where there is no room: it helps as soon as somebody makes some."""
+
+
+class ReaderAway(StoreFailure):
+    """The process that reads images does not start; the files are as they were."""
+
+    code = "reader-away"
 
 
 class CareError(HubError):
@@ -122,6 +131,22 @@ class PasswordUnfit(BadRequest):
     """A new password that may not be taken into use; says why."""
 
     code = "password-unfit"
+
+
+class ImageUnreadable(CareError):
+    """A file that a site sent cannot be read, or not shown so; carries why."""
+
+    code = "image-unreadable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the file cannot be shown: {reason}")
+        self.reason = reason
+
+
+class NotAcceptable(CareError):
+    """None of the forms that were asked for can be given; says which there are."""
+
+    code = "not-acceptable"
 
 
 class EnrolmentRefused(HubError):

@@ -11,6 +11,8 @@ from cloud_hub.access import passkeys as keys
 from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import export_routes, outcome
 from cloud_hub.fhir import routes as fhir
+from cloud_hub.imaging import face as imaging
+from cloud_hub.imaging import routes as dicomweb
 from cloud_hub.web import headers, health, oauth, problems, socket, static_files
 from cloud_hub.web.api import (
     alarms,
@@ -58,8 +60,17 @@ PLAIN = (
 """Modules whose routes need nothing but what the application carries."""
 
 
-def build(parts: Parts, access: Access, registry: CollectorRegistry, version: str) -> FastAPI:
+def build(
+    parts: Parts, access: Access, registry: CollectorRegistry, version: str, images: imaging.Images | None = None
+) -> FastAPI:
     """Return the application; every route names the right it needs, or stands in `guard.OPEN_PATHS`.
+
+    Args:
+        parts: what the routes stand on.
+        access: the identity store.
+        registry: what `/metrics` shows.
+        version: of the software.
+        images: files of studies and what reads them; None: there are none here.
 
     Raises:
         ConfigRefused: the secret at the identity provider cannot be read.
@@ -79,7 +90,7 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
     app.state.viewed = Viewed(access)
     app.state.is_demo = parts.config.demo
     parts.live.on_consent = access.forget
-    forms = {f"{fhir.PREFIX}/": outcome.answer}
+    forms = {f"{fhir.PREFIX}/": outcome.answer, f"{imaging.PREFIX}/": imaging.answer}
     problems.install(app, forms)
     app.add_middleware(RequestLimits)
     app.add_middleware(RequestRate, per_minute=parts.config.web.requests_per_minute, faces=forms)
@@ -91,12 +102,15 @@ def build(parts: Parts, access: Access, registry: CollectorRegistry, version: st
         version=version,
         utc_offset=_offset(parts.config.utc_offset),
         is_demo=parts.config.demo,
+        blobs=None if images is None else images.blobs,
     )
     app.include_router(health.router(registry, parts.config.web.metrics_token_file))
     for module in PLAIN:
         app.include_router(module.router)
     app.include_router(export_routes.router(face, require))
     app.include_router(fhir.router(face, require))
+    pictures = imaging.Face(parts.stores.care, images, app.state.viewed.show_things, access.audit_many)
+    app.include_router(dicomweb.router(pictures, require))
     static_files.install(app)
     return app
 

@@ -85,6 +85,8 @@ def _look(stores: Stores, row: Row, now_ns: int, *, apply: bool) -> Due:
             return Due(row, len(care.read_blocking(lambda c: retained.visitors_before(c, region, before_ns))))
         case What.CONSULTS:
             return Due(row, care.read_blocking(lambda c: retained.count_consults(c, region, before_ns)))
+        case What.IMAGES:
+            return Due(row, care.read_blocking(lambda c: retained.count_studies(c, region, before_ns)))
         case What.ALARMS:
             return Due(row, care.read_blocking(lambda c: retained.count_alarms(c, region, before_ns)))
         case What.AUDIT:

@@ -28,6 +28,7 @@ class What(StrEnum):
     VISITORS = "visitors"
     CONSULTS = "consults"
     MEASUREMENTS = "measurements"
+    IMAGES = "images"
     ALARMS = "alarms"
     AUDIT = "audit"
 
@@ -115,19 +116,26 @@ def before_ns(row: Row, now_ns: int) -> int:
     return now_ns - _keep_days(row) * NS_PER_DAY
 
 
-def kept_until_ns(table: Table, stays: Iterable[Stay], known_ns: int, referred_ns: int | None = None) -> int | None:
+def kept_until_ns(
+    table: Table, stays: Iterable[Stay], known_ns: int, treated: tuple[int | None, int | None] = (None, None)
+) -> int | None:
     """Return until when a person's record must be kept; None while they lie somewhere.
 
-    Who was only ever a visitor is forgotten soon, unless acute; of anybody else there is a medical record (clinical
-    9.5).  `referred_ns` is when a referral about them last moved; None where there never was one.
+    Who was only ever a visitor is forgotten soon, unless acute or imaged; of anybody else there is a medical record
+    (clinical 9.5).  `treated` is when a referral about them last moved, and when an image of them last came; None where
+    there never was one.
     """
     own = list(stays)
     if any(stay.to_ns is None for stay in own):
         return None
-    is_visitor = referred_ns is None and bool(own) and all(stay.episode_class == "VISITOR" for stay in own)
-    what = What.VISITORS if is_visitor else What.MEASUREMENTS
-    days = next(_keep_days(row) for row in table.rows if row.what is what)
-    return max([known_ns, referred_ns or 0, *(stay.to_ns or 0 for stay in own)]) + days * NS_PER_DAY
+    days = {row.what: _keep_days(row) for row in table.rows}
+    referred_ns, imaged_ns = treated
+    is_visitor = treated == (None, None) and bool(own) and all(stay.episode_class == "VISITOR" for stay in own)
+    last_ns = max([known_ns, referred_ns or 0, *(stay.to_ns or 0 for stay in own)])
+    if is_visitor:
+        return last_ns + days[What.VISITORS] * NS_PER_DAY
+    record_until_ns = max(last_ns, imaged_ns or 0) + days[What.MEASUREMENTS] * NS_PER_DAY
+    return max(record_until_ns, 0 if imaged_ns is None else imaged_ns + days[What.IMAGES] * NS_PER_DAY)
 
 
 def _keep_days(row: Row) -> int:

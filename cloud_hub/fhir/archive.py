@@ -44,7 +44,7 @@ class _Outlet(io.RawIOBase):
 
 @dataclass(slots=True)
 class Archive:
-    """A zip of NDJSON files, one kind of resource each; used by one reader, one call after the other."""
+    """A zip of NDJSON, one kind of resource a file, and of files as they came; one reader, one call after the other."""
 
     made_at: datetime
     members: list[Member] = field(default_factory=list)
@@ -70,6 +70,14 @@ class Archive:
         """Write resources, a line each; return what can be sent."""
         lines = [dumps(one) for one in resources]
         return self._write("".join(f"{line}\n" for line in lines).encode(), len(lines))
+
+    def add_bytes(self, data: bytes) -> bytes:
+        """Write a piece of a file that is no text; return what can be sent."""
+        return self._write(data, 0)
+
+    def note(self, count: int) -> None:
+        """Note how many things the file holds, where its lines do not say."""
+        self._count = count
 
     def end(self) -> bytes:
         """End the file; return what can be sent.  An empty one is listed too: that there is nothing is an answer."""

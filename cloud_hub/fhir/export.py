@@ -1,4 +1,4 @@
-"""Everything about one person as a zip: NDJSON of R4 resources, a list with hashes, and an index to read."""
+"""Everything about one person as a zip: NDJSON of R4 resources, DICOM files, a list with hashes, and an index."""
 
 import asyncio
 import html
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from cloud_hub.access.rights import Principal
 from cloud_hub.care import referral
 from cloud_hub.care.places import Stay
-from cloud_hub.fhir import audit_event, audit_reads, consent_reads, reads, record, scan
+from cloud_hub.fhir import audit_event, audit_reads, consent_reads, export_images, imaging_study, reads, record, scan
 from cloud_hub.fhir import patient as resource_of
 from cloud_hub.fhir.archive import Archive, Member, manifest
 from cloud_hub.fhir.json_text import Json, dumps
@@ -23,6 +23,7 @@ from cloud_hub.fhir.whereabouts import Whereabouts
 from cloud_hub.store import alarms, care_team, events, persons, samples
 from cloud_hub.store.events import Place
 from cloud_hub.store.persons import Person
+from cloud_hub.store.studies import Study
 
 AT_ONCE = 500
 """Resources read in one go: what is held in memory at a time."""
@@ -89,6 +90,7 @@ async def stream(face: Face, who: Subject, now_ns: int, may_go_on: Ask) -> Async
         ("Flag.ndjson", _alarms(face, who)),
         ("Observation.ndjson", _observations(face, who)),
         ("Observation-waves.ndjson", _waves(face, who)),
+        ("ImagingStudy.ndjson", _studies(face, who)),
         ("AuditEvent.ndjson", _audit(face, who)),
     )
     for name, some in parts:
@@ -99,6 +101,12 @@ async def stream(face: Face, who: Subject, now_ns: int, may_go_on: Ask) -> Async
             # Composing and packing hundreds of resources would hold up the live pages.
             yield await asyncio.to_thread(archive.add, found)
         yield archive.end()
+    for number, study in enumerate(await face.care.read(lambda c: _imaged(c, who)), 1):
+        if not await may_go_on():
+            return
+        if face.blobs is not None:
+            async for chunk in export_images.files(archive, face.care, face.blobs, study, number):
+                yield chunk
     yield archive.whole("manifest.json", dumps(manifest(archive.members)) + "\n")
     yield archive.whole("index.html", index(who, archive.members, now_ns, is_demo=face.is_demo))
     yield archive.close()
@@ -109,8 +117,8 @@ def index(who: Subject, members: Iterable[Member], now_ns: int, *, is_demo: bool
     page = Template(resources.files("cloud_hub.fhir").joinpath("export_index.html").read_text(encoding="utf-8"))
     person = who.person
     rows = "".join(
-        f"<tr><td>{html.escape(one.name)}</td><td>{_WORDS.get(one.name, '')}</td><td>{one.count}</td></tr>"
-        for one in members
+        f"<tr><td>{html.escape(name)}</td><td>{_WORDS.get(name, _IMAGES)}</td><td>{count}</td></tr>"
+        for name, count in _counts(members).items()
     )
     stays = "".join(f"<li>{html.escape(_stay_text(stay))}</li>" for stay in who.stays)
     return page.substitute(
@@ -133,9 +141,21 @@ _WORDS = {
     "Flag.ndjson": "报警与处理经过 Alarms and who answered them",
     "Observation.ndjson": "测量值 Measurements",
     "Observation-waves.ndjson": "波形 Waveforms",
+    "ImagingStudy.ndjson": "影像检查 Studies with images",
     "AuditEvent.ndjson": "谁看过您的资料 Who looked at your record",
     "manifest.json": "文件清单与校验 List of files with hashes",
 }
+
+_IMAGES = "影像文件（DICOM） Images (DICOM files)"
+
+
+def _counts(members: Iterable[Member]) -> dict[str, int]:
+    """Return how many things are in each file, and in each folder of images."""
+    found = dict[str, int]()
+    for one in members:
+        name = f"{one.name.rpartition('/')[0]}/" if one.name.startswith(export_images.FOLDER) else one.name
+        found[name] = found.get(name, 0) + one.count
+    return found
 
 
 def _stay_text(stay: Stay) -> str:
@@ -217,6 +237,16 @@ def _composed_waves(
         if sample is not None:
             made.append(record.wave(source, stored.record.seq, sample, _setting(face, who, source)))
     return made
+
+
+def _imaged(connection: Connection, who: Subject) -> list[Study]:
+    return export_images.of_person(connection, who.principal, who.person.person_id)
+
+
+async def _studies(face: Face, who: Subject) -> Some:
+    for study in await face.care.read(lambda c: _imaged(c, who)):
+        found = await face.care.read(lambda c, study=study: export_images.scan_of(c, study))  # type: ignore[misc]
+        yield [imaging_study.compose(found, face.utc_offset, "")]
 
 
 async def _audit(face: Face, who: Subject) -> Some:

@@ -61,6 +61,15 @@ SEARCH: dict[str, tuple[Parameter, ...]] = {
         Parameter("category", "token", "C1 to C9, with or without urn:yuanzhen:consent-purpose"),
         Parameter("date", "date", "when it was given or ended; eq, ne, gt, ge, lt, le, sa, eb"),
     ),
+    "ImagingStudy": (
+        Parameter("_id", "token", "id of the study"),
+        Parameter("identifier", "token", "Study Instance UID, bare or as urn:oid:, system urn:dicom:uid"),
+        Parameter("patient", "reference", "Patient/id or id"),
+        Parameter("subject", "reference", "as patient"),
+        Parameter("started", "date", "when the study began, by the region's clocks; eq, ne, gt, ge, lt, le, sa, eb"),
+        Parameter("modality", "token", "a modality of one of its series, e.g. CT"),
+        Parameter("_lastUpdated", "date", "when something was last added to it"),
+    ),
     "AuditEvent": (
         Parameter("_id", "token", "id of the event"),
         Parameter("date", "date", "when it happened; eq, ne, gt, ge, lt, le, sa, eb"),

@@ -10,13 +10,15 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from telemed import answers
 
+from cloud_hub.access import images
 from cloud_hub.access.rights import Principal, Right, result_of_read
 from cloud_hub.errors import NotPermitted
-from cloud_hub.fhir import audit_event, audit_reads, capability, consent_reads, outcome, reads
+from cloud_hub.fhir import audit_event, audit_reads, capability, consent_reads, imaging_study, outcome, reads
 from cloud_hub.fhir.json_text import Json, dumps
 from cloud_hub.fhir.observation import Draft, Setting, compose
 from cloud_hub.fhir.parameters import Values, write_cursor
 from cloud_hub.fhir.patient import device, patient
+from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.engine import Database
 
 PREFIX = "/fhir/R4"
@@ -26,6 +28,7 @@ RIGHT_OF = {
     "Device": Right.SEE_DEVICES,
     "Consent": Right.SEE_CONSENT,
     "AuditEvent": Right.READ_AUDIT,
+    "ImagingStudy": Right.SEE_RECORD,
 }
 Guard = Callable[[Right], Callable[[Request], Awaitable[Principal]]]
 """`cloud_hub.web.guard.require`: this part may not import its neighbour."""
@@ -48,6 +51,8 @@ class Face:
     version: str
     utc_offset: timedelta = timedelta(hours=8)
     is_demo: bool = False
+    blobs: Blobs | None = None
+    """Files of studies, for a person's own copy; None: this hub takes none."""
     now_ns: Callable[[], int] = time.time_ns
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -62,6 +67,7 @@ def router(face: Face, guard: Guard) -> APIRouter:
     _add_device(routes, face, guard)
     _add_consent(routes, face, guard)
     _add_audit_event(routes, face, guard)
+    _add_imaging_study(routes, face, guard)
 
     @routes.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(rest: str, request: Request) -> Response:
@@ -192,6 +198,39 @@ def _add_audit_event(routes: APIRouter, face: Face, guard: Guard) -> None:
         await face.audit(principal, [("audit-read", one, "ok") for one in about])
         found = [audit_event.compose(one, face.utc_offset) for one in page.events]
         return _bundle(request, values, found, write_cursor(*page.following) if page.following else None)
+
+
+def _add_imaging_study(routes: APIRouter, face: Face, guard: Guard) -> None:
+    who = Annotated[Principal, Depends(guard(RIGHT_OF["ImagingStudy"]))]
+
+    @routes.get("/ImagingStudy/{fhir_id}")
+    async def read(fhir_id: str, request: Request, principal: who) -> Response:
+        """Return one study with its series and instances."""
+        _demand(principal, "ImagingStudy", "r")
+        found = await face.care.read(lambda c: imaging_study.find(c, principal, fhir_id))
+        await _audit_studies(face, principal, [found])
+        return _answer(imaging_study.compose(found, face.utc_offset, _dicomweb(request)))
+
+    @routes.get("/ImagingStudy")
+    async def search(request: Request, principal: who) -> Response:
+        """Return the studies that match, newest first, with their series."""
+        _demand(principal, "ImagingStudy", "s")
+        values = request.query_params.multi_items()
+        asked = imaging_study.ImagingSearch.read(values, face.utc_offset)
+        page, following = await face.care.read(lambda c: imaging_study.search(c, principal, asked))
+        await _audit_studies(face, principal, page)
+        told = [imaging_study.compose(one, face.utc_offset, _dicomweb(request)) for one in page]
+        return _bundle(request, values, told, write_cursor(following) if following is not None else None)
+
+
+async def _audit_studies(face: Face, principal: Principal, found: Sequence[imaging_study.Scan]) -> None:
+    things = dict.fromkeys(images.audited(principal, one.study) for one in found)
+    if things:
+        await face.audit(principal, [("imagingstudy-read", target, result) for target, result in things])
+
+
+def _dicomweb(request: Request) -> str:
+    return str(request.base_url).rstrip("/") + "/dicom-web"
 
 
 def _demand(principal: Principal, resource: str, letter: str) -> None:

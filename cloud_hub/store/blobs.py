@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,10 @@ class Blobs:
             copy.unlink(missing_ok=True)
         return sha256, size_bytes, hashes
 
+    def scratch(self) -> Path:
+        """Return a name for a file of the hub's own that is not whole; what is left there goes at the next start."""
+        return self._incoming / f"own-{uuid.uuid4()}"
+
     def read_if_right(self, sha256: str, index: int, size_bytes: int, right_hash: bytes) -> bytes | None:
         """Return a chunk of a blob; None where its bytes on disk no longer match their hash.
 
@@ -179,6 +184,20 @@ class Blobs:
     def drop(self, transfer_id: str) -> None:
         """Delete what was received of a transfer; harmless when there is nothing."""
         self._incoming_path(transfer_id).unlink(missing_ok=True)
+
+    def forget(self, sha256: str) -> bool:
+        """Delete a blob, for good when this returns; False where there was none.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        path = self.path(sha256)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        sync_folder(path.parent)
+        return True
 
     def drop_strays(self, known: set[str]) -> int:
         """Delete files of transfers that are not known; return how many.  Only before anything is received."""

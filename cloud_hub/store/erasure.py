@@ -88,7 +88,7 @@ def erase(connection: Connection, where: Where, person_id: str) -> int:
 
 def left_of(connection: Connection, region: str, event: event_pb2.Event) -> event_pb2.Event:
     """Return what may be kept of an event that comes now: of one about a person who was erased, no word."""
-    if not _is_erased(connection, region, _person_of(connection, region, event)):
+    if not is_erased(connection, region, _person_of(connection, region, event)):
         return event
     left = event_pb2.Event()
     left.CopyFrom(event)
@@ -98,7 +98,7 @@ def left_of(connection: Connection, region: str, event: event_pb2.Event) -> even
 
 def left_of_step(connection: Connection, region: str, step: alarm_pb2.AlarmEvent) -> alarm_pb2.AlarmEvent:
     """Return what may be kept of a step of an alarm that comes now."""
-    if not _is_erased(connection, region, step.person_id):
+    if not is_erased(connection, region, step.person_id):
         return step
     left = alarm_pb2.AlarmEvent()
     left.CopyFrom(step)
@@ -179,7 +179,8 @@ def _events(connection: Connection, *where: ColumnElement[bool]) -> list[tuple[i
     return [(row.site_seq, event_pb2.Event.FromString(row.body)) for row in rows]
 
 
-def _is_erased(connection: Connection, region: str, person_id: str) -> bool:
+def is_erased(connection: Connection, region: str, person_id: str) -> bool:
+    """True where a person was erased."""
     # Nearly everybody has a name: their events need not be read for each thing that comes about them.
     if not nameless(connection, {person_id} - {""}):
         return False

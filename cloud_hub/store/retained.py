@@ -7,7 +7,18 @@ from telemed.wire import Kind
 
 from cloud_hub.store import dialect
 from cloud_hub.store.samples import last_arrival
-from cloud_hub.store.schema import alarm, audit, bed_stay, event, record, referral_head, samples_stream, trend
+from cloud_hub.store.schema import (
+    alarm,
+    audit,
+    bed_stay,
+    dicom_group,
+    dicom_study,
+    event,
+    record,
+    referral_head,
+    samples_stream,
+    trend,
+)
 
 CHUNK = 2000
 """Rows deleted in one transaction: the intake waits no longer than for one of its own."""
@@ -109,6 +120,11 @@ def count_alarms(connection: Connection, region: str, before_ns: int) -> int:
     return _count(connection, alarm.c.region == region, alarm.c.updated_ns < before_ns)
 
 
+def count_studies(connection: Connection, region: str, before_ns: int) -> int:
+    """Return to how many studies nothing was added since an instant."""
+    return _count(connection, dicom_study.c.region == region, dicom_study.c.indexed_ns < before_ns)
+
+
 def count_audit(connection: Connection, region: str, before_ns: int) -> int:
     """Return how many entries of the hub's trail are older than an instant."""
     return _count(connection, audit.c.region == region, audit.c.at_ns < before_ns)
@@ -121,14 +137,15 @@ def count_consults(connection: Connection, region: str, before_ns: int) -> int:
 
 
 def visitors_before(connection: Connection, region: str, before_ns: int) -> list[str]:
-    """Return the persons who were visitors and nothing else, never referred, and left before an instant."""
+    """Return the persons who were visitors and nothing else, never referred or imaged, and left before an instant."""
     stay, other = bed_stay, bed_stay.alias("other")
     more = and_(other.c.person_id == stay.c.person_id, other.c.region == region)
     stays_on = other.c.to_ns.is_(None) | (other.c.to_ns >= before_ns) | (other.c.episode_class != "VISITOR")
     referred = exists().where(referral_head.c.person_id == stay.c.person_id, referral_head.c.region == region)
-    query = select(stay.c.person_id).where(
-        stay.c.region == region, stay.c.episode_class == "VISITOR", ~exists().where(more, stays_on), ~referred
-    )
+    group = dicom_group.c
+    imaged = exists().where(group.person_id == stay.c.person_id, group.region == region, group.erased_ns.is_(None))
+    is_visitor = (stay.c.region == region, stay.c.episode_class == "VISITOR")
+    query = select(stay.c.person_id).where(*is_visitor, ~exists().where(more, stays_on), ~referred, ~imaged)
     return sorted(set(connection.execute(query).scalars()))
 
 

@@ -769,3 +769,87 @@ node_certificate = Table(
     Index("ix_node_certificate_region_node", "region", "node"),
 )
 """Certificates that nodes got."""
+
+dicom_file = Table(
+    "dicom_file",
+    CARE,
+    Column("transfer_id", String(36), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("outcome", String(20), nullable=False, comment="indexed, manifest, or why it is no image that can be shown"),
+    Column("read_ns", BigInteger, nullable=False),
+    Index(None, "outcome"),
+)
+"""That a complete file of a study was looked at; a file without a row here is still to be read."""
+
+dicom_group = Table(
+    "dicom_group",
+    CARE,
+    Column("region", String(40), primary_key=True),
+    Column("site", String(40), primary_key=True),
+    Column("group_id", String(64), primary_key=True),
+    Column("person_id", String(64), nullable=False, comment="of the site; empty: a person has to say whose it is"),
+    Column("generation", BigInteger, nullable=False, comment="of the manifest that counts: the highest"),
+    Column("told_ns", BigInteger, nullable=False, comment="when that manifest became complete"),
+    Column("erased_ns", BigInteger, comment="when its files went because its person was erased"),
+    Index(None, "region", "site", "person_id"),
+)
+"""Whose study a group of files is, as its site says."""
+
+dicom_study = Table(
+    "dicom_study",
+    CARE,
+    Column("study_key", String(64), primary_key=True, comment="SHA-256 of region, site, group and UID; the FHIR id"),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("group_id", String(64), nullable=False),
+    Column("study_uid", String(64), nullable=False),
+    Column("study_date", String(8), nullable=False, comment="YYYYMMDD, empty where it is not said"),
+    Column("study_time", String(16), nullable=False),
+    Column("modalities", Text, nullable=False, comment="JSON list, sorted"),
+    Column("series_count", Integer, nullable=False),
+    Column("instance_count", Integer, nullable=False, comment="previews and second versions are not counted"),
+    Column("attributes", Text, nullable=False, comment="DICOM JSON of the study's level"),
+    Column("indexed_ns", BigInteger, nullable=False, comment="when something was last added to it"),
+    Index(None, "region", "study_uid"),
+    Index(None, "region", "study_date", "study_time", "study_key"),
+    Index(None, "region", "site", "group_id"),
+)
+"""A study as one site filed it: the same UID from two sites, or for two patients, is two rows."""
+
+dicom_series = Table(
+    "dicom_series",
+    CARE,
+    Column("study_key", String(64), primary_key=True),
+    Column("series_uid", String(64), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("modality", String(16), nullable=False),
+    Column("series_number", BigInteger, nullable=False),
+    Column("instance_count", Integer, nullable=False),
+    Column("attributes", Text, nullable=False, comment="DICOM JSON of the series' level"),
+    Index(None, "region", "series_uid"),
+)
+
+dicom_instance = Table(
+    "dicom_instance",
+    CARE,
+    Column("study_key", String(64), primary_key=True),
+    Column("sop_uid", String(64), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("series_uid", String(64), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False, comment="as it is stored"),
+    Column("instance_number", BigInteger, nullable=False),
+    Column("frames", Integer, nullable=False, comment="0 where there are no pixels"),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, comment="1 is what came first; more is other content of the same UID"),
+    Column("is_preview", Boolean, nullable=False),
+    Column("flaw", String(20), nullable=False, comment="why its pixels cannot be shown; empty where nothing is known"),
+    Column("attributes", Text, nullable=False, comment="DICOM JSON of the instance's level"),
+    Column("indexed_ns", BigInteger, nullable=False),
+    Index(None, "region", "site", "sop_uid"),
+    Index(None, "study_key", "series_uid"),
+)
+"""An image or another object; its bytes are the blob of this hash."""

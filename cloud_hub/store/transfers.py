@@ -27,6 +27,10 @@ class State(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+ERASED = "erased"
+"""Code of a complete file whose bytes went because its person was erased: it is not asked for again."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileFacts:
     """What a node says of a file it offers; checked before it comes here."""
@@ -50,7 +54,7 @@ class Transfer:
     facts: FileFacts
     state: State
     code: str
-    """Why it was refused; a code of telemed.errors."""
+    """Why it was refused, a code of telemed.errors; or ERASED."""
     chunk_hashes: bytes
     """Empty where the node has not sent them yet, and once the file is complete."""
     have: bytes
@@ -77,23 +81,23 @@ def offer(connection: Connection, address: NodeAddress, facts: FileFacts, now_ns
         connection.execute(insert(transfer).values(row))
     elif known.state in (State.REFUSED, State.WITHDRAWN) or _is_other_cut(known, facts):
         connection.execute(update(transfer).where(_of(address), _same(facts)).values(_fresh(facts, now_ns)))
-    found = _transfer(connection.execute(select(transfer).where(_of(address), _same(facts))).one())
+    found = transfer_of(connection.execute(select(transfer).where(_of(address), _same(facts))).one())
     if found.state is State.RECEIVING and _has_whole(connection, address, facts.sha256):
         complete(connection, address, found.transfer_id, now_ns)
-        return _transfer(connection.execute(select(transfer).where(_of(address), _same(facts))).one())
+        return transfer_of(connection.execute(select(transfer).where(_of(address), _same(facts))).one())
     return found
 
 
 def same(connection: Connection, address: NodeAddress, facts: FileFacts) -> Transfer | None:
     """Return the row of a file that this node offered before, None where it did not."""
     row = connection.execute(select(transfer).where(_of(address), _same(facts))).one_or_none()
-    return None if row is None else _transfer(row)
+    return None if row is None else transfer_of(row)
 
 
 def find(connection: Connection, address: NodeAddress, transfer_id: str) -> Transfer | None:
     """Return a file of this node, None where this node has none of that name."""
     row = connection.execute(select(transfer).where(_one(address, transfer_id))).one_or_none()
-    return None if row is None else _transfer(row)
+    return None if row is None else transfer_of(row)
 
 
 def keep_hashes(
@@ -197,20 +201,22 @@ def lost(connection: Connection, address: NodeAddress, hashes: Iterable[str]) ->
 def group(connection: Connection, region: str, site: str, group_id: str) -> list[Transfer]:
     """Return the files of one group of a site, whatever their state, the earliest offered first."""
     where = and_(transfer.c.region == region, transfer.c.site == site, transfer.c.group_id == group_id)
-    return [_transfer(row) for row in connection.execute(select(transfer).where(where).order_by(transfer.c.offered_ns))]
+    return [
+        transfer_of(row) for row in connection.execute(select(transfer).where(where).order_by(transfer.c.offered_ns))
+    ]
 
 
 def completed(connection: Connection, region: str, since_ns: int) -> list[Transfer]:
     """Return the files that became complete at or after an instant, the earliest first."""
     where = and_(transfer.c.region == region, transfer.c.state == State.COMPLETE, transfer.c.completed_ns >= since_ns)
     statement = select(transfer).where(where).order_by(transfer.c.completed_ns)
-    return [_transfer(row) for row in connection.execute(statement)]
+    return [transfer_of(row) for row in connection.execute(statement)]
 
 
 def abandoned(connection: Connection, region: str, before_ns: int) -> list[Transfer]:
     """Return files that are being received and of which nothing was heard since then."""
     stale = and_(transfer.c.state == State.RECEIVING, transfer.c.updated_ns < before_ns, transfer.c.region == region)
-    return [_transfer(row) for row in connection.execute(select(transfer).where(stale))]
+    return [transfer_of(row) for row in connection.execute(select(transfer).where(stale))]
 
 
 def receiving_ids(connection: Connection) -> set[str]:
@@ -219,7 +225,9 @@ def receiving_ids(connection: Connection) -> set[str]:
 
 
 def _has_whole(connection: Connection, address: NodeAddress, sha256: str) -> bool:
-    there = and_(_at(address), transfer.c.sha256 == sha256, transfer.c.state == State.COMPLETE)
+    there = and_(
+        _at(address), transfer.c.sha256 == sha256, transfer.c.state == State.COMPLETE, transfer.c.code != ERASED
+    )
     return connection.execute(select(transfer.c.transfer_id).where(there).limit(1)).one_or_none() is not None
 
 
@@ -250,7 +258,8 @@ def _fresh(facts: FileFacts, now_ns: int) -> dict[str, Any]:
     }
 
 
-def _transfer(row: Row[Any]) -> Transfer:
+def transfer_of(row: Row[Any]) -> Transfer:
+    """Return a row of the table of transfers."""
     facts = FileFacts(
         row.sha256, row.size_bytes, row.manifest_sha256, FileKind(row.kind), row.name, row.group_id, row.is_preview
     )

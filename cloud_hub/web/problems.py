@@ -17,6 +17,8 @@ from cloud_hub.errors import (
     BadRequest,
     DestinationRefused,
     HubError,
+    ImageUnreadable,
+    NotAcceptable,
     NotFound,
     NotPermitted,
     NotSignedIn,
@@ -42,6 +44,8 @@ STATUS_OF: dict[type[HubError], int] = {
     NotFound: 404,
     StepRefused: 409,
     BadRequest: 422,
+    NotAcceptable: 406,
+    ImageUnreadable: 409,
     OAuthRefused: 400,
     StoreFailure: 503,
     ProviderAway: 503,
@@ -108,6 +112,14 @@ TEXT_OF: dict[str, Text2] = {
     ),
     "consent-missing": Text2(
         zh="本人没有同意这项用途，不能进行。", en="The person has not agreed to this use; it cannot be done."
+    ),
+    "not-acceptable": Text2(zh="无法以所要求的格式提供。", en="It cannot be given in the form that was asked for."),
+    "reader-away": Text2(
+        zh="暂时无法读取影像,文件未丢失,请稍后重试。",
+        en="Images cannot be read just now; no file is lost. Please try again shortly.",
+    ),
+    "image-unreadable": Text2(
+        zh="文件已原样保存,但无法读取或显示。", en="The file is kept as it came, but it cannot be read or shown."
     ),
     "recording-absent": Text2(zh="本系统目前不提供录音录像。", en="This system does not record yet."),
     "bad-request": Text2(zh="请检查填写的内容。", en="Please check what was entered."),

@@ -29,13 +29,18 @@ class Viewed:
 
         A trail that cannot be written does not keep a doctor from a patient: it is told, and tried again the next time.
         """
+        things = [(f"Patient/{one}", result_of_read(who, one)) for one in person_ids if one]
+        await self.show_things(who, action, things)
+
+    async def show_things(self, who: Principal, action: str, things: Iterable[tuple[str, str]]) -> None:
+        """Do as `show` does, for whatever the trail names: each with what came of it."""
         now_ns, session = self._access.now_ns(), who.csrf_token or who.username
-        keys = [(session, action, one, result_of_read(who, one)) for one in person_ids if one]
+        keys = [(session, action, target, result) for target, result in things]
         due = [key for key in keys if self._shown.is_due(key, now_ns)]
         if not due:
             return
         try:
-            await self._access.audit_many(who, [(action, f"Patient/{one}", result) for _, _, one, result in due])
+            await self._access.audit_many(who, [(action, target, result) for _, _, target, result in due])
         except StoreFailure as failure:
             for key in due:
                 self._shown.forget(key)

@@ -173,5 +173,6 @@ STAFF: dict[str, dict[str, object]] = {
 API_SCOPES = [
     "system/Patient.rs",
     "system/Observation.rs",
+    "system/ImagingStudy.rs",
     "system/Device.rs",
 ]

@@ -4,7 +4,8 @@
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, MutableMapping
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,34 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, insert
 from telemed.roles import REGIONAL, Role
 from telemed.topics import NodeAddress
+from telemed.transfer import FileKind
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
 from telemed.wire import Kind
 
 from cloud_hub import face
 from cloud_hub.access.rights import Principal
 from cloud_hub.access.sign_in import Access
-from cloud_hub.config import HubConfig
+from cloud_hub.config import HubConfig, ImagingConfig
 from cloud_hub.consult.signalling import Consults, Outlets
 from cloud_hub.desk.alarms import Alarms
 from cloud_hub.desk.consents import Around, Consents
 from cloud_hub.desk.intake import Intake
 from cloud_hub.desk.referrals import Referrals
-from cloud_hub.store import accounts, broken_glass, care_team
+from cloud_hub.imaging import entries
+from cloud_hub.imaging.face import Images
+from cloud_hub.imaging.readers import Readers
+from cloud_hub.store import accounts, broken_glass, care_team, studies, transfers
 from cloud_hub.store.accounts import Account
+from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.broken_glass import Broken
 from cloud_hub.store.care_team import Membership
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES, samples_stream
 from cloud_hub.store.schema import record as record_table
+from cloud_hub.store.transfers import FileFacts
 from cloud_hub.web.live import Live, Stores
 from cloud_hub.web.parts import Parts
+from tests.fakes import dicom_files
 
 REGION, SITE, FAR_SITE = "baoshan", "clinic", "home"
 NOW_NS = 1_800_000_000 * 10**9
@@ -44,6 +52,8 @@ PLACES = {"own": (SITE, "B01"), "other": (SITE, "B02"), "ended": (SITE, "B03"), 
 PHYSICIAN = Principal("physician", Role.PHYSICIAN, "医", "Doc", REGION, None)
 OPERATOR = Principal("operator", Role.OPERATOR, "运", "Ops", REGION, None)
 SCOPES = ("system/*.rs",)
+STUDIES = {person: f"1.2.90{number}" for number, person in enumerate(PLACES)}
+"""Person to the Study Instance UID of their one image; series and instance have .1 and .1.1 after it."""
 
 
 @pytest.fixture
@@ -62,9 +72,32 @@ def stores(tmp_path: Path, hashed: str) -> Iterator[Stores]:
 
 
 @pytest.fixture
-async def app(stores: Stores) -> FastAPI:
+async def app(stores: Stores, tmp_path: Path) -> AsyncIterator[FastAPI]:
     """The hub over them."""
-    return await build(stores)
+    images = Images(Blobs(tmp_path / "blobs"), Readers(ImagingConfig()))
+    for person in PLACES:
+        path = images.blobs.path(sha256_of(person))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(image_of(person))
+    yield await build(stores, images=images)
+    await images.readers.close()
+
+
+def image_of(person: str) -> bytes:
+    """Return the file of the image of a person."""
+    uid = STUDIES[person]
+    return dicom_files.image(uid, f"{uid}.1", f"{uid}.1.1", PatientID=person)
+
+
+def image_names(person: str) -> dict[str, str]:
+    """Return what stands in the paths by which the image of a person is asked for."""
+    uid = STUDIES.get(person, "")
+    return {"study": uid, "series": f"{uid}.1", "instance": f"{uid}.1.1", "numbers": "1", "tags": "7FE00010"}
+
+
+def sha256_of(person: str) -> str:
+    """Return its hash."""
+    return hashlib.sha256(image_of(person)).hexdigest()
 
 
 def address(site: str) -> NodeAddress:
@@ -78,7 +111,7 @@ def fill(stores: Stores, password_hash: str) -> None:
     stores.samples.write_blocking(_samples)
 
 
-async def build(stores: Stores, now_ns: Callable[[], int] = lambda: NOW_NS) -> FastAPI:
+async def build(stores: Stores, now_ns: Callable[[], int] = lambda: NOW_NS, images: Images | None = None) -> FastAPI:
     """Return the hub's application over filled stores."""
     config = HubConfig.model_validate(
         {
@@ -112,7 +145,7 @@ async def build(stores: Stores, now_ns: Callable[[], int] = lambda: NOW_NS) -> F
         signals=consults,
         is_ready=list,
     )
-    return face.build(parts, Access(stores.care, REGION), CollectorRegistry(), "0.0.0")
+    return face.build(parts, Access(stores.care, REGION), CollectorRegistry(), "0.0.0", images)
 
 
 async def first_message(app: FastAPI, headers: list[tuple[bytes, bytes]]) -> str:
@@ -179,6 +212,7 @@ def _person(connection: Connection, intake: Intake, person: str, place: tuple[st
     ns = (NOW_NS, NOW_NS + 1, NOW_NS + 2)
     broken = Broken(f"b-{person}", REGION, site, person, "somebody", "clinic", "cover", "covering", *ns)
     broken_glass.save(connection, broken, ())
+    _study(connection, person, site)
     entry = accounts.AuditEntry(NOW_NS, "somebody", "clinic", "record-read", f"Patient/{person}", "ok", REGION, site)
     accounts.write_audit(connection, entry)
     if mine:
@@ -199,6 +233,21 @@ def agree_to_care(connection: Connection) -> None:
     for person, (site, _) in PLACES.items():
         cared = event_pb2.ConsentGiven(person_id=person, purpose="C1", giver="self", method="paper")
         _take(connection, Intake(lambda _taken: None), site, f"{person}/C1", consent_given=cared)
+
+
+def _study(connection: Connection, person: str, site: str) -> None:
+    """Index the image of a person as the indexer would."""
+    uid, told = STUDIES[person], {"00100020": {"vr": "LO", "Value": [person]}}
+    study = told | {"0020000D": {"vr": "UI", "Value": [uid]}}
+    series = {"0020000E": {"vr": "UI", "Value": [f"{uid}.1"]}, "00080060": {"vr": "CS", "Value": ["CT"]}}
+    instance = {"00080018": {"vr": "UI", "Value": [f"{uid}.1.1"]}}
+    levels = {"study": study, "series": series, "instance": instance}
+    entry = entries.entry({"levels": levels, "transfer_syntax_uid": "1.2.840.10008.1.2.1", "frames": 1, "flaw": ""})
+    content = image_of(person)
+    facts = FileFacts(sha256_of(person), len(content), "0" * 64, FileKind.STUDY, "image.dcm", f"g-{person}")
+    row = transfers.offer(connection, address(site), facts, NOW_NS)
+    studies.add(connection, row, entry, NOW_NS)
+    studies.tell_person(connection, row, person, 1)
 
 
 def _take(

@@ -133,14 +133,28 @@ def test_a_visitor_who_was_referred_stays(folder: Path, capsys: pytest.CaptureFi
     assert "must be kept until" in capsys.readouterr().err
 
 
+def test_a_visitor_of_whom_an_image_came_stays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(folder / "care.db")) as opened, opened:
+        of_group = "('baoshan', 'clinic', 'g', 'visitor', 1, 1, NULL)"
+        opened.execute(f"INSERT INTO dicom_group VALUES {of_group}")
+        study = f"('k', 'baoshan', 'clinic', 'g', '1.2', '', '', '[]', 1, 1, '{{}}', {ago(40)})"
+        opened.execute(f"INSERT INTO dicom_study VALUES {study}")
+    with pytest.raises(SystemExit):
+        ask(folder, "visitor", "--apply")
+    assert "must be kept until" in capsys.readouterr().err
+
+
 def test_a_record_is_kept_for_fifteen_years_and_a_visit_for_as_long_as_nodes_hold_their_copies() -> None:
     table = load_table()
     visit = Stay("s", "b", "p", 0, 10, "VISITOR")
     acute = Stay("s", "b", "p", 20, 30, "ACUTE")
     assert kept_until_ns(table, [visit], 0) == 10 + 31 * NS_PER_DAY
     # An urgent case is a record, however short the visit.
-    assert kept_until_ns(table, [visit], 0, referred_ns=7) == 10 + 5479 * NS_PER_DAY
-    assert kept_until_ns(table, [visit], 0, referred_ns=70) == 70 + 5479 * NS_PER_DAY
+    assert kept_until_ns(table, [visit], 0, treated=(7, None)) == 10 + 5479 * NS_PER_DAY
+    assert kept_until_ns(table, [visit], 0, treated=(70, None)) == 70 + 5479 * NS_PER_DAY
+    # So is one of whom there are images.
+    assert kept_until_ns(table, [visit], 0, treated=(None, 7)) == 10 + 5479 * NS_PER_DAY
+    assert kept_until_ns(table, [visit], 0, treated=(None, 70)) == 70 + 5479 * NS_PER_DAY
     assert kept_until_ns(table, [visit, acute], 0) == 30 + 5479 * NS_PER_DAY
     assert kept_until_ns(table, [], 7) == 7 + 5479 * NS_PER_DAY
     assert kept_until_ns(table, [visit, Stay("s", "b", "p", 40, None, "VISITOR")], 0) is None

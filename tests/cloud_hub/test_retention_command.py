@@ -106,7 +106,7 @@ def test_a_dry_run_counts_and_changes_nothing(folder: Path, capsys: pytest.Captu
     ask(folder)
     report = capsys.readouterr().out
     assert "dry run: nothing was changed" in report
-    assert "2026-11" in report
+    assert "table 2026-11.2," in report
     lines = {line.split()[0]: line for line in report.splitlines()[2::2]}
     assert "3 over their time" in lines["waves"]
     assert "1 over their time" in lines["visitors"]
@@ -122,7 +122,7 @@ def test_old_waves_go_and_those_around_an_alarm_the_young_and_all_numbers_stay(
     assert "3 deleted" in capsys.readouterr().out
     assert left(folder, WAVE) == [3, 4, 6]
     assert left(folder, NUMBER) == [1, 2, 3, 4, 5, 6]
-    assert trail(folder) == [("retention", "waves 3", "2026-11")]
+    assert trail(folder) == [("retention", "waves 3", "2026-11.2")]
     ask(folder, "--apply")
     assert left(folder, WAVE) == [3, 4, 6]
 
@@ -190,3 +190,21 @@ def test_a_wrong_table_stops_before_anything_is_done(folder: Path, capsys: pytes
         ask(folder, "--apply", "--table", str(folder / "table.toml"))
     assert "version" in capsys.readouterr().err
     assert left(folder, WAVE) == [1, 2, 3, 4, 5, 6]
+
+
+def test_studies_that_are_old_and_visitors_with_images_are_counted_as_such(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(folder)
+    assert "1 over their time" in next(line for line in capsys.readouterr().out.splitlines() if "visitors" in line)
+    with closing(sqlite3.connect(folder / "care.db")) as opened, opened:
+        (visitor,) = opened.execute("SELECT person_id FROM bed_stay WHERE episode_class = 'VISITOR'").fetchone()
+        groups = [("baoshan", "clinic", group, visitor, 1, 1, None) for group in ("old", "young")]
+        opened.executemany("INSERT INTO dicom_group VALUES (?, ?, ?, ?, ?, ?, ?)", groups)
+        for group, days in (("old", 5480), ("young", 5478)):
+            row = (group, "baoshan", "clinic", group, "1.2", "", "", "[]", 1, 1, "{}", NOW_NS - days * NS_PER_DAY)
+            opened.execute(f"INSERT INTO dicom_study VALUES ({', '.join('?' * 12)})", row)
+    ask(folder)
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[2::2]}
+    assert "1 over their time" in lines["images"]
+    assert "0 over their time" in lines["visitors"]

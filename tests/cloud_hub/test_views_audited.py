@@ -39,8 +39,30 @@ SHOWS_OTHERWISE = {
     ("GET", "/fhir/R4/AuditEvent"),
     ("GET", "/fhir/R4/AuditEvent/{fhir_id}"),
     ("GET", "/fhir/R4/Consent/{fhir_id}"),
+    ("GET", "/fhir/R4/ImagingStudy"),
+    ("GET", "/fhir/R4/ImagingStudy/{fhir_id}"),
 }
-"""The live socket is tested below, Observations, AuditEvents and Consents in tests/cloud_hub/fhir."""
+"""The live socket is tested below, Observations, AuditEvents, Consents and ImagingStudies in tests/cloud_hub/fhir."""
+_IMAGE = "/dicom-web/studies/{study}/series/{series}/instances/{instance}"
+SHOWS_IMAGES = {
+    "/dicom-web/studies",
+    "/dicom-web/series",
+    "/dicom-web/instances",
+    "/dicom-web/studies/{study}",
+    "/dicom-web/studies/{study}/metadata",
+    "/dicom-web/studies/{study}/series",
+    "/dicom-web/studies/{study}/instances",
+    "/dicom-web/studies/{study}/series/{series}",
+    "/dicom-web/studies/{study}/series/{series}/metadata",
+    "/dicom-web/studies/{study}/series/{series}/instances",
+    _IMAGE,
+    f"{_IMAGE}/metadata",
+    f"{_IMAGE}/rendered",
+    f"{_IMAGE}/frames/{{numbers}}",
+    f"{_IMAGE}/frames/{{numbers}}/rendered",
+    f"{_IMAGE}/bulkdata/{{tags:path}}",
+}
+"""Each is asked for in tests/cloud_hub/imaging/test_dicomweb.py."""
 ACTS = {
     ("POST", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
@@ -81,6 +103,8 @@ ACTS = {
     ("POST", "/api/v1/break-glass/{break_id}/close"),
     ("POST", "/api/v1/break-glass/{break_id}/review"),
     ("POST", "/api/v1/break-glass/{break_id}/seen"),
+    ("POST", "/dicom-web/studies"),
+    ("POST", "/dicom-web/studies/{study}"),
     ("POST", "/oauth/token"),
     ("POST", "/oauth/authorize"),
     ("POST", "/oauth/authorize/key"),
@@ -124,7 +148,8 @@ async def test_every_route_is_known_to_show_a_person_or_not(app: FastAPI) -> Non
     found = {route for route in guard.rights_by_route(app) if not route[1].startswith("/fhir/R4/{rest")}
 
     # A new route must be put into one of these lists; one that shows a person, with how to ask it.
-    assert found - (set(SHOWS) | SHOWS_OTHERWISE | ACTS | SHOWS_NOBODY) == set()
+    shows_images = {("GET", path) for path in SHOWS_IMAGES}
+    assert found - (shows_images | set(SHOWS) | SHOWS_OTHERWISE | ACTS | SHOWS_NOBODY) == set()
 
 
 @pytest.mark.anyio

@@ -14,8 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from telemed import study
+from telemed.study import StudyManifest
 
 from tests.edge_node.node_process import EXAMPLE
+from tests.fakes import dicom_files
 from tests.fuzz.faces import Face, Signed
 from tests.region.region import Clinic, Region, running, until
 from tests.region.screen import Screen
@@ -35,7 +38,7 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Region]:
 
 @pytest.fixture(scope="module")
 def known(region: Region) -> dict[str, str]:
-    """A bed with measurements, an alarm and a referral, by the names of parameters and fields."""
+    """A bed with measurements, an alarm, a referral and an image, by the names of parameters and fields."""
     at = datetime.now(UTC).strftime("%Y%m%d%H%M%S.000+0000")
     message = EXAMPLE.format(at=at, control=f"O{time.time_ns()}", hr=135, rr=26, spo2=90)
     with socket.create_connection(("127.0.0.1", region.ports["edge-clinic.hl7"]), timeout=10) as line:
@@ -49,8 +52,21 @@ def known(region: Region) -> dict[str, str]:
         until(lambda: _snapshot(client)["referrals"], 20, "the referral at the hub")
     with contextlib.closing(region.fhir()) as client:
         ids = {name: _first_id(client, name) for name in ("Patient", "Device")}
-    names = {"key": BED, "bed_key": BED, "alarm_id": alarm, "referral_id": REFERRAL}
+    names = {"key": BED, "bed_key": BED, "alarm_id": alarm, "referral_id": REFERRAL} | image_of(region, ids["Patient"])
     return names | {"person_id": ids["Patient"], "fhir_id": ids["Device"]}
+
+
+def image_of(region: Region, person_id: str) -> dict[str, str]:
+    """Send an image of a person to the hub and return what names it and its parts."""
+    manifest = study.pack(StudyManifest("g1", "1.2.3", 1, person_id))
+    for name, content in ((study.OBJECT_NAME, dicom_files.image()), (study.MANIFEST_NAME, manifest)):
+        (region.folder / name).write_bytes(content)
+        more = ("--kind", "study", "--group", "g1", "--name", name)
+        region.run("edge_node", "send", "--config", "edge-clinic.toml", *more, name)
+    with contextlib.closing(region.fhir()) as client:
+        asked = f"/fhir/R4/ImagingStudy?patient={person_id}"
+        until(lambda: client.get(asked).json().get("entry"), 60, "the image is in the index")
+    return {"study": "1.2.3", "series": "1.2.3.4", "instance": "1.2.3.4.5", "numbers": "1", "tags": "7FE00010"}
 
 
 def _snapshot(client: httpx.Client) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A study that a modality sends with DCMTK is at the hub: key image and manifest first, every object bit for bit."""
+"""A study that a modality sends with DCMTK is at the hub, key image and manifest first, and is read from there."""
 
 import contextlib
 import hashlib
@@ -101,9 +101,41 @@ def test_a_study_of_somebody_who_is_here_is_at_the_hub_bit_for_bit_also_when_the
         assert names.index(wire.MANIFEST_NAME) < names.index(wire.OBJECT_NAME)
         assert blob(region, manifest.key_image_sha256).startswith(b"\x89PNG")
         assert hashlib.sha256(blob(region, manifest.key_image_sha256)).hexdigest() == manifest.key_image_sha256
+        assert sorted(given_out(region, manifest)) == sorted(kept)
+        assert subjects(region) == {"urn:oid:1.2.3": f"Patient/{manifest.person_id}"}
 
         decided = unknown_study(region, port, manifest.person_id)
         assert [(each.person_id, each.assigned_by) for each in decided] == [("", ""), (manifest.person_id, "clinic")]
+        whose = dict.fromkeys(("urn:oid:1.2.3", "urn:oid:1.2.4"), f"Patient/{manifest.person_id}")
+        until(lambda: subjects(region) == whose, 30, "the decision is in the index")
+
+
+def given_out(region: Region, manifest: StudyManifest) -> list[bytes]:
+    """Return the data sets of a study as WADO-RS gives them, once the index has all of its objects."""
+    study = f"/dicom-web/studies/{manifest.study_uid}"
+    with contextlib.closing(region.fhir()) as program:
+
+        def indexed() -> bool:
+            answer = program.get(f"{study}/instances")
+            return answer.status_code == 200 and len(answer.json()) == len(manifest.objects)
+
+        until(indexed, 60, "all objects are in the index")
+        found = []
+        for each in manifest.objects:
+            address = f"{study}/series/{each.series_uid}/instances/{each.sop_instance_uid}"
+            answer = program.get(address, headers={"Accept": "application/dicom"})
+            assert answer.status_code == 200, answer.text
+            assert hashlib.sha256(answer.content).hexdigest() == each.sha256
+            found.append(part10.parted(answer.content).data)
+        return found
+
+
+def subjects(region: Region) -> dict[str, str]:
+    """Return whose each study of the index is, by its identifier."""
+    with contextlib.closing(region.fhir()) as program:
+        entries = program.get("/fhir/R4/ImagingStudy").json().get("entry", [])
+    found = [each["resource"] for each in entries]
+    return {one["identifier"][0]["value"]: one["subject"].get("reference", "") for one in found}
 
 
 def unknown_study(region: Region, port: int, person_id: str) -> list[StudyManifest]:

@@ -274,7 +274,7 @@ class Region:
             "name_zh": "接口",
             "name_en": "API",
             "sites": [],
-            "scopes": ["system/Patient.rs", "system/Observation.rs", "system/Device.rs"],
+            "scopes": ["system/Patient.rs", "system/Observation.rs", "system/Device.rs", "system/ImagingStudy.rs"],
         }
         (self.folder / "hub" / "accounts-seed.json").write_text(json.dumps(seed))
 

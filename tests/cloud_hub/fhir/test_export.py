@@ -5,7 +5,10 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,6 +32,8 @@ from cloud_hub.store.schema import record as record_table
 from cloud_hub.web import guard
 from tests.cloud_hub.fhir.conftest import RECEIVED_NS, REGION, Hub, example_set, ns
 from tests.cloud_hub.fhir.test_resources import problems_of, r4_schema
+from tests.fakes import dicom_files
+from tests.fakes.imaging_hub import ImagingHub
 
 __all__ = ["r4_schema"]
 pytestmark = pytest.mark.anyio
@@ -127,6 +132,7 @@ async def test_a_copy_holds_everything_of_the_person_and_nothing_of_another(hub:
         "Flag.ndjson": 1,
         "Observation.ndjson": 6,
         "Observation-waves.ndjson": 1,
+        "ImagingStudy.ndjson": 0,
         "AuditEvent.ndjson": 1,
     }
     everything = b"".join(found.values()).decode()
@@ -268,3 +274,69 @@ async def test_an_archive_holds_no_more_than_what_was_not_taken() -> None:
         largest = max(largest, len(await asyncio.to_thread(archive.add, [{"data": "x" * 10_000}])))
     assert largest < 100_000
     assert archive._outlet.draw() == b""
+
+
+@pytest.fixture
+async def imaged(hub: Hub, tmp_path: Path) -> AsyncIterator[ImagingHub]:
+    """Two studies of p-1, one of them with two contents of one image and with a preview, and one of p-2."""
+    found = ImagingHub.over(hub.care, tmp_path / "blobs")
+    clinic, home = NodeAddress(REGION, SITE, "edge-clinic"), NodeAddress(REGION, "heming-home", "edge-home")
+    found.arrive(clinic, CT, "a")
+    found.arrive(clinic, dicom_files.image("1.2.1", "1.2.1.1", "1.2.1.1.1", PatientID="other"), "a")
+    found.arrive(clinic, dicom_files.image("1.2.1", "1.2.1.1", "1.2.1.1.1", Rows=1), "a", is_preview=True)
+    found.arrive(clinic, MR, "b")
+    found.arrive(home, dicom_files.image("1.2.3", "1.2.3.1", "1.2.3.1.1"), "c")
+    for address, person, group in ((clinic, "p-1", "a"), (clinic, "p-1", "b"), (home, "p-2", "c")):
+        found.tell(address, person, group)
+    await found.indexer.read_all()
+    yield found
+    await found.readers.close()
+
+
+CT = dicom_files.image("1.2.1", "1.2.1.1", "1.2.1.1.1", StudyDate="20261120")
+MR = dicom_files.image("1.2.2", "1.2.2.1", "1.2.2.1.1", Modality="MR", StudyDate="20261121")
+
+
+async def copy_with_images(hub: Hub, imaged: ImagingHub, may_go_on: export.Ask = always) -> bytes:
+    face = replace(face_of(hub), blobs=imaged.blobs)
+    found = await hub.care.read(lambda c: export.subject(c, DOCTOR, "p-1", RECEIVED_NS))
+    return b"".join([chunk async for chunk in export.stream(face, found, RECEIVED_NS, may_go_on)])
+
+
+async def test_a_copy_holds_the_images_of_the_person_as_they_came(hub: Hub, imaged: ImagingHub, r4_schema: Any) -> None:
+    with zipfile.ZipFile(io.BytesIO(await copy_with_images(hub, imaged))) as opened:
+        found = {name: opened.read(name) for name in opened.namelist()}
+    files = {name: data for name, data in found.items() if name.startswith("DICOM/")}
+    first, second = "DICOM/S0001-20261120", "DICOM/S0002-20261121"
+    assert list(files) == [f"{first}/I000001.dcm", f"{first}/I000002.dcm", f"{second}/I000001.dcm"]
+    assert (files[f"{first}/I000001.dcm"], files[f"{second}/I000001.dcm"]) == (CT, MR)
+    told = lines(found["ImagingStudy.ndjson"])
+    assert [one["identifier"][0]["value"] for one in told] == ["urn:oid:1.2.1", "urn:oid:1.2.2"]
+    assert [one["numberOfInstances"] for one in told] == [1, 1]
+    assert "contained" not in told[0]
+    assert problems_of(r4_schema, told[0]) == []
+    listed = {one["file"]: one["sha256"] for one in json.loads(found["manifest.json"])}
+    assert {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}.items() <= listed.items()
+    page = found["index.html"].decode()
+    assert f"<td>{first}/</td><td>影像文件（DICOM） Images (DICOM files)</td><td>2</td>" in page
+
+
+async def test_an_image_that_is_gone_from_the_disk_is_listed_and_empty(hub: Hub, imaged: ImagingHub) -> None:
+    imaged.blobs.forget(hashlib.sha256(CT).hexdigest())
+    with zipfile.ZipFile(io.BytesIO(await copy_with_images(hub, imaged))) as opened:
+        assert opened.read("DICOM/S0001-20261120/I000001.dcm") == b""
+        listed = {one["file"]: one["count"] for one in json.loads(opened.read("manifest.json"))}
+        assert opened.read("DICOM/S0002-20261121/I000001.dcm") == MR
+    assert [listed[f"DICOM/S0001-20261120/I{n:06}.dcm"] for n in (1, 2)] == [0, 1]
+
+
+async def test_images_end_where_the_right_of_the_reader_ends(hub: Hub, imaged: ImagingHub) -> None:
+    asked = []
+
+    async def until_the_second_study() -> bool:
+        asked.append(1)
+        return len(asked) < 11
+
+    cut = await copy_with_images(hub, imaged, until_the_second_study)
+    assert b"DICOM/S0001" in cut
+    assert b"DICOM/S0002" not in cut

@@ -1,0 +1,167 @@
+"""Takes complete files of studies into the index: as they are told, and whatever is found unread at the start.
+
+A file and what it says are committed together with the note that it was looked at, so that a kill between any two
+steps leaves it either indexed or unread, and it is read again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy import Connection
+from telemed.study import KEY_IMAGE_NAME, MANIFEST_NAME
+from telemed.transfer import FileKind
+
+from cloud_hub.errors import ImageUnreadable, StoreFailure
+from cloud_hub.imaging import entries
+from cloud_hub.imaging.entries import NoEntry
+from cloud_hub.imaging.readers import Readers
+from cloud_hub.store import erased_images, studies
+from cloud_hub.store.blobs import Blobs
+from cloud_hub.store.engine import Database
+from cloud_hub.store.transfers import Transfer
+
+SWEEP_EVERY_S = 600.0
+AFTER_FAILURE_S = 5.0
+AT_ONCE = 200
+MARGIN_NS = 60 * 10**9
+"""A transaction that was under way when the last look began had its time before."""
+BAD_MANIFEST, BAD_HEADER = "bad-manifest", "bad-header"
+EXPECTED = frozenset({studies.INDEXED, studies.MANIFEST, studies.KEY_IMAGE, erased_images.OUTCOME})
+Work = Callable[[Connection], str]
+"""What a file adds, in the transaction that notes it; returns the outcome."""
+
+log = structlog.get_logger(__name__)
+
+
+class Indexer:
+    """Reads one file after the other; `run` is called once, the care store is migrated by then."""
+
+    def __init__(
+        self,
+        care: Database,
+        region: str,
+        blobs: Blobs,
+        readers: Readers,
+        registry: CollectorRegistry,
+        clock: Callable[[], int],
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            care: the care store.
+            region: of the hub.
+            blobs: the folder of files.
+            readers: processes that read them.
+            registry: gets the counter.
+            clock: nanoseconds since the Unix epoch.
+        """
+        self._care, self._region, self._blobs, self._readers, self._clock = care, region, blobs, readers, clock
+        self._awake = asyncio.Event()
+        self._since_ns = 0
+        """Of what became complete before this, nothing is unread, unless the clock was set back."""
+        self._files = Counter(
+            "hub_imaging_files", "Files of studies that were looked at.", ["outcome"], registry=registry
+        )
+
+    def took(self, row: Transfer) -> None:
+        """Note that a file is complete; to be called on the event loop, returns at once."""
+        if row.facts.kind is FileKind.STUDY:
+            self._awake.set()
+
+    async def run(self) -> None:
+        """Read until cancelled: what lies unread now, what is told, and now and then whatever was not."""
+        await self._forget_missing()
+        while True:
+            self._awake.clear()
+            try:
+                await self.read_all()
+                wait_s = SWEEP_EVERY_S
+            except (StoreFailure, OSError) as failure:
+                log.warning("images not indexed", why=type(failure).__name__)
+                wait_s = AFTER_FAILURE_S
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._awake.wait()
+            except TimeoutError:
+                self._since_ns = 0
+
+    async def _forget_missing(self) -> None:
+        with contextlib.suppress(StoreFailure):  # it is tried again at the next start
+            await self._care.write(studies.forget_missing)
+
+    async def read_all(self) -> int:
+        """Read every complete file that was not looked at; return how many.
+
+        Raises:
+            StoreFailure: the database failed or no reader starts; what was committed stays.
+            OSError: the disk failed.
+        """
+        done, began_ns = 0, self._clock()
+        while rows := await self._care.read(lambda c: studies.unread(c, self._region, self._since_ns, AT_ONCE)):
+            for row in rows:
+                work = await self._read(row)
+                outcome = await self._care.write(lambda c, row=row, work=work: self._note(c, row, work))  # type: ignore[misc]
+                self._files.labels(outcome).inc()
+                if outcome not in EXPECTED:
+                    log.warning("image not indexed", site=row.address.site, transfer=row.transfer_id, outcome=outcome)
+            done += len(rows)
+        self._since_ns = began_ns - MARGIN_NS
+        return done
+
+    def _note(self, connection: Connection, row: Transfer, work: Work) -> str:
+        outcome = work(connection)
+        studies.note(connection, row, outcome, self._clock())
+        group = (row.address.region, row.address.site, row.facts.group_id)
+        if not erased_images.is_due(connection, group):
+            return outcome
+        erased_images.empty(connection, group, self._clock())
+        after: str | None = ""
+        while after is not None:
+            after = erased_images.drop_files(connection, group, self._blobs, after).after
+        return erased_images.OUTCOME
+
+    async def _read(self, row: Transfer) -> Work:
+        path = self._blobs.path(row.facts.sha256)
+        try:
+            if row.facts.name == KEY_IMAGE_NAME:
+                return lambda _: studies.KEY_IMAGE
+            if row.facts.name == MANIFEST_NAME:
+                return _of_manifest(row, (await self._readers.ask("manifest", path)).told)
+            answer = await self._readers.ask("header", path)
+            return self._of_header(row, answer.told)
+        except FileNotFoundError:
+            return lambda _: studies.MISSING
+        except ImageUnreadable as error:
+            reason = error.reason
+            return lambda _: reason
+
+    def _of_header(self, row: Transfer, told: dict[str, Any]) -> Work:
+        try:
+            entry = entries.entry(told)
+        except NoEntry:
+            return lambda _: BAD_HEADER
+
+        def work(connection: Connection) -> str:
+            version = studies.add(connection, row, entry, self._clock())
+            if version > 1:
+                log.warning("two contents of one image", site=row.address.site, transfer=row.transfer_id)
+            return studies.INDEXED
+
+        return work
+
+
+def _of_manifest(row: Transfer, told: dict[str, Any]) -> Work:
+    try:
+        person_id, generation = entries.whose(told, row.facts.group_id)
+    except NoEntry:
+        return lambda _: BAD_MANIFEST
+
+    def work(connection: Connection) -> str:
+        studies.tell_person(connection, row, person_id, generation)
+        return studies.MANIFEST
+
+    return work

@@ -1,0 +1,204 @@
+"""Keeps files that came by STOW-RS: on disk, read by a reader, and in one transaction with their rows.
+
+What is kept here lies as if the transfer had brought it, from the node "hub" of the person's site.  Nothing is told to
+be stored before it is committed.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Connection
+from telemed.study import OBJECT_NAME
+from telemed.topics import NodeAddress
+from telemed.transfer import FileKind
+
+from cloud_hub.access import images
+from cloud_hub.access.rights import Principal
+from cloud_hub.access.treating import opens
+from cloud_hub.errors import BadRequest, ImageUnreadable, NotFound, StoreFailure
+from cloud_hub.imaging import entries, media
+from cloud_hub.imaging.entries import NoEntry
+from cloud_hub.imaging.face import Images
+from cloud_hub.imaging.parts_in import Begin, Data, End, PartsIn
+from cloud_hub.store import erasure, persons, studies, transfers
+from cloud_hub.store.engine import Database
+from cloud_hub.store.studies import Entry, Narrowing
+from cloud_hub.store.transfers import FileFacts
+
+HUB = "hub"
+MOST_PARTS = 1000
+FIRST = 1
+"""Generation of what no manifest says: who stores here names the person."""
+# Failure reasons of PS3.4 B.2.3 and PS3.18 10.5.3.
+CANNOT_UNDERSTAND, OTHER_STUDY, NO_PATIENT = 0xC000, 0xA900, 0xA901
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of one part."""
+
+    sop_class_uid: str = ""
+    uids: tuple[str, str, str] = ("", "", "")
+    """Study, series and instance; empty where the file does not say."""
+    failure: int = 0
+    """Reason; 0: it is stored and committed."""
+    person_id: str = ""
+    """Under whom it was put."""
+
+
+class _Scratch:
+    """The file into which the part that arrives is written."""
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self.path = path
+        self._limit_bytes = limit_bytes
+        self._file: BinaryIO | None = None
+        self._size_bytes = 0
+
+    async def take(self, event: Begin | Data | End) -> bool:
+        """Write what came; True where the part is whole.
+
+        Raises:
+            BadRequest: it is too large.
+        """
+        if isinstance(event, Begin):
+            self._file, self._size_bytes = await asyncio.to_thread(self.path.open, "wb"), 0
+        elif isinstance(event, Data) and self._file is not None:
+            self._size_bytes += len(event.data)
+            if self._size_bytes > self._limit_bytes:
+                raise BadRequest(f"a file is at most {self._limit_bytes} bytes", ["body"])
+            await asyncio.to_thread(self._file.write, event.data)
+        elif self._file is not None:
+            await asyncio.to_thread(self._file.close)
+        return isinstance(event, End)
+
+    def drop(self) -> None:
+        """Delete it; idempotent."""
+        if self._file is not None:
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Under whom files are put."""
+
+    site: str
+    group_id: str
+    person_id: str
+
+
+class Storing:
+    """Takes the parts of one request; made for it, run once."""
+
+    def __init__(self, care: Database, files: Images, principal: Principal, person_id: str, study_uid: str) -> None:
+        """Take nothing yet.
+
+        Args:
+            care: the care store.
+            files: the folder and the readers.
+            principal: who stores.
+            person_id: whose images these are; empty: whose study it is already.
+            study_uid: the study they must be of; empty: any.
+        """
+        self._care, self._files, self._principal = care, files, principal
+        self._person_id, self._study_uid = person_id, study_uid
+
+    async def run(self, boundary: str, body: AsyncIterator[bytes], now_ns: int) -> list[Stored]:
+        """Take a multipart body to its end and return what became of each part, in order.
+
+        Raises:
+            BadRequest: it is no multipart body of DICOM files; parts before that are stored.
+            NotFound: the person is not open to this principal.
+            StoreFailure: the database failed; so it is for this part and those after it.
+            OSError: the disk failed; likewise.
+        """
+        if self._person_id:
+            await self._care.read(self._demand_person)
+        if await asyncio.to_thread(lambda: self._files.blobs.room().used_share() * 100) > self._files.disk_limit_pct:
+            raise StoreFailure("the disk is nearly full")
+        parts, found = PartsIn(boundary), list[Stored]()
+        scratch = _Scratch(self._files.blobs.scratch(), self._files.largest_file_bytes)
+        try:
+            async for data in body:
+                for event in parts.feed(data):
+                    if isinstance(event, Begin):
+                        _check(event, len(found))
+                    if await scratch.take(event):
+                        found.append(await self._keep(scratch.path, now_ns))
+            parts.close()
+        finally:
+            await asyncio.to_thread(scratch.drop)
+        if not found:
+            raise BadRequest("the body has no part", ["body"])
+        return found
+
+    async def _keep(self, path: Path, now_ns: int) -> Stored:
+        try:
+            told = (await self._files.readers.ask("header", path)).told
+            entry = entries.entry(told)
+        except (ImageUnreadable, NoEntry):
+            return Stored(failure=CANNOT_UNDERSTAND)
+        uids = (entry.study_uid, entry.series_uid, entry.sop_uid)
+        sop_class = entries.first(told["levels"]["instance"], "00080016")
+        if self._study_uid not in ("", entry.study_uid):
+            return Stored(sop_class, uids, OTHER_STUDY)
+        where = await self._care.read(lambda c: self._where(c, entry))
+        if where is None:
+            return Stored(sop_class, uids, NO_PATIENT)
+        sha256, size_bytes, hashes = await asyncio.to_thread(self._files.blobs.keep, path)
+        manifest = hashlib.sha256(hashes).hexdigest()
+        facts = FileFacts(sha256, size_bytes, manifest, FileKind.STUDY, OBJECT_NAME, where.group_id)
+        await self._care.write(lambda c: self._commit(c, (where, facts, hashes), entry, now_ns))
+        return Stored(sop_class, uids, person_id=where.person_id)
+
+    def _demand_person(self, connection: Connection) -> str:
+        """Return the site of the person.
+
+        Raises:
+            NotFound: no such person, or erased, or not open to this principal.
+        """
+        found = persons.person(connection, self._principal.region, self._person_id)
+        is_open = found is not None and opens(connection, self._principal, found.site, found.person_id)
+        if found is None or not is_open or erasure.is_erased(connection, found.region, found.person_id):
+            raise NotFound("no such person within scope")
+        return found.site
+
+    def _where(self, connection: Connection, entry: Entry) -> Where | None:
+        """Return under whom a file is put; None where neither the request nor its study says."""
+        asked = Narrowing(study_uids=frozenset({entry.study_uid}))
+        for study in images.seen(connection, self._principal, asked):
+            if study.person_id and self._person_id in ("", study.person_id):
+                return Where(study.site, study.group_id, study.person_id)
+        if not self._person_id:
+            return None
+        site = self._demand_person(connection)
+        # The same for all parts, and for a request that is made again.
+        named = uuid.uuid5(uuid.NAMESPACE_OID, f"{site}/{self._person_id}/{entry.study_uid}")
+        return Where(site, f"stow-{named}", self._person_id)
+
+    def _commit(self, connection: Connection, what: tuple[Where, FileFacts, bytes], entry: Entry, now_ns: int) -> None:
+        where, facts, hashes = what
+        address = NodeAddress(self._principal.region, where.site, HUB)
+        row = transfers.offer(connection, address, facts, now_ns)
+        transfers.keep_hashes(connection, address, row.transfer_id, hashes, now_ns)
+        transfers.complete(connection, address, row.transfer_id, now_ns)
+        whole = transfers.find(connection, address, row.transfer_id)
+        assert whole is not None
+        studies.note(connection, whole, studies.INDEXED, now_ns)
+        studies.add(connection, whole, entry, now_ns)
+        if where.group_id.startswith("stow-"):
+            studies.tell_person(connection, whole, where.person_id, FIRST)
+
+
+def _check(begun: Begin, count: int) -> None:
+    if count >= MOST_PARTS:
+        raise BadRequest(f"at most {MOST_PARTS} files at once", ["body"])
+    kind = begun.headers.get("content-type", media.DICOM).partition(";")[0].strip().lower()
+    if kind != media.DICOM:
+        raise BadRequest(f"parts are {media.DICOM}; metadata with bulk data apart is not taken", ["body"])

@@ -1,0 +1,316 @@
+"""The index of images that sites sent: plain functions on a connection of the care store.
+
+A study stands here as one site filed it (its group); whose it is says the group's manifest.  Nothing here judges who
+may see it: `cloud_hub.access.images` does.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select, update
+from telemed.transfer import FileKind
+
+from cloud_hub.store import dialect
+from cloud_hub.store.dialect import insert_new, upsert
+from cloud_hub.store.schema import dicom_file, dicom_group, dicom_instance, dicom_series, dicom_study, person, transfer
+from cloud_hub.store.transfers import State, Transfer, transfer_of
+
+INDEXED, MANIFEST, KEY_IMAGE, MISSING = "indexed", "manifest", "key-image", "missing"
+AT_ONCE = 500
+_FAR_BACK = "0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index takes from one file."""
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    transfer_syntax_uid: str
+    study_date: str
+    study_time: str
+    modality: str
+    series_number: int
+    instance_number: int
+    frames: int
+    flaw: str
+    study: str
+    """DICOM JSON of the study's level, as text; so are the two below."""
+    series: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study as a site filed it."""
+
+    study_key: str
+    region: str
+    site: str
+    group_id: str
+    study_uid: str
+    person_id: str | None
+    """Whose it is, of the persons of its site; empty where the site could not say.
+
+    None where nobody knows yet: its manifest has not come, or names somebody whom the site has not told of.
+    """
+    study_date: str
+    study_time: str
+    modalities: tuple[str, ...]
+    series_count: int
+    instance_count: int
+    attributes: dict[str, Any]
+    indexed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series of a study."""
+
+    study_key: str
+    series_uid: str
+    modality: str
+    series_number: int
+    instance_count: int
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One version of an image or another object."""
+
+    study_key: str
+    series_uid: str
+    sop_uid: str
+    sha256: str
+    transfer_syntax_uid: str
+    instance_number: int
+    frames: int
+    size_bytes: int
+    version: int
+    is_preview: bool
+    flaw: str
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What the database looks for; the caller judges what comes back again."""
+
+    sites: frozenset[str] | None = None
+    """None: all of the region."""
+    persons: frozenset[str] | None = None
+    study_keys: frozenset[str] | None = None
+    study_uids: frozenset[str] | None = None
+    series_uids: frozenset[str] | None = None
+    """Studies that have one of these series."""
+    sop_uids: frozenset[str] | None = None
+    """Studies that have one of these instances."""
+    dates: tuple[str, str] = ("", "")
+    """First and last day, YYYYMMDD; empty: open."""
+
+
+def key_of(region: str, site: str, group_id: str, study_uid: str) -> str:
+    """Return the name of a filed study."""
+    return hashlib.sha256("\n".join((region, site, group_id, study_uid)).encode()).hexdigest()
+
+
+def unread(connection: Connection, region: str, since_ns: int, limit: int) -> list[Transfer]:
+    """Return files of studies that became complete since an instant and were not looked at, the earliest first."""
+    seen = select(dicom_file.c.transfer_id).where(dicom_file.c.transfer_id == transfer.c.transfer_id).exists()
+    is_study = and_(transfer.c.kind == FileKind.STUDY, transfer.c.state == State.COMPLETE, transfer.c.region == region)
+    # What is complete changes no more, so that this index is one of completion too.
+    is_late = transfer.c.updated_ns >= since_ns
+    query = select(transfer).where(is_study, is_late, ~seen).order_by(transfer.c.completed_ns, transfer.c.transfer_id)
+    return [transfer_of(row) for row in connection.execute(query.limit(limit))]
+
+
+def forget_missing(connection: Connection) -> int:
+    """Have files looked at again that were not on the disk when their turn came; return how many."""
+    return connection.execute(dicom_file.delete().where(dicom_file.c.outcome == MISSING)).rowcount
+
+
+def note(connection: Connection, row: Transfer, outcome: str, now_ns: int) -> bool:
+    """Note that a file was looked at; False where it was noted before."""
+    values = (row.transfer_id, row.address.region, row.address.site, outcome[:20], now_ns)
+    return bool(insert_new(connection, dicom_file, [values], ["transfer_id"]))
+
+
+def outcome_of(connection: Connection, transfer_id: str) -> str | None:
+    """Return what became of a file; None where it was not looked at."""
+    return connection.execute(select(dicom_file.c.outcome).where(dicom_file.c.transfer_id == transfer_id)).scalar()
+
+
+def tell_person(connection: Connection, row: Transfer, person_id: str, generation: int) -> None:
+    """Note whose the study of a group is; of two manifests the higher generation counts, then what came later."""
+    c, key = dicom_group.c, (row.address.region, row.address.site, row.facts.group_id)
+    mine = and_(c.region == key[0], c.site == key[1], c.group_id == key[2])
+    known = connection.execute(select(c.generation, c.told_ns).where(mine)).one_or_none()
+    if known is not None and tuple(known) > (generation, row.completed_ns):
+        return
+    names = ("region", "site", "group_id", "person_id", "generation", "told_ns")
+    upsert(connection, dicom_group, names, [(*key, person_id, generation, row.completed_ns)], names[:3])
+
+
+def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int:
+    """Take a file into the index; return its version: 1, or more where its UID has other content at this site."""
+    where = (row.address.region, row.address.site)
+    key = key_of(*where, row.facts.group_id, entry.study_uid)
+    version = _version(connection, row, entry)
+    values: dialect.Row = (key, entry.sop_uid, row.facts.sha256, *where, entry.series_uid, entry.transfer_syntax_uid)
+    values += (entry.instance_number, entry.frames, row.facts.size_bytes, version, row.facts.is_preview)
+    values += (entry.flaw, entry.instance, now_ns)
+    insert_new(connection, dicom_instance, [values], ["study_key", "sop_uid", "sha256"])
+    series = (key, entry.series_uid, *where, entry.modality, entry.series_number, 0, entry.series)
+    insert_new(connection, dicom_series, [series], ["study_key", "series_uid"])
+    study: dialect.Row = (key, *where, row.facts.group_id, entry.study_uid, entry.study_date, entry.study_time)
+    study += ("[]", 0, 0, entry.study, now_ns)
+    insert_new(connection, dicom_study, [study], ["study_key"])
+    _count(connection, key, entry.series_uid, now_ns)
+    return version
+
+
+def studies(connection: Connection, region: str, narrowing: Narrowing) -> Iterator[Study]:
+    """Yield studies, the newest day first; to be taken, or dropped, within the transaction."""
+    c = dicom_study.c
+    query = _with_persons().where(c.region == region, *_where(narrowing))
+    query = query.order_by(c.study_date.desc(), c.study_time.desc(), c.study_key)
+    # Row by row, because whoever asks may see few of them and wants few of those.
+    with connection.execute(query, execution_options={"yield_per": AT_ONCE}) as rows:
+        for row in rows:
+            yield _study(row)
+
+
+def last_ns(connection: Connection, where: tuple[str, str], person_id: str) -> int | None:
+    """Return when something was last added to a study of a person of a site; None where there is none."""
+    c, group = dicom_study.c, dicom_group.c
+    same = and_(group.region == c.region, group.site == c.site, group.group_id == c.group_id)
+    query = select(func.max(c.indexed_ns)).join(dicom_group, same).where(group.person_id == person_id)
+    found: int | None = connection.execute(query.where(c.region == where[0], c.site == where[1])).scalar()
+    return found
+
+
+def series_of(connection: Connection, study_keys: Collection[str]) -> list[Series]:
+    """Return the series of some studies, in the order of their numbers."""
+    found = list[Series]()
+    for some in _slices(sorted(study_keys)):
+        query = select(dicom_series).where(dicom_series.c.study_key.in_(some))
+        found += [_series(row) for row in connection.execute(query)]
+    return sorted(found, key=lambda one: (one.study_key, one.series_number, one.series_uid))
+
+
+def instances_of(
+    connection: Connection, study_keys: Collection[str], series_uid: str = "", sop_uid: str = ""
+) -> list[Instance]:
+    """Return all versions of the instances of some studies, in order; of one series or instance where one is named."""
+    c, found = dicom_instance.c, list[Instance]()
+    of_one: list[ColumnElement[bool]] = [c.series_uid == series_uid] if series_uid else []
+    of_one += [c.sop_uid == sop_uid] if sop_uid else []
+    for some in _slices(sorted(study_keys)):
+        query = select(dicom_instance).where(c.study_key.in_(some), *of_one)
+        found += [_instance(row) for row in connection.execute(query)]
+    return sorted(found, key=lambda one: (one.series_uid, one.instance_number, one.sop_uid, one.version))
+
+
+def _version(connection: Connection, row: Transfer, entry: Entry) -> int:
+    """Return which version of its UID a file is; the same content in another group is the same version."""
+    c = dicom_instance.c
+    here = and_(c.region == row.address.region, c.site == row.address.site, c.sop_uid == entry.sop_uid)
+    known = connection.execute(select(c.version).where(here, c.sha256 == row.facts.sha256).limit(1)).scalar()
+    if known is not None:
+        return int(known)
+    # A preview is other content by design.
+    others = select(func.max(c.version)).where(here, c.is_preview.is_(row.facts.is_preview))
+    return int(connection.execute(others).scalar() or 0) + 1
+
+
+def _count(connection: Connection, key: str, series_uid: str, now_ns: int) -> None:
+    c = dicom_instance.c
+    counted = and_(c.study_key == key, c.is_preview.is_(False))
+    number = select(func.count(c.sop_uid.distinct()))
+    of_series = int(connection.execute(number.where(counted, c.series_uid == series_uid)).scalar_one())
+    mine = and_(dicom_series.c.study_key == key, dicom_series.c.series_uid == series_uid)
+    connection.execute(update(dicom_series).where(mine).values(instance_count=of_series))
+    rows = connection.execute(select(dicom_series.c.modality).where(dicom_series.c.study_key == key)).scalars().all()
+    values = {
+        "modalities": json.dumps(sorted({one for one in rows if one})),
+        "series_count": len(rows),
+        "instance_count": int(connection.execute(number.where(counted)).scalar_one()),
+        "indexed_ns": now_ns,
+    }
+    connection.execute(update(dicom_study).where(dicom_study.c.study_key == key).values(values))
+
+
+def _with_persons() -> Select[Any]:
+    group, c, known = dicom_group.c, dicom_study.c, person.c
+    same = and_(group.region == c.region, group.site == c.site, group.group_id == c.group_id)
+    # A manifest opens no record of another site: whom its own site has not told of is nobody yet.
+    is_known = and_(known.region == c.region, known.site == c.site, known.person_id == group.person_id)
+    whose = case((group.person_id == "", ""), else_=known.person_id).label("person_id")
+    joined = dicom_study.outerjoin(dicom_group, same).outerjoin(person, is_known)
+    return select(dicom_study, whose).select_from(joined)
+
+
+def _where(narrowing: Narrowing) -> list[ColumnElement[bool]]:
+    c, found = dicom_study.c, list[ColumnElement[bool]]()
+    columns = ((c.site, narrowing.sites), (c.study_key, narrowing.study_keys), (c.study_uid, narrowing.study_uids))
+    found += [column.in_(sorted(values)) for column, values in columns if values is not None]
+    if narrowing.persons is not None:
+        found.append(person.c.person_id.in_(sorted(narrowing.persons)))
+    below = ((dicom_series, "series_uid", narrowing.series_uids), (dicom_instance, "sop_uid", narrowing.sop_uids))
+    for table, name, values in below:
+        if values is not None:
+            has = and_(table.c.study_key == c.study_key, table.c[name].in_(sorted(values)))
+            found.append(select(table.c.study_key).where(has).exists())
+    first, last = narrowing.dates
+    found += [c.study_date >= (first or _FAR_BACK)] if first or last else []
+    return found + ([c.study_date <= last] if last else [])
+
+
+def _study(row: Row[Any]) -> Study:
+    return Study(
+        row.study_key,
+        row.region,
+        row.site,
+        row.group_id,
+        row.study_uid,
+        row.person_id,
+        row.study_date,
+        row.study_time,
+        tuple(json.loads(row.modalities)),
+        row.series_count,
+        row.instance_count,
+        json.loads(row.attributes),
+        row.indexed_ns,
+    )
+
+
+def _series(row: Row[Any]) -> Series:
+    told = json.loads(row.attributes)
+    return Series(row.study_key, row.series_uid, row.modality, row.series_number, row.instance_count, told)
+
+
+def _instance(row: Row[Any]) -> Instance:
+    return Instance(
+        row.study_key,
+        row.series_uid,
+        row.sop_uid,
+        row.sha256,
+        row.transfer_syntax_uid,
+        row.instance_number,
+        row.frames,
+        row.size_bytes,
+        row.version,
+        row.is_preview,
+        row.flaw,
+        json.loads(row.attributes),
+    )
+
+
+def _slices(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for at in range(0, len(keys), AT_ONCE):
+        yield keys[at : at + AT_ONCE]
