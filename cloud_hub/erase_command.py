@@ -2,7 +2,8 @@
 
 Without `--apply` it says what would be done.  What was measured goes first, then who they were, in the transaction
 of the event that tells the site, then what is kept of them in records as they came: what comes after that event is
-emptied when it comes.  So what breaks off in the middle is found and done by asking again.
+emptied when it comes.  So what breaks off in the middle is found and done by asking again.  On SQLite the write-ahead
+logs are emptied last.
 """
 
 import argparse
@@ -42,6 +43,8 @@ from cloud_hub.store.schema import CARE, SAMPLES
 
 OPERATOR_NAME = "command-line"
 PAUSE_S = 0.02
+LOG_TRIES = 3
+"""How often the write-ahead log is asked to be emptied: each time it waits for those who read meanwhile."""
 MARGIN_NS = 86_400 * 10**9
 """How far clocks may have been apart where whom something is about is told by its time alone."""
 Stretches = dict[tuple[str, str], list[tuple[int, int]]]
@@ -92,10 +95,22 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
         files = _erase_images(care, config.rpc.folder, plan)
         done = f"{deleted} records measured, {emptied} alarms and events, {letters} messages that could not be read"
         done += f", {files} files of images"
-        return [*_lines(plan, table), f"erased: {done}; the site is told"]
+        kept = [_log_kept(database) for database in (care, samples) if not _has_empty_log(database)]
+        return [*_lines(plan, table), f"erased: {done}; the site is told", *kept]
     finally:
         samples.close()
         care.close()
+
+
+def _has_empty_log(database: Database) -> bool:
+    return any(database.empty_log() for _ in range(LOG_TRIES))
+
+
+def _log_kept(database: Database) -> str:
+    return (
+        f"the write-ahead log of {database.name} is being read and still holds what was erased: "
+        "ask again, or stop the hub"
+    )
 
 
 def _plan(connection: Connection, region: str, person_id: str, table: retention.Table) -> Plan:
@@ -148,6 +163,7 @@ def _erase_measured(samples: Database, plan: Plan) -> int:
 
 
 def _erase_person(connection: Connection, plan: Plan, version: str) -> None:
+    dialect.hold_persons_alone(connection)
     person, now_ns = plan.person, time.time_ns()
     where = events.Place(person.region, person.site)
     event = event_pb2.Event(

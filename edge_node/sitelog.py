@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from telemed import erasure
 from telemed.v1 import event_pb2
 
+from edge_node.buffer import eventlog
 from edge_node.buffer.store import Buffer
 from edge_node.samples.roster import Roster, build
 
@@ -55,12 +55,12 @@ class SiteLog:
         if not new:
             return
         self._ordered += new
-        for row in new:
-            if row.event.WhichOneof("body") == "person_erased" and not row.refused:
-                left = erasure.about(self._ordered, row.event.aggregate_id, row.event.person_erased.emptied)
-                self._ordered = [
-                    old if emptied is None else emptied for old, emptied in zip(self._ordered, left, strict=True)
-                ]
+        erasures = [row for row in new if eventlog.is_erasure(row)]
+        if erasures:
+            left = eventlog.left_by(erasures, self._ordered)
+            self._ordered = [
+                old if emptied is None else emptied for old, emptied in zip(self._ordered, left, strict=True)
+            ]
         ids = {row.event.event_id for row in new}
         self._pending = [event for event in self._pending if event.event_id not in ids]
         self._roster = build(self._ordered, self._pending)

@@ -66,7 +66,7 @@ class Intake:
 
     def take_event(
         self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int
-    ) -> None:
+    ) -> event_pb2.OrderedEvent:
         """Order one proposed event; a refused one is in the log too, so that its author sees it.
 
         A node that describes itself is told who may sign in at its site, in the same transaction.
@@ -77,6 +77,7 @@ class Intake:
         self._note(EventTaken(address.region, address.site, ordered))
         if event.aggregate_type == "node" and not ordered.refused:
             publish_accounts(connection, address.region, address.site, received_ns)
+        return ordered
 
     def take_audit(
         self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, received_ns: int

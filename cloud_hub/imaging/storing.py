@@ -165,7 +165,7 @@ class Storing:
         """
         found = persons.person(connection, self._principal.region, self._person_id)
         is_open = found is not None and opens(connection, self._principal, found.site, found.person_id)
-        if found is None or not is_open or erasure.is_erased(connection, found.region, found.person_id):
+        if found is None or not is_open or erasure.is_any_erased(connection, found.region, {found.person_id}):
             raise NotFound("no such person within scope")
         return found.site
 

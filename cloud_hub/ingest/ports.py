@@ -20,8 +20,8 @@ class CareIntake(Protocol):
 
     def take_event(
         self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int
-    ) -> None:
-        """Order one proposed event; called once for each record, in the writer thread."""
+    ) -> event_pb2.OrderedEvent:
+        """Order one proposed event and return it as it is kept; called once for each record, in the writer thread."""
 
     def take_audit(
         self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, received_ns: int

@@ -1,6 +1,7 @@
 """What one transaction of each database consists of; runs in the writer threads."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import structlog
 from google.protobuf.message import Message
@@ -15,9 +16,10 @@ from telemed.wire import Record
 from cloud_hub.care.identifiers import uuid7
 from cloud_hub.ingest.batch import TRIES, Batch
 from cloud_hub.ingest.ports import CareIntake
-from cloud_hub.store import alarms, boot_clocks, dead_letters, erasure, remains, reopening, untimed_steps
+from cloud_hub.store import alarms, boot_clocks, dead_letters, dialect, erasure, remains, reopening, untimed_steps
 from cloud_hub.store.care_records import CareLedger
 from cloud_hub.store.dead_letters import DeadLetter
+from cloud_hub.store.erasure import Where
 from cloud_hub.store.intake import Taken, take
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.streams import Incoming
@@ -76,15 +78,36 @@ class SampleStore:
         return any(first <= record.seq <= last for first, last in asked)
 
 
-def _left_of(connection: Connection, item: Incoming, nameless: Collection[str]) -> Message | None:
-    """Return what may be kept of an alarm or an event: the message itself, unless its person was erased.
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """Of whom the alarms of a batch may be who were erased; nearly always nobody.
 
     One look for all alarms of a batch, because a storm of them is when they must be quick.
     """
-    message, region = item.message, item.address.region
-    if isinstance(message, alarm_pb2.AlarmEvent):
-        return erasure.left_of_step(connection, region, message) if message.person_id in nameless else message
-    return erasure.left_of(connection, region, message) if isinstance(message, event_pb2.Event) else message
+
+    persons: frozenset[str]
+    beds: frozenset[tuple[Where, str]]
+
+    @classmethod
+    def of(cls, connection: Connection, records: Iterable[Incoming]) -> "Suspects":
+        """Look for them."""
+        persons, at_beds = set[str](), dict[Where, dict[str, int]]()
+        for item in records:
+            if isinstance(step := item.message, alarm_pb2.AlarmEvent) and step.person_id:
+                persons.add(step.person_id)
+            elif isinstance(step, alarm_pb2.AlarmEvent) and step.bed:
+                onsets = at_beds.setdefault((item.address.region, item.address.site), {})
+                onsets[step.bed] = min(step.onset_unix_ns, onsets.get(step.bed, step.onset_unix_ns))
+        beds = frozenset(
+            (where, bed)
+            for where, onsets in at_beds.items()
+            for bed in erasure.nameless_beds(connection, where, onsets.keys(), min(onsets.values()))
+        )
+        return cls(erasure.nameless(connection, persons), beds)
+
+    def has(self, where: Where, step: alarm_pb2.AlarmEvent) -> bool:
+        """Return whether a step of an alarm has to be looked at."""
+        return step.person_id in self.persons if step.person_id else (where, step.bed) in self.beds
 
 
 class CareStore:
@@ -102,16 +125,20 @@ class CareStore:
         self._ledger.streams.forget()
 
     def store(self, connection: Connection, batch: Batch) -> Taken:
-        """Store a batch, in the order of arrival; of a person who was erased no word is kept."""
+        """Store a batch, in the order of arrival; of a person who was erased no word is kept.
+
+        Nor in a dead letter, where it can be read and it can be seen whom it is about (`erasure`).
+        """
+        # Who is looked for here must not be taken out between that look and the commit.
+        dialect.hold_persons(connection)
         emptied: list[tuple[Incoming, Message]] = []
-        persons = {item.message.person_id for item in batch.records if isinstance(item.message, alarm_pb2.AlarmEvent)}
-        nameless = erasure.nameless(connection, persons - {""})
+        suspects = Suspects.of(connection, batch.records)
 
         def fold(item: Incoming) -> str:
-            left = _left_of(connection, item, nameless)
+            refusal, left = self._fold(connection, item, suspects, batch.received_ns)
             if left is not item.message and left is not None:
                 emptied.append((item, left))
-            return self._fold(connection, item._replace(message=left), batch.received_ns)
+            return refusal
 
         taken = take(connection, self._ledger, batch.records, batch.received_ns, fold)
         for item, left in emptied:
@@ -121,6 +148,8 @@ class CareStore:
             if letter.stream.endswith("/alarm") and letter.reason != Code.KEY_CONFLICT:
                 self._raise_generic(connection, letter, batch.received_ns)
         taken.buried += dead_letters.bury(connection, self._ledger.dead, batch.unusable, batch.received_ns)
+        for letter in taken.buried:
+            remains.empty_buried(connection, letter)
         return taken
 
     def _raise_generic(self, connection: Connection, letter: DeadLetter, now_ns: int) -> None:
@@ -146,15 +175,16 @@ class CareStore:
         place = NodeAddress(letter.address.region, site, HUB_NODE)
         self._intake.take_alarm(connection, place, step, now_ns)
 
-    def _fold(self, connection: Connection, item: Incoming, received_ns: int) -> str:
-        """Hand a record to care; a record that breaks it three times is buried instead."""
+    def _fold(
+        self, connection: Connection, item: Incoming, suspects: Suspects, received_ns: int
+    ) -> tuple[str, Message | None]:
+        """Hand a record to care, return what may be kept of it; one that breaks care three times is buried instead."""
         if item.message is None:
-            return ""
+            return "", None
         for attempt in range(1, TRIES + 1):
             try:
                 with connection.begin_nested():
-                    self._hand_over(connection, item, item.message, received_ns)
-                return ""
+                    return "", self._hand_over(connection, item, suspects, received_ns)
             except (OperationalError, InterfaceError):
                 raise
             except Exception as error:
@@ -163,14 +193,23 @@ class CareStore:
                     "care-record-failed", why=type(error).__name__, node=item.address.node, seq=item.record.seq,
                     attempt=attempt,
                 )  # fmt: skip
-        return Code.POISON
+        return Code.POISON, item.message
 
-    def _hand_over(self, connection: Connection, item: Incoming, message: Message, received_ns: int) -> None:
+    def _hand_over(
+        self, connection: Connection, item: Incoming, suspects: Suspects, received_ns: int
+    ) -> Message | None:
+        """Hand the message of a record to care; return what may be kept of it."""
+        message, where = item.message, (item.address.region, item.address.site)
         if isinstance(message, alarm_pb2.AlarmEvent):
-            is_new = self._intake.take_alarm(connection, item.address, message, received_ns)
+            step = erasure.left_of_step(connection, where, message) if suspects.has(where, message) else message
+            is_new = self._intake.take_alarm(connection, item.address, step, received_ns)
             if is_new and boot_clocks.is_unknown(item.record.stamp):
-                untimed_steps.wait(connection, item.address, item.record.stamp, message)
-        elif isinstance(message, event_pb2.Event):
-            self._intake.take_event(connection, item.address, message, received_ns)
-        elif isinstance(message, audit_pb2.Audit):
+                untimed_steps.wait(connection, item.address, item.record.stamp, step)
+            return step
+        if isinstance(message, event_pb2.Event):
+            # It is judged with its words; whoever keeps it empties it, and what differs is looked at again.
+            kept = self._intake.take_event(connection, item.address, message, received_ns).event
+            return message if kept == message else erasure.left_of(connection, where, message)
+        if isinstance(message, audit_pb2.Audit):
             self._intake.take_audit(connection, item.address, message, received_ns)
+        return message

@@ -148,9 +148,7 @@ def keep_newest_pages(connection: Connection, username: str, count: int) -> None
     """Delete the sessions of pages of an account but for so many that were used last."""
     mine = (session_table.c.username == username, session_table.c.kind == "cookie")
     kept = select(session_table.c.token_hash).where(*mine).order_by(session_table.c.seen_ns.desc()).limit(count)
-    ended = set(connection.execute(select(session_table.c.token_hash).where(*mine)).scalars())
-    ended -= set(connection.execute(kept).scalars())
-    connection.execute(delete(session_table).where(session_table.c.token_hash.in_(ended)))
+    connection.execute(delete(session_table).where(*mine, session_table.c.token_hash.not_in(kept)))
 
 
 def end_tokens_of(connection: Connection, code_hash: str) -> list[str]:

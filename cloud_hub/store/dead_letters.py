@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, select, update
 from telemed.topics import NodeAddress
 
 
@@ -30,13 +30,17 @@ def bury(connection: Connection, table: Table, letters: Sequence[DeadLetter], no
     """Store dead letters; one that is there already is counted once more.  Return the new ones."""
     fresh = []
     for letter in letters:
-        same = and_(*(table.c[name] == value for name, value in _identity(letter).items()))
-        seen = connection.execute(update(table).where(same).values(n=table.c.n + 1))
+        seen = connection.execute(update(table).where(same(table, letter)).values(n=table.c.n + 1))
         if seen.rowcount == 0:
             row = {**_identity(letter), "reason": letter.reason, "raw": letter.raw, "first_seen_ns": now_ns, "n": 1}
             connection.execute(table.insert().values(row))
             fresh.append(letter)
     return fresh
+
+
+def same(table: Table, letter: DeadLetter) -> ColumnElement[bool]:
+    """Choose the row of a dead letter."""
+    return and_(*(table.c[name] == value for name, value in _identity(letter).items()))
 
 
 def digests(connection: Connection, table: Table, address: NodeAddress, stream: str, epoch: str, seq: int) -> set[str]:

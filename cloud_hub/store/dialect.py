@@ -8,6 +8,8 @@ from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Integer, 
 
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
+_PERSONS_LOCK = 0x59755A68_70657273
+"""Names PostgreSQL's advisory lock of a database: nobody else may use this number."""
 _MOST_ROWS = 128
 """Rows of one SQLite statement at most: 16 columns of them stay far below its 32766 parameters."""
 
@@ -26,6 +28,18 @@ def overwrite_what_goes(connection: Connection) -> None:
     """Have what is deleted or emptied over this connection be overwritten; PostgreSQL does so when it vacuums."""
     if not is_postgres(connection):
         connection.exec_driver_sql("PRAGMA secure_delete = ON").fetchone()
+
+
+def hold_persons(connection: Connection) -> None:
+    """Have nobody taken out until this transaction ends; to be asked for before anything is read or written in it."""
+    if is_postgres(connection):
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock_shared(%s)", (_PERSONS_LOCK,))
+
+
+def hold_persons_alone(connection: Connection) -> None:
+    """Wait for all who hold persons, and have others wait until this transaction ends; SQLite has one writer anyway."""
+    if is_postgres(connection):
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_PERSONS_LOCK,))
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Row], key: Sequence[str]) -> set[Key]:

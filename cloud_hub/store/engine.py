@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,6 +90,19 @@ class Database:
         """Do as `read` does, for programs without an event loop."""
         return self._readers.submit(self._look, work).result()
 
+    def empty_log(self) -> bool:
+        """Have nothing of what was committed stay in SQLite's write-ahead log, where others may have it open.
+
+        Waits BUSY_S at most for those who read or write.  Blocking.  On PostgreSQL there is nothing to do.
+
+        Returns:
+            False where somebody still reads what was before: the log keeps it.
+
+        Raises:
+            StoreFailure: the file cannot be written.
+        """
+        return self.is_postgres or self._writer.submit(self._empty_log).result()
+
     def close(self) -> None:
         """End the work under way and close all connections; the writer last, as it alone checkpoints."""
         self._readers.shutdown()
@@ -105,6 +119,16 @@ class Database:
         if kept is not None:
             kept()
         return result
+
+    def _empty_log(self) -> bool:
+        # Not in a transaction, which would be one more that keeps the log.
+        try:
+            with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                row = cursor.fetchone()
+        except sqlite3.Error as error:
+            raise StoreFailure(f"{self.name}: {type(error).__name__}") from error
+        return row is not None and not row[0]
 
     def _look(self, work: Callable[[Connection], T]) -> T:
         try:

@@ -60,7 +60,7 @@ def is_due(connection: Connection, group: Group) -> bool:
     c = person.c
     known = select(c.person_id).where(c.region == group[0], c.site == group[1], c.person_id == found.person_id)
     is_known = connection.execute(known).first() is not None
-    return is_known and erasure.is_erased(connection, group[0], found.person_id)
+    return is_known and erasure.is_any_erased(connection, group[0], {found.person_id})
 
 
 def empty(connection: Connection, group: Group, now_ns: int) -> int:

@@ -117,11 +117,12 @@ def _take(
     if known is not None:
         if known.site != scope.site:
             # Somebody else's event is neither shown to this site nor taken twice.
-            return event_pb2.OrderedEvent(refused=True, refusal=Code.KEY_CONFLICT, event=event)
+            left = erasure.left_of(connection, (scope.region, scope.site), event)
+            return event_pb2.OrderedEvent(refused=True, refusal=Code.KEY_CONFLICT, event=left)
         return _ordered(known).ordered
     before = version(connection, scope, event.aggregate_type, event.aggregate_id)
     refusal = _refusal(connection, scope, event, before, origin)
-    event = erasure.left_of(connection, scope.region, event)
+    event = erasure.left_of(connection, (scope.region, scope.site), event)
     ordered = event_pb2.OrderedEvent(
         site_seq=head(connection, scope.site) + 1,
         version=before if refusal else before + 1,
@@ -183,7 +184,7 @@ def _apply(connection: Connection, scope: Scope, event: event_pb2.Event, receive
         case "person_registered":
             persons.save_person(connection, where, which, event.person_registered, received_ns)
         case "person_erased":
-            erasure.erase(connection, where, which)
+            erasure.erase(connection, where, which, event.person_erased.emptied)
         case "bed_assigned":
             persons.assign_bed(connection, where, which, event.bed_assigned, event.event_id, event.at_unix_ns)
         case "bed_vacated":

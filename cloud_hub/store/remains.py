@@ -17,8 +17,9 @@ from telemed.v1 import alarm_pb2, event_pb2
 from telemed.wire import SCHEMA, Codec, Kind, Record, Stamp, decode
 from telemed.wire import pack as packed
 
-from cloud_hub.store import holdings
-from cloud_hub.store.erasure import Traces, Where
+from cloud_hub.store import dead_letters, holdings
+from cloud_hub.store.dead_letters import DeadLetter
+from cloud_hub.store.erasure import Traces, Where, left_of, left_of_step
 from cloud_hub.store.schema import care_dead_letter, care_record, care_stream, samples_dead_letter
 from cloud_hub.store.streams import Incoming, StreamKey
 
@@ -49,29 +50,35 @@ class Looked(NamedTuple):
 def empty_records(
     connection: Connection, where: Where, traces: Traces, since_ns: int, after: RecordAt = FIRST_RECORD
 ) -> Looked:
-    """Take a person out of at most `CHUNK` alarm and care records of a site.
+    """Take a person out of at most `CHUNK` alarm and care records of one stream of a site.
 
     Args:
         connection: the care store, in a transaction.
         where: region and site.
         traces: what is about them.
         since_ns: what cannot be read and came since then goes.
-        after: the record that was looked at last.
+        after: the record that was looked at last; of a stream that has no more, the next one is begun.
     """
     c, s = care_record.c, care_stream.c
-    key = tuple_(c.stream_id, c.epoch, c.seq)
-    here = (s.region == where[0], s.site == where[1], c.kind.not_in(_HARMLESS), c.mark.is_(None))
-    query = select(care_record).join(care_stream, s.id == c.stream_id).where(*here, key > tuple_(*after))
-    rows = connection.execute(query.order_by(c.stream_id, c.epoch, c.seq).limit(CHUNK)).all()
+    stream_id, *key = after
+    # One stream, and no other condition: along the primary key, and no more rows than these are looked at.
+    query = select(care_record).where(c.stream_id == stream_id, tuple_(c.epoch, c.seq) > tuple_(*key))
+    rows = connection.execute(query.order_by(c.epoch, c.seq).limit(CHUNK)).all()
     emptied = 0
     for row in rows:
+        if row.kind in _HARMLESS or row.mark is not None:
+            continue
         message = _message(Record("", row.kind, row.schema, row.codec, 0, 0, _NO_STAMP, row.payload, row.crc))
         may_stay = row.received_ns < since_ns if message is None else not traces.has(message)
         if may_stay:
             continue
         _empty(connection, (row.stream_id, row.epoch, row.seq), holdings.mark_of_care(row), _left(message))
         emptied += 1
-    return Looked(tuple(rows[-1][:3]) if len(rows) == CHUNK else None, emptied)
+    if len(rows) == CHUNK:
+        return Looked(tuple(rows[-1][:3]), emptied)
+    here = select(s.id).where(s.region == where[0], s.site == where[1], s.id > stream_id)
+    following = connection.execute(here.order_by(s.id).limit(1)).scalar()
+    return Looked(None if following is None else (following, *FIRST_RECORD[1:]), emptied)
 
 
 def empty_arrived(connection: Connection, key: StreamKey, item: Incoming, left: Message) -> None:
@@ -79,6 +86,21 @@ def empty_arrived(connection: Connection, key: StreamKey, item: Incoming, left: 
     record = item.record
     mark = Mark(record.seq, record.crc, payload_crc(record.payload))
     _empty(connection, (*key, record.seq), mark, left.SerializeToString())
+
+
+def empty_buried(connection: Connection, letter: DeadLetter) -> None:
+    """Empty a dead letter of the care store that was buried just now, where it is about a person who was erased.
+
+    What cannot be read stays until their erasure is asked for again.
+    """
+    where = (letter.address.region, letter.address.site)
+    try:
+        records = decode(letter.raw)
+    except WireError:
+        return
+    if any(_is_of_erased(connection, where, record) for record in records):
+        chosen = select(care_dead_letter).where(dead_letters.same(care_dead_letter, letter))
+        _empty_letter(connection, care_dead_letter, connection.execute(chosen).one())
 
 
 def empty_letters(
@@ -101,8 +123,7 @@ def empty_letters(
     for row in rows:
         if _is_about_others(row, is_other):
             continue
-        values = {"raw": b"", "mark": pack([holdings.mark_of_letter(row)])}
-        connection.execute(update(table).where(c.id == row.id).values(**values))
+        _empty_letter(connection, table, row)
         emptied += 1
     return Looked(rows[-1].id if len(rows) == CHUNK else None, emptied)
 
@@ -129,6 +150,13 @@ def _is_about_others(row: Row[Any], is_other: IsOther) -> bool:
     return all(is_other(row.node, record) for record in records)
 
 
+def _is_of_erased(connection: Connection, where: Where, record: Record) -> bool:
+    message = _message(record)
+    if isinstance(message, event_pb2.Event):
+        return left_of(connection, where, message) is not message
+    return message is not None and left_of_step(connection, where, message) is not message
+
+
 def _message(record: Record) -> event_pb2.Event | alarm_pb2.AlarmEvent | None:
     """Return the message of a record; None where it cannot be read, as of newer software, or is about nobody."""
     kind = _MESSAGES.get(record.kind)
@@ -148,6 +176,11 @@ def _left(message: event_pb2.Event | alarm_pb2.AlarmEvent | None) -> bytes:
     else:
         erasure.redact_alarm(message)
     return message.SerializeToString()
+
+
+def _empty_letter(connection: Connection, table: Table, row: Row[Any]) -> None:
+    values = {"raw": b"", "mark": pack([holdings.mark_of_letter(row)])}
+    connection.execute(update(table).where(table.c.id == row.id).values(**values))
 
 
 def _empty(connection: Connection, at: RecordAt, mark: Mark, left: bytes) -> None:

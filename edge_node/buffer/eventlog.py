@@ -1,6 +1,7 @@
 """The site's event log as the hub ordered it, and what this node proposed and has not got back (decision 5)."""
 
 import sqlite3
+from collections.abc import Collection, Iterable, Iterator
 
 import structlog
 from telemed import erasure
@@ -67,10 +68,9 @@ def apply_page(batch: Batch, page: event_pb2.EventPage) -> list[event_pb2.Ordere
         stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
         batch.connection.execute(REPLACE_EVENT, (*values, stored))
         batch.connection.execute(DELETE_PENDING, (event.event_id,))
-        if is_erasure(ordered):
-            _erase(batch, event)
         applied.append(ordered)
         reached = ordered.site_seq
+    _erase(batch, [ordered for ordered in applied if is_erasure(ordered)])
     return applied
 
 
@@ -79,11 +79,23 @@ def is_erasure(ordered: event_pb2.OrderedEvent) -> bool:
     return ordered.event.WhichOneof("body") == "person_erased" and not ordered.refused
 
 
-def _erase(batch: Batch, event: event_pb2.Event) -> None:
-    """Take every word about a person out of what is stored; numbers and versions stay what they were."""
-    everything = ordered_events(batch.connection, "")
+def left_by(
+    erasures: Collection[event_pb2.OrderedEvent], log_: Iterable[event_pb2.OrderedEvent]
+) -> Iterator[event_pb2.OrderedEvent | None]:
+    """Yield for each event of the log what is left of it by these erasures; None where it stays as it is.
+
+    One look at the log however many they are: a node that starts has all of them before it.
+    """
+    numbers = [number for row in erasures for number in row.event.person_erased.emptied]
+    return erasure.about(log_, {row.event.aggregate_id for row in erasures}, numbers)
+
+
+def _erase(batch: Batch, erasures: Collection[event_pb2.OrderedEvent]) -> None:
+    """Take every word about some persons out of what is stored; numbers and versions stay what they were."""
+    if not erasures:
+        return
     with outbox.overwriting(batch.connection):
-        for ordered in erasure.about(everything, event.aggregate_id, event.person_erased.emptied):
+        for ordered in left_by(erasures, ordered_events(batch.connection, "")):
             if ordered is not None:
                 stored = batch.sealing.seal(PLACE, ordered.SerializeToString(), f"event {ordered.site_seq}")
                 batch.connection.execute(UPDATE_BODY, (stored, ordered.site_seq))

@@ -51,7 +51,7 @@ class Traces:
         except (PayloadUnreadable, DecodeError):
             return False
         is_known = event.event_id in self.events or event.aggregate_id in self.things
-        return is_known or any(erasure.is_about(event, person) for person in self.persons)
+        return is_known or erasure.is_about(event, self.persons)
 
 
 class Forgetting:
@@ -100,10 +100,7 @@ def _traces(connection: sqlite3.Connection, done: frozenset[int]) -> Traces:
     """Return what was about those whose erasure is not done with."""
     log_ = eventlog.ordered_events(connection, "")
     erased = [row for row in log_ if eventlog.is_erasure(row) and row.site_seq not in done]
-    about: list[event_pb2.Event] = []
-    for row in erased:
-        emptied = erasure.about(log_, row.event.aggregate_id, row.event.person_erased.emptied)
-        about += [each.event for each in emptied if each is not None]
+    about = [left.event for left in eventlog.left_by(erased, log_) if left is not None]
     return Traces(
         frozenset(row.site_seq for row in erased),
         frozenset(row.event.aggregate_id for row in erased),

@@ -15,6 +15,8 @@ from edge_node.errors import BufferFailure, KeyUnavailable, NotYetSent
 
 RENEW_AGAIN_S = 3600.0
 """How long after keys could not be changed that is tried again."""
+PREPARE_AGAIN_S = 300.0
+"""How long after new keys could not be made that is tried again, unless somebody new needs one."""
 
 
 class KeyCare:
@@ -39,7 +41,7 @@ class KeyCare:
         self.sealing = files[VITALS].sealing
         """Hides what the files hold of patients."""
         self._files, self._clock, self._has_room = files, clock, has_room
-        self._renew_from_s = 0.0
+        self._renew_from_s = self._prepare_from_s = 0.0
         self._resealer = Resealer(files, self.sealing, clock, may_forget)
 
     async def reseal(self) -> int:
@@ -62,6 +64,9 @@ class KeyCare:
 
     async def prepare(self) -> None:
         """Have the keys of the next day made ahead of time; does not wait for them."""
+        if self.sealing.owes_keys and time.monotonic() < self._prepare_from_s:
+            return
+        self._prepare_from_s = time.monotonic() + PREPARE_AGAIN_S
         self.sealing.prepare(self._clock.now_ns())
 
     async def renew(self) -> None:

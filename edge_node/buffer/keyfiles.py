@@ -1,6 +1,7 @@
 """Keys in files: `<name>.key` in a folder of their own, 32 bytes each, for their owner's eyes alone.
 
-The medium may hang, as a share of a network or a worn card does: nobody waits for it longer than LIMIT_S.
+The medium may hang, as a share of a network or a worn card does: nobody waits for it longer than LIMIT_S, and at most
+MOST_HUNG threads stay behind.
 As safe as the medium that holds the folder.  On the same disk as the store they protect what is copied of the store
 (a backup, a disk that is taken out) and let it be erased by key; against the theft of the whole box helps only a key
 that is elsewhere, or an encrypted disk.
@@ -13,9 +14,9 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from cryptography.exceptions import InvalidTag
@@ -31,9 +32,39 @@ ABOUT = b"yuanzhen keyring 1"
 
 LIMIT_S = 5.0
 """How long a medium may take to answer."""
+MOST_HUNG = 3
+"""How many requests may be out unanswered: more than one, as the first may be lost while the medium is well again."""
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+
+class Medium:
+    """Asks the medium that holds one folder; may be asked from any thread."""
+
+    def __init__(self) -> None:
+        """Nothing was asked yet."""
+        self._hung: list[Future[Any]] = []
+        self._lock = threading.Lock()
+
+    def answered(self, work: Callable[[], T]) -> T:
+        """Return what work on the medium returns; where the medium does not answer, its thread is left to itself.
+
+        Raises:
+            OSError: what the work raised; it took longer than LIMIT_S; there are MOST_HUNG threads waiting already, or
+                none can be started.
+        """
+        with self._lock:
+            self._hung = [each for each in self._hung if not each.done()]
+            if len(self._hung) >= MOST_HUNG:
+                raise _silence()
+        done = _begun(work)
+        try:
+            return done.result(LIMIT_S)
+        except TimeoutError as error:
+            with self._lock:
+                self._hung.append(done)
+            raise _silence() from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +72,12 @@ class KeyFiles:
     """A `KeyKeeper` of files."""
 
     folder: Path
+    medium: Medium = field(default_factory=Medium, repr=False, compare=False)
 
     def make(self) -> str:
         """Make a key file."""
         name = secrets.token_hex(8)
-        _answered(lambda: self._make(name))
+        self.medium.answered(lambda: self._make(name))
         return name
 
     def wrap(self, name: str, content: bytes) -> bytes:
@@ -62,7 +94,7 @@ class KeyFiles:
 
     def destroy(self, name: str) -> None:
         """Overwrite and delete a key file."""
-        _answered(lambda: whole_files.destroy(self._path(name)))
+        self.medium.answered(lambda: whole_files.destroy(self._path(name)))
 
     def _make(self, name: str) -> None:
         self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -72,7 +104,7 @@ class KeyFiles:
     def _cipher(self, name: str) -> AESGCM:
         path = self._path(name)
         try:
-            key = _answered(lambda: _read(path))
+            key = self.medium.answered(lambda: _read(path))
         except OSError as error:
             raise KeyUnavailable(f"{path}: {error.strerror}") from error
         if len(key) != KEY_BYTES:
@@ -91,12 +123,8 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _answered(work: Callable[[], T]) -> T:
-    """Return what work on the medium returns; where the medium does not answer, its thread is left to itself.
-
-    Raises:
-        OSError: what the work raised, or it took longer than LIMIT_S.
-    """
+def _begun(work: Callable[[], T]) -> Future[T]:
+    """Have work done in a thread of its own; raises OSError where there is none to be had."""
     done: Future[T] = Future()
 
     def run() -> None:
@@ -105,8 +133,12 @@ def _answered(work: Callable[[], T]) -> T:
         except BaseException as error:  # border of a thread: passed on to whoever waits
             done.set_exception(error)
 
-    threading.Thread(target=run, name="key-medium", daemon=True).start()
     try:
-        return done.result(LIMIT_S)
-    except TimeoutError as error:
-        raise TimeoutError(errno.ETIMEDOUT, "the medium of the keys does not answer") from error
+        threading.Thread(target=run, name="key-medium", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "no thread can be started to ask the medium of the keys") from error
+    return done
+
+
+def _silence() -> TimeoutError:
+    return TimeoutError(errno.ETIMEDOUT, "the medium of the keys does not answer")

@@ -39,8 +39,17 @@ class KeyMaker:
                 return
             self._done = threading.Event()
             self._began_s = time.monotonic()
-        # A daemon: a medium that never answers must not keep the node from ending.
-        threading.Thread(target=self._run, name="keys", daemon=True).start()
+        try:
+            # A daemon: a medium that never answers must not keep the node from ending.
+            threading.Thread(target=self._run, name="keys", daemon=True).start()
+        except RuntimeError as error:  # none to be had: what is wanted is kept for the next who asks
+            self._note(str(error))
+            self._done.set()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last keys that were asked for could not be made."""
+        return self._has_failed
 
     def wait(self) -> None:
         """Wait until all that was asked for is made or has failed, PATIENCE_S from its begin at most.
@@ -63,8 +72,11 @@ class KeyMaker:
             except Exception as error:  # border of a thread: whoever waits goes on with another key
                 log.exception("store.keys-not-made")
                 why = type(error).__name__
-            if why and not self._has_failed:
-                log.warning("store.keys-not-made", why=why)
-            elif self._has_failed and not why:
-                log.info("store.keys-made-again")
-            self._has_failed = bool(why)
+            self._note(why)
+
+    def _note(self, why: str) -> None:
+        if why and not self._has_failed:
+            log.warning("store.keys-not-made", why=why)
+        elif self._has_failed and not why:
+            log.info("store.keys-made-again")
+        self._has_failed = bool(why)

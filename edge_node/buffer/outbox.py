@@ -47,6 +47,8 @@ INSERT_KEYED = f"INSERT INTO log ({STORED}, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?
 RENUMBER = (
     "UPDATE log SET epoch = ?, seq = ?, schema = ?, crc = ?, payload = ? WHERE stream = ? AND epoch = ? AND seq = ?"
 )
+SECURE_DELETE = ("OFF", "ON", "FAST")
+"""What SQLite calls the values of that pragma, by what it answers."""
 UNREADABLE_CODEC = 255
 """Of a record whose row the disk has changed: whoever opens it finds that it cannot be read."""
 LOCKED_CODEC = 254
@@ -265,12 +267,13 @@ def read_sound(connection: sqlite3.Connection, key: StreamKey, first: int, last:
 
 @contextlib.contextmanager
 def overwriting(connection: sqlite3.Connection) -> Iterator[None]:
-    """Have what is deleted or replaced meanwhile be overwritten, not only given free."""
+    """Have what is deleted or replaced meanwhile be overwritten, not only given free; then it is as it was before."""
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
     connection.execute("PRAGMA secure_delete = ON").fetchone()
     try:
         yield
     finally:
-        connection.execute("PRAGMA secure_delete = OFF").fetchone()
+        connection.execute(f"PRAGMA secure_delete = {SECURE_DELETE[before]}").fetchone()
 
 
 def delete_run(connection: sqlite3.Connection, key: StreamKey, run: Run) -> int:

@@ -71,6 +71,7 @@ class Resealer:
         """
         async with self._busy:
             await self._walk()
+            await self._finish()
 
     async def whole_for_good(self) -> None:
         """Walk through everything now, and forget what no row needs whatever else may be kept of it.
@@ -80,19 +81,25 @@ class Resealer:
         """
         async with self._busy:
             await self._walk()
+            await self._end()
             await self._forget()
 
     async def _walk(self) -> None:
+        """Look at all rows; the end of the walk is the caller's."""
         self.walk_soon()
-        while self._due_s == 0.0:
+        while not self._is_through:
             await self._piece()
 
+    @property
+    def _is_through(self) -> bool:
+        return self._shelf > (len(SHELVES) if self.sealing.is_on else 0)
+
     async def _piece(self) -> int:
+        if self._is_through:
+            await self._finish()
+            return 0
         if self._shelf == 0:
             await self._move_old_trends()
-            return 0
-        if self._shelf > len(SHELVES) or not self.sealing.is_on:
-            await self._finish()
             return 0
         shelf = SHELVES[self._shelf - 1]
         file = self.files[shelf.file]
@@ -121,20 +128,22 @@ class Resealer:
             self._shelf, self._met = 1, set()
 
     async def _finish(self) -> None:
-        """Forget the keys that nothing needs, and let the plain text go that the write-ahead logs still hold."""
-        self._shelf, self._after, self._due_s = 0, 0, time.monotonic() + EVERY_S
-        if not self.sealing.is_on:
-            return
-        if self._sealed:
-            log.info("store.sealed-anew", rows=self._sealed)
-            self._sealed = 0
-            for file in self.files.values():
-                await file.shrink()
+        """End a walk, and forget the keys that nothing needs."""
+        await self._end()
         if self.may_forget():
             try:
                 await self._forget()
             except BufferFailure as failure:
                 log.warning("store.keys-not-forgotten", why=str(failure))
+
+    async def _end(self) -> None:
+        """Begin the next walk tomorrow, and let the plain text go that the write-ahead logs still hold."""
+        self._shelf, self._after, self._due_s = 0, 0, time.monotonic() + EVERY_S
+        if self.sealing.is_on and self._sealed:
+            log.info("store.sealed-anew", rows=self._sealed)
+            self._sealed = 0
+            for file in self.files.values():
+                await file.shrink()
 
     async def _forget(self) -> None:
         if not self.sealing.is_on:

@@ -113,7 +113,8 @@ def _move(new: sqlite3.Connection, damaged: Path, sealing: Sealing) -> Saved:
 
 def _move_table(new: sqlite3.Connection, old: sqlite3.Connection, table: str) -> None:
     # The damaged file may be of an earlier version, which lacks some.
-    columns = [name for name in _columns(new, table) if name in _columns(old, table)]
+    known = _columns(old, table)
+    columns = [name for name in _columns(new, table) if name in known]
     named, marks = ", ".join(columns), ", ".join("?" * len(columns))
     for row in _rows(old, table, named):
         with contextlib.suppress(sqlite3.Error):

@@ -88,6 +88,8 @@ class Sealing:
         """Keys that something was sealed with since `begin_walk`."""
         self._seen: set[Place] = set()
         """Places that something was sealed for lately."""
+        self._is_lending = False
+        """Whether somebody was lent another key since keys were made last."""
         self._maker = KeyMaker(self._make)
 
     @classmethod
@@ -172,6 +174,11 @@ class Sealing:
     def made_ns(self) -> int:
         """When the present keys were begun; 0 where there are none."""
         return self._ring.made_ns if self._ring is not None else 0
+
+    @property
+    def owes_keys(self) -> bool:
+        """Whether the last keys that were asked for could not be made."""
+        return self._maker.has_failed
 
     def seal(self, place: Place, content: bytes, about: str) -> bytes:
         """Return content as it is to be stored.
@@ -284,8 +291,9 @@ class Sealing:
             if gone or is_whole:
                 # Until the next start they still open what somebody is reading just now.
                 self._save(file, ring)
-            self._forget_spares(keep)
+            # Before the spares, which may stay: asked again, nothing would tell that all are there.
             self.reason = "" if is_whole else self.reason
+            self._forget_spares(keep)
             return len(gone)
 
     def rotate(self, now_ns: int) -> None:
@@ -399,7 +407,9 @@ class Sealing:
             same = [key for key in self._newest.values() if key.place.scope == place.scope]
             lent = max(same, key=lambda each: each.place.day) if same else self._newest[FALLBACK]
             self._newest.setdefault(place, lent)
-        log.warning("store.key-lent", day=place.day)
+            is_first, self._is_lending = not self._is_lending, True
+        if is_first:
+            log.warning("store.key-lent", day=place.day)
 
     def _make(self, places: set[Place]) -> str:
         """Make the keys of places that have none, and use them once they are on disk; return why they are not."""
@@ -415,6 +425,7 @@ class Sealing:
                 self._save(file, ring)
             except (OSError, KeyUnavailable) as error:
                 return str(error)
+            self._is_lending = False
             return ""
 
     def _forget_spares(self, keep: set[int]) -> None:

@@ -126,14 +126,10 @@ class Sealed(NamedTuple):
 
 def seal(batch: Batch, shelf: Shelf, rows: list[int]) -> Sealed:
     """Seal some rows anew; what the disk has damaged stays as it is."""
-    connection = batch.connection
     # Else the plain text would stay in what the row leaves free.
-    connection.execute("PRAGMA secure_delete = ON").fetchone()
-    try:
+    with outbox.overwriting(batch.connection):
         left = [key_id for key_id in (_seal_row(batch, shelf, row) for row in rows) if key_id is not None]
-        return Sealed(len(rows) - len(left), set(left))
-    finally:
-        connection.execute("PRAGMA secure_delete = OFF").fetchone()
+    return Sealed(len(rows) - len(left), set(left))
 
 
 def _seal_row(batch: Batch, shelf: Shelf, row: int) -> int | None:
@@ -184,8 +180,7 @@ def move_old_trend(batch: Batch, after: int) -> int:
             folds[device, measure, minute] = fold
             sound.append((number, device, minute))
     left = history.join_minutes(batch, folds)
-    batch.connection.execute("PRAGMA secure_delete = ON").fetchone()
     gone = [(number,) for number, device, minute in sound if (device, minute) not in left]
-    batch.connection.executemany(DELETE_OLD_TREND, gone)
-    batch.connection.execute("PRAGMA secure_delete = OFF").fetchone()
+    with outbox.overwriting(batch.connection):
+        batch.connection.executemany(DELETE_OLD_TREND, gone)
     return rows[-1][0] if rows else 0

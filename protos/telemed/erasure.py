@@ -4,39 +4,40 @@ Numbers, ids, times and authors stay, so that the log has no holes and its versi
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 from google.protobuf.message import Message
 
 from telemed.v1 import alarm_pb2, event_pb2
 
 
-def is_about(event: event_pb2.Event, person_id: str) -> bool:
-    """True where an event speaks of this person; steps of a referral are known by its submission alone."""
+def is_about(event: event_pb2.Event, persons: AbstractSet[str]) -> bool:
+    """True where an event speaks of one of these persons; steps of a referral are known by its submission alone."""
     match event.WhichOneof("body"):
         case "person_registered":
-            return event.aggregate_id == person_id
+            return event.aggregate_id in persons
         case "consent_given" | "consent_withdrawn":
-            return event.aggregate_id.partition("/")[0] == person_id
+            return event.aggregate_id.partition("/")[0] in persons
         case "referral_submitted":
-            return event.referral_submitted.person_id == person_id
+            return event.referral_submitted.person_id in persons
     return False
 
 
 def about(
-    log: Iterable[event_pb2.OrderedEvent], person_id: str, numbers: Collection[int] = ()
+    log: Iterable[event_pb2.OrderedEvent], persons: AbstractSet[str], numbers: Collection[int] = ()
 ) -> Iterator[event_pb2.OrderedEvent | None]:
-    """Yield for each event of a site's log, in order, what is left of it; None where it is not about the person.
+    """Yield for each event of a site's log, in order, what is left of it; None where it is about nobody of these.
 
     Args:
         log: the events.
-        person_id: who was erased.
+        persons: who were erased.
         numbers: of events that the hub knows to be about them too, which do not name them.
     """
     referrals, said = set[str](), frozenset(numbers)
     for ordered in log:
         event = ordered.event
         is_step = event.aggregate_type == "referral" and event.aggregate_id in referrals
-        if not is_step and ordered.site_seq not in said and not is_about(event, person_id):
+        if not is_step and ordered.site_seq not in said and not is_about(event, persons):
             yield None
             continue
         if event.aggregate_type == "referral":

@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 import structlog
 import zstandard
 from sqlalchemy import Connection, LargeBinary, MetaData, String, select
+from sqlalchemy.event import listen
+from telemed.errors import Code
 from telemed.reconcile import Mark
 from telemed.roles import Role
 from telemed.topics import Up
@@ -32,7 +35,7 @@ from cloud_hub.imaging import entries
 from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch
 from cloud_hub.ingest.stores import CareStore, SampleStore
-from cloud_hub.store import accounts, broken_glass, holdings, persons, studies, transfers
+from cloud_hub.store import accounts, broken_glass, engine, holdings, persons, studies, transfers
 from cloud_hub.store.accounts import Account
 from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.broken_glass import Broken
@@ -193,6 +196,20 @@ def hub(store_url: Callable[[str], str], tmp_path: Path) -> Iterator[Hub]:
     structlog.reset_defaults()
 
 
+@pytest.fixture
+def break_care(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A function after which care breaks of whatever it is handed."""
+
+    def broken(*_args: object) -> None:
+        raise LookupError("cannot be folded")
+
+    def work() -> None:
+        for name in ("take_event", "take_alarm"):
+            monkeypatch.setattr(hub.care_store._intake, name, broken)
+
+    return work
+
+
 def plant(hub: Hub) -> None:
     # Before anybody came: it cannot be about them.
     hub.bring_garbage(b"before " + WORD.encode(), LONG_AGO_DAYS + 100)
@@ -329,6 +346,97 @@ def test_what_comes_late_is_kept_and_counted_without_a_word(hub: Hub) -> None:
     assert sent.items() <= held.items()
 
 
+def care(event: event_pb2.Event, seq: int) -> Record:
+    return sealed(Kind.EVENT, event.SerializeToString(), "node/care", seq)
+
+
+def of_clinic(event_id: str, kind: str, key: str, **body: Any) -> event_pb2.Event:
+    actor = event_pb2.Actor(username="clinic", role="clinic")
+    return event_pb2.Event(event_id=event_id, aggregate_type=kind, aggregate_id=key, actor=actor, **body)
+
+
+def test_a_late_dead_letter_keeps_no_word_and_the_other_persons_is_whole(
+    hub: Hub, break_care: Callable[[], None]
+) -> None:
+    hub.erase("--apply")
+    other = {person: events_of(person)[0] for person in BEDS}
+    for event in other.values():
+        event.person_registered.phone = f"{WORD} again"
+    clashing = [care(other["p"], 3), care(other["q"], 4)]
+    assert [letter.reason for letter in hub.bring(Up.CARE, clashing, 0).buried] == [Code.KEY_CONFLICT] * 2
+    assert hub.words() == {**AFTER, "care.dead_letter": 4}
+    break_care()
+    for event in other.values():
+        event.event_id = f"late-{event.event_id}"
+    broken = [care(other["p"], 301), care(other["q"], 302), said("p", "late", 303, "B01")]
+    assert [letter.reason for letter in hub.bring(Up.CARE, broken[:2], 0).buried] == [Code.POISON] * 2
+    assert [letter.reason for letter in hub.bring(Up.ALARM, broken[2:], 0).buried] == [Code.POISON]
+    assert hub.words() == {**AFTER, "care.dead_letter": 5}
+    held = {mark.seq: mark.crc for name in ("node/care", "node/alarm") for mark in hub.marks()[name]}
+    assert {record.seq: record.crc for record in broken}.items() <= held.items()
+    again = hub.bring(Up.CARE, [*clashing, *broken[:2]], 0)
+    assert (again.fresh, again.buried) == ([], [])
+
+
+def test_a_late_step_of_a_referral_that_was_refused_keeps_no_word(hub: Hub) -> None:
+    hub.erase("--apply")
+    moved = event_pb2.ReferralMoved(to_state="CANCELLED", text=WORD)
+    for number, person in enumerate(("p", "stranger"), 300):
+        key = f"r-late-{person}"
+        # Nobody but the clinic refers: it is refused, and no referral comes of it.
+        submitted = of_clinic(
+            f"s-{person}", "referral", key, referral_submitted=event_pb2.ReferralSubmitted(person_id=person)
+        )
+        submitted.actor.role = "physician"
+        step = of_clinic(f"m-{person}", "referral", key, referral_moved=moved)
+        assert len(hub.bring(Up.CARE, [care(submitted, 2 * number), care(step, 2 * number + 1)], 0).fresh) == 2
+    assert hub.words() == {**AFTER, "care.event": 7, "care.care_record": 9}
+
+
+def test_a_late_alarm_of_nobody_at_their_bed_keeps_no_word_nor_does_what_was_said_to_it(hub: Hub) -> None:
+    hub.erase("--apply")
+    steps = [said("", "nobody-late", 210, "B01"), said("", "nobody-late-q", 211, "B02"), said("", "nowhere", 212, "")]
+    assert len(hub.bring(Up.ALARM, steps, 0).fresh) == 3
+    answer = event_pb2.AlarmAction(action="resolve", text=WORD)
+    acted = [of_clinic(key, "alarm", key, alarm_action=answer) for key in ("nobody-late", "nobody-late-q", "nobody-p")]
+    assert len(hub.bring(Up.CARE, [care(event, seq) for seq, event in enumerate(acted, 310)], 0).fresh) == 3
+    assert hub.words() == {**AFTER, "care.alarm_step": 4, "care.care_record": 11, "care.event": 7}
+
+
+def test_a_late_consent_is_judged_with_its_words_and_kept_without(hub: Hub) -> None:
+    hub.erase("--apply")
+    given = event_pb2.ConsentGiven(person_id="p", purpose="C4", giver="guardian", giver_name=WORD, method="verbal")
+    assert len(hub.bring(Up.CARE, [care(of_clinic("c", "consent", "p/C4", consent_given=given), 320)], 0).fresh) == 1
+    log_ = CARE.tables["event"]
+    of_it = select(log_.c.refused, log_.c.refusal).where(log_.c.event_id == "c")
+    assert hub.care.read_blocking(lambda c: c.execute(of_it).all()) == [(False, "")]
+    assert hub.words() == AFTER
+
+
+def test_whether_somebody_was_erased_is_asked_once_for_an_event(hub: Hub) -> None:
+    asked = list[str]()
+    listen(hub.care._engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    event = events_of("q")[0]
+    event.event_id = "once"
+    assert len(hub.bring(Up.CARE, [care(event, 330)], 0).fresh) == 1
+    assert sum("FROM person" in statement and "identifiers =" in statement for statement in asked) == 1
+
+
+def test_what_was_looked_at_before_the_erasure_is_committed_before_it_too(hub: Hub) -> None:
+    if not hub.care.is_postgres:
+        pytest.skip("SQLite has one writer")
+    admission = admit(CLINIC, Up.ALARM, encode([said("p", "a-race", 220, "B01")]))
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor(1) as other:
+        with hub.care._engine.begin() as connection:
+            hub.care_store.store(connection, Batch(admission.records, admission.unusable, NOW_NS))
+            erasing = other.submit(hub.erase, "--apply")
+            while not erasing.done() and not connection.exec_driver_sql(waits).scalar():
+                pass
+        erasing.result()
+    assert hub.words() == AFTER
+
+
 def test_the_audit_trail_is_whole_and_names_the_erasure(hub: Hub) -> None:
     hub.erase("--apply")
     report = hub.care.read_blocking(lambda c: verify(c, hub.config, "", []))
@@ -367,6 +475,30 @@ def test_no_byte_of_it_stays_in_the_files_of_sqlite(hub: Hub, tmp_path: Path) ->
     hub.erase("--apply")
     assert holding() == set()
     assert Blobs(hub.config.rpc.folder).path(hash_of("q")).read_bytes() == file_of("q")
+
+
+def test_no_byte_of_it_stays_in_the_write_ahead_log_of_a_hub_that_runs_unless_somebody_reads(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if hub.care.is_postgres:
+        pytest.skip("PostgreSQL overwrites when it vacuums")
+    monkeypatch.setattr(engine, "BUSY_S", 0.05)
+    bodies = [row.body for row in hub.care.read_blocking(lambda c: c.execute(select(CARE.tables["event"])).all())]
+    needles = [body for body in bodies if b"p-e" in body and WORD.encode() in body]
+
+    def holding() -> set[str]:
+        contents = {path.name: path.read_bytes() for path in tmp_path.glob("*.db*")}
+        return {name for name, content in contents.items() if any(needle in content for needle in needles)}
+
+    assert needles
+    with hub.care._read_engine.connect() as reader:
+        reader.execute(select(CARE.tables["event"])).all()
+        hub.erase("--apply")
+        assert holding() >= {"care.db-wal"}
+    assert "log of care is being read" in capsys.readouterr().out
+    hub.erase("--apply")
+    assert holding() == set()
+    assert "is being read" not in capsys.readouterr().out
 
 
 NO_WORDS = {

@@ -1,12 +1,14 @@
 """A person erased at the hub is gone from the node's file, from its memory and from its pages at the next sync."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
+from telemed import erasure
 from telemed.topics import Up
 from telemed.v1 import alarm_pb2, event_pb2
 
@@ -224,5 +226,34 @@ async def test_what_was_said_to_an_alarm_is_gone_from_memory_too(tmp_path: Path)
         site.take_ordered([erasing(15)])
         left = [row.event.aggregate_id for row in site.ordered("alarm") if WORD.encode() in row.SerializeToString()]
         assert left == ["a-q"]
+    finally:
+        buffer.close()
+
+
+async def test_however_many_persons_are_erased_the_log_is_looked_through_once_in_each_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[int]()
+
+    def about(*args: Any) -> Iterator[event_pb2.OrderedEvent | None]:
+        looks.append(1)
+        return about_before(*args)
+
+    about_before = erasure.about
+    monkeypatch.setattr(erasure, "about", about)
+    rows = both()
+    page = [*rows, gone(len(rows) + 1, "p"), gone(len(rows) + 2, "q")]
+    buffer = Buffer.open(tmp_path)
+    try:
+        await buffer.apply_page(event_pb2.EventPage(events=page))
+        assert len(looks) == 1
+        stored = await buffer.ordered_events()
+        site = SiteLog(buffer)
+        site.take_ordered(page)
+        assert len(looks) == 2
+        await buffer.sweep()
+        assert len(looks) == 3
+        for left in (stored, [row for kind in ("person", "referral", "consent") for row in site.ordered(kind)]):
+            assert not [row for row in left if WORD.encode() in row.SerializeToString()]
     finally:
         buffer.close()

@@ -42,8 +42,11 @@ class CareThatTakes:
         """Take it."""
         return True
 
-    def take_event(self, connection: Connection, address: NodeAddress, event: event_pb2.Event, ns: int) -> None:
+    def take_event(
+        self, connection: Connection, address: NodeAddress, event: event_pb2.Event, ns: int
+    ) -> event_pb2.OrderedEvent:
         """Take it."""
+        return event_pb2.OrderedEvent(event=event)
 
     def take_audit(self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, ns: int) -> None:
         """Take it."""

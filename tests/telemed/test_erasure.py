@@ -27,7 +27,7 @@ def log(person: str = "p") -> list[event_pb2.OrderedEvent]:
 
 def test_no_word_is_left_and_every_event_keeps_its_place() -> None:
     before = log()
-    left = list(erasure.about(before, "p"))
+    left = list(erasure.about(before, {"p"}))
     assert [one is None for one in left] == [False, True, False, False, False, False]
     for old, new in zip(before, left, strict=True):
         if new is not None:
@@ -42,18 +42,27 @@ def test_no_word_is_left_and_every_event_keeps_its_place() -> None:
 
 
 def test_another_persons_events_are_left_alone() -> None:
-    assert list(erasure.about(log("q"), "p")) == [None] * 6
+    assert list(erasure.about(log("q"), {"p"})) == [None] * 6
 
 
 def test_a_person_whose_id_begins_alike_is_another() -> None:
-    assert list(erasure.about(log("p2"), "p")) == [None] * 6
+    assert list(erasure.about(log("p2"), {"p"})) == [None] * 6
+
+
+def test_of_several_persons_as_much_is_left_as_of_one_after_the_other() -> None:
+    rows = [*log("p"), *log("q"), *log("o")]
+    said = [ordered(number, "alarm", f"a{number}", alarm_action=event_pb2.AlarmAction(text=WORD)) for number in (7, 8)]
+    left = list(erasure.about([*rows, *said], {"p", "q"}, numbers=(8,)))
+    apart = [list(erasure.about([*rows, *said], one, numbers)) for one, numbers in (({"p"}, ()), ({"q"}, (8,)))]
+    assert left == [first or second for first, second in zip(*apart, strict=True)]
+    assert [one is None for one in left[12:]] == [True] * 7 + [False]
 
 
 def test_what_does_not_name_the_person_is_emptied_where_the_hub_says_so() -> None:
     said = ordered(7, "alarm", "a", alarm_action=event_pb2.AlarmAction(action="resolve", text=WORD))
-    left = [one for one in erasure.about([said], "p", numbers=(7,)) if one is not None]
+    left = [one for one in erasure.about([said], {"p"}, numbers=(7,)) if one is not None]
     assert [one.event.alarm_action for one in left] == [event_pb2.AlarmAction(action="resolve")]
-    assert list(erasure.about([said], "p", numbers=(8,))) == [None]
+    assert list(erasure.about([said], {"p"}, numbers=(8,))) == [None]
 
 
 def test_of_a_step_of_an_alarm_stays_that_it_was_when_and_by_whom() -> None:

@@ -30,6 +30,7 @@ def test_the_table_that_comes_along_is_that_of_clinical_9_5() -> None:
         What.VISITORS: (30, Then.REPORT),
         What.CONSULTS: (3 * 365 + 1, Then.REPORT),
         What.MEASUREMENTS: (15 * 365 + 4, Then.REPORT),
+        What.IMAGES: (15 * 365 + 4, Then.REPORT),
         What.ALARMS: (6 * 365 + 2, Then.REPORT),
         What.AUDIT: (6 * 365 + 2, Then.KEEP),
     }
@@ -47,7 +48,7 @@ def test_the_table_that_comes_along_is_that_of_clinical_9_5() -> None:
         ('keep_days = 2192\nthen = "report"', 'keep_days = 2192\nthen = "delete"', "not deleted by a job"),
         ("keep_days = 90", "keep_days = 30", "as long as nodes hold them"),
         ('what = "alarms"', 'what = "audit"', "audit trail is kept|exactly one row"),
-        ('version = "2026-11"', 'versions = "2026-11"', "versions"),
+        ('version = "2026-11.2"', 'versions = "2026-11.2"', "versions"),
         ("[[rows]]", "[[rows", "not valid TOML"),
     ],
 )

@@ -45,8 +45,9 @@ class PlainCare:
 
     def take_event(
         self, connection: Connection, address: NodeAddress, event: event_pb2.Event, received_ns: int
-    ) -> None:
+    ) -> event_pb2.OrderedEvent:
         self.events.append(event.event_id)
+        return event_pb2.OrderedEvent(event=event)
 
     def take_audit(self, connection: Connection, address: NodeAddress, message: audit_pb2.Audit, ns: int) -> None:
         """Take it."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, text
 
 from cloud_hub.errors import StoreFailure
 from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import CARE, SAMPLES, audit, person, record
+from cloud_hub.store.schema import CARE, SAMPLES, audit, identity, person, record
 
 ROW = {"at_ns": 1, "actor": "a", "role": "r", "action": "x", "object": "o", "result": "ok", "region": "", "site": ""}
 
@@ -45,6 +45,21 @@ def test_a_missing_column_would_be_noticed(care_db: Database) -> None:
 def test_migrating_twice_changes_nothing(care_db: Database) -> None:
     care_db.migrate()
     assert differences(care_db) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "seen_ns"), [("ALTER TABLE identity DROP COLUMN seen_ns", 5), ("UPDATE identity SET seen_ns = 7", 7)]
+)
+def test_an_identity_gets_the_column_that_it_may_have_had_from_the_start(
+    care_db: Database, was: str, seen_ns: int
+) -> None:
+    row = {"issuer": "i", "subject": "s", "username": "u", "is_mapped": True, "made_ns": 5, "seen_ns": 6}
+    care_db.write_blocking(lambda c: c.execute(identity.insert().values(row)))
+    care_db.write_blocking(lambda c: c.execute(text(was)))
+    care_db.write_blocking(lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'care_0017'")))
+    care_db.migrate()
+    assert differences(care_db) == []
+    assert care_db.read_blocking(lambda c: c.execute(select(identity.c.seen_ns)).scalar_one()) == seen_ns
 
 
 def test_a_store_written_by_a_newer_version_is_refused_with_a_hint(care_db: Database) -> None:

@@ -3,11 +3,12 @@
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.event import listen
 from telemed.roles import Role
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2
 
-from cloud_hub.store import accounts, alarms, events, persons
+from cloud_hub.store import accounts, alarms, erasure, events, persons
 from cloud_hub.store.accounts import Account
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
@@ -75,6 +76,22 @@ def test_no_word_about_the_person_is_left_in_any_table_and_the_other_is_whole(ca
     person = care_db.read_blocking(lambda c: persons.person(c, NODE.region, "p"))
     assert person is not None
     assert (person.family_name, person.identifiers) == ("", ())
+
+
+def test_what_the_event_says_is_emptied_is_not_searched_for_again(care_db: Database) -> None:
+    care_db.write_blocking(fill)
+    asked = list[str]()
+    listen(care_db._engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+
+    def work(connection: Any) -> None:
+        event = said("gone", "person", "p")
+        event.base_version = 1
+        event.person_erased.emptied.extend(erasure.numbers_about(connection, (NODE.region, NODE.site), "p"))
+        assert not events.append_hub_event(connection, NODE, event, 2).refused
+
+    care_db.write_blocking(work)
+    assert care_db.read_blocking(words_in) == {"event": 5, "person": 1, "alarm_step": 1}
+    assert sum("FROM event" in statement and "FROM alarm" in statement for statement in asked) == 1
 
 
 def test_a_node_cannot_erase_anybody(care_db: Database) -> None:

@@ -5,15 +5,18 @@ The key file is a FIFO that nobody writes into: whoever opens it waits for ever.
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import structlog
 from telemed.v1 import alarm_pb2
 
-from edge_node.buffer import envelope, keyfiles, keymaker
+from edge_node.buffer import envelope, keycare, keyfiles, keymaker
 from edge_node.buffer.keyring import DAY_NS, Place
 from edge_node.buffer.sealing import FALLBACK, Keeping, Sealing
 from edge_node.buffer.store import Buffer
@@ -40,6 +43,17 @@ def hung(folder: Path) -> Iterator[None]:
     os.mkfifo(key, 0o600)
     yield
     away.replace(key)
+
+
+def answer(folder: Path) -> None:
+    """Have the medium answer all who wait, with nothing."""
+    (key,) = folder.glob("*.key")
+    os.close(os.open(key, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def waiting() -> int:
+    """How many threads wait for a medium."""
+    return sum(each.name == "key-medium" for each in threading.enumerate())
 
 
 def place_of(sealing: Sealing, stored: bytes) -> Place:
@@ -153,3 +167,91 @@ async def test_the_upkeep_prepares_the_next_day(tmp_path: Path) -> None:
         tomorrow = buffer.clock.now_ns() // DAY_NS + 1
         assert buffer.keys.sealing._ring is not None
         assert Place(NODE, tomorrow) in buffer.keys.sealing._ring.newest()
+
+
+def test_however_long_the_medium_hangs_few_threads_wait_for_it_and_nobody_waits_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyfiles, "LIMIT_S", 0.05)
+    sealing, medium = opened(tmp_path)
+    sealed(sealing, DAY)
+    before = waiting()
+    with hung(medium):
+        for _ in range(3 * keyfiles.MOST_HUNG):
+            prepare(sealing, DAY)
+            sealing._maker._done.wait(5)
+        assert before < waiting() <= before + keyfiles.MOST_HUNG
+        monkeypatch.setattr(keyfiles, "LIMIT_S", 30.0)
+        prepare(sealing, DAY)
+        assert sealing._maker._done.wait(AT_ONCE_S)
+        answer(medium)
+        while waiting() > before:
+            os.sched_yield()
+    prepare(sealing, DAY)
+    assert sealing._maker._done.wait(5)
+    assert sealed(sealing, DAY + 1)[0] == Place(NODE, DAY + 1)
+
+
+def test_where_no_thread_can_be_had_another_key_serves_and_later_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sealing, medium = opened(tmp_path)
+    sealed(sealing, DAY)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refused)
+        place, took_s = sealed(sealing, DAY + 1)
+        assert (place, took_s < AT_ONCE_S) == (Place(NODE, DAY), True)
+        with pytest.raises(OSError, match="no thread"):
+            keyfiles.KeyFiles(medium).make()
+    prepare(sealing, DAY + 1)
+    assert sealing._maker._done.wait(5)
+    assert sealed(sealing, DAY + 1)[0] == Place(NODE, DAY + 1)
+
+
+async def test_the_upkeep_pauses_after_keys_could_not_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, asked = [1000.0], list[int]()
+
+    def ask(places: Iterable[Place]) -> None:
+        asked.append(1)
+        asked_before(places)
+
+    monkeypatch.setattr(keyfiles, "LIMIT_S", 0.05)
+    with closing(Buffer.open(tmp_path / "store", group_commit_ms=0, keeping=Keeping(tmp_path / "medium"))) as buffer:
+        keys = buffer.keys
+        await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id="a", alarm_seq=1)])
+        asked_before = keys.sealing._maker.ask
+        monkeypatch.setattr(keys.sealing._maker, "ask", ask)
+        monkeypatch.setattr(keycare, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+        with hung(tmp_path / "medium"):
+            for _ in range(4):
+                await keys.prepare()
+                keys.sealing._maker._done.wait(5)
+            assert len(asked) == 1
+            now_s[0] += keycare.PREPARE_AGAIN_S
+            await keys.prepare()
+            assert len(asked) == 2
+            keys.sealing._maker._done.wait(5)
+
+
+def test_that_keys_are_lent_is_told_once_until_some_could_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyfiles, "LIMIT_S", 0.05)
+    sealing, medium = opened(tmp_path)
+    sealed(sealing, DAY)
+
+    def lent() -> int:
+        with structlog.testing.capture_logs() as lines, hung(medium):
+            for _ in range(2):
+                prepare(sealing, DAY)
+                sealing._maker._done.wait(5)
+                for scope in (NODE, "monitor"):
+                    sealed(sealing, DAY + 1, scope)
+            sealing._maker._done.wait(5)
+        return sum(line["event"] == "store.key-lent" for line in lines)
+
+    assert lent() == 1
+    assert lent() == 0

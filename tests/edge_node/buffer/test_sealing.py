@@ -535,6 +535,19 @@ async def test_keys_are_not_changed_where_nothing_would_be_sealed_anew(tmp_path:
         assert await everything(again) == before
 
 
+async def test_a_walk_forgets_once_what_nothing_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path / "store") as buffer:
+        await fill(buffer)
+        await buffer.keys.change()
+        gone = list[int]()
+        forget = buffer.keys.sealing.forget_unused
+        monkeypatch.setattr(buffer.keys.sealing, "forget_unused", lambda *args: gone.append(forget(*args)))
+        await buffer.keys._resealer.whole_for_good()
+        assert [count > 0 for count in gone] == [True]
+        await buffer.keys.reseal_all()
+        assert len(gone) == 2
+
+
 async def test_changed_keys_leave_those_of_a_damaged_file_that_was_set_aside(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as buffer:
         await fill(buffer)
@@ -742,3 +755,24 @@ async def test_a_spare_keyring_that_cannot_be_opened_is_set_aside_and_never_writ
         assert len(numbers) == 3, "of before, and of both times without the key"
         await walk(again)
         assert not list(folder.glob(f"{SPARE}*")), name
+
+
+def test_a_spare_keyring_that_cannot_be_deleted_does_not_leave_the_store_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_file: RingFile) -> None:
+        raise PermissionError(13, "refused")
+
+    (folder := tmp_path / "store").mkdir()
+    Sealing.open(folder, ON)
+    spare = RingFile(folder / SPARE, KeyFiles(folder / SPARE_KEYS))
+    spare.save(Keyring(1))
+    sealing = Sealing.open(folder, ON, needed={12_345})
+    assert sealing.reason == LOST
+    monkeypatch.setattr(RingFile, "delete", refused)
+    with pytest.raises(PermissionError):
+        sealing.forget_unused(set(), 0)
+    assert sealing.reason == ""
+    monkeypatch.undo()
+    sealing.forget_unused(set(), 0)
+    assert not spare.exists()

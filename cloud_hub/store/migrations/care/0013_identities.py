@@ -18,12 +18,6 @@ def upgrade() -> None:
         sa.Column("username", sa.String(length=64), nullable=False),
         sa.Column("is_mapped", sa.Boolean(), nullable=False, comment="role and sites follow the provider's claims"),
         sa.Column("made_ns", sa.BigInteger(), nullable=False),
-        sa.Column(
-            "seen_ns",
-            sa.BigInteger(),
-            nullable=False,
-            comment="when they last came in by the provider",
-        ),
         sa.PrimaryKeyConstraint("issuer", "subject", name=op.f("pk_identity")),
     )
     op.create_index(op.f("ix_identity_username"), "identity", ["username"])
