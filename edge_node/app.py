@@ -45,6 +45,7 @@ from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
 from edge_node.imaging.delivery import Offered
+from edge_node.imaging.images import Images
 from edge_node.imaging.node import Imaging, Joints
 from edge_node.inference.runtime import Inference
 from edge_node.reload import Reload
@@ -183,7 +184,7 @@ class Node:
             if self._now_ns() - row.event.at_unix_ns < ALARM_HISTORY_S * NS:
                 self._actions.put_nowait(row)
 
-    def _images(self) -> Imaging | None:
+    def _images(self) -> Images | None:
         """Return the receiving of images; None where it is not configured."""
         settings, files = self.config.imaging, self.files
         if settings is None:
@@ -199,7 +200,7 @@ class Node:
             open_port=lambda: page_server.open_port(settings.host, settings.port, "imaging.port"),
             clock_ns=self._now_ns,
         )
-        return Imaging(settings, joints, self._figures)
+        return Images(lambda: Imaging(settings, joints, self._figures))
 
     def _limits(self) -> list[event_pb2.MeasureLimit]:
         """Alarm limits of this node's ruleset, by measure; text is empty where there is none on that side."""
@@ -286,7 +287,7 @@ class Node:
         missing = [] if self._is_serving else ["page"]
         if self.config.hl7.enabled and not self.monitor.listening.is_set():
             missing.append("hl7")
-        if self.imaging is not None and not self.imaging.host.is_listening.is_set():
+        if self.imaging is not None and self.imaging.is_awaited:
             missing.append("imaging")
         return missing
 
@@ -347,7 +348,7 @@ class Node:
         if self.files is not None:
             stages.append(("files", self.files.run, None))
         if self.imaging is not None:
-            stages += [("imaging", self.imaging.receive, None), ("studies", self.imaging.delivery.run, None)]
+            stages += [("imaging", self.imaging.receive, None), ("studies", self.imaging.deliver, None)]
         if self.models is not None:
             stages.append(("models", self.models.run, None))
         if self.renewer is not None:
@@ -371,7 +372,7 @@ class Node:
         if self.config.hl7.enabled:
             await self.monitor.listening.wait()
         if self.imaging is not None:
-            await self.imaging.host.is_listening.wait()
+            await self.imaging.settled()
         ready(f"http://{self.config.bedside.host}:{self.config.bedside.port}")
 
     async def _pulse(self) -> None:

@@ -325,7 +325,9 @@ class ImagingConfig(Section):
         default=None, description="Folder whose DICOM files are taken in and deleted there; none: no folder is watched."
     )
     receivers: Annotated[int, Field(ge=1, le=16)] = Field(default=2, description="Processes that receive.")
-    associations: Annotated[int, Field(ge=1, le=100)] = Field(default=24, description="Associations at once, all told.")
+    associations: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=24, description="Associations at once, shared among the receivers; each has its share, rounded up."
+    )
     object_limit_mib: Annotated[int, Field(ge=1, le=2048)] = Field(
         default=512, description="Largest object; a receiver may take four times as much memory."
     )
@@ -345,6 +347,14 @@ class ImagingConfig(Section):
     def _readers_may_call(self) -> "ImagingConfig":
         if not set(self.readers) <= set(self.senders):
             raise ValueError("readers: each must be among the senders")
+        return self
+
+    @model_validator(mode="after")
+    def _destinations_differ(self) -> "ImagingConfig":
+        titles = [each.ae_title for each in self.destinations]
+        doubled = {title for title in titles if titles.count(title) > 1}
+        if doubled:
+            raise ValueError(f"destination listed twice: {', '.join(sorted(doubled))}")
         return self
 
 
@@ -451,7 +461,32 @@ def load(path: Path) -> EdgeConfig:
         config = EdgeConfig.model_validate(raw)
     except ValidationError as error:
         raise ConfigRefused("\n".join(_explain(path, text, error))) from error
-    return _absolute(config, path.resolve().parent)
+    config = _absolute(config, path.resolve().parent)
+    if with_what := _watched_overlap(config, path):
+        line = _line_of(text, ["imaging", "watched_folder"])
+        told = f"{path}:{line}: imaging.watched_folder: it is, holds or lies in {with_what}, whose files would be taken"
+        raise ConfigRefused(told)
+    return config
+
+
+def _watched_overlap(config: EdgeConfig, path: Path) -> str:
+    """Return the setting whose files lie where the watched folder is emptied; empty where none does."""
+    imaging, buffer = config.imaging, config.buffer
+    if imaging is None or imaging.watched_folder is None:
+        return ""
+    watched = imaging.watched_folder.resolve()
+    kept = {
+        "imaging.folder": imaging.folder,
+        "buffer.folder": buffer.folder,
+        "buffer.key_folder": buffer.key_folder,
+        "uplink.certificates": config.uplink.certificates,
+        "inference.folder": config.inference.folder,
+    }
+    for name, path_kept in kept.items():
+        folder = path_kept.resolve() if path_kept is not None else None
+        if folder is not None and (watched.is_relative_to(folder) or folder.is_relative_to(watched)):
+            return name
+    return "the configuration file" if path.resolve().is_relative_to(watched) else ""
 
 
 def _explain(path: Path, text: str, error: ValidationError) -> list[str]:

@@ -188,8 +188,11 @@ class StudyNow(Protocol):
 class StudiesView(Protocol):
     """The images that came to this node."""
 
-    async def listed(self) -> Sequence[StudyNow]:
-        """Return all studies, the newest first."""
+    async def listed(self, limit: int, after: str = "") -> Sequence[StudyNow]:
+        """Return at most so many studies, the newest first; of those behind one, where that is named."""
+
+    async def found(self, study_id: str) -> StudyNow | None:
+        """Return one study; None where there is none."""
 
     async def assign(self, study_id: str, person_id: str, by: str) -> bool:
         """File a study under a person; False where there is no such study.  Returns after the synced commit."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
 from telemed.roles import Right
 from telemed.screen import View
@@ -16,6 +16,8 @@ MS = 1_000_000
 Reader = Annotated[Session, Depends(require(Right.SEE_RECORD))]
 Decider = Annotated[Session, Depends(require_changing(Right.CHANGE_PLAN))]
 StudyId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+After = Annotated[str, Query(max_length=36, pattern=r"^[A-Za-z0-9-]*$")]
 router = APIRouter(prefix="/api/v1/studies")
 
 
@@ -24,7 +26,7 @@ class StudyView(View):
 
     study_id: str
     person_id: str = Field(description="Of whom it is filed under; empty while nobody has decided.")
-    assigned_by: str = Field(description="Who decided; 'match' where its patient's identifier did.")
+    assigned_by: str = Field(description="Who decided; ':match' where its patient's identifier did.")
     patient_id: str = Field(description="What the images say, as the fields that follow.")
     patient_name: str
     birth_date: str
@@ -48,10 +50,13 @@ class StudyPersonBody(View):
 
 
 @router.get("")
-async def listed(station: AtStation, session: Reader) -> Studies:
-    """All studies that came to this node; empty where it receives none."""
+async def listed(station: AtStation, session: Reader, limit: Limit = 100, after: After = "") -> Studies:
+    """Studies that came to this node, page by page: `after` is the last one of the page before.
+
+    Empty behind the last one, and where the node receives none.
+    """
     studies = station.around.studies
-    found = [] if studies is None else await studies.listed()
+    found = [] if studies is None else await studies.listed(limit, after)
     shown = [f"Patient/{study.person_id}" if study.person_id else f"study/{study.study_id}" for study in found]
     await station.note_shown(session, "study-read", sorted(set(shown)))
     return Studies(studies=[_view(study) for study in found])
@@ -66,7 +71,8 @@ async def decide(study_id: StudyId, body: StudyPersonBody, station: AtStation, s
     if studies is None or not await studies.assign(study_id, body.person_id, session.who.username):
         raise NotFound("no such study at this site")
     await station.around.audit.note(session.who, "study-assign", f"Patient/{body.person_id}/study/{study_id}")
-    return Studies(studies=[_view(study) for study in await studies.listed() if study.study_id == study_id])
+    decided = await studies.found(study_id)
+    return Studies(studies=[_view(decided)] if decided is not None else [])
 
 
 def _view(study: StudyNow) -> StudyView:

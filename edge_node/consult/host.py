@@ -1,7 +1,6 @@
 """The node's side of the consult process: starts it, restarts it, and carries lines both ways."""
 
 import asyncio
-import contextlib
 import json
 import sys
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
+from edge_node import child
 from edge_node.consult.pipe import (
     LINE_LIMIT_BYTES,
     Configure,
@@ -27,7 +27,6 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 1.0
 """Back-off of restarts; a consult must not wait longer (decision 14)."""
 STEADY_S = 10.0
 """A child that lived this long is started again without a longer wait."""
-STOP_LIMIT_S = 3.0
 IDLE_S = 60.0
 """Without a consult for this long the child is ended: a small node needs its memory (about 90 MiB)."""
 WAITING_LIMIT = 200
@@ -150,7 +149,7 @@ class ConsultHost:
                 _log.warning("consult process ended", exit_code=await process.wait())
         finally:
             self._process = None
-            await _stop(process)
+            await child.stop(process)
 
     async def _end_when_idle(self, process: asyncio.subprocess.Process) -> None:
         while True:
@@ -175,20 +174,6 @@ class ConsultHost:
                 self._say(line)
             else:
                 _log.info("consult process is ready", pid=process.pid)
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STOP_LIMIT_S):
-            await process.wait()
-            return
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
 
 
 def _restarting(consult_id: str) -> Step:

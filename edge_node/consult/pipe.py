@@ -1,8 +1,8 @@
 """What the node's process and the consult's child process say to each other: one JSON object a line, over pipes."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+
+from edge_node import child
 
 LINE_LIMIT_BYTES = 512 * 1024
 """Longest line: a signal of 64 KiB, escaped, with room."""
@@ -66,14 +66,12 @@ class Ready:
 
 
 Line = Configure | Permit | Forget | Step | Vitals | Pressed | Ready
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__.lower(): kind for kind in (Configure, Permit, Forget, Step, Vitals, Pressed, Ready)
-}
+_KINDS = child.named(Configure, Permit, Forget, Step, Vitals, Pressed, Ready)
 
 
 def pack(line: Line) -> bytes:
     """Return one line with its end."""
-    return json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, ensure_ascii=False).encode() + b"\n"
+    return child.pack(line)
 
 
 def unpack(raw: bytes) -> Line:
@@ -82,9 +80,5 @@ def unpack(raw: bytes) -> Line:
     Raises:
         ValueError: not a line of ours.
     """
-    try:
-        fields = json.loads(raw)
-        line: Line = _KINDS[fields.pop("type")](**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError("not a line between node and consult process") from error
+    line: Line = child.unpack(raw, _KINDS)
     return line

@@ -6,13 +6,15 @@ port.  This changes internals of pynetdicom, so each cure has a test.
 
 import logging
 import socket
+import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pynetdicom import _config, transport
 from pynetdicom.association import Association
-from pynetdicom.transport import T_CONNECT, AssociationSocket, ThreadedAssociationServer
+from pynetdicom.transport import T_CONNECT, AssociationServer, AssociationSocket
 
 PDU_BYTES = 128 * 1024
 """The longest PDU that is taken (reliability 4.2); what peers are told."""
@@ -31,14 +33,21 @@ class Bounds:
 
     object_limit_bytes: int
     stall_s: float
+    """For a whole PDU."""
+    unanswered_s: float
+    """For the first PDU, from the connection on."""
+    callers: int
+    """From one address at once, before an association is accepted."""
+    clock_s: Callable[[], float] = time.monotonic
 
 
-_BOUNDS = Bounds(0, 0)
+_BOUNDS = Bounds(0, 0, 0, 0)
 
 
 def harden(bounds: Bounds) -> None:
     """Put the bounds in force for this process; called once, before the first association."""
-    _BOUNDS.object_limit_bytes, _BOUNDS.stall_s = bounds.object_limit_bytes, bounds.stall_s
+    for each in fields(Bounds):
+        setattr(_BOUNDS, each.name, getattr(bounds, each.name))
     transport.AssociationSocket = BoundedSocket  # type: ignore[misc]
     # Every storage class is taken, also private and future ones: what is stored raw needs no knowledge of it.
     _config.UNRESTRICTED_STORAGE_SERVICE = True
@@ -58,6 +67,8 @@ class BoundedSocket(AssociationSocket):
         """Take over an accepted connection."""
         super().__init__(assoc, *args, **options)
         self._message_bytes = 0
+        self._until_s = _BOUNDS.clock_s() + _BOUNDS.unanswered_s
+        self._has_begun = False
         if self.socket is not None:
             self.socket.settimeout(_BOUNDS.stall_s)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,6 +76,7 @@ class BoundedSocket(AssociationSocket):
     def connect(self, primitive: T_CONNECT) -> None:
         """Connect to a destination, which may not stall for ever either."""
         super().connect(primitive)
+        self._until_s = _BOUNDS.clock_s() + _BOUNDS.unanswered_s
         if self.socket is not None:
             self.socket.settimeout(_BOUNDS.stall_s)
 
@@ -78,11 +90,13 @@ class BoundedSocket(AssociationSocket):
 
         Raises:
             Abusive: a PDU longer than agreed, or a message larger than an object may be.
-            TimeoutError: the peer stalls within a PDU.
+            TimeoutError: the peer takes too long for a PDU, be it by a byte now and then.
         """
         assert self.socket is not None
         if nr_bytes == _HEAD_BYTES:
             self._acknowledge_at_once()
+            if self._has_begun:
+                self._until_s = _BOUNDS.clock_s() + _BOUNDS.stall_s
         elif nr_bytes > PDU_BYTES:
             raise Abusive("a PDU longer than agreed")
         if self._assoc.dimse.message is None:
@@ -91,13 +105,27 @@ class BoundedSocket(AssociationSocket):
         if self._message_bytes > _BOUNDS.object_limit_bytes + _ROOM_BYTES:
             raise Abusive("a message larger than an object may be")
         found = bytearray(nr_bytes)
-        view, size_bytes = memoryview(found), 0
-        while size_bytes < nr_bytes:
-            count = self.socket.recv_into(view[size_bytes:])
-            if not count:
-                return found[:size_bytes]
-            size_bytes += count
-        return found
+        size_bytes = self._fill(self.socket, memoryview(found))
+        self._has_begun = self._has_begun or nr_bytes != _HEAD_BYTES
+        return found if size_bytes == nr_bytes else found[:size_bytes]
+
+    def _fill(self, line: socket.socket, view: memoryview) -> int:
+        """Read until it is full or the peer is gone, and return how many bytes were read."""
+        size_bytes = 0
+        try:
+            while size_bytes < len(view):
+                left_s = self._until_s - _BOUNDS.clock_s()
+                if left_s <= 0:
+                    raise TimeoutError("a PDU that takes too long")
+                line.settimeout(left_s)
+                count = line.recv_into(view[size_bytes:])
+                if not count:
+                    break
+                size_bytes += count
+        finally:
+            # For what is sent.
+            line.settimeout(_BOUNDS.stall_s)
+        return size_bytes
 
     def _acknowledge_at_once(self) -> None:
         """Senders that gather small writes wait for an acknowledgement, which the kernel else delays by 40 ms."""
@@ -105,12 +133,18 @@ class BoundedSocket(AssociationSocket):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
-class SharedPortServer(ThreadedAssociationServer):
-    """A server on a port that several processes share; whoever is free accepts."""
+class SharedPortServer(AssociationServer):
+    """A server on a port that several processes share; whoever is free accepts.
 
-    def __init__(self, *args: Any, listening: socket.socket, **options: Any) -> None:
-        """Take the listening socket; the other arguments are those of pynetdicom."""
-        self._listening = listening
+    Associations have threads of their own already: they are made in that of the server, which can then count them.
+    """
+
+    def __init__(self, *args: Any, listening: socket.socket, refused: Callable[[str], None], **options: Any) -> None:
+        """Take the listening socket, and what is told of a connection that is turned away.
+
+        The other arguments are those of pynetdicom.
+        """
+        self._listening, self._refused = listening, refused
         super().__init__(*args, **options)
 
     def server_bind(self) -> None:
@@ -130,3 +164,17 @@ class SharedPortServer(ThreadedAssociationServer):
         connection, address = super().get_request()
         connection.setblocking(True)
         return connection, address
+
+    def verify_request(self, _request: object, client_address: object) -> bool:
+        """Whether a connection is taken: not where its address has too many that have not said who they are."""
+        host = client_address[0] if isinstance(client_address, tuple) else ""
+        callers = [
+            each
+            for each in self.active_associations
+            if getattr(each.requestor.address_info, "address", None) == host
+            and not (each.is_established or each.is_released or each.is_aborted or each.is_rejected)
+        ]
+        if len(callers) < _BOUNDS.callers:
+            return True
+        self._refused("too-many-calls")
+        return False

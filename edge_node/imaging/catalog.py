@@ -15,9 +15,6 @@ log = structlog.get_logger(__name__)
 class Catalog(OneWriter):
     """The catalogue's file."""
 
-    is_new = False
-    """Whether a damaged file was set aside: what it listed lies among the objects still."""
-
     def __init__(self, folder: Path, synchronous: Synchronous = "FULL") -> None:
         """Open or make the file, in the place of a damaged one that is set aside; blocking.
 
@@ -34,7 +31,6 @@ class Catalog(OneWriter):
         except _Damaged:
             log.error("imaging-catalogue-damaged", kept_as=set_aside(folder / FILE).name)
             super().__init__(folder / FILE, TABLES, _failure, synchronous)
-            self.is_new = True
 
 
 class _Damaged(CatalogueFailure):

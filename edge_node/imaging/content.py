@@ -7,7 +7,6 @@ TEXT_LIMIT_CHARS = 200
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_LIMIT_CHARS = 64
 NO_PIXELS, CUT, NOT_FITTING, MALFORMED = "no-pixels", "cut", "pixels-do-not-fit", "malformed"
-FAULTS = (NO_PIXELS, CUT, NOT_FITTING, MALFORMED)
 """Why no picture is made of an object."""
 
 
@@ -44,7 +43,7 @@ class Content:
     frames: int = 0
     """0 where it has no pixels."""
     fault: str = ""
-    """Why no picture is made of it, one of FAULTS; empty where one can be tried."""
+    """Why no picture is made of it, one of the four above; empty where one can be tried."""
 
 
 FIELDS = tuple(field.name for field in fields(Content))
@@ -59,11 +58,13 @@ def is_uid(text: str) -> bool:
 def announced(content: Content, sop_class_uid: str, sop_instance_uid: str) -> Content:
     """Return the same under the names by which a sender announced it, where it does not name itself.
 
+    A name that was not announced, and is empty, is its own.
+
     Raises:
-        NotMatching: it says that it is another object, or it is announced by no UID.
+        NotMatching: it says that it is another object, or it bears no UID.
     """
-    said = sop_class_uid, sop_instance_uid
-    own = content.sop_class_uid or sop_class_uid, content.sop_instance_uid or sop_instance_uid
-    if own != said or not all(map(is_uid, said)):
+    named = content.sop_class_uid or sop_class_uid, content.sop_instance_uid or sop_instance_uid
+    said = sop_class_uid or named[0], sop_instance_uid or named[1]
+    if named != said or not all(map(is_uid, named)):
         raise NotMatching("other-object")
-    return replace(content, sop_class_uid=sop_class_uid, sop_instance_uid=sop_instance_uid)
+    return replace(content, sop_class_uid=named[0], sop_instance_uid=named[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 from telemed import study as wire
-from telemed.study import StudyManifest, StudyObject
+from telemed.study import ManifestTooLarge, StudyManifest, StudyObject
 from telemed.whole_files import OWNER_ONLY, write_whole
 
 from edge_node.errors import BufferFailure, UplinkError
@@ -21,6 +21,7 @@ from edge_node.imaging.objects import Objects
 from edge_node.imaging.study import MATCHED, NO_PICTURE, Episode, Instance, Study, is_complete, key_image, whose
 
 LOOK_EVERY_S = 1.0
+LONGEST_REST_LOOKS = 255
 NS = 1_000_000_000
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,21 @@ class Quiet:
 
 
 @dataclass(slots=True)
+class _Rest:
+    """How long a study is left alone that could not be offered, in looks: the next one tries again, then ever fewer."""
+
+    looks: int = 0
+    left: int = 0
+
+    def is_over(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def begin(self) -> None:
+        self.left, self.looks = self.looks, min(2 * self.looks + 1, LONGEST_REST_LOOKS)
+
+
+@dataclass(slots=True)
 class Delivery:
     """Looks after the studies of the catalogue; `run` is called once."""
 
@@ -67,9 +83,15 @@ class Delivery:
     clock_ns: Callable[[], int] = time.time_ns
     held: Mapping[str, int] = field(default_factory=dict)
     """What the catalogue has, by a word each, as of the last look."""
+    used_share: float = 0.0
+    """How full the disk is, as of the last look; 1 where it does not say."""
     _version: tuple[int, int] = (-1, -1)
+    """Of what was counted."""
+    _assigned_version: tuple[int, int] = (-1, -1)
+    """Of what was looked at for whose it is."""
     _episodes: frozenset[Episode] = frozenset()
-    _failing: set[str] = field(default_factory=set)
+    _rests: dict[str, _Rest] = field(default_factory=dict)
+    """Of studies that could not be offered."""
 
     async def run(self) -> None:
         """Look once a second until cancelled."""
@@ -78,21 +100,25 @@ class Delivery:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> None:
-        """Do what is due now; what fails is tried again at the next look, and holds up no other study.
+        """Do what is due now; what fails is tried again, ever less often, and holds up no other study.
 
         Raises:
             CatalogueFailure: the catalogue cannot be read or written.
         """
+        # In a thread, and kept: a disk that hangs or is gone must not hold up whoever asks how things stand.
+        self.used_share = await asyncio.to_thread(self._measured)
         await self._assign()
         if self.offer is not None:
             for study in await self.catalog.read(rows.to_offer):
-                await self._attempt(study, self.offer)
+                rest = self._rests.get(study.study_id)
+                if rest is None or rest.is_over():
+                    await self._attempt(study, self.offer)
         await self._count()
 
     async def _assign(self) -> None:
         """Say whose studies are where that can be said, when studies or people have changed."""
         version, episodes = await self.catalog.read(rows.version), frozenset(self.episodes())
-        if (version, episodes) == (self._version, self._episodes):
+        if (version, episodes) == (self._assigned_version, self._episodes):
             return
         for study in await self.catalog.read(rows.mixed_matches):
             await self.catalog.write(lambda c, one=study: rows.assign(c, one.study_id, "", ""))  # type: ignore[misc]
@@ -100,7 +126,14 @@ class Delivery:
             person = "" if study.is_mixed else whose(study.patient, episodes)
             if person:
                 await self.catalog.write(lambda c, one=study, to=person: rows.assign(c, one.study_id, to, MATCHED))  # type: ignore[misc]
-        self._episodes = episodes
+        # As of before: what came meanwhile, and what was written here, is looked at once more.
+        self._assigned_version, self._episodes = version, episodes
+
+    def _measured(self) -> float:
+        try:
+            return self.objects.used_share()
+        except OSError:
+            return 1.0
 
     async def _count(self) -> None:
         version = await self.catalog.read(rows.version)
@@ -117,12 +150,12 @@ class Delivery:
                 study = await self._preview(study, offer)
             if is_complete(study, now_ns, round(self.quiet.complete_s * NS)):
                 await self._deliver(study, offer)
-        except (UplinkError, BufferFailure, OSError) as failure:
-            if study.study_id not in self._failing:
+        except (UplinkError, BufferFailure, OSError, ManifestTooLarge) as failure:
+            if study.study_id not in self._rests:
                 log.warning("imaging-study-not-offered", reason=type(failure).__name__)
-            self._failing.add(study.study_id)
+            self._rests.setdefault(study.study_id, _Rest()).begin()
         else:
-            self._failing.discard(study.study_id)
+            self._rests.pop(study.study_id, None)
 
     async def _preview(self, study: Study, offer: Offer) -> Study:
         """Offer the key image ahead of everything else."""
@@ -141,10 +174,19 @@ class Delivery:
         instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
         manifest = manifest_of(study, instances)
         await self._offer_made(study, offer, wire.pack(manifest), wire.MANIFEST_NAME)
-        for each in instances:
-            await offer(Offered(self.objects.path(each.sha256), wire.OBJECT_NAME, study.study_id))
+        await self._offer_files(study.study_id, offer)
         await self.catalog.write(lambda c: rows.note_offered(c, study.study_id, study.generation))
         log.info("imaging-study-offered", objects=len(instances), is_assigned=bool(study.person_id))
+
+    async def _offer_files(self, study_id: str, offer: Offer) -> None:
+        """Offer the objects that were not offered yet, and note which were, also where one fails."""
+        done: list[str] = []
+        try:
+            for sha256 in await self.catalog.read(lambda c: rows.not_offered(c, study_id)):
+                await offer(Offered(self.objects.path(sha256), wire.OBJECT_NAME, study_id))
+                done.append(sha256)
+        finally:
+            await self.catalog.write(lambda c: rows.note_files(c, done))
 
     async def _offer_made(self, study: Study, offer: Offer, content: bytes, name: str) -> None:
         path = self.objects.folder / f"offered-{name}"

@@ -66,7 +66,10 @@ def walked(data: bytes, syntax: Syntax) -> Iterator[Element]:
 
 
 def fragments(data: bytes, at: int) -> int | None:
-    """Return how many fragments pixels have that begin at `at`, the table of offsets left out; None where cut."""
+    """Return how many fragments pixels have that begin at `at`, the table of offsets left out; None where cut.
+
+    More than are walked through are cut too.
+    """
     count = -1
     while at + 8 <= len(data):
         group, number, size_bytes = struct.unpack_from("<HHL", data, at)
@@ -76,6 +79,8 @@ def fragments(data: bytes, at: int) -> int | None:
         if tag != _ITEM or size_bytes > len(data) - at:
             return None
         count, at = count + 1, at + size_bytes
+        if count > MOST_ELEMENTS:
+            return None
     return None
 
 

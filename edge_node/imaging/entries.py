@@ -36,7 +36,8 @@ def of_level(connection: sqlite3.Connection, query: Query) -> Iterator[Entry]:
     elif query.level == IMAGE:
         asked = f"SELECT {_STUDY}, {_SERIES}, {_IMAGE} {where}"
     else:
-        asked = f"SELECT {_STUDY}, {_SERIES}, count(*) AS NumberOfSeriesRelatedInstances {where} GROUP BY series_uid"
+        count = "count(*) AS NumberOfSeriesRelatedInstances"
+        asked = f"SELECT {_STUDY}, {_SERIES}, {count} {where} GROUP BY study.study_id, instance.series_uid"
     for row in connection.execute(asked, uids):
         entry: Entry = dict(row)
         if "ModalitiesInStudy" in entry:

@@ -1,11 +1,10 @@
 """The node's side of the receivers: starts and restarts them, commits what they stored, and answers.
 
 One connection commits for all receivers: what is a duplicate or a conflict is then decided in one transaction however
-many receivers there are, commits are shared among them, and a receiver, which strangers speak to, holds no database.
+many receivers there are, commits are shared among them, and a receiver, which strangers speak to, writes no database.
 """
 
 import asyncio
-import contextlib
 import os
 import socket
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from edge_node import child
 from edge_node.errors import CatalogueFailure
 from edge_node.imaging import rows
 from edge_node.imaging.catalog import Catalog
@@ -27,7 +27,6 @@ from edge_node.imaging.pipe import LINE_LIMIT_BYTES, Configure, Judged, Line, Re
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
 STEADY_S = 10.0
 """A receiver that lived this long is started again without a longer wait."""
-STOP_LIMIT_S = 3.0
 COMMIT_MOST = 64
 """Objects of one commit."""
 
@@ -57,8 +56,6 @@ class ImagingHost:
     catalog: Catalog
     metrics: ImagingMetrics
     clock_ns: Callable[[], int] = time.time_ns
-    on_committed: Callable[[], None] = lambda: None
-    """Told on the event loop after each commit that stored something."""
     is_listening: asyncio.Event = field(default_factory=asyncio.Event)
     pids: set[int] = field(default_factory=set)
     """Of the receivers that are up."""
@@ -80,17 +77,25 @@ class ImagingHost:
                 group.create_task(self._keep(settings), name="imaging-receiver")
 
     async def _keep(self, settings: Configure) -> None:
-        wait_s, loop = FIRST_WAIT_S, asyncio.get_running_loop()
+        wait_s, is_failing, loop = FIRST_WAIT_S, False, asyncio.get_running_loop()
         while True:
             started_s = loop.time()
             try:
-                await self._run_once(settings)
+                reason = await self._run_once(settings)
             except OSError as error:
-                log.warning("imaging-receiver-not-started", reason=error.strerror)
-            wait_s = FIRST_WAIT_S if loop.time() - started_s >= STEADY_S else min(wait_s * 2, LONGEST_WAIT_S)
+                reason = error.strerror or type(error).__name__
+            if loop.time() - started_s >= STEADY_S:
+                wait_s, is_failing = FIRST_WAIT_S, False
+            else:
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+            # Once until it is steady again.
+            if not is_failing:
+                log.warning("imaging-receiver-ended", reason=reason)
+            is_failing = True
             await asyncio.sleep(wait_s)
 
-    async def _run_once(self, settings: Configure) -> None:
+    async def _run_once(self, settings: Configure) -> str:
+        """Run a receiver until it ends, or says what none may say; return why."""
         port = self.port()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -108,22 +113,23 @@ class ImagingHost:
         try:
             receiver.say(settings)
             await self._listen(receiver)
-            log.warning("imaging-receiver-ended", exit_code=await process.wait())
+            return f"exit status {await process.wait()}"
+        except ValueError:
+            return "it said what no receiver says"
         finally:
             self.pids.discard(process.pid)
             self._tell_up()
-            await _stop(process)
+            await child.stop(process)
 
     async def _listen(self, receiver: _Receiver) -> None:
+        """Take what a receiver says until it ends.
+
+        Raises:
+            ValueError: a line that is none; what it says afterwards is not believed either.
+        """
         assert receiver.process.stdout is not None
-        while True:
-            try:
-                raw = await receiver.process.stdout.readline()
-                line = unpack(raw) if raw else None
-            except ValueError:
-                continue
-            if line is None:
-                return
+        while raw := await receiver.process.stdout.readline():
+            line = unpack(raw)
             if isinstance(line, Stored):
                 self._stored.put_nowait((receiver, line))
             elif isinstance(line, Refused):
@@ -158,7 +164,6 @@ class ImagingHost:
                 self.metrics.objects.labels(verdict).inc()
                 if verdict in (Verdict.NEW, Verdict.CONFLICT):
                     self.metrics.bytes.inc(stored.size_bytes)
-            self.on_committed()
 
     async def _commit(self, batch: Iterable[Stored]) -> list[Verdict]:
         now_ns, batch = self.clock_ns(), list(batch)
@@ -172,21 +177,8 @@ class ImagingHost:
 REASONS = frozenset(
     {
         "association-aborted", "association-rejected", "deflated", "disk-failed", "disk-full", "no-uid",
-        "move-refused", "no-file", "other-object", "query-refused", "too-deep",
+        "file-failed", "move-refused", "no-file", "other-object", "query-refused", "too-deep",
+        "too-many-calls",
     }
 )  # fmt: skip
 """What receivers may give as a reason."""
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STOP_LIMIT_S):
-            await process.wait()
-            return
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()

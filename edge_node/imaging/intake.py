@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_node.imaging import content, part10, reading
-from edge_node.imaging.content import Content, NotUnderstood
-from edge_node.imaging.judged import OUT_OF_RESOURCES, STATUS, Verdict, status_of
+from edge_node.imaging.content import Content, NotUnderstood, is_uid
+from edge_node.imaging.judged import NOT_UNDERSTOOD, OUT_OF_RESOURCES, STATUS, Verdict, status_of
 from edge_node.imaging.objects import Objects
 
 
@@ -47,11 +47,11 @@ class Intake:
         """Store one object and return the status for its sender; success only after file and row are synced."""
         if self.objects.used_share(len(arrived.data)) >= self.disk_limit_share:
             return self._refuse("disk-full", OUT_OF_RESOURCES)
+        if not is_uid(arrived.transfer_syntax):
+            return self._refuse("no-uid", NOT_UNDERSTOOD)
         try:
             found = reading.read(arrived.data, arrived.transfer_syntax, self.limit_bytes)
-            found = content.announced(
-                found, arrived.sop_class_uid or found.sop_class_uid, arrived.sop_instance_uid or found.sop_instance_uid
-            )
+            found = content.announced(found, arrived.sop_class_uid, arrived.sop_instance_uid)
         except NotUnderstood as refusal:
             return self._refuse(str(refusal), status_of(refusal))
         head = part10.head(found.sop_class_uid, found.sop_instance_uid, arrived.transfer_syntax)

@@ -16,6 +16,8 @@ class Verdict(StrEnum):
     """The very same is there."""
     CONFLICT = "conflict"
     """Another content under the same UID came first: both are kept, and a person must look."""
+    CONFLICT_KNOWN = "conflict-known"
+    """The very same as came in a conflict before."""
     FAILED = "failed"
     """It could not be committed; the sender is to try again."""
 
@@ -24,6 +26,7 @@ STATUS = {
     Verdict.NEW: SUCCESS,
     Verdict.KNOWN: SUCCESS,
     Verdict.CONFLICT: COERCED,
+    Verdict.CONFLICT_KNOWN: COERCED,
     Verdict.FAILED: OUT_OF_RESOURCES,
 }
 

@@ -8,9 +8,11 @@ class ImagingMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.objects = Counter(
-            "edge_imaging_objects", "Objects that were stored, by verdict: new, known, conflict, failed.", ["verdict"],
+            "edge_imaging_objects",
+            "Objects that were stored, by verdict: new, known, conflict, conflict-known, failed.",
+            ["verdict"],
             registry=registry,
-        )  # fmt: skip
+        )
         self.bytes = Counter("edge_imaging_bytes", "Bytes of new objects.", registry=registry)
         self.refused = Counter(
             "edge_imaging_refused", "Objects and associations that were refused.", ["reason"], registry=registry

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from prometheus_client import CollectorRegistry
 from telemed.errors import Code
 
@@ -25,6 +26,10 @@ from edge_node.samples.roster import Roster
 
 MIB = 1024 * 1024
 PORT_WITHIN_S = 3.0
+UNLISTED_S = 24 * 3600.0
+"""So old must a file without a row be to be deleted."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +99,46 @@ class Imaging:
 
     async def receive(self) -> None:
         """Receive images until cancelled; what a lost catalogue listed is read again first."""
-        if self.catalog.is_new:
+        await asyncio.to_thread(self._bring_together)
+        await self.host.run()
+
+    def _bring_together(self) -> None:
+        """Have every object that was acknowledged in the list, and no file lie there that was not.
+
+        Raises:
+            CatalogueFailure: the list cannot be read or written.
+            OSError: the objects cannot be read.
+        """
+        if self.catalog.read_blocking(rows.is_listed):
+            before_s = time.time() - UNLISTED_S
+            swept = self._objects.sweep_unlisted(
+                lambda sha256: self.catalog.read_blocking(lambda c: rows.has_file(c, sha256)), before_s
+            )
+            if swept:
+                log.info("imaging-unlisted-deleted", objects=swept)
+            return
+        if any(self._objects.whole()):
             # Here alone the node's process reads data sets: else it does without the library and its memory.
             from edge_node.imaging import recovery  # noqa: PLC0415
 
-            await asyncio.to_thread(recovery.list_again, self._objects, self.catalog, self._limit_bytes)
-            self.catalog.is_new = False
-        await self.host.run()
+            recovery.list_again(self._objects, self.catalog, self._limit_bytes)
+        self.catalog.write_blocking(rows.note_listed)
 
-    async def listed(self) -> list[Study]:
-        """Return all studies, the newest first.
+    async def listed(self, limit: int, after: str = "") -> list[Study]:
+        """Return at most so many studies, the newest first; of those behind one, where that is named.
 
         Raises:
             CatalogueFailure: they cannot be read.
         """
-        return await self.catalog.read(rows.studies)
+        return await self.catalog.read(lambda c: rows.studies(c, limit, after))
+
+    async def found(self, study_id: str) -> Study | None:
+        """Return one study; None where there is none.
+
+        Raises:
+            CatalogueFailure: it cannot be read.
+        """
+        return await self.catalog.read(lambda c: rows.study(c, study_id))
 
     async def assign(self, study_id: str, person_id: str, by: str) -> bool:
         """Note a person's decision whose a study is; False where there is no such study.
@@ -123,7 +153,7 @@ class Imaging:
         for what, code in (("unassigned", Code.STUDY_UNASSIGNED), ("conflicts", Code.IMAGES_DIFFER)):
             if count := self.delivery.held.get(what, 0):
                 yield code, f"×{count}"
-        if self._objects.used_share() >= self._disk_limit_share:
+        if self.delivery.used_share >= self._disk_limit_share:
             yield Code.IMAGES_REFUSED, ""
 
     def close(self) -> None:

@@ -6,11 +6,13 @@ A name is the hash of the file's content; nothing that came from outside is part
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 from telemed.whole_files import FOLDER_MODE, OWNER_ONLY, sync_folder
+
+from edge_node import disk_share
 
 HASH_CHARS = 64
 
@@ -73,11 +75,23 @@ class Objects:
             path.unlink(missing_ok=True)
         return len(left)
 
+    def sweep_unlisted(self, is_listed: Callable[[str], bool], before_s: float) -> int:
+        """Delete whole files that nobody was told are stored; only while no receiver runs.  Returns how many.
+
+        Args:
+            is_listed: whether a file of this name has a row.
+            before_s: what is younger stays, seconds since the epoch.
+        """
+        count = 0
+        for path in self.whole():
+            if path.stat().st_mtime < before_s and not is_listed(path.name):
+                path.unlink()
+                count += 1
+        return count
+
     def used_share(self, more_bytes: int = 0) -> float:
         """Return how full the disk is once so much more is on it, 0 to 1 and over."""
-        disk = os.statvfs(self.folder)
-        usable = (disk.f_blocks - disk.f_bfree + disk.f_bavail) * disk.f_frsize
-        return 1 - (disk.f_bavail * disk.f_frsize - more_bytes) / usable if usable else 1.0
+        return disk_share.used_share(self.folder, more_bytes)
 
     def _name_new(self, half_way: Path, final: Path) -> bool:
         """Give a file its name where nothing has it; False where something has.

@@ -1,10 +1,9 @@
 """What the node's process and a receiver say to each other: one JSON object a line, over pipes."""
 
-import json
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
+from edge_node import child
 from edge_node.imaging.content import FIELDS, NUMBERS, TEXT_LIMIT_CHARS, Content
 
 LINE_LIMIT_BYTES = 64 * 1024
@@ -38,8 +37,6 @@ class Configure:
 class Ready:
     """From a receiver: it takes associations."""
 
-    pid: int
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -67,16 +64,15 @@ class Refused:
     """From a receiver: something was refused; the reason is a word that names nobody."""
 
     reason: str
-    detail: dict[str, int] = field(default_factory=dict)
 
 
 Line = Configure | Ready | Stored | Judged | Refused
-_KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Configure, Ready, Stored, Judged, Refused)}
+_KINDS = child.named(Configure, Ready, Stored, Judged, Refused)
 
 
 def pack(line: Line) -> bytes:
     """Return one line with its end."""
-    return json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, ensure_ascii=False).encode() + b"\n"
+    return child.pack(line)
 
 
 def unpack(raw: bytes) -> Line:
@@ -85,27 +81,36 @@ def unpack(raw: bytes) -> Line:
     Raises:
         ValueError: not a line of ours.
     """
+    line: Line = child.unpack(raw, _KINDS)
     try:
-        fields = json.loads(raw)
-        kind = _KINDS[fields.pop("type")]
-        if kind is Stored:
-            fields["content"] = Content(**fields["content"])
-            _check(fields)
-        line: Line = kind(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _checked(line)
+    except (ValueError, TypeError) as error:
         raise ValueError("not a line between node and receiver") from error
+
+
+def _checked(line: Line) -> Line:
+    """Hold a receiver to what it may say: it is the process that strangers speak to."""
+    if isinstance(line, Refused):
+        _check_text(line.reason)
+    if not isinstance(line, Stored):
+        return line
+    line = replace(line, content=Content(**line.content))  # type: ignore[arg-type]
+    content = line.content
+    for text in (line.sha256, line.transfer_syntax, line.sender):
+        _check_text(text)
+    for name in FIELDS:
+        if name not in NUMBERS:
+            _check_text(getattr(content, name))
+    numbers = [line.number, line.size_bytes, *(getattr(content, name) for name in NUMBERS)]
+    if not all(isinstance(number, int) and 0 <= number < 2**53 for number in numbers):
+        raise ValueError("no number where one must be")
+    if not re.fullmatch(r"[0-9a-f]{64}", line.sha256):
+        raise ValueError("no hash")
     return line
 
 
-def _check(fields: dict[str, Any]) -> None:
-    """Hold a receiver to what it may say: it is the process that strangers speak to."""
-    content = fields["content"]
-    texts = [fields["sha256"], fields["transfer_syntax"], fields["sender"]]
-    texts += [getattr(content, name) for name in FIELDS if name not in NUMBERS]
-    numbers = [fields["number"], fields["size_bytes"], *(getattr(content, name) for name in NUMBERS)]
-    if not all(isinstance(text, str) and len(text) <= TEXT_LIMIT_CHARS for text in texts):
+def _check_text(text: object) -> None:
+    """Refuse what is no text, or none that can be stored: half of a surrogate pair is a ValueError too."""
+    if not isinstance(text, str) or len(text) > TEXT_LIMIT_CHARS:
         raise ValueError("no text where one must be")
-    if not all(isinstance(number, int) and 0 <= number < 2**53 for number in numbers):
-        raise ValueError("no number where one must be")
-    if not re.fullmatch(r"[0-9a-f]{64}", fields["sha256"]):
-        raise ValueError("no hash")
+    text.encode()

@@ -4,11 +4,13 @@ import contextlib
 import os
 import resource
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import structlog
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
@@ -29,6 +31,8 @@ from edge_node.imaging.retrieval import Retrieval, SendingEntity
 from edge_node.imaging.watched import WatchedFolder
 
 MIB = 1024 * 1024
+DIED = 3
+"""Exit status of a receiver whose own work failed."""
 PROGRAM_BYTES = 768 * MIB
 """Address space of a receiver without any object: the interpreter, libraries, and stacks of its threads."""
 OBJECT_COPIES = 4
@@ -38,6 +42,8 @@ STACK_BYTES = MIB
 OPEN_FILES = 256
 UNANSWERED_S = 30.0
 """For the first PDU, and for every answer that is ours to wait for."""
+
+log = structlog.get_logger(__name__)
 
 
 def limit_resources(settings: Configure) -> None:
@@ -75,7 +81,8 @@ class Receiver:
     def server(self, listening: socket.socket) -> SharedPortServer:
         """Return the server on a listening socket; its bounds are those of the whole process."""
         settings = self._settings
-        association.harden(Bounds(settings.object_limit_bytes, settings.stall_s))
+        callers = max(1, settings.associations // 2)
+        association.harden(Bounds(settings.object_limit_bytes, settings.stall_s, UNANSWERED_S, callers))
         entity = SendingEntity(settings.ae_title)
         entity.require_called_aet = True
         entity.require_calling_aet = settings.senders
@@ -83,7 +90,7 @@ class Receiver:
         entity.maximum_pdu_size = PDU_BYTES
         entity.implementation_class_uid = IMPLEMENTATION_UID
         entity.implementation_version_name = NAME
-        entity.acse_timeout = entity.dimse_timeout = UNANSWERED_S
+        entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = UNANSWERED_S
         entity.network_timeout = settings.idle_s
         entity.add_supported_context(Verification)
         handlers: list[tuple[evt.EventType, Callable[[Event], object]]] = [
@@ -95,7 +102,7 @@ class Receiver:
             handlers += self._retrieval(entity)
         return SharedPortServer(
             entity, listening.getsockname(), settings.ae_title, entity.supported_contexts, None, handlers,
-            listening=listening,
+            listening=listening, refused=self._office.refused,
         )  # fmt: skip
 
     def _retrieval(self, entity: AE) -> "list[tuple[evt.EventType, Callable[[Event], object]]]":
@@ -135,6 +142,17 @@ class Receiver:
         self._office.refused("association-aborted")
 
 
+def for_life(work: Callable[[], None]) -> None:
+    """Work until the process ends, which it does once this cannot go on: the node then starts another."""
+    try:
+        work()
+    finally:
+        # Not its text, which may name what was sent.
+        reason = getattr(sys.exc_info()[0], "__name__", "ended")
+        log.error("imaging-receiver-failed", thread=threading.current_thread().name, reason=reason)
+        os._exit(DIED)
+
+
 def run(settings: Configure, office: Office, listening: socket.socket, until_gone: Callable[[], None]) -> None:
     """Receive until the node is gone; does not return, because threads of peers may hang.
 
@@ -150,9 +168,9 @@ def run(settings: Configure, office: Office, listening: socket.socket, until_gon
     limit_resources(settings)
     if settings.watched:
         folder = WatchedFolder(Path(settings.watched), receiver.intake)
-        threading.Thread(target=folder.run, daemon=True, name="watch").start()
-    threading.Thread(target=server.serve_forever, daemon=True, name="accept").start()
-    office.say(Ready(os.getpid()))
+        threading.Thread(target=for_life, args=(folder.run,), daemon=True, name="watch").start()
+    threading.Thread(target=for_life, args=(server.serve_forever,), daemon=True, name="accept").start()
+    office.say(Ready())
     until_gone()
     # What is under way was not acknowledged, and comes again.
     os._exit(0)

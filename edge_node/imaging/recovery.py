@@ -1,4 +1,4 @@
-"""Lists again what lies among the objects, where the catalogue was damaged and a new one was begun.  Blocking."""
+"""Lists again what lies among the objects, where the catalogue was damaged or lost and a new one begun.  Blocking."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 def list_again(objects: Objects, catalog: Catalog, limit_bytes: int) -> int:
-    """Note every whole object anew, the oldest first, and return how many.
+    """Note every whole object anew, the oldest first, and return how many; what was cut short is done again.
 
     Raises:
         CatalogueFailure: they are not noted.

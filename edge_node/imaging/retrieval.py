@@ -25,7 +25,7 @@ from edge_node.imaging.schema import FILE
 from edge_node.imaging.syntax import syntax_of
 
 PENDING, CANCELLED = 0xFF00, 0xFE00
-NOT_MATCHING, UNABLE = 0xA900, 0xC000
+UNABLE = 0xC000
 MOST_CONTEXTS = 128
 """Of one association (PS3.8 9.3.2.2)."""
 IDENTIFIER_LIMIT_BYTES = 64 * 1024

@@ -1,6 +1,7 @@
 """The catalogue's rows: plain functions on a connection; those that change something run inside a transaction."""
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -11,6 +12,7 @@ from edge_node.imaging.study import MATCHED, Instance, Patient, Study
 from edge_node.samples.identifiers import uuid7
 
 _INSTANCE = tuple(field.name for field in fields(Instance))
+_LISTED = "listed"
 
 
 def take(connection: sqlite3.Connection, stored: Stored, now_ns: int) -> Verdict:
@@ -22,12 +24,23 @@ def take(connection: sqlite3.Connection, stored: Stored, now_ns: int) -> Verdict
         study_id = _study(connection, stored.content, now_ns, is_conflict=bool(known))
         _insert(connection, "instance", _instance_values(stored, study_id, len(known) + 1, now_ns))
         return Verdict.CONFLICT if known else Verdict.NEW
-    return Verdict.CONFLICT if known[stored.sha256] > 1 else Verdict.KNOWN
+    return Verdict.CONFLICT_KNOWN if known[stored.sha256] > 1 else Verdict.KNOWN
 
 
-def studies(connection: sqlite3.Connection) -> list[Study]:
-    """Return all studies, the newest first."""
-    return [_as_study(row) for row in connection.execute("SELECT * FROM study ORDER BY last_ns DESC, study_id")]
+def studies(connection: sqlite3.Connection, limit: int = -1, after: str = "") -> list[Study]:
+    """Return studies, the newest first: at most so many (-1: all) of those behind one; none where that is not there."""
+    behind = (
+        ", (SELECT last_ns AS ns, study_id AS id FROM study WHERE study_id = ?) "
+        "WHERE last_ns < ns OR (last_ns = ns AND study_id > id)"
+    )
+    asked = f"SELECT study.* FROM study{behind if after else ''} ORDER BY last_ns DESC, study_id LIMIT ?"  # noqa: S608
+    return [_as_study(row) for row in connection.execute(asked, (after, limit) if after else (limit,))]
+
+
+def study(connection: sqlite3.Connection, study_id: str) -> Study | None:
+    """Return one study; None where there is none."""
+    row = connection.execute("SELECT * FROM study WHERE study_id = ?", (study_id,)).fetchone()
+    return None if row is None else _as_study(row)
 
 
 def to_offer(connection: sqlite3.Connection) -> list[Study]:
@@ -59,6 +72,21 @@ def instances(connection: sqlite3.Connection, study_id: str) -> list[Instance]:
     return [Instance(**dict(row)) for row in found]
 
 
+def is_listed(connection: sqlite3.Connection) -> bool:
+    """Return whether this file is known to list everything that lies among the objects."""
+    return connection.execute("SELECT 1 FROM mark WHERE name = ?", (_LISTED,)).fetchone() is not None
+
+
+def note_listed(connection: sqlite3.Connection) -> None:
+    """Note that everything that lies among the objects is listed."""
+    connection.execute("INSERT OR IGNORE INTO mark (name) VALUES (?)", (_LISTED,))
+
+
+def has_file(connection: sqlite3.Connection, sha256: str) -> bool:
+    """Return whether a file is that of an object."""
+    return connection.execute("SELECT 1 FROM instance WHERE sha256 = ?", (sha256,)).fetchone() is not None
+
+
 def assign(connection: sqlite3.Connection, study_id: str, person_id: str, by: str) -> bool:
     """Note whose a study is; False where there is no such study.  The hub is told by a new manifest."""
     found = connection.execute(
@@ -71,6 +99,17 @@ def assign(connection: sqlite3.Connection, study_id: str, person_id: str, by: st
 def note_key_image(connection: sqlite3.Connection, study_id: str, sha256: str) -> None:
     """Note the picture of a study that was offered, or that none can be made."""
     connection.execute("UPDATE study SET key_image = ? WHERE study_id = ?", (sha256, study_id))
+
+
+def not_offered(connection: sqlite3.Connection, study_id: str) -> list[str]:
+    """Return the SHA-256 of the files of a study that were not offered yet."""
+    asked = "SELECT sha256 FROM instance WHERE study_id = ? AND NOT is_offered ORDER BY series_uid, sop_instance_uid"
+    return [str(row["sha256"]) for row in connection.execute(asked, (study_id,))]
+
+
+def note_files(connection: sqlite3.Connection, sha256s: Iterable[str]) -> None:
+    """Note that files were offered, whose content never changes: never again."""
+    connection.executemany("UPDATE instance SET is_offered = 1 WHERE sha256 = ?", ((each,) for each in sha256s))
 
 
 def note_offered(connection: sqlite3.Connection, study_id: str, generation: int) -> None:
@@ -155,6 +194,7 @@ def _instance_values(stored: Stored, study_id: str, version: int, now_ns: int) -
         "fault": content.fault,
         "sender": stored.sender,
         "received_ns": now_ns,
+        "is_offered": 0,
     }
 
 

@@ -54,11 +54,14 @@ def _make(database: Database) -> None:
             "fault": str,
             "sender": str,
             "received_ns": int,
+            "is_offered": int,
         },
         pk=("sop_instance_uid", "sha256"),
         not_null={"version", "study_id", "size_bytes", "received_ns"},
     )
     instance.create_index(["study_id"])
+    instance.create_index(["sha256"])
+    Table(database, "mark").create({"name": str}, pk="name")
 
 
 TABLES = Tables(1, _make)

@@ -84,8 +84,8 @@ class Episode:
     gender: str = ""
 
 
-MATCHED = "match"
-"""Assigned by its patient's identifier."""
+MATCHED = ":match"
+"""Assigned by its patient's identifier; the name of no account begins so."""
 NO_PICTURE = "none"
 
 

@@ -80,6 +80,7 @@ class Code(StrEnum):
     STUDY_UNASSIGNED = "study-unassigned"
     IMAGES_DIFFER = "images-differ"
     IMAGES_REFUSED = "images-refused"
+    IMAGES_CLOSED = "images-closed"
     BUNDLE_REFUSED = "bundle-refused"
 
 

@@ -78,6 +78,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "磁盘快满，暂不接收影像，设备会重发：请恢复网络或联系运维清理磁盘",
         "The disk is nearly full, images are refused and sent again later: bring the network back, or make room",
     ),
+    Code.IMAGES_CLOSED: (
+        "影像文件夹或目录打不开，不接收影像，其他功能照常：请联系运维检查磁盘和软件版本",
+        "Folder or list of images cannot be used, no images come in, all else goes on: have disk and version checked",
+    ),
     Code.DEVICE_UNKNOWN: (
         "未登记的设备在发数据：请登记或断开该设备",
         "A device that is not enrolled is sending: enrol it or disconnect it",

@@ -18,6 +18,10 @@ class ManifestUnreadable(ValueError):
     """A manifest that is none, or of a newer format; the message says why without any value of it."""
 
 
+class ManifestTooLarge(ValueError):
+    """A study of more objects than a manifest can name; some 35,000."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyObject:
     """One content of one object of a study."""
@@ -66,9 +70,16 @@ class StudyManifest:
 
 
 def pack(manifest: StudyManifest) -> bytes:
-    """Return a manifest as it is sent: the same one gives the same bytes."""
+    """Return a manifest as it is sent: the same one gives the same bytes.
+
+    Raises:
+        ManifestTooLarge: nobody would read it.
+    """
     told = {"format": FORMAT, **asdict(manifest)}
-    return json.dumps(told, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    raw = json.dumps(told, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    if len(raw) > MANIFEST_LIMIT_BYTES:
+        raise ManifestTooLarge(f"{len(manifest.objects)} objects")
+    return raw
 
 
 def unpack(raw: bytes) -> StudyManifest:

@@ -110,9 +110,9 @@ class BareScu:
     number: int = 0
 
     @classmethod
-    def at(cls, port: int) -> "BareScu":
-        """Connect."""
-        return cls(socket.create_connection(("127.0.0.1", port), timeout=15))
+    def at(cls, port: int, host: str = "127.0.0.1") -> "BareScu":
+        """Connect from an address."""
+        return cls(socket.create_connection(("127.0.0.1", port), timeout=15, source_address=(host, 0)))
 
     def __enter__(self) -> "BareScu":
         return self

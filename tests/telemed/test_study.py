@@ -1,9 +1,11 @@
 """The manifest of a study: the same for both sides, and read without belief."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from telemed.study import ManifestUnreadable, StudyManifest, StudyObject, pack, unpack
+from telemed import study
+from telemed.study import ManifestTooLarge, ManifestUnreadable, StudyManifest, StudyObject, pack, unpack
 
 OBJECT = StudyObject("1.2.3", "1.2", "1.5", "1.2.840.10008.1.2", "a" * 64, 1000, rows=4)
 MANIFEST = StudyManifest("s-1", "1.2", 3, person_id="gu", description="头部", is_mixed=True, objects=(OBJECT, OBJECT))
@@ -45,3 +47,10 @@ def changed(**change: object) -> bytes:
 def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
     with pytest.raises(ManifestUnreadable):
         unpack(raw)
+
+
+def test_a_manifest_that_nobody_would_read_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "MANIFEST_LIMIT_BYTES", len(pack(MANIFEST)))
+    assert unpack(pack(MANIFEST)) == MANIFEST
+    with pytest.raises(ManifestTooLarge, match="3 objects"):
+        pack(replace(MANIFEST, objects=(OBJECT, OBJECT, OBJECT)))

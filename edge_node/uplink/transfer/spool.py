@@ -15,6 +15,7 @@ from uuid import uuid4
 from telemed.transfer import CHUNK_BYTES, chunk_bytes, chunk_count, chunk_hash
 from telemed.whole_files import sync_folder
 
+from edge_node import disk_share
 from edge_node.uplink.transfer import manifest
 from edge_node.uplink.transfer.manifest import Manifest
 
@@ -183,9 +184,7 @@ class Spool:
 
     def used_share(self, more_bytes: int = 0) -> float:
         """Return how full the disk is once so much more is on it, 0 to 1 and over."""
-        disk = os.statvfs(self.folder)
-        usable = (disk.f_blocks - disk.f_bfree + disk.f_bavail) * disk.f_frsize
-        return 1 - (disk.f_bavail * disk.f_frsize - more_bytes) / usable if usable else 1.0
+        return disk_share.used_share(self.folder, more_bytes)
 
     @contextlib.contextmanager
     def _half_way(self, sha256: str) -> Iterator[int]:

@@ -156,8 +156,15 @@ class Images:
     study: Study = Study()
     is_failing: bool = False
 
-    async def listed(self) -> Sequence[Study]:
-        return [self.study]
+    older: tuple[Study, ...] = ()
+
+    async def listed(self, limit: int, after: str = "") -> Sequence[Study]:
+        every = [self.study, *self.older]
+        ids = [each.study_id for each in every]
+        return every[ids.index(after) + 1 if after else 0 :][:limit]
+
+    async def found(self, study_id: str) -> Study | None:
+        return next((each for each in (self.study, *self.older) if each.study_id == study_id), None)
 
     async def assign(self, study_id: str, person_id: str, by: str) -> bool:
         if self.is_failing:

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from .conftest import START_NS, House, sign_in
+from .conftest import START_NS, House, Study, sign_in
 
 pytestmark = pytest.mark.anyio
 PATH = "/api/v1/studies"
@@ -28,6 +28,22 @@ async def test_a_study_of_nobody_is_shown_with_what_its_images_say(client: httpx
             }
         ]
     }
+
+
+async def test_the_list_comes_page_by_page_and_only_what_a_page_shows_is_written_down(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    assert house.images is not None
+    house.images.older = tuple(Study(f"s-{number}") for number in range(2, 6))
+    await sign_in(client)
+    seen, after = [], ""
+    while page := (await client.get(PATH, params={"limit": 2, "after": after})).json()["studies"]:
+        seen += [one["study_id"] for one in page]
+        after = seen[-1]
+        shown = [entry[2] for entry in house.audit.entries if entry[1] == "study-read"]
+        assert shown == [f"study/{study_id}" for study_id in seen]
+    assert seen == [f"s-{number}" for number in range(1, 6)]
+    assert (await client.get(PATH, params={"limit": 1000})).status_code == 422
 
 
 async def test_a_decision_is_kept_with_who_made_it_and_written_down(client: httpx.AsyncClient, house: House) -> None:

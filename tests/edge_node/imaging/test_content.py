@@ -2,7 +2,9 @@
 
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,6 +133,27 @@ def test_unpacking_ends_at_the_limit_or_at_two_hundred_times_the_size() -> None:
         inflated(packed, LIMIT)
     with pytest.raises(Bomb):
         inflated(deflated(bytes(range(256)) * 100), 25_000)
+
+
+def test_each_packed_byte_is_looked_at_a_few_times_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_bytes, make = list[int](), zlib.decompressobj
+
+    @dataclass
+    class Counting:
+        unpacker: Any
+
+        def decompress(self, data: bytes, most_bytes: int) -> bytes:
+            given_bytes.append(len(data))
+            return bytes(self.unpacker.decompress(data, most_bytes))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.unpacker, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", lambda wbits: Counting(make(wbits)))
+    packed = zlib.compressobj(0, wbits=-zlib.MAX_WBITS)
+    stored = packed.compress(bytes(16 * SMALL_BYTES)) + packed.flush()
+    assert inflated(stored, 32 * SMALL_BYTES) == bytes(16 * SMALL_BYTES)
+    assert sum(given_bytes) < 2 * len(stored)
 
 
 def test_sequences_without_bounds_are_not_understood() -> None:

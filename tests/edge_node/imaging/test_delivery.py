@@ -1,5 +1,6 @@
 """Studies on their way to the hub: key image first, then manifest and objects, and whose they are."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,13 +11,14 @@ from prometheus_client import CollectorRegistry
 from telemed import study as wire
 from telemed.study import StudyManifest
 
+from cloud_hub.access.claims import USERNAME
 from edge_node.errors import BufferFull
 from edge_node.imaging import part10, rows
 from edge_node.imaging.catalog import Catalog
-from edge_node.imaging.delivery import NS, Delivery, Offered, Quiet
+from edge_node.imaging.delivery import LONGEST_REST_LOOKS, NS, Delivery, Offered, Quiet
 from edge_node.imaging.metrics import ImagingMetrics
 from edge_node.imaging.objects import Objects
-from edge_node.imaging.study import Episode
+from edge_node.imaging.study import MATCHED, Episode
 from tests.edge_node.imaging.test_rows import stored
 from tests.fakes.dicom import CT, EXPLICIT, Picture, data_set
 
@@ -37,6 +39,8 @@ class Bench:
     episodes: list[Episode] = field(default_factory=list)
     is_full: bool = False
     picture: bytes | None = b"PNG"
+    late: list[Picture] = field(default_factory=list)
+    """What arrives while something is offered."""
 
     def made(self) -> Delivery:
         return Delivery(
@@ -67,6 +71,8 @@ class Bench:
     async def _offer(self, file: Offered) -> None:
         if self.is_full:
             raise BufferFull("no room on the disk")
+        while self.late:
+            await asyncio.to_thread(self.arrive, self.late.pop())
         self.offered.append((file.name, file.group, file.is_preview, file.path.read_bytes()))
 
     async def _picture(self, path: Path) -> bytes | None:
@@ -153,6 +159,17 @@ async def test_who_comes_later_gets_their_study_and_the_hub_is_told(bench: Bench
     assert [each.person_id for each in bench.manifests()] == ["", "person-gu"]
 
 
+async def test_what_arrives_while_something_is_offered_is_somebodys_too(bench: Bench, delivery: Delivery) -> None:
+    bench.episodes = [GU]
+    bench.arrive(Picture(patient="P-UNKNOWN"))
+    await delivery.look()
+    bench.late = [Picture(uid="1.9.1", study="1.9")]
+    bench.now_ns += 2 * NS
+    await delivery.look()
+    await delivery.look()
+    assert [study.study_uid for study in await bench.catalog.read(rows.unassigned)] == ["1.2.3"]
+
+
 async def test_a_person_decides_whose_a_study_is_and_the_hub_is_told(bench: Bench, delivery: Delivery) -> None:
     bench.arrive(Picture(patient="P-UNKNOWN"))
     bench.now_ns += 30 * NS
@@ -222,3 +239,61 @@ async def test_a_node_that_sends_nothing_still_knows_whose_its_studies_are(bench
     await quiet.look()
     assert bench.offered == []
     assert quiet.held["unassigned"] == 0
+
+
+async def test_what_was_offered_is_not_read_again_when_something_is_new(bench: Bench, delivery: Delivery) -> None:
+    bench.arrive(*SLICES[:2])
+    bench.now_ns += 30 * NS
+    await delivery.look()
+    assert bench.names().count(wire.OBJECT_NAME) == 2
+    (study,) = await bench.catalog.read(rows.studies)
+    await bench.catalog.write(lambda c: rows.assign(c, study.study_id, "person-x", "clinic"))
+    await delivery.look()
+    assert bench.names().count(wire.OBJECT_NAME) == 2
+    bench.arrive(SLICES[2])
+    bench.now_ns += 30 * NS
+    await delivery.look()
+    assert bench.names().count(wire.OBJECT_NAME) == 3
+    assert len(bench.manifests()) == 3
+
+
+async def test_a_study_that_fails_is_tried_less_and_less_often_and_goes_on_where_it_failed(
+    bench: Bench, delivery: Delivery
+) -> None:
+    bench.arrive(*SLICES)
+    last = bench.objects.path((await bench.catalog.read(study_files))[-1])
+    aside = last.rename(bench.folder / "aside")
+    bench.now_ns += 30 * NS
+    for _ in range(LONGEST_REST_LOOKS):
+        await delivery.look()
+    assert bench.names().count(wire.OBJECT_NAME) == 2
+    assert len(bench.manifests()) < 10
+    aside.rename(last)
+    for _ in range(LONGEST_REST_LOOKS + 1):
+        await delivery.look()
+    assert bench.names().count(wire.OBJECT_NAME) == 3
+    assert await bench.catalog.read(rows.to_offer) == []
+
+
+def study_files(connection: sqlite3.Connection) -> list[str]:
+    (study,) = rows.studies(connection)
+    return rows.not_offered(connection, study.study_id)
+
+
+async def test_what_somebody_called_match_decided_is_not_undone(bench: Bench, delivery: Delivery) -> None:
+    bench.arrive(Picture(), Picture(uid="1.2.3.4.9", patient="P-2"))
+    (study,) = await bench.catalog.read(rows.studies)
+    await bench.catalog.write(lambda c: rows.assign(c, study.study_id, "person-x", "match"))
+    await delivery.look()
+    assert [each.person_id for each in await bench.catalog.read(rows.studies)] == ["person-x"]
+    assert not USERNAME.fullmatch(MATCHED)
+
+
+async def test_a_study_of_more_objects_than_a_manifest_names_holds_up_no_other(
+    bench: Bench, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.arrive(*SLICES, Picture(uid="1.9.1", study="1.9"))
+    bench.now_ns += 30 * NS
+    monkeypatch.setattr(wire, "MANIFEST_LIMIT_BYTES", 1000)
+    await delivery.look()
+    assert [each.study_uid for each in bench.manifests()] == ["1.9"]

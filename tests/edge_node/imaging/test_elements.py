@@ -157,3 +157,10 @@ def test_fragments_are_counted_without_their_table_and_cut_ones_found() -> None:
     assert fragments(whole[:-8], 0) is None
     assert fragments(item(b"") + item(b"abcd")[:-2], 0) is None
     assert fragments(item(b"") + element(0x00080016, "UI", b"1.2"), 0) is None
+
+
+def test_fragments_without_end_are_not_counted_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    monkeypatch.setattr(elements, "MOST_ELEMENTS", 100)
+    assert fragments(item(b"") * 101 + end, 0) == 100
+    assert fragments(item(b"") * 102 + end, 0) is None

@@ -10,7 +10,7 @@ from tests.edge_node.imaging.test_rows import stored
 
 LINES: list[Line] = [
     Configure("/f", "YUANZHEN", ["CT"], 2, 100, 0.8, 1.5, 2.5),
-    Ready(7),
+    Ready(),
     stored(),
     Judged(1, "new"),
     Refused("too-deep"),
@@ -32,7 +32,13 @@ def spoilt(**change: object) -> bytes:
         b"rubbish",
         b"[]",
         b'{"type": "format-disk"}',
-        b'{"type": "ready"}',
+        b'{"type": "ready", "pid": 7}',
+        b'{"type": "refused"}',
+        b'{"type": "refused", "reason": []}',
+        b'{"type": "refused", "reason": "\\ud800"}',
+        b"[" * 60_000,
+        spoilt(content={"patient_name": "\ud800"}),
+        spoilt(sender="\ud800"),
         spoilt(sha256="../../etc/passwd"),
         spoilt(sha256="A" * 64),
         spoilt(size_bytes=-1),
@@ -46,5 +52,5 @@ def spoilt(**change: object) -> bytes:
     ],
 )
 def test_a_receiver_that_says_anything_else_is_not_heard(raw: bytes) -> None:
-    with pytest.raises(ValueError, match=r"line|text|number|hash"):
+    with pytest.raises(ValueError, match=r"not a line between node and (child|receiver)"):
         unpack(raw)

@@ -181,6 +181,22 @@ def test_a_sender_that_stalls_within_a_pdu_is_cut_off(tmp_path: Path) -> None:
         assert time.monotonic() - began_s < 10
 
 
+def test_strangers_of_one_address_leave_room_for_the_modalities_of_others(tmp_path: Path) -> None:
+    with (
+        receiving(tmp_path / "images", 1, "FULL", "associations=4") as found,
+        contextlib.ExitStack() as opened,
+    ):
+        for _ in range(10):
+            stranger = opened.enter_context(BareScu.at(found.port))
+            with contextlib.suppress(ConnectionError):
+                stranger.line.sendall(pdu(ASSOCIATE, b"x" * 10, 1000))
+        with BareScu.at(found.port, "127.0.0.2") as modality:
+            assert modality.associate(CT, EXPLICIT) == ACCEPTED
+            assert modality.store(CT, "1.2.3.4.1", data_set(Picture())) == SUCCESS
+    log = (tmp_path / "images.log").read_text()
+    assert "too-many-calls" in log
+
+
 def test_a_disk_above_its_watermark_refuses_for_now(tmp_path: Path) -> None:
     with receiving(tmp_path / "images", 1, "FULL", "disk_limit_share=0.0001") as found:
         assert send(found, Picture()) == OUT_OF_RESOURCES

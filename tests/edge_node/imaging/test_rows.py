@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edge_node.errors import CatalogueFailure
-from edge_node.imaging import part10, recovery, rows
+from edge_node.imaging import entries, part10, recovery, rows
 from edge_node.imaging.catalog import Catalog
 from edge_node.imaging.judged import Verdict
+from edge_node.imaging.matching import SERIES, Query
 from edge_node.imaging.objects import Objects
 from edge_node.imaging.pipe import Stored
 from edge_node.imaging.reading import read
@@ -46,7 +47,7 @@ def only_study(catalog: Catalog) -> Study:
 def test_the_same_object_twice_is_one_and_another_content_is_a_second_version(catalog: Catalog) -> None:
     first, other = stored(), stored(sha256="b" * 64)
     assert take(catalog, first, first, other, other, first) == [
-        Verdict.NEW, Verdict.KNOWN, Verdict.CONFLICT, Verdict.CONFLICT, Verdict.KNOWN,
+        Verdict.NEW, Verdict.KNOWN, Verdict.CONFLICT, Verdict.CONFLICT_KNOWN, Verdict.KNOWN,
     ]  # fmt: skip
     study = only_study(catalog)
     versions = catalog.read_blocking(lambda c: rows.instances(c, study.study_id))
@@ -143,7 +144,7 @@ def test_a_damaged_catalogue_is_set_aside_and_made_again_from_the_objects(tmp_pa
     (tmp_path / FILE).write_bytes(b"no database " * 1000)
     catalog = Catalog(tmp_path)
     try:
-        assert catalog.is_new
+        assert not catalog.read_blocking(rows.is_listed)
         assert recovery.list_again(objects, catalog, 1 << 20) == 2
         study = only_study(catalog)
         found = catalog.read_blocking(lambda c: rows.instances(c, study.study_id))
@@ -151,3 +152,30 @@ def test_a_damaged_catalogue_is_set_aside_and_made_again_from_the_objects(tmp_pa
         assert len(list(tmp_path.glob("imaging.db.damaged-*"))) == 1
     finally:
         catalog.close()
+
+
+def test_series_of_two_studies_are_two_though_they_bear_one_name_or_none(catalog: Catalog) -> None:
+    for number, series in enumerate(("", "", "1.5", "1.5")):
+        one = stored(Picture(uid=f"1.1.{number}", study=f"1.2.{number}"), f"{number}" * 64)
+        take(catalog, replace(one, content=replace(one.content, series_uid=series)))
+    asked = Query(SERIES, {"StudyInstanceUID": "1.2.0\\1.2.1\\1.2.2\\1.2.3"}, ())
+    found = catalog.read_blocking(lambda c: list(entries.of_level(c, asked)))
+    assert sorted(str(each["StudyInstanceUID"]) for each in found) == ["1.2.0", "1.2.1", "1.2.2", "1.2.3"]
+
+
+def test_studies_come_page_by_page_the_newest_first(catalog: Catalog) -> None:
+    for number, at_ns in enumerate((5, 7, 7, 7, 9)):
+        one = stored(Picture(uid=f"1.1.{number}", study=f"1.2.{number}"), f"{number}" * 64)
+        catalog.write_blocking(lambda c, one=one, at_ns=at_ns: rows.take(c, one, at_ns))  # type: ignore[misc]
+    every = [each.study_id for each in catalog.read_blocking(rows.studies)]
+    assert len(every) == 5
+    seen, after = list[str](), ""
+    while page := catalog.read_blocking(lambda c, after=after: rows.studies(c, 2, after)):  # type: ignore[misc]
+        seen += [each.study_id for each in page]
+        after = seen[-1]
+    assert seen == every
+    assert catalog.read_blocking(lambda c: rows.studies(c, 2, "no-such-study")) == []
+    found = catalog.read_blocking(lambda c: rows.study(c, every[2]))
+    assert found is not None
+    assert found.study_id == every[2]
+    assert catalog.read_blocking(lambda c: rows.study(c, "no-such-study")) is None

@@ -1,0 +1,51 @@
+"""What the node and its child processes share: an end that is bounded in time, and lines of JSON over pipes."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+STOP_LIMIT_S = 3.0
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End a child by closing its standard input; one that does not end of itself within STOP_LIMIT_S is killed."""
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await process.wait()
+            return
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+def named(*kinds: type[Any]) -> dict[str, type[Any]]:
+    """Return dataclasses by the names that they have in lines."""
+    return {kind.__name__.lower(): kind for kind in kinds}
+
+
+def pack(line: "DataclassInstance") -> bytes:
+    """Return one line with its end."""
+    return json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, ensure_ascii=False).encode() + b"\n"
+
+
+def unpack(raw: bytes, kinds: Mapping[str, type[Any]]) -> Any:
+    """Return the dataclass that a line names, with what it says in its fields, of whatever type that is.
+
+    Raises:
+        ValueError: it names none of these kinds, or other fields.
+    """
+    try:
+        fields = json.loads(raw)
+        return kinds[fields.pop("type")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("not a line between node and child") from error
