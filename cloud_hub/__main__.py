@@ -102,7 +102,7 @@ def check(config: HubConfig) -> None:
     if config.pki is None:
         _check_secrets(config)
     else:
-        node_access.open_authority(config, config.pki)
+        node_access.look_at_authority(config, config.pki)
         node_access.model_root(config.pki)
     for name, path in (
         ("web.metrics_token_file", config.web.metrics_token_file),

@@ -5,6 +5,8 @@ May be run while the hub serves, which goes on with what it had and takes a chan
 
 import argparse
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from cloud_hub.access import authorities, overlap
 from cloud_hub.access.authorities import Trusted
 from cloud_hub.access.authority_chain import ChainUnusable
 from cloud_hub.config import HubConfig, PkiConfig
-from cloud_hub.errors import BadRequest, ConfigRefused
+from cloud_hub.errors import BadRequest, ConfigRefused, StoreFailure
 from cloud_hub.store.accounts import AuditEntry, write_audit
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 
+BEGUN, OK = "begun", "ok"
 RESTART = "Start the hub again to take it in."
 
 
@@ -66,8 +69,9 @@ def _done(config: HubConfig, pki: PkiConfig, options: argparse.Namespace) -> lis
     if options.action == "install":
         return _install(config, pki, options.chain.read_bytes())
     if options.action == "next":
-        number = authorities.add_next(pki.folder, config.region)
-        _audit(config, "authority-next", str(number))
+        with _audited(config, "authority-next", "next") as done:
+            number = authorities.add_next(pki.folder, config.region)
+            done(str(number))
         return [
             f"authority {number} is made, and issues from the next start on; nodes learn of it as they renew.",
             RESTART,
@@ -82,8 +86,9 @@ def _done(config: HubConfig, pki: PkiConfig, options: argparse.Namespace) -> lis
 
 def _install(config: HubConfig, pki: PkiConfig, pem: bytes) -> list[str]:
     before = authorities.listed(pki.folder)
-    taken = authorities.install(pki.folder, pem, node_access.names_of(config, pki), datetime.now(UTC))
-    _audit(config, "authority-install", str(taken.number))
+    with _audited(config, "authority-install", "chain") as done:
+        taken = authorities.install(pki.folder, pem, node_access.names_of(config, pki), datetime.now(UTC))
+        done(str(taken.number))
     is_new = not before or taken.number != before[-1].number
     said = "issues from the next start on; nodes learn of it as they renew" if is_new else "has a new chain"
     return [f"authority {taken.number} {said}.", _line(taken, is_issuing=True), RESTART]
@@ -103,8 +108,10 @@ def _retire(config: HubConfig, pki: PkiConfig, *, is_forced: bool) -> list[str]:
             "Wait until they have renewed, or say --now",
             [],
         )
-    numbers = authorities.retire(pki.folder)
-    _audit(config, "authority-retire", ",".join(map(str, numbers)))
+    numbers = [each.number for each in known[:-1]]
+    with _audited(config, "authority-retire", ",".join(map(str, numbers))) as done:
+        numbers = authorities.retire(pki.folder)
+        done(",".join(map(str, numbers)))
     return [f"trusted no more: authority {', '.join(map(str, numbers))}.", RESTART]
 
 
@@ -119,18 +126,37 @@ def _bound(config: HubConfig, pki: PkiConfig, number: int) -> list[NodeAddress]:
         database.close()
 
 
-def _audit(config: HubConfig, action: str, target: str) -> None:
-    entry = AuditEntry(time.time_ns(), "command-line", "system", action, f"authority/{target}", "ok", config.region, "")
+@contextmanager
+def _audited(config: HubConfig, action: str, target: str) -> Iterator[Callable[[str], None]]:
+    """Write that a change begins before the block touches the folder; what it is given writes that it is done.
+
+    So a change has its line however it breaks off, and where the database does not answer nothing has changed: a
+    command that is tried again adds no further authority.
+
+    Raises:
+        StoreFailure: the database cannot be used.
+    """
     database = _database(config)
-    try:
+
+    def note(target: str, result: str = OK) -> None:
+        at_ns = time.time_ns()
+        entry = AuditEntry(at_ns, "command-line", "system", action, f"authority/{target}", result, config.region, "")
         database.write_blocking(lambda c: write_audit(c, entry))
+
+    try:
+        note(target, BEGUN)
+        yield note
     finally:
         database.close()
 
 
 def _database(config: HubConfig) -> Database:
     database = Database(config.store.care_url, CARE, "care")
-    database.migrate()
+    try:
+        database.migrate()
+    except StoreFailure:
+        database.close()
+        raise
     return database
 
 

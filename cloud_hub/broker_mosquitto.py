@@ -13,7 +13,7 @@ from pathlib import Path
 
 from telemed.wire import CONTAINER_LIMIT_BYTES
 
-from cloud_hub.access.ca_folder import AUTHORITY, LISTENERS, LISTENERS_KEY, REVOKED, TRUSTED, CaFolder
+from cloud_hub.access.ca_folder import AUTHORITY, BROKERS, LISTENERS, LISTENERS_KEY, REVOKED, CaFolder
 from cloud_hub.broker_rights import Users, load_users, read_secrets
 
 _ITERATIONS = 101
@@ -48,8 +48,8 @@ def write_certified_settings(authority: CaFolder, users: Users, folder: Path, ho
     """Write mosquitto.conf, rights, keys and revocations into `folder`; return the path of mosquitto.conf."""
     folder.mkdir(parents=True, exist_ok=True)
     # A Mosquitto that runs reads its files anew when it is told to, but never their names.
-    for name, source in ((AUTHORITY, TRUSTED), (LISTENERS, LISTENERS), (LISTENERS_KEY, LISTENERS_KEY)):
-        _put(folder / name, authority.pem(source).decode())
+    for name in (LISTENERS, LISTENERS_KEY):
+        _put(folder / name, authority.pem(name).decode())
     write_admitted(authority, users, folder)
     listener = f"""listener {port} {host}
 tls_version tlsv1.3
@@ -65,9 +65,10 @@ use_identity_as_username true"""
 
 
 def write_admitted(authority: CaFolder, users: Users, folder: Path) -> None:
-    """Write what changes while Mosquitto runs: who has which rights, and who is shut out."""
+    """Write what changes while Mosquitto runs: who has which rights, who is shut out, and whose certificates count."""
     _put(folder / "rights", rights(users))
     _put(folder / REVOKED, authority.pem(REVOKED).decode())
+    _put(folder / AUTHORITY, authority.pem(BROKERS).decode())
 
 
 def rights(users: Users) -> str:

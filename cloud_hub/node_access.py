@@ -5,7 +5,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -13,9 +13,9 @@ import structlog
 from telemed.topics import NodeAddress
 
 from cloud_hub.access import overlap
-from cloud_hub.access.authorities import Elsewhere
+from cloud_hub.access.authorities import Elsewhere, Trusted
 from cloud_hub.access.authority_chain import Names
-from cloud_hub.access.ca_folder import CaFolder, open_folder
+from cloud_hub.access.ca_folder import CaFolder, look_at, open_folder
 from cloud_hub.access.deny_list import DenyList
 from cloud_hub.access.enrolment import Enrolment, Rules
 from cloud_hub.broker_rights import User, Users, load_users
@@ -111,7 +111,7 @@ class ByCertificates:
         self.folder = _settled(config, pki, care)
         self.deny = DenyList()
         self.users = Users({})
-        self.enrolment = enrolment(self.folder, pki, self._hub_user)
+        self.enrolment = enrolment(config, pki, self.folder.known)
         self.credentials: ServerCredentials | None = secured(self.folder)
         self.note: Note = _nothing
         self.on_nodes: Callable[[], None] = lambda: None
@@ -121,6 +121,11 @@ class ByCertificates:
         self._to_write: frozenset[str] = frozenset()
         self._written: frozenset[str] | None = None
         """Serial numbers that stand in the authority's folder as revoked; None: not looked at yet."""
+        self._issued_ns: dict[str, int] = {}
+        """When certificates were issued, by number; kept where the key of an earlier authority is gone."""
+        self._left_out: tuple[int, ...] = ()
+        """Authorities that an external broker is told to trust no more."""
+        self._has_lists = config.broker.kind == "external"
         self._is_told = False
         self._warned_at = datetime.min.replace(tzinfo=UTC)
         parts = DoorParts(care, self.enrolment, self.folder, self.look, self._note, model_root(pki))
@@ -164,6 +169,9 @@ class ByCertificates:
         async with self._one_look:
             denied = await self._care.read(self.enrolment.denied)
             nodes = await self._care.read(lambda c: node_certificates.live_nodes(c, self._region, time.time_ns()))
+            if any(each.authority is None for each in self.folder.former):
+                rows = await self._care.read(lambda c: node_certificates.of_region(c, self._region))
+                self._issued_ns = {row.serial: row.issued_ns for row in rows}
             self._take(nodes)
             self._warn(_now())
             # Before anybody is told: the brokers read the folder.
@@ -227,8 +235,15 @@ class ByCertificates:
         with self._one_writer:
             serials = self._to_write
             if serials != self._written:
-                self.folder.write_denied(serials, _now())
+                left_out = self.folder.write_denied(serials, _now(), self._issued_ns)
                 self._written = serials
+                self._tell_left_out(left_out)
+
+    def _tell_left_out(self, numbers: tuple[int, ...]) -> None:
+        """Say once of which authorities an external broker can be told no more who is revoked."""
+        if self._has_lists and numbers != self._left_out:
+            self._left_out = numbers
+            log.error("authorities-without-list", numbers=numbers)
 
 
 def make(config: HubConfig, care: Database) -> NodeAccess:
@@ -253,14 +268,29 @@ def _settled(config: HubConfig, pki: PkiConfig, care: Database) -> CaFolder:
 def open_authority(config: HubConfig, pki: PkiConfig) -> CaFolder:
     """Return the authority of a configuration, made where it is not there yet.
 
+    For the start of a hub alone: whatever the configuration names is taken in for good.
+
     Raises:
         ConfigRefused: the folder cannot be used.
     """
     names = names_of(config, pki)
-    elsewhere = None
-    if pki.authority_file is not None and pki.authority_key_file is not None:
-        elsewhere = Elsewhere(pki.authority_file, pki.authority_key_file)
-    return open_folder(pki.folder, names.region, names.hosts, names.user, elsewhere)
+    return open_folder(pki.folder, names.region, names.hosts, names.user, _elsewhere(pki))
+
+
+def look_at_authority(config: HubConfig, pki: PkiConfig) -> tuple[Trusted, ...]:
+    """Return the authorities that the next start will have, the oldest first; nothing is made or taken in.
+
+    Raises:
+        ConfigRefused: that start would be refused.
+    """
+    names = names_of(config, pki)
+    return look_at(pki.folder, names.region, names.hosts, names.user, _elsewhere(pki))
+
+
+def _elsewhere(pki: PkiConfig) -> Elsewhere | None:
+    if pki.authority_file is None or pki.authority_key_file is None:
+        return None
+    return Elsewhere(pki.authority_file, pki.authority_key_file)
 
 
 def names_of(config: HubConfig, pki: PkiConfig) -> Names:
@@ -289,10 +319,18 @@ def model_root(pki: PkiConfig) -> bytes:
     return found
 
 
-def enrolment(folder: CaFolder, pki: PkiConfig, hub_user: str) -> Enrolment:
-    """Return what decides who gets a certificate; no node gets one of the hub's name at its broker."""
-    rules = Rules(folder.region, timedelta(hours=pki.node_hours), timedelta(hours=pki.grace_hours), hub_user)
-    return Enrolment(folder.authority, rules, time.time_ns, [each.certificate for each in folder.former])
+def enrolment(config: HubConfig, pki: PkiConfig, known: Sequence[Trusted]) -> Enrolment:
+    """Return what decides who gets a certificate; no node gets one of the hub's name at its broker.
+
+    Args:
+        config: of the hub.
+        pki: a part of it.
+        known: the hub's authorities, the oldest first; the last one issues, and has its key.
+    """
+    issuing = known[-1].authority
+    assert issuing is not None
+    rules = Rules(config.region, timedelta(hours=pki.node_hours), timedelta(hours=pki.grace_hours), config.broker.user)
+    return Enrolment(issuing, rules, time.time_ns, [each.certificate for each in known[:-1]])
 
 
 def _now() -> datetime:

@@ -12,6 +12,7 @@ from telemed.enrolment import Token
 from telemed.topics import NodeAddress
 
 from cloud_hub import node_access
+from cloud_hub.access import authorities
 from cloud_hub.access.enrolment import Who
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import BadRequest, ConfigRefused
@@ -41,13 +42,17 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
 
     Raises:
         BadRequest: no such node, or its name is taken by another site's.
-        ConfigRefused: the hub has no authority.
+        ConfigRefused: the hub has no authority, or none yet, or one that cannot be used.
         StoreFailure: the database cannot be used.
     """
     if config.pki is None:
         raise ConfigRefused("[pki] is not in the configuration: nodes are known by the broker's secrets")
-    folder = node_access.open_authority(config, config.pki)
-    enrolment = node_access.enrolment(folder, config.pki, config.broker.user)
+    known = node_access.look_at_authority(config, config.pki)
+    # As they stand in the folder: one that is not taken in yet has no fingerprint to be known by.
+    stored = authorities.listed(config.pki.folder)
+    if not stored:
+        raise ConfigRefused(f"pki.folder: {config.pki.folder} has no authority yet: start the hub once before")
+    enrolment = node_access.enrolment(config, config.pki, known)
     database = Database(config.store.care_url, CARE, "care")
     try:
         database.migrate()
@@ -59,7 +64,7 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
             count = database.write_blocking(lambda c: enrolment.revoke(c, OPERATOR, address, options.reason))
             return [f"{address.site}/{address.node}: {count} certificates revoked"]
         secret = database.write_blocking(lambda c: enrolment.invite(c, OPERATOR, address))
-        token = Token(config.pki.names[0], config.pki.door_port, address, secret, folder.pinned)
+        token = Token(config.pki.names[0], config.pki.door_port, address, secret, stored[0].sha256)
         return [_drawn(token.text()), token.text()]
     finally:
         database.close()

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -49,12 +50,17 @@ class Trusted:
     authority: Authority | None
     """None: its key is gone, so that it signs nothing more."""
 
+    @property
+    def sha256(self) -> bytes:
+        """What tokens pin it by."""
+        return self.certificate.fingerprint(hashes.SHA256())
+
 
 def load(folder: Path, names: Names, elsewhere: Elsewhere | None = None) -> tuple[Trusted, ...]:
     """Return the authorities of a folder, the oldest first; the last one issues, and has its key.
 
     One that the configuration names is taken in as the newest when it is seen first; where there is none at all, one is
-    made.
+    made.  Called by the start of a hub alone, for what is taken in stays: see `look`.
 
     Raises:
         ConfigRefused: a key is missing where one is needed, or does not fit, or others may read it; or the chain of the
@@ -70,14 +76,30 @@ def load(folder: Path, names: Names, elsewhere: Elsewhere | None = None) -> tupl
         found.append(_add_first(folder, names.region))
     _sweep(folder, found)
     known = listed(folder, given)
-    issuing = known[-1].authority
-    if issuing is None:
-        raise ConfigRefused(
-            f"pki.folder: the authority's key {_file(folder, found[-1], 'key')} is gone: put its copy back, or make "
-            "another authority by `cloud-hub authority next`"
-        )
-    if issuing.chain:
-        _refuse_bad(issuing, names, _file(folder, found[-1], "chain.pem"))
+    _refuse_mute(folder, known[-1], names)
+    return known
+
+
+def look(folder: Path, names: Names, elsewhere: Elsewhere | None = None) -> tuple[Trusted, ...]:
+    """Return the authorities as the next start will have them; nothing is written.
+
+    Args:
+        folder: may not exist.
+        names: of the hub.
+        elsewhere: the authority that is to issue, where it was made somewhere else.
+
+    Returns:
+        The oldest first, the last one issues; none where the next start makes the first.
+
+    Raises:
+        ConfigRefused, OSError, MALFORMED: as `load`.
+    """
+    given = _given(elsewhere, names) if elsewhere is not None else None
+    known = listed(folder, given)
+    if given is not None and not any(_is_for(each.certificate, given) for each in known):
+        known = (*known, Trusted(_next_number(folder), given.certificate, given))
+    if known:
+        _refuse_mute(folder, known[-1], names)
     return known
 
 
@@ -237,6 +259,16 @@ def _given(elsewhere: Elsewhere, names: Names) -> Authority:
         raise ConfigRefused(f"pki.authority_file: {elsewhere.chain_file}: {error}") from error
     _refuse_bad(given, names, elsewhere.chain_file)
     return given
+
+
+def _refuse_mute(folder: Path, issuing: Trusted, names: Names) -> None:
+    if issuing.authority is None:
+        raise ConfigRefused(
+            f"pki.folder: the authority's key {_file(folder, issuing.number, 'key')} is gone: put its copy back, or "
+            "make another authority by `cloud-hub authority next`"
+        )
+    if issuing.authority.chain:
+        _refuse_bad(issuing.authority, names, _file(folder, issuing.number, "chain.pem"))
 
 
 def _refuse_bad(authority: Authority, names: Names, chain_file: Path) -> None:

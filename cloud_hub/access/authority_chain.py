@@ -65,13 +65,30 @@ def read_chain(pem: bytes, key: ec.EllipticCurvePublicKey) -> tuple[x509.Certifi
         raise ChainUnusable("no certificates in PEM form, or one of them cannot be read") from error
     if mine is None:
         raise ChainUnusable("none of its certificates is for the key of this hub's authority")
-    chain = [mine]
-    while not is_issued_by(chain[-1], [chain[-1]]):
-        issuer = next((each for each in given if each not in chain and is_issued_by(chain[-1], [each])), None)
-        if issuer is None:
-            raise ChainUnusable(f"the certificate of {_issuer_of(chain[-1])} is missing: give the chain up to its root")
-        chain.append(issuer)
-    return tuple(chain)
+    ends: list[x509.Certificate] = []
+    chain = _up_to_root((mine,), given, ends)
+    if chain is None:
+        raise ChainUnusable(f"the certificate of {_issuer_of(ends[0])} is missing: give the chain up to its root")
+    return chain
+
+
+def _up_to_root(
+    chain: tuple[x509.Certificate, ...], given: Sequence[x509.Certificate], ends: list[x509.Certificate]
+) -> tuple[x509.Certificate, ...] | None:
+    """Return a chain that goes on up to a root; None where no way leads there: then all that led nowhere are in `ends`.
+
+    An authority that several roots have signed has a certificate of each, and perhaps one of the roots alone is given.
+    """
+    last = chain[-1]
+    if is_issued_by(last, [last]):
+        return chain
+    for each in given:
+        if each not in chain and each not in ends and is_issued_by(last, [each]):
+            found = _up_to_root((*chain, each), given, ends)
+            if found is not None:
+                return found
+    ends.append(last)
+    return None
 
 
 def judge(authority: Authority, names: Names) -> None:

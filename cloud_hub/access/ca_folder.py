@@ -5,10 +5,10 @@ authority is still trusted, the newest signs nodes, and what the hub shows stays
 one, also a node that was away when the newest came.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
 from cryptography import x509
@@ -27,7 +27,9 @@ from cloud_hub.errors import ConfigRefused
 AUTHORITY_KEY, AUTHORITY = "ca.key", "ca.pem"
 """Of the first authority; see `authorities` for further ones."""
 TRUSTED = "trusted.pem"
-"""All authorities whose certificates count, for listeners and brokers."""
+"""All authorities whose certificates count, for listeners and for the embedded broker."""
+BROKERS = "brokers.pem"
+"""Those of them whose list says of all that were revoked, for a broker that knows nothing but lists."""
 LISTENERS_KEY, LISTENERS = "listeners.key", "listeners.pem"
 CLIENT_KEY, CLIENT = "hub-client.key", "hub-client.pem"
 PAGES_KEY, PAGES = "pages.key", "pages.pem"
@@ -40,24 +42,37 @@ class CaFolder:
 
     folder: Path
     region: str
-    authority: Authority
-    """The one that issues."""
+    known: tuple[Trusted, ...]
+    """All authorities whose certificates count, the oldest first; the last one issues, and has its key."""
     listeners: x509.Certificate
     listeners_key: ec.EllipticCurvePrivateKey
-    former: tuple[Trusted, ...] = field(default=())
-    """Those before it that are still trusted, the oldest first."""
-    number: int = 1
-    """Of the one that issues."""
+
+    @property
+    def authority(self) -> Authority:
+        """The one that issues."""
+        issuing = self.known[-1].authority
+        assert issuing is not None
+        return issuing
+
+    @property
+    def former(self) -> tuple[Trusted, ...]:
+        """Those before it that are still trusted, the oldest first."""
+        return self.known[:-1]
+
+    @property
+    def number(self) -> int:
+        """Of the one that issues."""
+        return self.known[-1].number
 
     @property
     def trusted(self) -> tuple[x509.Certificate, ...]:
         """All authorities whose certificates count, the one that issues first."""
-        return (self.authority.certificate, *(each.certificate for each in reversed(self.former)))
+        return tuple(each.certificate for each in reversed(self.known))
 
     @property
     def pinned(self) -> bytes:
         """What tokens pin: SHA-256 of the authority of what the hub shows."""
-        return sha256(self.trusted[-1].public_bytes(Encoding.DER)).digest()
+        return self.known[0].sha256
 
     def pem(self, name: str) -> bytes:
         """Return one of the files."""
@@ -91,34 +106,80 @@ class CaFolder:
     @property
     def _signers(self) -> tuple[Authority, ...]:
         """Those that can sign, the oldest first."""
-        return (*(each.authority for each in self.former if each.authority is not None), self.authority)
+        return tuple(each.authority for each in self.known if each.authority is not None)
 
-    def write_denied(self, serials: frozenset[str], now: datetime) -> None:
-        """Write what is revoked, for brokers: one file of numbers for ours, one list for others; only what differs.
+    def write_denied(
+        self, serials: frozenset[str], now: datetime, issued_ns: Mapping[str, int] | None = None
+    ) -> tuple[int, ...]:
+        """Write what is revoked, for brokers: numbers for ours, lists and whom to trust for others; only what differs.
 
         Blocking.
 
-        Raises:
-            OSError: one of them cannot be stored.
-        """
-        numbers = "".join(f"{serial}\n" for serial in sorted(serials)).encode()
-        if not self.path(DENIED).exists() or self.pem(DENIED) != numbers:
-            write_whole(self.path(DENIED), numbers, 0o644)
-        lists = self._lists(serials, now)
-        if not self.path(REVOKED).exists() or self.pem(REVOKED) != lists:
-            write_whole(self.path(REVOKED), lists, 0o644)
+        Args:
+            serials: of all that are revoked.
+            now: the hub's clock.
+            issued_ns: when certificates were issued, by number; of one that is not among them any authority may be the
+                issuer.
 
-    def _lists(self, serials: frozenset[str], now: datetime) -> bytes:
-        """Return a list of each authority, for a broker refuses whom it has no list for; good ones stay as they are."""
-        stored = _stored_lists(self.path(REVOKED))
-        lists = []
-        for each in (*self.former, Trusted(0, self.authority.certificate, self.authority)):
+        Returns:
+            The numbers of the authorities that `BROKERS` leaves out: their keys are gone, and their last lists are gone
+            too or lack one of theirs that was revoked since.
+
+        Raises:
+            OSError: one of the files cannot be stored.
+        """
+        lists = self._lists(serials, now)
+        left_out = tuple(
+            each.number for each in self.known if self._lacks(each, lists.get(each.number), serials, issued_ns or {})
+        )
+        numbers = "".join(f"{serial}\n" for serial in sorted(serials)).encode()
+        _keep(self.path(DENIED), numbers)
+        _keep(
+            self.path(BROKERS), _pem(each.certificate for each in reversed(self.known) if each.number not in left_out)
+        )
+        _keep(self.path(REVOKED), b"".join(each.public_bytes(Encoding.PEM) for each in lists.values()))
+        return left_out
+
+    def _lists(self, serials: frozenset[str], now: datetime) -> dict[int, x509.CertificateRevocationList]:
+        """Return a list of each authority, for a broker refuses whom it has no list for; good ones stay as they are.
+
+        Without its key an authority's last list stays, and none is made where that is gone.
+        """
+        stored, lists = _stored_lists(self.path(REVOKED)), dict[int, x509.CertificateRevocationList]()
+        for each in self.known:
             kept = next((one for one in stored if _is_list_of(one, each.certificate)), None)
             if each.authority is not None and (kept is None or not _does(kept, serials, now)):
                 kept = device_ca.revocation_list(each.authority, serials, now)
-            # Without its key an authority's last list must do: who was revoked since has no rights at the broker.
-            lists += [] if kept is None else [kept.public_bytes(Encoding.PEM)]
-        return b"".join(lists)
+            if kept is not None:
+                lists[each.number] = kept
+        return lists
+
+    def _began_ns(self, number: int) -> int | None:
+        try:
+            return authorities.began_ns(self.folder, number)
+        except ValueError:
+            return None
+
+    def _lacks(
+        self,
+        each: Trusted,
+        crl: x509.CertificateRevocationList | None,
+        serials: frozenset[str],
+        issued_ns: Mapping[str, int],
+    ) -> bool:
+        """Return whether a broker that reads this list would let in somebody whom this authority signed.
+
+        That a revoked node has no rights there is not enough: by a new token it gets them back, and rights go by name.
+        """
+        if each.authority is not None:
+            return False
+        if crl is None:
+            return True
+        began_ns = self._began_ns(each.number) or 0
+        ended_ns = self._began_ns(next(one.number for one in self.known if one.number > each.number))
+        unlisted = serials - {f"{one.serial_number:x}" for one in crl}
+        times_ns = [issued_ns.get(serial) for serial in unlisted]
+        return any(at_ns is None or ended_ns is None or began_ns < at_ns <= ended_ns for at_ns in times_ns)
 
 
 def open_folder(
@@ -139,14 +200,9 @@ def open_folder(
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = authorities.load(folder, Names(region, tuple(hosts), user), elsewhere)
-        authority = known[-1].authority
-        assert authority is not None
-        listeners, key = _listeners(folder, known[0], region, hosts)
-        _client(folder, authority, region, user)
-        opened = CaFolder(folder, region, authority, listeners, key, known[:-1], known[-1].number)
-        trusted = b"".join(each.public_bytes(Encoding.PEM) for each in opened.trusted)
-        if not opened.path(TRUSTED).exists() or opened.pem(TRUSTED) != trusted:
-            write_whole(opened.path(TRUSTED), trusted, 0o644)
+        opened = CaFolder(folder, region, known, *_listeners(folder, known[0], region, hosts))
+        _client(folder, opened.authority, region, user)
+        _keep(folder / TRUSTED, _pem(opened.trusted))
         for name in (LISTENERS_KEY, CLIENT_KEY):
             refuse_open(folder / name)
     except OSError as error:
@@ -154,6 +210,34 @@ def open_folder(
     except MALFORMED as error:
         raise ConfigRefused(f"pki.folder: {folder}: a key or certificate there cannot be read") from error
     return opened
+
+
+def look_at(
+    folder: Path, region: str, hosts: Sequence[str], user: str, elsewhere: Elsewhere | None = None
+) -> tuple[Trusted, ...]:
+    """Return the authorities that `open_folder` would find, oldest first; what it would refuse is, and nothing is made.
+
+    Where there is none yet, none is returned: the start of the hub makes the first.
+
+    Raises:
+        ConfigRefused: as `open_folder`.
+    """
+    try:
+        known = authorities.look(folder, Names(region, tuple(hosts), user), elsewhere)
+        if known and known[0].authority is None:
+            _kept_listeners(folder, known[0], hosts)
+        for name in (LISTENERS_KEY, CLIENT_KEY):
+            if (folder / name).exists():
+                refuse_open(folder / name)
+                read_key(folder / name)
+        for name in (LISTENERS, CLIENT):
+            if (folder / name).exists():
+                x509.load_pem_x509_certificate((folder / name).read_bytes())
+    except OSError as error:
+        raise ConfigRefused(f"pki.folder: {error.filename or folder}: {error.strerror}") from error
+    except MALFORMED as error:
+        raise ConfigRefused(f"pki.folder: {folder}: a key or certificate there cannot be read") from error
+    return known
 
 
 def _listeners(
@@ -206,7 +290,17 @@ def _client(folder: Path, authority: Authority, region: str, user: str) -> None:
 
 
 def _chain(certificate: x509.Certificate, above: Sequence[x509.Certificate]) -> bytes:
-    return b"".join(each.public_bytes(Encoding.PEM) for each in (certificate, *above))
+    return _pem((certificate, *above))
+
+
+def _keep(file: Path, content: bytes) -> None:
+    """Write a file, but not where it is so already."""
+    if not file.exists() or file.read_bytes() != content:
+        write_whole(file, content, 0o644)
+
+
+def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
 
 
 def _is_same(stored: x509.Certificate, fresh: x509.Certificate) -> bool:
@@ -226,14 +320,12 @@ def _is_kept(file: Path, fresh: x509.Certificate, signer: Authority, now: dateti
 
 
 def _stored_lists(file: Path) -> list[x509.CertificateRevocationList]:
-    """Return the revocation lists of a file; none where it is damaged."""
-    if not file.exists():
-        return []
-    ended = [part + _LIST_END for part in file.read_bytes().split(_LIST_END)[:-1]]
-    try:
-        return [x509.load_pem_x509_crl(each) for each in ended]
-    except MALFORMED:
-        return []
+    """Return the revocation lists of a file; one that is damaged is none."""
+    found: list[x509.CertificateRevocationList] = []
+    for part in file.read_bytes().split(_LIST_END)[:-1] if file.exists() else []:
+        with contextlib.suppress(*MALFORMED):
+            found.append(x509.load_pem_x509_crl(part + _LIST_END))
+    return found
 
 
 def _is_list_of(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

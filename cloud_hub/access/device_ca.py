@@ -45,11 +45,6 @@ class Authority:
     where it stands on its own."""
 
     @property
-    def sha256(self) -> bytes:
-        """What tokens pin it by."""
-        return self.certificate.fingerprint(_HASH)
-
-    @property
     def ends(self) -> datetime:
         """When it may sign no more: the first end in its chain."""
         return min((each.not_valid_after_utc for each in self.chain), default=self.certificate.not_valid_after_utc)

@@ -58,6 +58,18 @@ def begin(connection: Connection, seal: Seal, username: str, now_ns: int) -> Beg
     return Begun(secret, found, totp.picture(found))
 
 
+def demand_begun(connection: Connection, username: str) -> Totp:
+    """Return the new secret that waits to be confirmed.
+
+    Raises:
+        StepRefused: nothing was begun, or it is confirmed already.
+    """
+    known = factors.totp_of(connection, username)
+    if known is None or known.is_confirmed:
+        raise StepRefused("nothing waits to be confirmed", [])
+    return known
+
+
 def confirm(connection: Connection, seal: Seal, username: str, code: str, now_ns: int) -> list[str]:
     """Take the new secret into use and return recovery codes, which are kept as hashes alone.
 
@@ -65,9 +77,7 @@ def confirm(connection: Connection, seal: Seal, username: str, code: str, now_ns
         StepRefused: nothing was begun, or it is confirmed already.
         BadRequest: the code does not fit.
     """
-    known = factors.totp_of(connection, username)
-    if known is None or known.is_confirmed:
-        raise StepRefused("nothing waits to be confirmed", [])
+    known = demand_begun(connection, username)
     step = totp.step_of(seal.open(known.sealed, username), code, now_ns / 1e9)
     if step is None:
         raise BadRequest("the code does not fit", ["code"])

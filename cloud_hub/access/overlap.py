@@ -27,13 +27,15 @@ def bound(rows: Iterable[CertificateRow], began_ns: int, now_ns: int, grace: tim
         rows: all certificates of a region, by node, the newest of each first.
         began_ns: what was issued until then is of an earlier authority.
         now_ns: the hub's clock.
-        grace: how long after its end a node's newest certificate may be renewed.
+        grace: how long after its end a certificate may be renewed.
     """
-    grace_ns, found, seen = round(grace.total_seconds()) * NS, dict[NodeAddress, None](), set[NodeAddress]()
+    grace_ns, found, came_over = round(grace.total_seconds()) * NS, dict[NodeAddress, None](), set[NodeAddress]()
     for row in rows:
-        # The answer to a renewal may have been lost: the certificate before it counts as long as it lasts.
-        until_ns = row.ends_ns if row.address in seen else row.ends_ns + grace_ns
-        seen.add(row.address)
+        # The answer to a renewal may have been lost, however often: until a later certificate was renewed in its turn,
+        # and so is known to be in the node's hands, this one may be all that it has.
+        until_ns = row.ends_ns if row.address in came_over else row.ends_ns + grace_ns
+        if row.next_key_sha256:
+            came_over.add(row.address)
         if not row.revoked_ns and row.issued_ns <= began_ns and now_ns <= until_ns:
             found[row.address] = None
     return list(found)

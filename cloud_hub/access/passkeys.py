@@ -33,7 +33,7 @@ from cloud_hub.access.turns import Turns
 from cloud_hub.config import PasskeysConfig
 from cloud_hub.errors import NotFound, PasskeyRefused, StepRefused
 from cloud_hub.store import accounts, identities, passkeys
-from cloud_hub.store.accounts import Account
+from cloud_hub.store.accounts import Account, Session
 from cloud_hub.store.passkeys import Passkey
 
 ASKED_S = 120
@@ -79,7 +79,7 @@ class Passkeys:
             SignInAgain: signed in too long ago.
             StepRefused: there are as many as may be.
         """
-        known = await self._access.database.read(lambda c: self._own(c, who, token))
+        _, known = await self._access.database.read(lambda c: self._own(c, who, token))
         handle = known[0].user_handle if known else secrets.token_bytes(HANDLE_BYTES)
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
         options = webauthn.generate_registration_options(
@@ -122,8 +122,7 @@ class Passkeys:
         )
 
         def work(connection: Connection) -> Opened:
-            self._own(connection, who, token)
-            session = self._access.demand_fresh(connection, token)
+            session, _ = self._own(connection, who, token)
             account = accounts.account_of(connection, who.username)
             if account is None or not passkeys.add(connection, made):
                 raise StepRefused("this key is known already", [])
@@ -253,14 +252,14 @@ class Passkeys:
             raise PasskeyRefused("nobody in this browser asked, or too long ago")
         return fields
 
-    def _own(self, connection: Connection, who: Principal, token: str) -> list[Passkey]:
-        """Return one's own keys where one may add another now."""
+    def _own(self, connection: Connection, who: Principal, token: str) -> tuple[Session, list[Passkey]]:
+        """Return one's session and own keys where one may add another key now."""
         self._access.demand_settled(who)
-        self._access.demand_fresh(connection, token)
+        session = self._access.demand_fresh(connection, token)
         known = passkeys.of_account(connection, who.username)
         if len(known) >= KEYS_LIMIT:
             raise StepRefused(f"there are {KEYS_LIMIT} keys already", [])
-        return known
+        return session, known
 
     def _registered(self, credential: str, challenge: str, who: Principal) -> VerifiedRegistration:
         try:

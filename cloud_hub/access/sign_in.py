@@ -225,6 +225,13 @@ class Access:
             NotSignedIn: the account is gone.
             StepRefused, BadRequest: as `factors.confirm`.
         """
+
+        def may_try(connection: Connection) -> None:
+            self.demand_fresh(connection, old_token)
+            factors.demand_begun(connection, who.username)
+
+        # Before it is counted: where no code is judged none was wrong, and the count is also that of signing in.
+        await self.database.read(may_try)
         wait_s = self._code_failures.wait_s(who.username, "", self._now_s())
         if wait_s > 0:
             raise TooManyAttempts("too many attempts", wait_s)

@@ -14,6 +14,9 @@ from cloud_hub.errors import TooManyAttempts
 LONGEST_WAIT_S = 5.0
 LONGEST_LINE = 64
 """Waiting for one address; who comes then is told at once to come back, so that a flood fills no memory."""
+MOST_LINES = 256
+"""Addresses at work or waiting: about as many hashes as are done in LONGEST_WAIT_S, for all of them share the machine.
+A new address is told to come back then; addresses are cheap where somebody has many, and would fill memory too."""
 
 
 @dataclass(slots=True)
@@ -35,8 +38,11 @@ class Turns:
         """Hold a turn of this address.
 
         Raises:
-            TooManyAttempts: the line is full, or no turn came in time; nothing was looked at.
+            TooManyAttempts: the line is full, or too many addresses have one, or no turn came in time; nothing was
+                looked at.
         """
+        if address not in self._lines and len(self._lines) >= MOST_LINES:
+            raise TooManyAttempts("too many at once", self._longest_wait_s)
         line = self._lines.setdefault(address, _Line(asyncio.Semaphore(self._at_once)))
         if line.here >= self._at_once + LONGEST_LINE:
             raise TooManyAttempts("too many at once", self._longest_wait_s)

@@ -23,7 +23,7 @@ USER = "urn:yuanzhen:user"
 ROLE_OF_USER = "urn:yuanzhen:role"
 TRAIL = "urn:yuanzhen:audit-trail"
 SUCCESS, REFUSED = "0", "4"
-_NO_REFUSALS = frozenset({READ, READ_UNDER_BROKEN_GLASS, "first", "another", "standing", "no-room", "damaged"})
+_NO_REFUSALS = frozenset({READ, READ_UNDER_BROKEN_GLASS, "first", "another", "standing", "no-room", "damaged", "begun"})
 _HASH_AS_RESULT = frozenset({"edge-head"})
 HASH_SHOWN_CHARS = 8
 

@@ -117,8 +117,7 @@ def consent(connection: Connection, principal: Principal, fhir_id: str, now_ns: 
 
 def consents(connection: Connection, principal: Principal, search: ConsentSearch, now_ns: int) -> Page:
     """Return a page of Consents within scope (care store); where nobody is named it may end short and go on."""
-    found: list[FoundConsent] = []
-    seen: list[str] = []
+    found, seen, sent = list[FoundConsent](), list[str](), 0
     asked = _asked(connection, principal, search)
     for person_id in asked[:PERSONS_LIMIT]:
         person = _person(connection, principal, person_id)
@@ -129,10 +128,12 @@ def consents(connection: Connection, principal: Principal, search: ConsentSearch
         if fit or search.persons is not None:
             seen.append(person_id)
         room = search.count - len(found)
-        found += fit[:room]
+        if fit and room:
+            found, sent = found + fit[:room], len(seen)
         if len(fit) > room:
+            # Whoever comes after the last that is sent is looked at anew for the next page, and noted there.
             last = found[-1].fhir_id
-            return Page(found, seen, (person_of(last) or "", last))
+            return Page(found, seen[:sent], (person_of(last) or "", last))
     following = (asked[PERSONS_LIMIT - 1], _LAST) if len(asked) > PERSONS_LIMIT else None
     return Page(found, seen, following)
 

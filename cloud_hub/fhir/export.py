@@ -2,11 +2,14 @@
 
 import asyncio
 import html
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from string import Template
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -27,8 +30,11 @@ from cloud_hub.store.studies import Study
 
 AT_ONCE = 500
 """Resources read in one go: what is held in memory at a time."""
+ASK_EVERY_S = 3.0
+"""How soon whoever has no right any more is sent nothing more; a part may take minutes."""
 Some = AsyncIterator[list[dict[str, Json]]]
 Ask = Callable[[], Awaitable[bool]]
+_One = TypeVar("_One")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +46,6 @@ class Subject:
     """Narrowed to the one person; what was opened by breaking the glass cannot be taken away (clinical 9.2)."""
     around: reads.Scene
     stays: tuple[Stay, ...]
-
-    @property
-    def where(self) -> Place:
-        """Site of the person."""
-        return Place(self.person.region, self.person.site)
 
 
 def demand(connection: Connection, principal: Principal, person_id: str) -> Person:
@@ -72,14 +73,14 @@ def subject(connection: Connection, principal: Principal, person_id: str, now_ns
     own = tuple(stay for stay in stays if stay.person_id == person_id)
     ended = (stay if stay.to_ns is not None else replace(stay, to_ns=now_ns) for stay in stays)
     places = persons.places(connection, person.region, {person.site})
-    around = replace(reads.scene(connection, narrowed), whereabouts=Whereabouts(ended, places))
-    return Subject(person, narrowed, around, own)
+    return Subject(person, narrowed, reads.scene(connection, narrowed, Whereabouts(ended, places)), own)
 
 
 async def stream(face: Face, who: Subject, now_ns: int, may_go_on: Ask) -> AsyncIterator[bytes]:
     """Yield the zip, bit by bit, as fast as it is taken.
 
-    It ends before the first part for which its reader has no right any more; what was sent is no whole zip then.
+    It ends as soon as its reader has no right any more: that is asked before each part, and within one as often as
+    `ASK_EVERY_S` says.  What was sent is no whole zip then.
     """
     archive = Archive(datetime.fromtimestamp(now_ns / 1e9, UTC))
     parts: tuple[tuple[str, Some], ...] = (
@@ -93,23 +94,38 @@ async def stream(face: Face, who: Subject, now_ns: int, may_go_on: Ask) -> Async
         ("ImagingStudy.ndjson", _studies(face, who)),
         ("AuditEvent.ndjson", _audit(face, who)),
     )
-    for name, some in parts:
-        if not await may_go_on():
-            return
-        archive.begin(name)
-        async for found in some:
-            # Composing and packing hundreds of resources would hold up the live pages.
-            yield await asyncio.to_thread(archive.add, found)
-        yield archive.end()
-    for number, study in enumerate(await face.care.read(lambda c: _imaged(c, who)), 1):
-        if not await may_go_on():
-            return
-        if face.blobs is not None:
-            async for chunk in export_images.files(archive, face.care, face.blobs, study, number):
-                yield chunk
+    try:
+        for name, some in parts:
+            archive.begin(name)
+            async for found in _allowed(some, may_go_on):
+                # Composing and packing hundreds of resources would hold up the live pages.
+                yield await asyncio.to_thread(archive.add, found)
+            yield archive.end()
+        for number, study in enumerate(await face.care.read(lambda c: _imaged(c, who)), 1):
+            if face.blobs is not None:
+                files = export_images.files(archive, face.care, face.blobs, study, number)
+                async for chunk in _allowed(files, may_go_on):
+                    yield chunk
+    except _RightEnded:
+        return
     yield archive.whole("manifest.json", dumps(manifest(archive.members)) + "\n")
     yield archive.whole("index.html", index(who, archive.members, now_ns, is_demo=face.is_demo))
     yield archive.close()
+
+
+class _RightEnded(Exception):
+    """Who asked for the copy may not have it any more."""
+
+
+async def _allowed(some: AsyncIterator[_One], may_go_on: Ask) -> AsyncIterator[_One]:
+    """Yield what comes; ask before the first and then at most each `ASK_EVERY_S`."""
+    asked_s = -math.inf
+    async for one in some:
+        if time.monotonic() - asked_s >= ASK_EVERY_S:
+            if not await may_go_on():
+                raise _RightEnded
+            asked_s = time.monotonic()
+        yield one
 
 
 def index(who: Subject, members: Iterable[Member], now_ns: int, *, is_demo: bool) -> str:

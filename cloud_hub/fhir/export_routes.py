@@ -30,6 +30,7 @@ def router(face: Face, guard: Guard) -> APIRouter:
 
         async def may_go_on() -> bool:
             try:
+                # Counted as use: whoever waits for a long copy is not signed out as idle meanwhile.
                 fresh = await reader(request)
                 await face.care.read(lambda c: export.demand(c, fresh, person_id))
             except (NotSignedIn, NotPermitted, NotFound):

@@ -98,16 +98,14 @@ class ObservationSearch:
         )
 
 
-def scene(connection: Connection, principal: Principal) -> Scene:
-    """Return the scene of a principal's scope (care store)."""
+def scene(connection: Connection, principal: Principal, whereabouts: Whereabouts | None = None) -> Scene:
+    """Return the scene of a principal's scope (care store); its stays and places as they are stored, or as given."""
     circle = circle_of(connection, principal)
     region, sites = principal.region, circle.sites
+    if whereabouts is None:
+        whereabouts = Whereabouts(persons.stays(connection, region, sites), persons.places(connection, region, sites))
     found = persons.devices(connection, region, sites)
-    return Scene(
-        Whereabouts(persons.stays(connection, region, sites), persons.places(connection, region, sites)),
-        frozenset(device_id(one.site, one.node, one.device) for one in found),
-        circle,
-    )
+    return Scene(whereabouts, frozenset(device_id(one.site, one.node, one.device) for one in found), circle)
 
 
 def observations(connection: Connection, principal: Principal, around: Scene, search: ObservationSearch) -> scan.Page:

@@ -22,8 +22,9 @@ from telemed.topics import NodeAddress, Up
 from telemed.v1 import uplink_pb2
 from telemed.wire import Kind, decode
 
+from cloud_hub.access.sources import source_of
 from cloud_hub.errors import ConfigRefused
-from cloud_hub.ingest.datagram_limits import Bucket, DatagramLimits, SourceRates, source_of
+from cloud_hub.ingest.datagram_limits import Bucket, DatagramLimits, SourceRates
 from cloud_hub.ingest.datagram_metrics import DatagramMetrics
 from cloud_hub.ingest.datagram_proof import Prover
 from cloud_hub.ingest.datagram_recent import Came, Recent, fitted

@@ -1,11 +1,9 @@
 """How much the datagram server holds and does, and how much a stranger may ask of it: pure."""
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
 SOURCES_LIMIT = 4096
-_IPV6_SITE_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +68,3 @@ class SourceRates:
     def __len__(self) -> int:
         """Return how many sources are remembered."""
         return len(self._buckets)
-
-
-def source_of(host: str) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 that one IPv6 line has to itself."""
-    if ":" not in host:
-        return host
-    address = ipaddress.IPv6Address(host.partition("%")[0])
-    return str(ipaddress.IPv6Network((address, _IPV6_SITE_BITS), strict=False))

@@ -21,9 +21,10 @@ from telemed.v1 import enrolment_pb2, enrolment_pb2_grpc
 
 from cloud_hub.access.ca_folder import LISTENERS, LISTENERS_KEY, TRUSTED, CaFolder
 from cloud_hub.access.enrolment import NOTICES, Enrolment, Given
+from cloud_hub.access.sources import source_of
 from cloud_hub.config import PkiConfig
 from cloud_hub.errors import ConfigRefused, EnrolmentRefused, StoreFailure
-from cloud_hub.ingest.datagram_limits import Bucket, SourceRates, source_of
+from cloud_hub.ingest.datagram_limits import Bucket, SourceRates
 from cloud_hub.store.engine import Database
 
 STOP_WITHIN_S = 1.0

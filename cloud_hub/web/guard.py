@@ -6,10 +6,10 @@ only with the CSRF token of its session and from our own origin; a bearer token 
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request, WebSocket, WebSocketException
+from fastapi import FastAPI, Request, Response, WebSocket, WebSocketException
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 from starlette.requests import HTTPConnection
@@ -52,9 +52,43 @@ OPEN_PATHS: Final = frozenset(
 CLOSE_NOT_SIGNED_IN, CLOSE_NOT_PERMITTED = 4401, 4403
 
 
-def cookie_name(connection: HTTPConnection) -> str:
-    """Return the name of the session cookie: bound to host and TLS by its prefix where there is TLS."""
-    return f"__Host-{COOKIE}" if connection.url.scheme in ("https", "wss") else COOKIE
+def bound_name(connection: HTTPConnection, cookie: str = COOKIE) -> str:
+    """Return how a cookie of the hub is called: bound to host and TLS by its prefix where there is TLS."""
+    return f"__Host-{cookie}" if _is_secure(connection) else cookie
+
+
+def keep_cookie(
+    connection: HTTPConnection,
+    response: Response,
+    value: str,
+    lifetime_s: int,
+    cookie: str = COOKIE,
+    samesite: Literal["lax", "strict"] = "lax",
+) -> None:
+    """Have the browser keep a value where no script reads it.
+
+    Args:
+        connection: who asks.
+        response: what goes to the browser.
+        value: to be sent back with each request.
+        lifetime_s: how long.
+        cookie: which of the hub's; `bound_name` calls it.
+        samesite: strict is not sent with what another site sends the browser to, such as a provider's redirect.
+    """
+    secure = _is_secure(connection)
+    name = bound_name(connection, cookie)
+    response.set_cookie(name, value, max_age=lifetime_s, path="/", secure=secure, httponly=True, samesite=samesite)
+
+
+def drop_cookie(connection: HTTPConnection, response: Response, cookie: str = COOKIE) -> None:
+    """Have the browser forget what `keep_cookie` had it keep."""
+    # Browsers take no word about a `__Host-` cookie, not even its end, that is not Secure.
+    secure = _is_secure(connection)
+    response.delete_cookie(bound_name(connection, cookie), path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def _is_secure(connection: HTTPConnection) -> bool:
+    return connection.url.scheme in ("https", "wss")
 
 
 def access_of(connection: HTTPConnection) -> Access:
@@ -68,7 +102,7 @@ def session_token(connection: HTTPConnection) -> tuple[str, str]:
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip(), "bearer"
-    return connection.cookies.get(cookie_name(connection), ""), "cookie"
+    return connection.cookies.get(bound_name(connection), ""), "cookie"
 
 
 def require(right: Right) -> Callable[[Request], Awaitable[Principal]]:

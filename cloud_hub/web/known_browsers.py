@@ -12,7 +12,7 @@ from fastapi import Request, Response
 
 from cloud_hub.access.tickets import Tickets
 from cloud_hub.access.tokens import new_token
-from cloud_hub.web.guard import access_of
+from cloud_hub.web.guard import access_of, bound_name, keep_cookie
 
 COOKIE, PURPOSE = "yz_known", "known-browser"
 LIFETIME_S = 90 * 86_400
@@ -36,30 +36,21 @@ def browser_of(request: Request, username: str) -> str:
 
 
 def remember(request: Request, response: Response, username: str) -> None:
-    """Have the browser keep that this account signed in there."""
+    """Have the browser keep that this account signed in there.
+
+    Lax, as it must come along with the provider's redirect: a list that is not sent is taken for none and begun anew.
+    """
     known = _read(request) or Known(new_token(), ())
     usernames = (username, *(one for one in known.usernames if one != username))[:LONGEST_LIST]
     fields = {"id": known.browser_id, "usernames": json.dumps(usernames)}
-    response.set_cookie(
-        _name(request),
-        _tickets(request).write(PURPOSE, fields, LIFETIME_S),
-        max_age=LIFETIME_S,
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="strict",
-    )
+    keep_cookie(request, response, _tickets(request).write(PURPOSE, fields, LIFETIME_S), LIFETIME_S, COOKIE)
 
 
 def _read(request: Request) -> Known | None:
-    fields = _tickets(request).read(PURPOSE, request.cookies.get(_name(request), ""))
+    fields = _tickets(request).read(PURPOSE, request.cookies.get(bound_name(request, COOKIE), ""))
     return None if fields is None else Known(fields["id"], tuple(json.loads(fields["usernames"])))
 
 
 def _tickets(request: Request) -> Tickets:
     access = access_of(request)
     return Tickets(access.second.seal, access.now_ns)
-
-
-def _name(request: Request) -> str:
-    return f"__Host-{COOKIE}" if request.url.scheme == "https" else COOKIE

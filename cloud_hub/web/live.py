@@ -30,7 +30,7 @@ from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.web import live_load
 from cloud_hub.web.feeds import Feed, Kind, Message
 from cloud_hub.web.live_beds import BedState, wave_channel
-from cloud_hub.web.picture import Picture, reduced_bed, reduced_site, sees_partly
+from cloud_hub.web.picture import Picture, may_see_holder, reduced_bed, reduced_site, sees_partly
 from cloud_hub.web.views import alarm_view, reduced_alarm
 
 TICK_S, PAGE_TICK_S, SCORE_S, KEEP_S = 1.0, 2, 10, 30
@@ -250,7 +250,7 @@ class Live:
                 screen.BedMessage(bed=reduced_bed(view)).model_dump_json(),
             )
 
-        self._say("bed", bed.site, bed.person.person_id if bed.person else "", texts)
+        self._say("bed", bed.site, _holder(bed), texts)
 
     def _say_readings(self, bed: BedState, measures: list[str]) -> None:
         def texts() -> tuple[str, str]:
@@ -260,7 +260,7 @@ class Live:
             ).model_dump_json()
             return text, text
 
-        self._say("bed", bed.site, bed.person.person_id if bed.person else "", texts)
+        self._say("bed", bed.site, _holder(bed), texts)
 
     def _say_alarm(self, alarm: alarms.Alarm) -> None:
         def texts() -> tuple[str, str]:
@@ -360,14 +360,21 @@ class Live:
         now_ns = self.now_ns()
         found = await self._stores.care.read(lambda c: live_load.set_up(c, self._region, [site], now_ns))
         known = set(self.picture.beds)
-        for bed in self.picture.apply(found, [site]):
+        holders = {bed.key: _holder(bed) for bed in self.picture.beds.values() if bed.site == site}
+        touched = self.picture.apply(found, [site])
+        for bed in touched:
             self._say_bed(bed)
         if set(self.picture.beds) != known:
             await self._load_readings([site], now_ns)
         self._tell_site(site)
-        # Who may see what may have changed with the beds (a caregiver's person moved).
+        # Who may see what may have changed with the beds: a caregiver's person moved, or whoever took sharing back lies
+        # down where somebody else was, of which no message tells.
+        passed_on = [bed for bed in touched if holders.get(bed.key, "") != _holder(bed)]
         for feed in self.feeds:
-            if sees_partly(feed.principal, site):
+            if sees_partly(feed.principal, site) or any(
+                may_see_holder(feed.principal, site, holders.get(bed.key, "")) and not self._may_see(feed, bed)
+                for bed in passed_on
+            ):
                 feed.ask_snapshot()
 
     async def _reload_referral(self, referral_id: str) -> None:
@@ -399,6 +406,10 @@ class Live:
             if node.heard_ns
         }
         await self._stores.care.write(lambda c: persons.note_arrivals(c, arrivals))
+
+
+def _holder(bed: BedState) -> str:
+    return bed.person.person_id if bed.person else ""
 
 
 def _hides(body: event_pb2.ConsentWithdrawn, principal: Principal) -> bool:

@@ -13,7 +13,14 @@ from telemed import answers, screen
 
 from cloud_hub.access.oauth import PEOPLES_DEFAULT_SCOPES, CodeRequest, Grant, OAuth, OAuthRefused, Proof, told
 from cloud_hub.access.rights import RESOURCES, parse_scope
-from cloud_hub.errors import BadRequest, PasskeyRefused, SecondFactorNeeded, SignInRefused, TooManyAttempts
+from cloud_hub.errors import (
+    BadRequest,
+    PasskeyRefused,
+    PasswordEnded,
+    SecondFactorNeeded,
+    SignInRefused,
+    TooManyAttempts,
+)
 from cloud_hub.web.api.passkeys import checked_credential, key_ticket, passkeys_here, put_question
 from cloud_hub.web.api.session import address_of, source_of
 from cloud_hub.web.api.sign_in_ways import is_demo, passkeys_of
@@ -129,6 +136,10 @@ async def answer(request: Request) -> Response:
         return await _page(request, form, failed="密钥未通过验证。 The key was not accepted.")
     except SecondFactorNeeded:
         return await _page(request, form, failed="请再输入密码和验证码。 Enter your password again, and the code.")
+    except PasswordEnded:
+        return await _page(
+            request, form, failed="初始密码已过期，请联系管理员。 This first password has ended: ask the operator."
+        )
     except SignInRefused:
         return await _page(request, form, failed="用户名或密码不正确。 User name or password is not right.")
     return RedirectResponse(_with(wanted, {"code": code}), 303, headers=_NO_STORE)

@@ -118,8 +118,7 @@ class Picture:
 
     def may_see(self, principal: Principal, bed: BedState) -> bool:
         """True where this principal may see this bed's values."""
-        person_id = bed.person.person_id if bed.person else ""
-        return principal.may(Right.SEE_VITALS) and sees_person(principal, bed.site, person_id)
+        return may_see_holder(principal, bed.site, bed.person.person_id if bed.person else "")
 
     def persons_for(self, principal: Principal) -> set[str]:
         """Return whom a page of this principal shows: in beds, alarms and referrals."""
@@ -214,6 +213,11 @@ class Picture:
         named = [bed_key(site, code) for node in nodes if node.site == site for code, _ in node.beds]
         unnamed = sorted(key for key, bed in self.beds.items() if bed.site == site and key not in named)
         return list(dict.fromkeys((*named, *unnamed)))
+
+
+def may_see_holder(principal: Principal, site: str, person_id: str) -> bool:
+    """True where this principal may see the values of a bed while this person holds it; empty: nobody."""
+    return principal.may(Right.SEE_VITALS) and sees_person(principal, site, person_id)
 
 
 def sees_partly(principal: Principal, site: str) -> bool:

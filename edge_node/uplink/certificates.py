@@ -165,11 +165,15 @@ class CertificateFolder:
     def pin_models(self, root: bytes) -> bool:
         """Store the root of trust of model bundles that came with the first certificate; return whether there is one.
 
+        A hub that gives none is believed no bundles: what an earlier hub gave is deleted.
+
         Raises:
-            OSError: it cannot be stored.
+            OSError: it cannot be stored, or deleted.
         """
         if root:
             write_whole(self.folder / MODEL_ROOT, root, OWNER_ONLY)
+        else:
+            (self.folder / MODEL_ROOT).unlink(missing_ok=True)
         return bool(root)
 
     def note_door(self, host: str, port: int) -> None:

@@ -14,8 +14,11 @@ from sqlalchemy import select
 from telemed.topics import NodeAddress
 
 from cloud_hub.__main__ import main
-from cloud_hub.access import device_ca
+from cloud_hub.access import authorities, device_ca
+from cloud_hub.access.device_ca import Authority
 from cloud_hub.access.enrolment import Enrolment, Rules, Who
+from cloud_hub.config import load
+from cloud_hub.node_access import open_authority
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, audit
 from edge_node.uplink.certificates import private_pem, request_for
@@ -33,6 +36,12 @@ care_url = "sqlite:///care.db"
 [pki]
 names = ["hub.example.org"]
 """
+LOOKING = (
+    ("check-config",),
+    ("nodes", "list"),
+    ("nodes", "invite", CLINIC.site, CLINIC.node),
+    ("nodes", "revoke", CLINIC.site, CLINIC.node),
+)
 
 
 @dataclass
@@ -60,12 +69,23 @@ class Line:
         assert status == 0
         return said.encode()
 
-    def audited(self) -> list[tuple[str, str]]:
-        """What stands in the trail."""
+    def start(self) -> None:
+        """What a start of the hub does to the authority's folder."""
+        (self.folder / "hub.toml").write_text(self.config)
+        config = load(self.folder / "hub.toml")
+        assert config.pki is not None
+        open_authority(config, config.pki)
+
+    def stored(self) -> dict[str, bytes]:
+        """Everything in the authority's folder."""
+        return {file.name: file.read_bytes() for file in (self.folder / "pki").glob("*")}
+
+    def audited(self) -> list[tuple[str, str, str]]:
+        """What stands in the trail: action, object, result."""
         database = Database(f"sqlite:///{self.folder}/care.db", CARE, "care")
         try:
-            query = select(audit.c.action, audit.c.object).order_by(audit.c.id)
-            return database.read_blocking(lambda c: [(row.action, row.object) for row in c.execute(query)])
+            query = select(audit.c.action, audit.c.object, audit.c.result).order_by(audit.c.id)
+            return database.read_blocking(lambda c: [tuple(row) for row in c.execute(query)])
         finally:
             database.close()
 
@@ -91,11 +111,15 @@ def test_an_organisation_signs_what_the_command_prints_and_the_hub_stands_below_
     status, said = line.say("authority", "install", put(line, hospital.sign(request)))
     assert (status, "authority 1 issues from the next start on" in said) == (0, True)
     assert line.say("check-config")[0] == 0
+    line.start()
     assert hospital.verifies(line.folder / "pki" / "listeners.pem")
     status, said = line.say("authority", "show")
     assert "1 issues" in said
     assert f"until {datetime.now(UTC) + timedelta(days=1825):%Y}" in said
-    assert line.audited() == [("authority-install", "authority/1")]
+    assert line.audited() == [
+        ("authority-install", "authority/chain", "begun"),
+        ("authority-install", "authority/1", "ok"),
+    ]
     status, said = line.say("authority", "install", put(line, hospital.sign(line.ask("--same-key"))))
     assert (status, "authority 1 has a new chain" in said) == (0, True)
 
@@ -140,7 +164,7 @@ def give(line: Line, address: NodeAddress) -> None:
 
 
 def test_an_earlier_authority_is_ended_when_no_node_is_bound_to_it_or_by_force(line: Line) -> None:
-    assert line.say("check-config")[0] == 0
+    line.start()
     assert line.say("authority", "retire") == (0, "there is one authority alone: nothing to end\n")
     give(line, CLINIC)
     status, said = line.say("authority", "next")
@@ -151,11 +175,44 @@ def test_an_earlier_authority_is_ended_when_no_node_is_bound_to_it_or_by_force(l
     status, said = line.say("authority", "retire", "--now")
     assert (status, "trusted no more: authority 1" in said) == (0, True)
     assert line.say("check-config")[0] == 0
-    assert line.audited()[-2:] == [("authority-next", "authority/2"), ("authority-retire", "authority/1")]
+    assert line.audited()[-4:] == [
+        ("authority-next", "authority/next", "begun"),
+        ("authority-next", "authority/2", "ok"),
+        ("authority-retire", "authority/1", "begun"),
+        ("authority-retire", "authority/1", "ok"),
+    ]
+
+
+@needs_openssl
+def test_nothing_changes_where_the_trail_cannot_be_written_and_what_breaks_off_has_its_line(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hospital = Organisation(line.folder / "hospital")
+    line.start()
+    authorities.add_next(line.folder / "pki", "baoshan")
+    chain, good = put(line, hospital.sign(line.ask())), line.config
+    line.config = good.replace("care.db", "gone/care.db")
+    before = line.stored()
+    for words in (("next",), ("install", chain), ("retire", "--now")):
+        assert line.say("authority", *words)[0] == 1
+        assert line.stored() == before
+    line.config = good
+    monkeypatch.setattr(authorities, "add_next", _fail)
+    monkeypatch.setattr(authorities, "retire", _fail)
+    for words in (("next",), ("retire", "--now")):
+        assert line.say("authority", *words)[0] == 2
+    assert line.audited() == [
+        ("authority-next", "authority/next", "begun"),
+        ("authority-retire", "authority/1", "begun"),
+    ]
+
+
+def _fail(*_given: object) -> None:
+    raise OSError(28, "No space left on device", "pki")
 
 
 def test_the_last_key_that_is_left_is_not_destroyed(line: Line) -> None:
-    line.say("check-config")
+    line.start()
     line.say("authority", "next")
     (line.folder / "pki" / "ca-2.key").unlink()
     status, said = line.say("authority", "retire", "--now")
@@ -164,7 +221,7 @@ def test_the_last_key_that_is_left_is_not_destroyed(line: Line) -> None:
 
 
 def test_a_hub_whose_key_is_lost_is_mended_by_the_command_that_the_refusal_names(line: Line) -> None:
-    line.say("check-config")
+    line.start()
     (line.folder / "pki" / "ca.key").unlink()
     status, said = line.say("check-config")
     assert (status, "`cloud-hub authority next`" in said) == (2, True)
@@ -173,17 +230,43 @@ def test_a_hub_whose_key_is_lost_is_mended_by_the_command_that_the_refusal_names
     assert line.say("check-config")[0] == 0
 
 
-@needs_openssl
-def test_an_authority_made_elsewhere_is_named_in_the_configuration_and_changed_there(line: Line) -> None:
-    hospital = Organisation(line.folder / "hospital")
-    made = hospital.another("baoshan")
+def made_elsewhere(line: Line) -> Authority:
+    """An authority below an organisation's, as the files that a configuration may name."""
+    made = Organisation(line.folder / "hospital").another("baoshan")
     (line.folder / "own.key").write_bytes(private_pem(made.key))
     (line.folder / "own.key").chmod(0o600)
     (line.folder / "own.pem").write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in made.chain))
+    return made
+
+
+@needs_openssl
+def test_what_only_looks_takes_no_authority_in(line: Line) -> None:
+    for words in LOOKING:
+        status, _ = line.say(*words)
+        assert status == (0 if words == ("check-config",) else 2), "there is none yet"
+    assert line.stored() == {}
+    line.start()
+    authorities.add_next(line.folder / "pki", "baoshan")
+    (line.folder / "pki" / "ca.pem").unlink()  # As a `retire` leaves it that was killed.
+    before, without = line.stored(), line.config
+    made_elsewhere(line)
+    line.config += 'authority_file = "own.pem"\nauthority_key_file = "own.key"\n'
+    for words in LOOKING:
+        assert line.say(*words)[0] == 0
+        assert line.stored() == before
+    line.config = without
+    line.start()
+    assert "Yuanzhen baoshan device CA 2" in line.say("authority", "show")[1]
+
+
+@needs_openssl
+def test_an_authority_made_elsewhere_is_named_in_the_configuration_and_changed_there(line: Line) -> None:
+    made = made_elsewhere(line)
     line.config += 'authority_file = "own.pem"\n'
     assert line.say("check-config")[0] == 2
     line.config += 'authority_key_file = "own.key"\n'
     assert line.say("check-config")[0] == 0
+    line.start()
     shown = x509.load_pem_x509_certificates((line.folder / "pki" / "listeners.pem").read_bytes())
     assert shown[0].issuer == made.chain[0].subject
     for words in (("next",), ("request",), ("install", "own.pem")):

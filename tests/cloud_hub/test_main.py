@@ -11,6 +11,8 @@ import structlog
 from telemed.passwords import is_right
 
 from cloud_hub.__main__ import main
+from cloud_hub.config import load
+from cloud_hub.node_access import open_authority
 from cloud_hub.store import accounts, factors
 from cloud_hub.store.accounts import SetBy
 from cloud_hub.store.engine import Database
@@ -213,6 +215,10 @@ def test_with_an_authority_the_listeners_may_leave_loopback_and_no_secrets_are_n
         "[web]", '[rpc]\nhost = "0.0.0.0"\n[pki]\nnames = ["192.0.2.7"]\n[web]'
     )
     assert _run(folder, text) == 0
+    assert not (folder / "pki").exists(), "the start makes the authority"
+    config = load(folder / "hub.toml")
+    assert config.pki is not None
+    open_authority(config, config.pki)
     (folder / "pki" / "ca.key").chmod(0o640)
     assert _run(folder, text) == 2
 

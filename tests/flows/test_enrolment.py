@@ -9,15 +9,18 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from telemed.enrolment import RENEWAL, Refusal, Token, sign
 from telemed.errors import Code
 from telemed.topics import NodeAddress
 from telemed.v1 import enrolment_pb2, enrolment_pb2_grpc
+from telemed.whole_files import write_whole
 
 from cloud_hub import node_access
 from cloud_hub.access import device_ca
@@ -26,6 +29,7 @@ from cloud_hub.rpc.doorway import PER_SOURCE_BURST
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
 from edge_node.errors import EnrolmentFailed, HubUnproved
+from edge_node.uplink import certificates
 from edge_node.uplink.certificates import CertificateFolder, private_pem, request_for
 from edge_node.uplink.enrolment.command import enrol
 from edge_node.uplink.enrolment.door import Door, pinned
@@ -72,11 +76,33 @@ async def test_a_token_is_worth_nothing_to_a_second_machine_and_the_operator_is_
     assert noted == [("edge-clinic", Code.CONNECT_REFUSED)]
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2])
+async def test_an_answer_that_could_not_be_stored_is_asked_for_again_with_the_same_token(
+    hub: CertifiedHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    folder, token, left = CertificateFolder(tmp_path / "node"), await hub.invite(CLINIC), [steps]
+    folder.key_for(token.secret)
+
+    def full(*given: Any) -> None:
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        left[0] -= 1
+        write_whole(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "write_whole", full)
+        with pytest.raises(EnrolmentFailed, match="No space left"):
+            await asyncio.to_thread(enrol, folder, token)
+    await asyncio.to_thread(enrol, folder, token)
+    assert folder.read().address == CLINIC
+    assert folder.door() == (token.host, token.port)
+
+
 async def test_an_impostor_at_the_hubs_address_is_sent_nothing(hub: CertifiedHub, tmp_path: Path) -> None:
     token = await hub.invite(CLINIC)
-    other = device_ca.new_authority("baoshan")
+    other = device_ca.new_authority("baoshan").certificate.fingerprint(hashes.SHA256())
     with pytest.raises(HubUnproved, match="nothing was sent"):
-        await asyncio.to_thread(enrol, CertificateFolder(tmp_path / "node"), replace(token, ca_sha256=other.sha256))
+        await asyncio.to_thread(enrol, CertificateFolder(tmp_path / "node"), replace(token, ca_sha256=other))
     await asyncio.to_thread(enrol, CertificateFolder(tmp_path / "node"), token)
 
 

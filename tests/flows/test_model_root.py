@@ -92,14 +92,15 @@ def test_its_path_is_relative_to_the_hubs_configuration(tmp_path: Path) -> None:
     assert (pki.folder, pki.model_root_file) == (tmp_path / "pki", tmp_path / "root.json")
 
 
-def test_a_hub_without_one_gives_none_and_what_was_pinned_stays(tmp_path: Path) -> None:
+def test_a_hub_without_one_gives_none_and_what_another_hub_gave_goes(tmp_path: Path) -> None:
     folder = CertificateFolder(tmp_path / "pki")
     folder.folder.mkdir()
     assert not folder.pin_models(b"")
     assert not (folder.folder / MODEL_ROOT).exists()
     folder.pin_models(b"one")
-    folder.pin_models(b"")
     assert (folder.folder / MODEL_ROOT).read_bytes() == b"one"
+    folder.pin_models(b"")
+    assert not (folder.folder / MODEL_ROOT).exists()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from cloud_hub.errors import BadRequest, HubError, NotFound
 from cloud_hub.web.api.passkeys import passkeys_here, put_question
 from cloud_hub.web.api.session import address_of, me, set_cookie
 from cloud_hub.web.api.sign_in_ways import federated_of
-from cloud_hub.web.guard import access_of, check_origin, cookie_name, require, session_token
+from cloud_hub.web.guard import access_of, bound_name, check_origin, drop_cookie, keep_cookie, require, session_token
 from cloud_hub.web.machine import machine_of
 
 router = APIRouter(prefix="/api/v1/oidc", tags=["session"])
@@ -96,9 +96,7 @@ async def sign_out(request: Request, response: Response, _principal: Oneself) ->
     """End this session; say where to end it at the provider too, where it began there."""
     federated = federated_of(request)
     token, _kind = session_token(request)
-    response.delete_cookie(
-        cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
-    )
+    drop_cookie(request, response)
     if federated is None:
         await access_of(request).sign_out(token)
         return screen.ProviderLeft(address="")
@@ -132,24 +130,16 @@ def _caller(request: Request) -> Caller:
     return Caller(address_of(request), token if kind == "cookie" else "", machine_of(request))
 
 
-def _ticket_name(request: Request) -> str:
-    return f"__Host-{TICKET}" if request.url.scheme == "https" else TICKET
-
-
 def _ticket(request: Request) -> str:
-    return request.cookies.get(_ticket_name(request), "")
+    return request.cookies.get(bound_name(request, TICKET), "")
 
 
 def _keep(request: Request, response: Response, ticket: str, lifetime_s: int) -> None:
     """Give the browser its ticket; Lax, because it comes back with the provider's redirect."""
-    secure = request.url.scheme == "https"
-    response.set_cookie(
-        _ticket_name(request), ticket, max_age=lifetime_s, path="/", secure=secure, httponly=True, samesite="lax"
-    )
+    keep_cookie(request, response, ticket, lifetime_s, TICKET)
     response.headers["Cache-Control"] = "no-store"
 
 
 def _forget(request: Request, response: Response) -> Response:
-    secure = request.url.scheme == "https"
-    response.delete_cookie(_ticket_name(request), path="/", secure=secure, httponly=True, samesite="lax")
+    drop_cookie(request, response, TICKET)
     return response

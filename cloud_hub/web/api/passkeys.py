@@ -11,7 +11,7 @@ from cloud_hub.errors import BadRequest, NotFound
 from cloud_hub.store.passkeys import Passkey
 from cloud_hub.web.api.session import address_of, me, set_cookie, source_of
 from cloud_hub.web.api.sign_in_ways import passkeys_of
-from cloud_hub.web.guard import check_origin, demand_browser, require, session_token
+from cloud_hub.web.guard import bound_name, check_origin, demand_browser, keep_cookie, require, session_token
 from cloud_hub.web.limits import JsonRefused, check_json
 from cloud_hub.web.machine import machine_of
 from cloud_hub.web.views import ms, ms_or_none
@@ -125,21 +125,14 @@ def checked_credential(credential: str) -> str:
     return credential
 
 
-def _ticket_name(request: Request) -> str:
-    return f"__Host-{TICKET}" if request.url.scheme == "https" else TICKET
-
-
 def key_ticket(request: Request) -> str:
     """Return what this browser keeps of the question that its key was asked last; empty for none."""
-    return request.cookies.get(_ticket_name(request), "")
+    return request.cookies.get(bound_name(request, TICKET), "")
 
 
 def put_question(request: Request, response: Response, asked: Asked) -> screen.PasskeyAsked:
     """Put a question to the browser's keys, and leave its ticket with the browser."""
-    secure = request.url.scheme == "https"
-    response.set_cookie(
-        _ticket_name(request), asked.ticket, max_age=ASKED_S, path="/", secure=secure, httponly=True, samesite="strict"
-    )
+    keep_cookie(request, response, asked.ticket, ASKED_S, TICKET, "strict")
     response.headers["Cache-Control"] = "no-store"
     return screen.PasskeyAsked(options=asked.options)
 

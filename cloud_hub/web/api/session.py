@@ -6,10 +6,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from telemed.roles import MACHINES
 from telemed.screen import Me, SignIn, Text2
 
+from cloud_hub.access import sources
 from cloud_hub.access.rights import Principal, Right
 from cloud_hub.access.sign_in import Opened
 from cloud_hub.web import known_browsers
-from cloud_hub.web.guard import access_of, check_origin, cookie_name, require, session_token
+from cloud_hub.web.guard import access_of, check_origin, drop_cookie, keep_cookie, require, session_token
 from cloud_hub.web.machine import machine_of
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
@@ -36,15 +37,7 @@ async def sign_in(body: SignIn, request: Request, response: Response) -> Me:
 
 def set_cookie(request: Request, response: Response, opened: Opened) -> None:
     """Give the browser the session just opened, in place of the one it had; it is known to the account from now on."""
-    response.set_cookie(
-        cookie_name(request),
-        opened.token,
-        max_age=opened.lifetime_s,
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    keep_cookie(request, response, opened.token, opened.lifetime_s)
     if opened.principal.role not in MACHINES:
         known_browsers.remember(request, response, opened.principal.username)
     response.headers["Cache-Control"] = "no-store"
@@ -62,10 +55,7 @@ async def sign_out(request: Request, response: Response, _principal: SignedIn) -
     """End this session; its token is worth nothing from now on."""
     token, _kind = session_token(request)
     await access_of(request).sign_out(token)
-    # Browsers take no word about a `__Host-` cookie, not even its end, that is not Secure.
-    response.delete_cookie(
-        cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True, samesite="lax"
-    )
+    drop_cookie(request, response)
 
 
 def me(principal: Principal) -> Me:
@@ -87,5 +77,5 @@ def source_of(request: Request, username: str) -> str:
 
 
 def address_of(request: Request) -> str:
-    """Return the address that failed attempts are counted against; the peer's own, never a header's."""
-    return request.client.host if request.client else ""
+    """Return what failed attempts are counted against, as `sources` counts; of the peer itself, never of a header."""
+    return sources.source_of(request.client.host) if request.client else ""

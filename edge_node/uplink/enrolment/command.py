@@ -60,9 +60,10 @@ def enrol(folder: CertificateFolder, token: Token) -> list[str]:
     if node_of(certificate) != token.address or certificate.public_key() != key.public_key():
         raise EnrolmentFailed("answer", "the hub's answer is not a certificate of this node: nothing was stored")
     try:
-        folder.take(key, certificate, list(issued.trust_der))
+        # The certificate last: with it goes the token's key, without which a second try is another machine's.
         folder.note_door(token.host, token.port)
         takes_models = folder.pin_models(issued.model_root)
+        folder.take(key, certificate, list(issued.trust_der))
     except OSError as error:
         raise EnrolmentFailed("folder", f"{folder.folder}: the certificate cannot be stored: {error}") from error
     ahead_ns = time.time_ns() - issued.hub_unix_ns

@@ -80,7 +80,10 @@ class Renewer:
 
     @property
     def trouble(self) -> str:
-        """Why the node has no good certificate: the hub's refusal, "unproved" or "ended"; empty while it has one."""
+        """Why the node has no good certificate, or soon will have none; empty where it has and may renew it.
+
+        One of `HOPELESS`, which counts also while the certificate in hand lasts, or `ENDED`.
+        """
         if self._refused in HOPELESS:
             return self._refused
         ends = self._folder.latest().certificate.not_valid_after_utc

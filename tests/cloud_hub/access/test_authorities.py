@@ -17,6 +17,7 @@ from cloud_hub.access.authority_chain import ChainUnusable, Names
 from cloud_hub.access.ca_folder import (
     AUTHORITY,
     AUTHORITY_KEY,
+    BROKERS,
     CLIENT,
     LISTENERS,
     LISTENERS_KEY,
@@ -71,7 +72,7 @@ def test_a_hub_below_an_organisation_shows_its_whole_chain_and_trusts_its_own_ke
     assert hub.number == 1
     assert hub.trusted == (hub.authority.certificate,)
     assert hub.authority.certificate.subject == hub.authority.certificate.issuer
-    assert hub.pinned == hub.authority.sha256
+    assert hub.pinned == hub.known[-1].sha256
     shown = x509.load_pem_x509_certificates(hub.pem(LISTENERS))
     assert shown == [hub.listeners, *hub.authority.chain[:2], hub.authority.certificate]
     hub.keep_pages(HOSTS, NOW)
@@ -206,7 +207,7 @@ def test_a_successor_signs_nodes_while_what_the_hub_shows_stays_of_the_one_that_
     after = opened(tmp_path)
     assert issuers(after) == ["CN=Yuanzhen baoshan device CA 2"] * 3
     assert after.trusted == (both.authority.certificate,)
-    assert after.pinned == both.authority.sha256 != before.pinned
+    assert after.pinned == both.known[-1].sha256 != before.pinned
     assert not (tmp_path / AUTHORITY_KEY).exists(), "its key is destroyed"
 
 
@@ -243,6 +244,44 @@ def test_a_lost_key_is_no_end_where_a_successor_is_made(tmp_path: Path) -> None:
         open_folder(tmp_path, "baoshan", ["another.example"], "hub")
     authorities.retire(tmp_path)
     assert is_issued_by(opened(tmp_path).listeners, [after.authority.certificate])
+
+
+def test_a_broker_that_reads_lists_trusts_no_authority_that_can_list_no_more_who_was_revoked_since(
+    tmp_path: Path,
+) -> None:
+    first = opened(tmp_path)
+    first.write_denied(frozenset({"a1"}), NOW)
+    authorities.add_next(tmp_path, "baoshan")
+    authorities.note_began(tmp_path, 2, 1_000)
+    (tmp_path / AUTHORITY_KEY).unlink()
+    hub, issued_ns = opened(tmp_path), {"a1": 10, "a2": 1_000, "b1": 1_001}
+    both, newest = list(hub.trusted), [hub.authority.certificate]
+
+    def denied(*serials: str) -> tuple[tuple[int, ...], list[x509.Certificate]]:
+        return hub.write_denied(frozenset(serials), NOW, issued_ns), x509.load_pem_x509_certificates(hub.pem(BROKERS))
+
+    assert denied("a1", "b1") == ((), both), "the successor's own list has the other"
+    assert denied("a1", "a2") == ((1,), newest)
+    assert denied("a1") == ((), both), "it has ended meanwhile"
+    assert denied("a1", "c1") == ((1,), newest), "it may be anybody's"
+    (tmp_path / "ca-2.began").write_text("damaged")
+    assert denied("a1", "b1") == ((1,), newest), "nobody knows any more whose it is"
+    authorities.note_began(tmp_path, 2, 1_000)
+    hub.path(REVOKED).unlink()
+    assert denied("a1") == ((1,), newest), "its last list is gone"
+    assert x509.load_pem_x509_certificates(hub.pem(TRUSTED)) == both
+
+
+def test_a_list_that_is_damaged_takes_no_other_with_it(tmp_path: Path) -> None:
+    opened(tmp_path)
+    authorities.add_next(tmp_path, "baoshan")
+    opened(tmp_path).write_denied(frozenset({"ab"}), NOW)
+    (tmp_path / AUTHORITY_KEY).unlink()
+    hub = opened(tmp_path)
+    good = hub.pem(REVOKED)
+    hub.path(REVOKED).write_bytes(good[:-200] + b"!" * 100 + good[-100:])
+    hub.write_denied(frozenset({"ab"}), NOW)
+    assert hub.pem(REVOKED).count(b"BEGIN") == 2, "the one without a key stays, the other is made anew"
 
 
 def test_a_former_authority_s_own_listeners_are_made_for_new_names_as_long_as_its_key_is_there(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What an organisation's authority signed is judged before it is put in place; the organisation is openssl."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,22 @@ def test_the_order_of_a_chain_is_free_and_others_certificates_in_it_do_not_matte
     stranger = device_ca.new_authority("elsewhere").certificate
     pem = b"".join(each.public_bytes(Encoding.PEM) for each in (stranger, *reversed(given)))
     assert authority_chain.read_chain(pem, key.public_key()) == tuple(given)
+
+
+def test_of_a_middle_authority_that_two_roots_have_signed_the_way_is_found_whose_root_is_given(
+    hospital: Organisation, tmp_path: Path
+) -> None:
+    key = device_ca.new_key()
+    own, middle, root = x509.load_pem_x509_certificates(hospital.sign(asked(key)))
+    merged = Organisation(tmp_path / "merged", path_length=2)
+    request = (hospital.folder / "middle.csr").read_bytes()
+    crossed, group, group_root = x509.load_pem_x509_certificates(merged.sign(request, (CA, *SUBORDINATE[1:])))
+    for order in permutations((own, middle, crossed, group, root)):
+        pem = b"".join(each.public_bytes(Encoding.PEM) for each in order)
+        assert authority_chain.read_chain(pem, key.public_key()) == (own, middle, root)
+    for order in permutations((own, middle, crossed, group, group_root)):
+        pem = b"".join(each.public_bytes(Encoding.PEM) for each in order)
+        assert authority_chain.read_chain(pem, key.public_key()) == (own, crossed, group, group_root)
 
 
 def test_a_chain_that_is_not_whole_or_for_another_key_is_refused_with_what_is_missing(hospital: Organisation) -> None:

@@ -23,6 +23,7 @@ from tests.cloud_hub.access.test_enrolment import request_for
 from tests.fakes.certificates import REGION, CertifiedHub, a_node_certificate, hub_config
 
 CLINIC = NodeAddress(REGION, "baoshan-clinic", "edge-clinic")
+HOME = NodeAddress(REGION, "heming-home", "edge-home")
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +110,30 @@ async def test_what_is_written_already_is_not_written_again(hub: CertifiedHub) -
     assert len(list(x509.load_pem_x509_crl(folder.pem(REVOKED)))) == 1
 
 
+@pytest.mark.parametrize("kind", ["external", "embedded"])
+async def test_it_is_said_once_which_authority_an_external_broker_trusts_no_more(
+    hub: CertifiedHub, tmp_path: Path, kind: str
+) -> None:
+    authorities.add_next(tmp_path / "pki", REGION)
+    (tmp_path / "pki" / "ca.key").unlink()
+    broker = hub.config.broker.model_copy(update={"kind": kind})
+    again = CertifiedHub(
+        hub.config.model_copy(update={"broker": broker}),
+        begun(hub.config.model_copy(update={"broker": broker}), hub.care),
+        hub.care,
+    )
+    with capture_logs() as logs:
+        await again.access.load()
+        token, request = await again.invite(HOME), request_for(device_ca.new_key())
+        await again.care.write(lambda c: again.access.enrolment.enrol(c, token.secret, request))
+        await again.revoke(HOME)
+        assert not logs, "the successor's own node"
+        await again.revoke(CLINIC)
+        await again.access.look()
+    told = [(each["event"], each["numbers"]) for each in logs]
+    assert told == ([("authorities-without-list", (1,))] if kind == "external" else [])
+
+
 async def test_the_event_loop_does_not_wait_for_the_disk(hub: CertifiedHub, monkeypatch: pytest.MonkeyPatch) -> None:
     write, threads = CaFolder.write_denied, list[threading.Thread]()
 
@@ -128,7 +153,9 @@ async def test_operators_are_told_once_a_day_that_the_authority_ends_soon(hub: C
     with capture_logs() as logs:
         hub.access._warn(now)
         ends = a_node_certificate(CLINIC, authority, now, timedelta(days=92))[0]
-        hub.access.folder = replace(hub.access.folder, authority=replace(authority, chain=(ends,)))
+        (issuing,) = hub.access.folder.known
+        below = replace(issuing, authority=replace(authority, chain=(ends,)))
+        hub.access.folder = replace(hub.access.folder, known=(below,))
         for days in (0, 1, 3, 3.5, 4.1, 93):
             hub.access._warn(now + timedelta(days=days))
     told = [(each["event"], each["days"]) for each in logs]

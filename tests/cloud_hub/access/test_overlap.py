@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from telemed.topics import NodeAddress
 
 from cloud_hub.access import authorities, overlap
 from cloud_hub.access.ca_folder import CaFolder, open_folder
@@ -19,10 +20,14 @@ BEGAN = 100 * DAY
 GRACE = timedelta(days=30)
 
 
-def row(issued_day: int, address: object = CLINIC, revoked_ns: int = 0) -> CertificateRow:
+def row(issued_day: int, address: NodeAddress = CLINIC, revoked_ns: int = 0, renewed: str = "") -> CertificateRow:
     """A certificate of seven days; the successor began on day 100."""
-    assert isinstance(address, type(CLINIC))
-    return CertificateRow(f"{issued_day:x}", address, "k", issued_day * DAY, (issued_day + 7) * DAY, "", revoked_ns)
+    issued_ns, ends_ns = issued_day * DAY, (issued_day + 7) * DAY
+    return CertificateRow(f"{issued_day:x}", address, "k", issued_ns, ends_ns, renewed, revoked_ns)
+
+
+OLD = row(98, renewed="k1")
+"""Of the earlier authority; the hub gave the next one for it."""
 
 
 @pytest.mark.parametrize(
@@ -32,8 +37,11 @@ def row(issued_day: int, address: object = CLINIC, revoked_ns: int = 0) -> Certi
         ([row(98)], 101, True),
         ([row(98)], 135, True),
         ([row(98)], 136, False),
-        ([row(101), row(98)], 104, True),
-        ([row(101), row(98)], 106, False),
+        ([row(101), OLD], 106, True),
+        ([row(103), row(102), row(101), OLD], 135, True),
+        ([row(101), OLD], 136, False),
+        ([row(105), row(101, renewed="k2"), OLD], 105, True),
+        ([row(105), row(101, renewed="k2"), OLD], 106, False),
         ([row(98, revoked_ns=1)], 101, False),
         ([row(101)], 102, False),
     ],
@@ -42,8 +50,11 @@ def row(issued_day: int, address: object = CLINIC, revoked_ns: int = 0) -> Certi
         "has not renewed",
         "may renew for 30 days after its end",
         "is away for too long",
-        "renewed, but the answer may have been lost",
-        "renewed, and the one before has ended",
+        "renewed, but the answer may have been lost, and the node is away past the end of the one before",
+        "renewed, but no answer may have arrived",
+        "renewed, and the one before was over for too long",
+        "has renewed what the successor gave, and the one before lasts",
+        "has renewed what the successor gave, and the one before has ended",
         "revoked",
         "has one of the successor",
     ],
@@ -55,7 +66,8 @@ def test_a_node_is_bound_as_long_as_it_could_come_back_by_what_it_has(
 
 
 def test_each_node_is_judged_by_its_own_certificates() -> None:
-    assert overlap.bound([row(101), row(90), row(98, HOME)], BEGAN, 102 * DAY, GRACE) == [HOME]
+    rows = [row(105), row(101, renewed="k2"), OLD, row(98, HOME)]
+    assert overlap.bound(rows, BEGAN, 106 * DAY, GRACE) == [HOME]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from cloud_hub.access import factors, totp
 from cloud_hub.access.delay import FREE_FAILURES
 from cloud_hub.access.rights import Right
 from cloud_hub.access.sealing import KEY_BYTES, Seal, load_or_make
-from cloud_hub.access.sign_in import Access, SecondFactor
+from cloud_hub.access.sign_in import FRESH_S, Access, SecondFactor
 from cloud_hub.access.tokens import digest
 from cloud_hub.config import HubConfig
 from cloud_hub.errors import (
@@ -32,6 +32,7 @@ from cloud_hub.errors import (
     NotPermitted,
     SecondFactorNeeded,
     SecondFactorRefused,
+    SignInAgain,
     StepRefused,
     StoreFailure,
     TooManyAttempts,
@@ -311,6 +312,22 @@ async def test_confirmations_tried_at_once_are_counted_like_one_after_another(
         *[access.confirm_totp(who, "000000", entered.token) for _ in range(40)], return_exceptions=True
     )
     assert [type(one) for one in answers].count(BadRequest) == FREE_FAILURES
+
+
+async def test_what_no_code_was_judged_for_counts_as_no_wrong_code(access: Access, care: Database, clock: Any) -> None:
+    await set_up(access, care, clock)
+    account = care.read_blocking(lambda c: accounts.account_of(c, "clinic"))
+    assert account is not None
+    entered = await access.open(account, "totp")
+    for _ in range(2 * FREE_FAILURES):
+        with pytest.raises(StepRefused):
+            await access.confirm_totp(entered.principal, "000000", entered.token)
+    clock.pass_s(FRESH_S + 1)
+    for _ in range(2 * FREE_FAILURES):
+        with pytest.raises(SignInAgain):
+            await access.confirm_totp(entered.principal, "000000", entered.token)
+    with pytest.raises(SecondFactorRefused):
+        await access.second_factor(account, "000000")
 
 
 async def test_a_confirmation_whose_session_cannot_be_opened_confirms_nothing(

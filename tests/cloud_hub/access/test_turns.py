@@ -57,6 +57,22 @@ async def test_a_line_that_is_full_is_told_at_once_and_nothing_is_remembered_aft
     assert given._lines == {}
 
 
+async def test_when_too_many_addresses_are_at_it_a_new_one_is_told_at_once_and_those_in_line_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "MOST_LINES", 2)
+    given = Turns(2)
+    async with given.turn("a"), given.turn("b"):
+        with pytest.raises(TooManyAttempts):
+            async with asyncio.timeout(1), given.turn("c"):
+                raise AssertionError("one line too many")
+        async with given.turn("a"):
+            pass
+    async with given.turn("c"):
+        pass
+    assert given._lines == {}
+
+
 async def test_work_that_fails_gives_its_turn_back() -> None:
     given = Turns(1)
     for _ in range(2):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from telemed.topics import NodeAddress, Up
 
 from cloud_hub.access import authorities, device_ca, tls
-from cloud_hub.access.ca_folder import AUTHORITY, CaFolder, open_folder
+from cloud_hub.access.ca_folder import AUTHORITY, AUTHORITY_KEY, CaFolder, open_folder
 from cloud_hub.access.device_ca import Authority
 from cloud_hub.broker import EmbeddedBroker
 from cloud_hub.broker_certificates import Certified
@@ -271,6 +271,29 @@ async def test_nodes_of_an_earlier_authority_and_of_its_successor_are_let_in_and
 
 def _add_next(pki: Path) -> None:
     authorities.add_next(pki, "baoshan")
+
+
+async def test_a_copy_from_before_the_key_was_lost_is_not_let_in_by_mosquitto_when_its_node_enrols_anew(
+    tmp_path: Path,
+) -> None:
+    def lose(pki: Path) -> None:
+        open_folder(pki, "baoshan", ["127.0.0.1"], "hub").write_denied(frozenset(), datetime.now(UTC))
+        _add_next(pki)
+        shutil.copy(pki / AUTHORITY_KEY, tmp_path / AUTHORITY_KEY)
+        (pki / AUTHORITY_KEY).unlink()
+
+    certs = Certs(tmp_path, lose)
+    (earlier,), key = certs.authority.former, authorities.read_key(tmp_path / AUTHORITY_KEY)
+    copy = certs.node(CLINIC, signer=Authority(earlier.certificate, key, ()))
+    certs.deny(certs.serials[CLINIC.node])
+    async with serving("mosquitto", certs):
+        ups: list[str] = []
+        thief, listener = alarm_link(certs, CLINIC, copy, ups), hub(certs)
+        anew = Client(certs.login(CLINIC.node, certs.node(CLINIC).tls()), CLINIC.down_prefix + "#")
+        async with running(thief.run(), listener.link.run(), anew.link.run()):
+            await until(lambda: listener.link.is_connected and anew.link.is_connected)
+            await asyncio.sleep(2)
+            assert ups == []
 
 
 async def test_a_mosquitto_that_runs_on_takes_a_successor_in_when_the_hub_is_started_again(tmp_path: Path) -> None:

@@ -231,6 +231,8 @@ def test_a_refusal_and_a_break_of_the_glass_can_be_told_from_the_rest() -> None:
     read = Event(entry(0, "d", "patient-read", "Patient/p-1", "ok-btg"), "", 1, "0" * 64)
     assert audit_event.outcome_of(read) == audit_event.SUCCESS
     assert audit_event.compose(read, timedelta(0))["purposeOfEvent"] == glass["purposeOfEvent"]
+    begun = Event(entry(0, "d", "authority-next", "authority/next", "begun"), "", 1, "0" * 64)
+    assert audit_event.outcome_of(begun) == audit_event.SUCCESS
     refused = Event(entry(0, "d", "refused", "GET /x", "not-found"), "", 1, "0" * 64)
     assert audit_event.outcome_of(refused) == audit_event.REFUSED
     assert audit_event.kind_of("refused").code == "110113"

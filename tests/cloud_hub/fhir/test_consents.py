@@ -36,12 +36,12 @@ def withdrawn(purpose: str, grantee: str = "") -> dict[str, Any]:
 
 
 def take(hub: Hub, *bodies: dict[str, Any]) -> None:
-    """Let the site's log have these steps about p-1, a day apart."""
+    """Let the site's log have these steps, a day apart."""
 
     def work(c: Connection) -> None:
         for body in bodies:
-            purpose = next(iter(body.values())).purpose
-            key = f"p-1/{purpose}"
+            said = next(iter(body.values()))
+            key = f"{said.person_id}/{said.purpose}"
             n = events.head(c, SITE) + 1
             event = event_pb2.Event(
                 event_id=f"e-{n}",
@@ -214,3 +214,21 @@ async def test_every_look_is_in_the_trail_also_one_that_found_no_consent(hub: Hu
     await ask(hub, "?patient=p-1", "far-reader")
     looked = [(actor, target) for actor, action, target, _ in audit_of() if action == "consent-read"]
     assert looked == [("reader", "Patient/p-1"), ("reader", "Patient/p-2"), ("reader", "Patient/p-1")]
+
+
+async def test_a_page_that_is_full_notes_nobody_of_whom_it_says_nothing(hub: Hub, audit_of: Any) -> None:
+    fill(hub)
+    third = event_pb2.PersonRegistered(family_name="三")
+    hub.care.write_blocking(lambda c: persons.save_person(c, (REGION, SITE), "p-3", third, AT_NS))
+    take(hub, given("C1", person_id="p-3"))
+
+    def looked() -> list[str]:
+        return [target for _, action, target, _ in audit_of() if action == "consent-read"]
+
+    query = "?patient=p-1,p-2,p-3&status=active&_count=5"
+    answer = await ask(hub, query)
+    assert [one["patient"]["reference"] for one in found(answer)] == ["Patient/p-1"] * 5
+    assert looked() == ["Patient/p-1"]
+    (following,) = [one["url"] for one in answer.json()["link"] if one["relation"] == "next"]
+    assert len(found(await ask(hub, f"?{following.partition('?')[2]}"))) == 1
+    assert looked() == ["Patient/p-1", "Patient/p-1", "Patient/p-2", "Patient/p-3"]

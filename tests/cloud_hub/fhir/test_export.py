@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
 from telemed.wire import Kind
 
-from cloud_hub.access.rights import Principal
+from cloud_hub.access.rights import Principal, Right
 from cloud_hub.errors import NotFound, NotPermitted
 from cloud_hub.fhir import export, export_routes
 from cloud_hub.fhir.archive import Archive
@@ -194,6 +194,61 @@ async def test_a_copy_ends_where_the_right_of_its_reader_ends(hub: Hub) -> None:
     assert zipfile.is_zipfile(io.BytesIO(whole.content))
 
 
+async def test_a_copy_ends_within_a_part_where_the_right_of_its_reader_ends(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "AT_ONCE", 2)
+    furnish(hub)
+    who = await hub.care.read(lambda c: export.subject(c, DOCTOR, "p-1", RECEIVED_NS))
+
+    async def read(asks_every_s: float) -> tuple[int, bytes]:
+        """Take the right away with the first measurements sent; how much came after them, and all of it."""
+        monkeypatch.setattr(export, "ASK_EVERY_S", asks_every_s)
+        sent, after = b"", 0
+
+        async def until_then() -> bool:
+            return b"Observation.ndjson" not in sent
+
+        async for chunk in export.stream(face_of(hub), who, RECEIVED_NS, until_then):
+            after += b"Observation.ndjson" in sent
+            sent += chunk
+        return after, sent
+
+    assert (await read(0))[0] == 0
+    after, sent = await read(3600)
+    assert after > 2, "what is left of the part"
+    assert b"Observation-waves.ndjson" not in sent
+
+
+async def test_whoever_waits_for_a_long_copy_is_not_signed_out_as_idle(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "AT_ONCE", 2)
+    monkeypatch.setattr(export, "ASK_EVERY_S", 0)
+    furnish(hub)
+    began_ns, asks = hub.access.now_ns(), 0
+    hub.access.now_ns = lambda: began_ns + asks * 300 * 10**9
+
+    def slow(right: Right) -> Callable[[Request], Awaitable[Principal]]:
+        inner = guard.require(right)
+
+        async def five_minutes_later(request: Request) -> Principal:
+            nonlocal asks
+            asks += 1
+            return await inner(request)
+
+        return five_minutes_later
+
+    opened = await hub.access.sign_in("caregiver", "amber-birch-cedar-0003", "here")
+    hub.app.include_router(export_routes.router(face_of(hub), slow))
+    transport = httpx.ASGITransport(app=hub.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
+        client.cookies.set("yz_session", opened.token)
+        answer = await client.get("/api/v1/persons/p-2/export")
+    assert zipfile.is_zipfile(io.BytesIO(answer.content))
+    assert asks * 300 > 2400, "longer than a page may be idle"
+
+
 async def test_waves_keep_their_samples_and_name_the_missing(hub: Hub) -> None:
     furnish(hub)
     (wave,) = lines((await copy_of(hub, "p-1"))["Observation-waves.ndjson"])
@@ -330,13 +385,20 @@ async def test_an_image_that_is_gone_from_the_disk_is_listed_and_empty(hub: Hub,
     assert [listed[f"DICOM/S0001-20261120/I{n:06}.dcm"] for n in (1, 2)] == [0, 1]
 
 
-async def test_images_end_where_the_right_of_the_reader_ends(hub: Hub, imaged: ImagingHub) -> None:
-    asked = []
+@pytest.mark.parametrize("asks_every_s", [0, 3600])
+async def test_images_end_where_the_right_of_the_reader_ends(
+    hub: Hub, imaged: ImagingHub, monkeypatch: pytest.MonkeyPatch, asks_every_s: float
+) -> None:
+    monkeypatch.setattr(export, "ASK_EVERY_S", asks_every_s)
+    face = replace(face_of(hub), blobs=imaged.blobs)
+    found = await hub.care.read(lambda c: export.subject(c, DOCTOR, "p-1", RECEIVED_NS))
+    sent = b""
 
-    async def until_the_second_study() -> bool:
-        asked.append(1)
-        return len(asked) < 11
+    async def until_the_first_image() -> bool:
+        return b"DICOM/" not in sent
 
-    cut = await copy_with_images(hub, imaged, until_the_second_study)
-    assert b"DICOM/S0001" in cut
-    assert b"DICOM/S0002" not in cut
+    async for chunk in export.stream(face, found, RECEIVED_NS, until_the_first_image):
+        sent += chunk
+    assert b"DICOM/S0001" in sent
+    assert b"DICOM/S0002" not in sent
+    assert b"manifest.json" not in sent

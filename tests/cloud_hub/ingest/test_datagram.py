@@ -17,10 +17,11 @@ from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 from telemed.wire import encode
 
+from cloud_hub.access.sources import source_of
 from cloud_hub.errors import ConfigRefused
 from cloud_hub.ingest import datagram as server_module
 from cloud_hub.ingest.datagram import DatagramServer, listen
-from cloud_hub.ingest.datagram_limits import SOURCES_LIMIT, DatagramLimits, SourceRates, source_of
+from cloud_hub.ingest.datagram_limits import SOURCES_LIMIT, DatagramLimits, SourceRates
 from cloud_hub.ingest.datagram_metrics import WORDS, DatagramMetrics
 from cloud_hub.ingest.datagram_proof import SecretProver
 from cloud_hub.ingest.datagram_recent import fitted

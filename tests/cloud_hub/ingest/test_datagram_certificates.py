@@ -1,6 +1,6 @@
 """Datagrams by certificate: a node and the hub prove themselves over one channel, and a revocation ends it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from telemed.topics import NodeAddress
 from telemed.wire import encode
 
 from cloud_hub.access import authorities, device_ca
+from cloud_hub.access.authorities import Trusted
 from cloud_hub.access.ca_folder import CaFolder, open_folder
 from cloud_hub.access.deny_list import DenyList
 from cloud_hub.access.device_ca import Authority
@@ -166,7 +167,7 @@ def test_a_hub_that_the_node_does_not_trust_is_not_spoken_to(wire: CertifiedWire
 def test_the_page_certificate_of_a_home_node_does_not_pass_for_the_hub(wire: CertifiedWire) -> None:
     authority, key = wire.authority.authority, device_ca.new_key()
     page = device_ca.for_pages(authority, key.public_key(), ["hub.example.org"], NOW)
-    impostor = CaFolder(wire.authority.folder, "baoshan", authority, page, key)
+    impostor = CaFolder(wire.authority.folder, "baoshan", (Trusted(1, authority.certificate, authority),), page, key)
     wire.hub._prover = CertificateProver(impostor, wire.deny, lambda: NOW)
     assert wire.begin(wire.node()).stage is Stage.REFUSED
 
@@ -189,7 +190,7 @@ def test_below_an_organisation_our_nodes_are_let_in_and_another_department_s_nod
     assert wire.begin(wire.node(signer=theirs)).stage is Stage.REFUSED
     key = device_ca.new_key()
     listeners = device_ca.for_listeners(theirs, key.public_key(), "baoshan", ["hub.example.org"])
-    impostor = CaFolder(wire.authority.folder, "baoshan", wire.authority.authority, listeners, key)
+    impostor = replace(wire.authority, listeners=listeners, listeners_key=key)
     wire.hub._prover = CertificateProver(impostor, wire.deny, lambda: NOW)
     assert wire.begin(wire.node()).stage is Stage.REFUSED
 
@@ -198,7 +199,7 @@ def test_nodes_of_an_earlier_authority_and_of_its_successor_prove_themselves(tmp
     before = open_folder(tmp_path / "pki", "baoshan", ["hub.example.org"], "hub").authority
     authorities.add_next(tmp_path / "pki", "baoshan")
     wire = CertifiedWire(tmp_path)
-    assert wire.authority.authority.sha256 != before.sha256
+    assert wire.authority.authority.certificate != before.certificate
     assert wire.begin(wire.node(signer=before, trusts=before)).stage is Stage.UP, "it was not told yet"
     assert wire.begin(wire.node()).stage is Stage.UP
     authorities.retire(tmp_path / "pki")

@@ -169,7 +169,7 @@ async def test_nodes_of_an_earlier_authority_and_of_its_successor_are_let_in(tmp
     before = open_folder(tmp_path / "pki", REGION, ["127.0.0.1"], "hub").authority
     authorities.add_next(tmp_path / "pki", REGION)
     async with serving(tmp_path) as hub:
-        assert hub.authority.authority.sha256 != before.sha256
+        assert hub.authority.authority.certificate != before.certificate
         for signer in (before, hub.authority.authority):
             async with hub.calls(hub.shows(CLINIC, signer)) as stub:
                 await _is_let_in(stub)

@@ -439,6 +439,29 @@ async def test_moving_a_person_takes_their_readings_off_the_old_bed(stores: Stor
 
 
 @pytest.mark.anyio
+async def test_a_page_stops_showing_who_left_a_bed_to_somebody_that_it_may_not_show(
+    stores: Stores, live: Live, clock: Clock
+) -> None:
+    unshared = _joined(live, replace(PHYSICIAN, withheld=frozenset({"p2"})))
+    others = [_joined(live, one) for one in (PHYSICIAN, OPERATOR, OTHER_CLINIC)]
+    _take(live, clock, _set(clock, spo2="93"))
+    assert live.picture.may_see(unshared.principal, live.picture.beds[KEY])
+
+    clock.at_ns += 60 * SECOND_NS
+    body = event_pb2.BedAssigned(person_id="p2", from_unix_ns=clock.at_ns)
+    event = event_pb2.Event(
+        event_id="left", aggregate_type="bed", aggregate_id="B01", base_version=1, at_unix_ns=clock.at_ns, actor=NODE,
+        bed_assigned=body,
+    )  # fmt: skip
+    await stores.care.write(lambda c: Intake(lambda _taken: None).take_event(c, ADDRESS, event, clock.at_ns))
+    await live._reload_site(SITE)
+
+    assert unshared._wants_snapshot
+    assert not live.picture.may_see(unshared.principal, live.picture.beds[KEY])
+    assert not any(feed._wants_snapshot for feed in others)
+
+
+@pytest.mark.anyio
 async def test_a_hub_starts_over_records_that_only_a_newer_one_can_read(
     stores: Stores, live: Live, clock: Clock
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import hashes
 from fastapi import FastAPI
 from telemed.enrolment import parse_token
 from telemed.topics import NodeAddress
@@ -23,6 +24,7 @@ from tests.cloud_hub.access.conftest import PASSWORD, Clock
 from tests.cloud_hub.access.test_enrolment import request_for
 
 AUTHORITY = device_ca.new_authority("baoshan")
+PINNED = AUTHORITY.certificate.fingerprint(hashes.SHA256())
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 TOKEN = "/api/v1/nodes/baoshan-clinic/edge-clinic/token"
 REVOCATION = "/api/v1/nodes/baoshan-clinic/edge-clinic/revocation"
@@ -44,7 +46,7 @@ class Face:
         self.app = FastAPI()
         self.app.state.access = access
         self.days: int | None = None
-        desk = NodeDesk(self.enrolment, "hub.example.org", 8445, AUTHORITY.sha256, changed, clock, lambda: self.days)
+        desk = NodeDesk(self.enrolment, "hub.example.org", 8445, PINNED, changed, clock, lambda: self.days)
         self.app.state.parts = SimpleNamespace(
             nodes=desk, config=SimpleNamespace(region="baoshan"), stores=SimpleNamespace(care=care)
         )
@@ -78,7 +80,7 @@ async def test_an_operator_gets_a_token_as_text_and_as_a_picture(face: Face, clo
     shown = answer.json()
     token = parse_token(shown["token"])
     assert (token.host, token.port, token.address) == ("hub.example.org", 8445, CLINIC)
-    assert token.ca_sha256 == AUTHORITY.sha256
+    assert token.ca_sha256 == PINNED
     assert shown["ends_ms"] == (clock() + TOKEN_LIFE_NS) // 1_000_000
     size = len(shown["qr"])
     assert {len(row) for row in shown["qr"]} == {size}

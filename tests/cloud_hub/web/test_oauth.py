@@ -2,16 +2,19 @@
 
 import base64
 import hashlib
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import Connection
 
 from cloud_hub.access.oauth import CodeRequest, OAuth, OAuthRefused, Proof, is_same_redirect, is_verified, narrowed
 from cloud_hub.access.rights import RESOURCES
-from cloud_hub.access.sign_in import Access
+from cloud_hub.access.sign_in import FIRST_PASSWORD_NS, NS_PER_S, Access
 from cloud_hub.store import accounts
+from cloud_hub.store.accounts import SetBy
 from cloud_hub.web import oauth
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
@@ -242,6 +245,23 @@ async def test_a_wrong_question_is_told_to_the_program(
     response = await stranger.get("/oauth/authorize", params=question(**changes))
     assert response.status_code == 303
     assert parse_qs(urlsplit(response.headers["location"]).query)["error"] == [error]
+
+
+@pytest.mark.anyio
+async def test_a_first_password_that_has_ended_is_not_told_as_a_wrong_one(
+    stranger: httpx.AsyncClient, access: Access, password: str, clock: Any
+) -> None:
+    def give(connection: Connection) -> None:
+        account = accounts.account_of(connection, "clinic")
+        assert account is not None
+        accounts.save_account(connection, replace(account, password_by=SetBy.OPERATOR, password_ns=clock()), clock())
+
+    await access.database.write(give)
+    clock.pass_s(FIRST_PASSWORD_NS // NS_PER_S + 1)
+    answer = await stranger.post("/oauth/authorize", data=question(username="clinic", password=password))
+    assert answer.status_code == 401
+    assert "This first password has ended" in answer.text
+    assert "is not right" not in answer.text
 
 
 @pytest.mark.anyio

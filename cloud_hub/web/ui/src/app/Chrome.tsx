@@ -4,7 +4,7 @@ import { switchLanguage, useWords } from "../i18n";
 import { digits, timeOfDay } from "../live/clock";
 import { useAlarmSound } from "../sound/useAlarmSound";
 import { Icon } from "../state/Icon";
-import { DemoMark } from "../state/Small";
+import { DemoMark, Fault } from "../state/Small";
 import { useOpenAlarms } from "./hooks";
 import { useKeys } from "./keys";
 import { useLive, useNow, useSession } from "./live";
@@ -95,6 +95,12 @@ export function FeedStrip() {
   );
 }
 
+/** Says that signing out did not work, on the page that stays because of it. */
+export function SignOutFault() {
+  const { session, signOut, signOutError } = useSession();
+  return session.state === "in" ? <Fault error={signOutError} onRetry={() => void signOut()} /> : null;
+}
+
 /** Tells a screen reader of alarms that nobody has taken; the visible rows count seconds and would never be silent. */
 function Announcer() {
   const { t, both } = useWords();
@@ -121,6 +127,7 @@ export function Page({ surface, children }: { surface: "paper" | "night" | "care
   return (
     <div className={`page ${surface}`}>
       <FeedStrip />
+      <SignOutFault />
       <Announcer />
       {children}
     </div>

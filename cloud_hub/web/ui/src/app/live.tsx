@@ -20,12 +20,15 @@ interface Live {
   /** Take over a session that replaced this page's. */
   enter: (me: Me) => void;
   signOut: () => Promise<void>;
+  /** Why the last try to sign out ended nothing; null where none failed. */
+  signOutError: unknown;
 }
 
 const LiveContext = createContext<Live | null>(null);
 
 export function LiveProvider({ face, children }: { face: "hub" | "bedside"; children: ReactNode }) {
   const [session, setSession] = useState<Session>({ state: "asking" });
+  const [signOutError, setSignOutError] = useState<unknown>(null);
   const enter = useCallback((me: Me) => {
     setCsrfToken(me.csrf_token);
     setSession({ state: "in", me });
@@ -35,6 +38,7 @@ export function LiveProvider({ face, children }: { face: "hub" | "bedside"; chil
     (hubGone: boolean) => {
       // What the next person on this page may see is asked for anew.
       queries.clear();
+      setSignOutError(null);
       setSession({ state: "out", hubGone });
     },
     [queries],
@@ -70,17 +74,19 @@ export function LiveProvider({ face, children }: { face: "hub" | "bedside"; chil
       enter,
       signOut: async () => {
         if (session.state !== "in") return;
+        setSignOutError(null);
         try {
           const elsewhere = await endSession(face, session.me.username);
           leave(false);
           if (elsewhere) location.assign(elsewhere);
         } catch (error) {
-          // Anything else refused leaves the page as it is: the session goes on, and must not look ended.
-          if (error instanceof Refused && error.status === 0) leave(true);
+          // The session goes on at the server, and must not look ended; a 401 says that it had ended before.
+          if (!(error instanceof Refused) || error.status !== 401) setSignOutError(error);
         }
       },
+      signOutError,
     }),
-    [parts, session, enter, leave, face],
+    [parts, session, signOutError, enter, leave, face],
   );
   return <LiveContext.Provider value={value}>{children}</LiveContext.Provider>;
 }

@@ -1,6 +1,6 @@
 /** The frame of a page that stands alone before anything else is open: the mark, the language, and one thing to do. */
 import type { ReactNode } from "react";
-import { LanguageSwitch, Who } from "../../app/Chrome";
+import { LanguageSwitch, SignOutFault, Who } from "../../app/Chrome";
 import { useSession } from "../../app/live";
 import { useStation } from "../../app/station";
 import { useWords } from "../../i18n";
@@ -26,6 +26,7 @@ export function Alone({ title, children }: { title: string; children: ReactNode 
         <LanguageSwitch />
         <Who />
       </header>
+      <SignOutFault />
       <main className="sign-in">
         <h1>{title}</h1>
         {children}
