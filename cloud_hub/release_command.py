@@ -9,6 +9,7 @@ import asyncio
 import time
 from pathlib import Path
 
+from sqlalchemy import Connection
 from telemed.topics import NodeAddress
 from telemed.transfer import NAME_LIMIT, FileKind
 
@@ -35,29 +36,41 @@ def run(config: HubConfig, options: argparse.Namespace) -> list[str]:
     """Release a file; return the lines to print.
 
     Raises:
-        BadRequest: there is no such file, or a node's name cannot be one.
+        BadRequest: there is no such file, it cannot be read, or a node's name cannot be one.
         ConfigRefused: the folder of blobs cannot be used.
         StoreFailure: the database cannot be used.
     """
     nodes = [_address(config.region, each) for each in options.to]
     name = (options.name or options.file.name)[:NAME_LIMIT]
-    if not options.file.is_file():
-        raise BadRequest(f"{options.file}: is not there", ["file"])
+    _look_at(options.file)
     care = Database(config.store.care_url, CARE, "care")
     try:
         care.migrate()
         kind = FileKind(options.kind)
-        sha256 = asyncio.run(releases.publish(care, Blobs(config.rpc.folder), options.file, nodes, (kind, name)))
-        entries = [
-            AuditEntry(time.time_ns(), OPERATOR_NAME, "system", "release", f"{kind} {sha256}", name, each.site)
-            for each in nodes
-        ]
-        care.write_blocking(lambda c: accounts.write_audit(c, *entries))
+
+        def note(connection: Connection, sha256: str) -> None:
+            entries = [
+                AuditEntry(time.time_ns(), OPERATOR_NAME, "system", "release", f"{kind} {sha256}", name, each.site)
+                for each in nodes
+            ]
+            accounts.write_audit(connection, *entries)
+
+        blobs = Blobs(config.rpc.folder)
+        sha256 = asyncio.run(releases.publish(care, blobs, options.file, nodes, (kind, name), note))
     except OSError as error:
         raise ConfigRefused(f"rpc.folder: {config.rpc.folder}: {error.strerror}") from error
     finally:
         care.close()
     return [f"{sha256}  {each.site}/{each.node}" for each in nodes]
+
+
+def _look_at(file: Path) -> None:
+    if not file.is_file():
+        raise BadRequest(f"{file}: is not there", ["file"])
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise BadRequest(f"{file}: cannot be read: {error.strerror}", ["file"]) from error
 
 
 def _address(region: str, text: str) -> NodeAddress:

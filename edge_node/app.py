@@ -157,14 +157,15 @@ class Node:
 
     def _models(self) -> Inference | None:
         """Return the models of this node; None where none can come, or none is believed."""
-        if self.files is None or not arrangement.models_root(self.config):
+        root = arrangement.models_root(self.config) if self.files is not None else b""
+        if self.files is None or not root:
             return None
 
         def note(action: str, target: str, result: str) -> None:
             self.audit.note_soon(None, action, target, result)
 
-        outlets = arrangement.models_outlets(self._figures, note, supervise.Budget)
-        return arrangement.models(self.config, BundleArrivals(self.files), outlets)
+        outlets = arrangement.models_outlets(self._figures, note, supervise.Budget, self.buffer.clock)
+        return arrangement.models(self.config, root, BundleArrivals(self.files), outlets)
 
     def _fetched(self, release: Release) -> None:
         if self.models is not None and release.kind is FileKind.BUNDLE:

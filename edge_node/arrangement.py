@@ -13,6 +13,7 @@ from edge_node import placement
 from edge_node.alarms import ruleset
 from edge_node.alarms.bedwatch import Ages
 from edge_node.alarms.ward import Layout, Place
+from edge_node.buffer.clock import NodeClock
 from edge_node.buffer.sealing import Keeping
 from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig, is_loopback, readable_ways
@@ -183,11 +184,13 @@ def models_folder(config: EdgeConfig) -> Path:
     return config.inference.folder or config.buffer.folder / "models"
 
 
-def models(config: EdgeConfig, arrivals: inference_ports.Arrivals, outlets: inference_ports.Outlets) -> Inference:
-    """Return the models of the node; blocking.
+def models(
+    config: EdgeConfig, root: bytes, arrivals: inference_ports.Arrivals, outlets: inference_ports.Outlets
+) -> Inference:
+    """Return the models of the node, under the root of trust of `models_root`; blocking.
 
     Raises:
-        ConfigRefused: their folder or root of trust cannot be used.
+        ConfigRefused: their folder cannot be used.
     """
     settings, folder = config.inference, models_folder(config)
     threads = settings.threads or max(1, (os.cpu_count() or 1) - 1)
@@ -195,7 +198,7 @@ def models(config: EdgeConfig, arrivals: inference_ports.Arrivals, outlets: infe
     try:
         return Inference(
             inference_ports.Settings(
-                folder, models_root(config), means, settings.research, settings.accelerated, settings.idle_s,
+                folder, root, means, settings.research, settings.accelerated, settings.idle_s,
                 settings.slow_factor, settings.probation_runs,
             ),
             arrivals,
@@ -206,10 +209,17 @@ def models(config: EdgeConfig, arrivals: inference_ports.Arrivals, outlets: infe
 
 
 def models_outlets(
-    registry: CollectorRegistry, note: Callable[[str, str, str], None], budget: Callable[[], RestartBudget]
+    registry: CollectorRegistry,
+    note: Callable[[str, str, str], None],
+    budget: Callable[[], RestartBudget],
+    clock: NodeClock,
 ) -> inference_ports.Outlets:
     """Return whom the models tell something."""
-    return inference_ports.Outlets(InferenceMetrics(registry), note, budget)
+
+    def is_clock_known() -> bool:
+        return clock.hub_offset_ms() is not None and clock.wrong_by_ns() is None
+
+    return inference_ports.Outlets(InferenceMetrics(registry), note, budget, is_clock_known=is_clock_known)
 
 
 def metrics_token(config: EdgeConfig) -> str:

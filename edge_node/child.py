@@ -34,8 +34,9 @@ def named(*kinds: type[Any]) -> dict[str, type[Any]]:
 
 
 def pack(line: "DataclassInstance") -> bytes:
-    """Return one line with its end."""
-    return json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, ensure_ascii=False).encode() + b"\n"
+    """Return one line with its end; what no text can hold, as in the name of a file, is a question mark."""
+    said = json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, ensure_ascii=False)
+    return said.encode(errors="replace") + b"\n"
 
 
 def unpack(raw: bytes, kinds: Mapping[str, type[Any]]) -> Any:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,12 @@ class Released:
 
 
 async def publish(
-    care: Database, blobs: Blobs, source: Path, to: Iterable[NodeAddress], what: tuple[FileKind, str]
+    care: Database,
+    blobs: Blobs,
+    source: Path,
+    to: Iterable[NodeAddress],
+    what: tuple[FileKind, str],
+    also: Callable[[Connection, str], None] | None = None,
 ) -> str:
     """Copy a file into the blob folder and release it to nodes; return its hash.  Twice is harmless.
 
@@ -44,6 +49,7 @@ async def publish(
         source: the file, e.g. a signed bundle; may be deleted afterwards.
         to: the nodes that may fetch it.
         what: its kind, and its name for people.
+        also: writes, given the hash, what belongs into the same transaction, such as who did it.
 
     Raises:
         OSError: the file cannot be read or kept.
@@ -56,6 +62,8 @@ async def publish(
         add_blob(connection, sha256, size_bytes, hashes, now_ns)
         for address in nodes:
             allow(connection, address, sha256, what, now_ns)
+        if also is not None:
+            also(connection, sha256)
 
     await care.write(note)
     return sha256

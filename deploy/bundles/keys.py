@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from securesystemslib.signer import CryptoSigner
-from telemed.whole_files import FOLDER_MODE, OWNER_ONLY, write_whole
+from telemed.whole_files import FOLDER_MODE, OWNER_ONLY, sync_folder, write_whole
 
 
 class KeyUnusable(Exception):
@@ -42,13 +42,31 @@ class KeyFolder:
         for file in files:
             self._write_new(file)
 
-    def replace(self, role: str) -> None:
-        """Make a new key in place of a role's; the one before it is gone.
+    def make_next(self, role: str) -> CryptoSigner:
+        """Make a key beside a role's, to follow it once what is signed names it; what signs with it is returned.
 
         Raises:
             OSError: it cannot be written; the one before it is still there.
         """
-        self._write_new(self._file(role))
+        self._write_new(self._next(role))
+        return self._opened(self._next(role))
+
+    def next_key_id(self, role: str) -> str:
+        """Return the id of the key that is to follow a role's; empty where there is none.
+
+        Raises:
+            KeyUnusable: it cannot be opened.
+        """
+        return self._opened(self._next(role)).public_key.keyid if self._next(role).exists() else ""
+
+    def follow(self, role: str) -> None:
+        """Put the key that is to follow a role's in its place; the one before it is gone.
+
+        Raises:
+            OSError: it cannot be put there; both are as they were.
+        """
+        self._next(role).replace(self._file(role))
+        sync_folder(self._folder)
 
     def signer(self, role: str) -> CryptoSigner:
         """Return what signs for a role.
@@ -56,12 +74,19 @@ class KeyFolder:
         Raises:
             KeyUnusable: there is no such key, or it cannot be opened.
         """
+        return self._opened(self._file(role))
+
+    def has(self, role: str) -> bool:
+        """Return whether there is a key of a role."""
+        return self._file(role).exists()
+
+    def _opened(self, file: Path) -> CryptoSigner:
         try:
-            key = load_pem_private_key(self._file(role).read_bytes(), self._passphrase or None)
+            key = load_pem_private_key(file.read_bytes(), self._passphrase or None)
         except (OSError, ValueError, TypeError) as error:
-            raise KeyUnusable(f"{self._file(role).name}: {error}") from error
+            raise KeyUnusable(f"{file.name}: {error}") from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise KeyUnusable(f"{self._file(role).name}: is no Ed25519 key")
+            raise KeyUnusable(f"{file.name}: is no Ed25519 key")
         return CryptoSigner(key)
 
     def _write_new(self, file: Path) -> None:
@@ -71,3 +96,6 @@ class KeyFolder:
 
     def _file(self, role: str) -> Path:
         return self._folder / f"{role}.pem"
+
+    def _next(self, role: str) -> Path:
+        return self._folder / f"{role}.pem.next"

@@ -56,13 +56,21 @@ def pack(draft: Mapping[str, Any], folder: Path, repository: Repository, out: Pa
         BundleRefused: no node would take it; nothing was signed.
         KeyUnusable: the task's key is not at hand.
         Unsigned: the task has no role.
-        OSError: a file cannot be read or written, or `out` is there already.
+        OSError: a file cannot be read or written, or `out` is there already; nothing lies there.
     """
     if out.exists():
         raise FileExistsError(f"{out}: is there already")
     bundle = complete(draft, folder)
-    repository.sign(bundle)
-    bundle_archive.write(out, bundle, folder, repository.metadata(bundle.manifest.task))
+    fresh = out.with_name(f"{out.name}.new")
+    fresh.unlink(missing_ok=True)
+    try:
+        # First all but the signatures: what is signed makes the version before it out of date.
+        bundle_archive.write(fresh, bundle, folder, {})
+        repository.sign(bundle)
+        bundle_archive.add_metadata(fresh, repository.metadata(bundle.manifest.task))
+        fresh.rename(out)
+    finally:
+        fresh.unlink(missing_ok=True)
     return bundle
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from telemed.bundle import Bundle, target
+from securesystemslib.signer import CryptoSigner
+from telemed.bundle import NAME_PATTERN, Bundle, target
 from telemed.bundle_archive import METADATA
 from telemed.whole_files import write_whole
 from tuf.api.metadata import (
@@ -31,7 +32,6 @@ GOOD_FOR = {"root": timedelta(days=3 * 365), "targets": timedelta(days=365)}
 FRESH_FOR = timedelta(days=90)
 """Of snapshot and time stamp; a bundle that comes to a node later than this is refused there."""
 READABLE = 0o644
-_TASK = re.compile(r"^[a-z0-9][a-z0-9-]{0,39}$")
 S = TypeVar("S", Root, Snapshot, Targets, Timestamp)
 
 
@@ -60,27 +60,32 @@ class Repository:
             root.add_key(self._keys.signer(role).public_key, role)
         self._write("root", Metadata(root))
         self._write("targets", Metadata(Targets(expires=_until("targets"), delegations=Delegations({}, {}))))
-        self._freshen({"targets": 1})
+        self._freshen()
 
     def add_task(self, task: str) -> None:
         """Let a task have bundles, signed by a key of its own.
 
         Raises:
-            KeyUnusable: the task has a key.
-            Unsigned: there is no repository, or the name cannot be a task's.
+            KeyUnusable: a key that must sign is not at hand; nothing was made.
+            Unsigned: there is no repository, the task has a role, or the name cannot be a task's.
         """
-        if task in TOP or not _TASK.match(task):
+        if task in TOP or not re.fullmatch(NAME_PATTERN, task):
             raise Unsigned(f"{task!r}: cannot be the name of a task")
         targets = self._latest("targets", Targets)
-        self._keys.make([_key_of(task)])
-        role = DelegatedRole(task, [], 1, terminating=True, paths=[target(task, "*")])
         delegations = targets.signed.delegations or Delegations({}, {})
+        if task in self._tasks():
+            raise Unsigned(f"{task}: may have bundles already")
+        self._signers("targets")
+        if not self._keys.has(_key_of(task)):
+            self._keys.make([_key_of(task)])
+        # Before the role that names it, so that no role is ever without metadata.
+        self._write(task, Metadata(Targets(expires=_until("targets"))))
+        role = DelegatedRole(task, [], 1, terminating=True, paths=[target(task, "*")])
         delegations.roles = {**(delegations.roles or {}), task: role}
         targets.signed.delegations = delegations
         targets.signed.add_key(self._keys.signer(_key_of(task)).public_key, task)
         self._renew(targets, "targets")
-        self._write(task, Metadata(Targets(expires=_until("targets"))))
-        self._freshen({"targets": targets.signed.version, task: 1})
+        self._freshen()
 
     def sign(self, bundle: Bundle) -> None:
         """Make a bundle the one that is current for its task; the one before is no longer taken by any node.
@@ -90,44 +95,53 @@ class Repository:
             Unsigned: the task has no role.
         """
         task = bundle.manifest.task
+        if task not in self._tasks():
+            raise Unsigned(f"{task}: nothing of that is signed, no role was made for it")
         signed = self._latest(task, Targets)
         fact = TargetFile.from_data(bundle.manifest.target, bundle.raw, ["sha256"])
         signed.signed.targets = {bundle.manifest.target: fact}
+        self._signers(task)
         self._renew(signed, task)
-        self._freshen({task: signed.signed.version})
+        self._freshen()
 
     def replace_key(self, role: str) -> None:
         """Give root, targets, snapshot or timestamp a new key; nodes follow from the root that they know.
 
+        The key before it goes last, when a root that names the new one is on disk: whatever stops this, either key
+        can sign, and doing it again or `freshen` ends it.
+
         Raises:
-            KeyUnusable: the key before it is not at hand.
+            KeyUnusable: the key before it, or one that must sign, is not at hand; nothing was changed.
             Unsigned: there is no repository, or no such role.
         """
         if role not in TOP:
             raise Unsigned(f"{role}: only {', '.join(TOP)} have a key that the root names")
-        root, former = self._latest("root", Root), self._keys.signer(role)
-        self._keys.replace(role)
+        root, signers = self._latest("root", Root), self._signers(role, "root")
+        former, new = signers[role], self._keys.make_next(role)
         root.signed.revoke_key(former.public_key.keyid, role)
-        root.signed.add_key(self._keys.signer(role).public_key, role)
-        self._renew(root, "root")
+        root.signed.add_key(new.public_key, role)
+        root.signed.version += 1
+        root.signed.expires = _until("root")
+        root.sign(signers["root"])
         if role == "root":
-            # The root before must vouch for the one after it.
-            root.sign(former, append=True)
-            write_whole(self._folder / f"{root.signed.version}.root.json", root.to_bytes(), READABLE)
+            # The root before vouches for the one after it, which vouches for itself.
+            root.sign(new, append=True)
+        self._keep("root", root)
+        self._keys.follow(role)
         if role == "targets":
-            targets = self._latest("targets", Targets)
-            self._renew(targets, "targets")
-            self._freshen({"targets": targets.signed.version})
-        else:
-            self._freshen({})
+            self._renew(self._latest("targets", Targets), "targets")
+        self._freshen()
 
     def freshen(self) -> None:
-        """Sign snapshot and time stamp anew, so that what is current stays so.
+        """Sign targets, snapshot and time stamp anew, so that what is current stays so.
 
         Raises:
+            KeyUnusable: a key that must sign is not at hand; nothing was changed.
             Unsigned: there is no repository.
         """
-        self._freshen({})
+        self._signers("targets")
+        self._renew(self._latest("targets", Targets), "targets")
+        self._freshen()
 
     def root(self) -> bytes:
         """Return the newest root: what a node is given at its enrolment.
@@ -147,19 +161,25 @@ class Repository:
         names = {"timestamp.json", *newest, *(path.name for path in self._folder.glob("*.root.json"))}
         return {name: (self._folder / name).read_bytes() for name in names}
 
-    def _freshen(self, changed: dict[str, int]) -> None:
-        """Sign a snapshot with these versions in it, and a time stamp of that."""
+    def _freshen(self) -> None:
+        """Sign a snapshot of the newest of everything, and a time stamp of that."""
         if self._versions("snapshot"):
             snapshot, stamp = self._latest("snapshot", Snapshot), self._latest("timestamp", Timestamp)
-            snapshot.signed.version += 1
+            snapshot.signed.version = self._version("snapshot") + 1
             stamp.signed.version += 1
         else:
             snapshot, stamp = Metadata(Snapshot()), Metadata(Timestamp())
-        snapshot.signed.meta |= {f"{role}.json": MetaFile(version) for role, version in changed.items()}
+        signed = ("targets", *self._tasks())
+        snapshot.signed.meta = {f"{role}.json": MetaFile(self._version(role)) for role in signed}
         stamp.signed.snapshot_meta = MetaFile(snapshot.signed.version)
         snapshot.signed.expires, stamp.signed.expires = _until("snapshot"), _until("timestamp")
         self._write("snapshot", snapshot)
         self._write("timestamp", stamp)
+
+    def _tasks(self) -> list[str]:
+        """Return the tasks that have a role."""
+        delegations = self._latest("targets", Targets).signed.delegations
+        return list(delegations.roles or {}) if delegations is not None else []
 
     def _renew(self, signed: Metadata[S], role: str) -> None:
         signed.signed.version += 1
@@ -167,9 +187,25 @@ class Repository:
         self._write(role, signed)
 
     def _write(self, role: str, signed: Metadata[S]) -> None:
-        signed.sign(self._keys.signer(role if role in TOP else _key_of(role)))
+        signed.sign(self._signer(role))
+        self._keep(role, signed)
+
+    def _keep(self, role: str, signed: Metadata[S]) -> None:
         name = f"{role}.json" if role == "timestamp" else f"{signed.signed.version}.{role}.json"
         write_whole(self._folder / name, signed.to_bytes(), READABLE)
+
+    def _signers(self, *roles: str) -> dict[str, CryptoSigner]:
+        """Return what signs for some roles, and for snapshot and time stamp, which follow every change."""
+        return {role: self._signer(role) for role in (*roles, "snapshot", "timestamp")}
+
+    def _signer(self, role: str) -> CryptoSigner:
+        """Return what signs for a role, with the key that the newest root names where a replacement was cut short."""
+        if role not in TOP:
+            return self._keys.signer(_key_of(role))
+        next_key_id = self._keys.next_key_id(role)
+        if next_key_id and next_key_id in self._latest("root", Root).signed.roles[role].keyids:
+            self._keys.follow(role)
+        return self._keys.signer(role)
 
     def _latest(self, role: str, kind: type[S]) -> Metadata[S]:
         version = self._version(role)

@@ -1,7 +1,6 @@
 """The worker's side: one bundle, checked once more from its bytes, loaded, and run as often as the node asks."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -16,19 +15,18 @@ from edge_node.inference.pipe import Done, Failed, Line, Load, Loaded, Run
 
 def serve(load: Load, lines: Iterable[Line], say: Callable[[Line], None]) -> None:
     """Load a bundle and run its graphs until there are no more lines; whatever cannot be done is said."""
-    began_s = time.monotonic()
     try:
         bundle = _read(Path(load.folder), load.bundle_id)
         engines = _engines(bundle, load)
+        offer = libraries.offer(Library(load.library))
     except BundleRefused as refused:
         say(Failed(refused.reason, refused.detail))
         return
     except (EngineBroke, OSError, MemoryError) as error:
         say(Failed(Refusal.ENGINE_FAILED, f"{type(error).__name__}: {error}"[:500]))
         return
-    offer = next(each for each in libraries.offers() if each.library == load.library)
     memory = Arena(load.arena, arena.size_bytes(bundle.manifest))
-    say(Loaded(offer.version, offer.device, time.monotonic() - began_s))
+    say(Loaded(offer.version, offer.device))
     for line in lines:
         if isinstance(line, Run):
             say(_run(bundle, engines, memory, line))
@@ -36,7 +34,6 @@ def serve(load: Load, lines: Iterable[Line], say: Callable[[Line], None]) -> Non
 
 def _run(bundle: Bundle, engines: Mapping[str, Engine], memory: Arena, asked: Run) -> Line:
     graph = bundle.manifest.graphs[asked.graph]
-    began_s = time.monotonic()
     try:
         found = engines[asked.graph].run(memory.inputs(graph))
         arena.fill(memory.outputs(graph), graph.outputs, found)
@@ -44,7 +41,7 @@ def _run(bundle: Bundle, engines: Mapping[str, Engine], memory: Arena, asked: Ru
         return Failed(Refusal.SHAPE_WRONG, str(error))
     except (EngineBroke, MemoryError) as error:
         return Failed(Refusal.ENGINE_FAILED, f"{type(error).__name__}: {error}"[:500])
-    return Done(asked.number, time.monotonic() - began_s)
+    return Done()
 
 
 def _read(folder: Path, bundle_id: str) -> Bundle:

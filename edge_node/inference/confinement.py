@@ -1,11 +1,14 @@
 """What the worker process gives up before it reads a bundle: the network, other programs, memory without end.
 
 The engine's libraries read what strangers wrote.  A filter of system calls (seccomp) needs no rights and cannot be
-taken off again; where the kernel has none, the worker does not start, because then nothing would hold it.
+taken off again; where the kernel has none, the worker does not start, because then nothing would hold it.  No filter
+of calls stops a worker from opening the memory of its parent as a file, so the node closes its own (`shield`), and
+Landlock, where the kernel has it, keeps every other process out of reach as well.
 """
 
 import contextlib
 import ctypes
+import errno
 import os
 import platform
 import resource
@@ -16,7 +19,11 @@ MIB = 1024 * 1024
 OPEN_FILES = 256
 NICENESS = 10
 """Measurements and alarms of the same machine go first."""
-_NO_NEW_PRIVILEGES, _SET_SECCOMP, _SECCOMP_FILTER, _PARENT_DEATH = 38, 22, 2, 1
+_NO_NEW_PRIVILEGES, _SET_SECCOMP, _SECCOMP_FILTER, _PARENT_DEATH, _DUMPABLE = 38, 22, 2, 1, 4
+_LANDLOCK_RULESET, _LANDLOCK_RESTRICT = 444, 446
+"""Numbers of these calls, the same on every processor."""
+_NO_DEVICE_NODES = (1 << 6) | (1 << 11)
+"""Making character and block devices, which no worker does: a set of rules must forbid something."""
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13
 """Let through; or fail with EACCES."""
@@ -25,9 +32,16 @@ _FOREIGN_NUMBERS = 0x40000000
 """From here on are the numbers of x32, a second way to the same calls."""
 CALLS = {
     # socket, connect, socketpair, execve, ptrace, mount, unshare, setns, process_vm_readv and _writev, bpf, execveat,
-    # userfaultfd, io_uring_setup
-    "x86_64": (0xC000003E, (41, 42, 53, 59, 101, 165, 272, 308, 310, 311, 321, 322, 323, 425)),
-    "aarch64": (0xC00000B7, (198, 203, 199, 221, 117, 40, 97, 268, 270, 271, 280, 281, 282, 425)),
+    # userfaultfd, io_uring_setup; kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, perf_event_open,
+    # pidfd_send_signal, pidfd_getfd
+    "x86_64": (
+        0xC000003E,
+        (41, 42, 53, 59, 101, 165, 272, 308, 310, 311, 321, 322, 323, 425, 62, 200, 234, 129, 297, 298, 424, 438),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (198, 203, 199, 221, 117, 40, 97, 268, 270, 271, 280, 281, 282, 425, 129, 130, 131, 138, 240, 241, 424, 438),
+    ),
 }
 
 
@@ -48,6 +62,17 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_uint16), ("steps", ctypes.POINTER(_Step))]
 
 
+def shield() -> None:
+    """Close this process's memory and descriptors to others of its user; the node's, before it starts a worker.
+
+    What it starts is open again.  It leaves no core behind when it crashes.
+
+    Raises:
+        Unconfined: the kernel refuses.
+    """
+    _asked(ctypes.CDLL(None, use_errno=True), _DUMPABLE, 0)
+
+
 def confine(memory_mib: int) -> None:
     """Give it all up, for this process and its threads; called once, before any thread was started.
 
@@ -66,6 +91,7 @@ def confine(memory_mib: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     _asked(libc, _PARENT_DEATH, signal.SIGKILL)
     _asked(libc, _NO_NEW_PRIVILEGES, 1)
+    _keep_to_oneself(libc)
     steps = refused_calls()
     program = _Program(len(steps), (_Step * len(steps))(*steps))
     _asked(libc, _SET_SECCOMP, _SECCOMP_FILTER, ctypes.byref(program))
@@ -90,6 +116,21 @@ def refused_calls() -> list[_Step]:
         _Step(_RETURN, 0, 0, _ALLOW),
         _Step(_RETURN, 0, 0, _REFUSE),
     ]
+
+
+def _keep_to_oneself(libc: ctypes.CDLL) -> None:
+    """Have Landlock, where the kernel has it, forbid looking into any process that is not held like this one."""
+    forbidden = ctypes.c_uint64(_NO_DEVICE_NODES)
+    rules = libc.syscall(_LANDLOCK_RULESET, ctypes.byref(forbidden), ctypes.c_size_t(ctypes.sizeof(forbidden)), 0)
+    # Not permitted: so say the filters of services and containers that do not know the call.
+    if rules < 0 and ctypes.get_errno() in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+        return
+    try:
+        if rules < 0 or libc.syscall(_LANDLOCK_RESTRICT, rules, 0):
+            raise Unconfined(f"landlock: {os.strerror(ctypes.get_errno())}")
+    finally:
+        if rules >= 0:
+            os.close(rules)
 
 
 def _asked(libc: ctypes.CDLL, option: int, value: int, pointer: object = None) -> None:

@@ -3,24 +3,25 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 import structlog
-from telemed import bundle_golden
 from telemed.bundle import Bundle, BundleRefused, Refusal, parse
 from telemed.bundle_archive import Archive
+from telemed.bundle_golden import Array, Arrays
 
 from edge_node.errors import EngineFailed
 from edge_node.inference import trial
+from edge_node.inference.confinement import Unconfined, shield
 from edge_node.inference.engine import EVERYWHERE, Choice, Library, Offer
 from edge_node.inference.pipe import LINE_LIMIT_BYTES
 from edge_node.inference.shelf import Shelf
 from edge_node.inference.trust import Trust
 from edge_node.inference.worker import PROGRAM, Means, Worker, environment
 
-TRIAL_LIMIT_S = 55.0
-"""A bundle that has not shown by then that it works here is refused (reliability 4.4, row 38: within 60 s)."""
 OFFERS_LIMIT_S = 60.0
 
 log = structlog.get_logger(__name__)
@@ -48,29 +49,20 @@ class Installer:
             self.trust.check(archive, bundle)
             return bundle
 
-    async def tried(self, path: Path, bundle: Bundle, former: Bundle | None) -> Worker:
-        """Return a worker with a believed bundle once it has shown that it works here.
+    async def tried(self, bundle: Bundle, former: Bundle | None) -> Worker:
+        """Return a worker with a bundle that was unpacked once it has shown that it works here.
 
         Raises:
-            BundleRefused: its files are not what was signed, there is no room, or its self-test took too long.
+            BundleRefused: its golden cases cannot be read, or its self-test took too long.
             EngineFailed: it does not load, or does not give the right answers soon enough.
         """
-        await asyncio.to_thread(self._unpack, path, bundle)
-        subject = await asyncio.to_thread(self._subject, bundle)
-        worker: Worker | None = None
-        is_good = False
-        try:
-            async with asyncio.timeout(TRIAL_LIMIT_S):
-                worker = await self._worker(bundle, EVERYWHERE, self.means)
-                await trial.self_test(worker, subject, "fp32")
-                if former is not None:
-                    await self._compare((worker, subject), former)
-            is_good = True
-        except TimeoutError as error:
-            raise BundleRefused(Refusal.TOO_SLOW, f"its self-test took over {TRIAL_LIMIT_S:g} s") from error
-        finally:
-            if worker is not None and not is_good:
-                await worker.close()
+        subject = trial.Subject.of(bundle, self.shelf.place(bundle.bundle_id))
+        until_s = monotonic() + trial.limit_s(bundle.manifest)
+        async with AsyncExitStack() as unless_good:
+            worker = await self._tested(subject, unless_good)
+            if former is not None:
+                await self._compare((worker, subject), former, until_s)
+            unless_good.pop_all()
         return worker
 
     async def best(self, bundle: Bundle, offers: Sequence[Offer]) -> Choice:
@@ -82,7 +74,7 @@ class Installer:
         others = trial.choices(offers, bundle.manifest.precisions())
         if not others:
             return EVERYWHERE
-        subject = await asyncio.to_thread(self._subject, bundle)
+        subject = trial.Subject.of(bundle, self.shelf.place(bundle.bundle_id))
         measured_s = dict[Choice, float]()
         for choice in (EVERYWHERE, *others):
             await self._measure(choice, subject, measured_s)
@@ -91,16 +83,29 @@ class Installer:
         log.info("engine-chosen", task=bundle.manifest.task, engine=str(chosen), measured_ms=measured_ms)
         return chosen
 
-    async def _compare(self, new: tuple[Worker, trial.Subject], former: Bundle) -> None:
+    async def _tested(self, subject: trial.Subject, unless_good: AsyncExitStack) -> Worker:
+        limit_s = trial.limit_s(subject.bundle.manifest)
         try:
-            subject = await asyncio.to_thread(self._subject, former)
+            async with asyncio.timeout(limit_s):
+                worker = await self._worker(subject.bundle, EVERYWHERE, self.means)
+                unless_good.push_async_callback(worker.close)
+                await trial.self_test(worker, subject, "fp32")
+        except TimeoutError as error:
+            raise BundleRefused(Refusal.TOO_SLOW, f"its self-test took over {limit_s:g} s") from error
+        return worker
+
+    async def _compare(self, new: tuple[Worker, trial.Subject], former: Bundle, until_s: float) -> None:
+        subject = trial.Subject.of(former, self.shelf.place(former.bundle_id))
+        try:
             worker = await self._worker(former, EVERYWHERE, self.means)
-        except (BundleRefused, EngineFailed) as failed:
-            # Whatever ails the former one is no fault of the new one's.
-            log.warning("former-bundle-unfit", task=former.manifest.task, reason=failed.reason)
+        except EngineFailed as failed:
+            _say_unfit(former, failed.reason)
             return
         try:
-            new_s, former_s = await trial.times_s([new, (worker, subject)])
+            new_s, former_s = await trial.times_s([new, (_Former(worker), subject)], until_s)
+        except (_FormerFailed, BundleRefused) as failed:
+            _say_unfit(former, failed.reason)
+            return
         finally:
             await worker.close()
         trial.judge_speed(new_s, former_s, self.slow_factor)
@@ -116,31 +121,63 @@ class Installer:
         except EngineFailed as failed:
             log.info("engine-unfit", engine=str(choice), reason=failed.reason, detail=failed.detail)
 
-    def _unpack(self, path: Path, bundle: Bundle) -> None:
+    def unpack(self, path: Path, bundle: Bundle) -> None:
+        """Put the files of a believed bundle where they belong, whatever lies there.  Blocking.
+
+        Raises:
+            BundleRefused: they are not what was signed, or there is no room.
+        """
         try:
             with Archive(path) as archive:
                 self.shelf.put(archive, bundle)
         except OSError as error:
             raise BundleRefused(Refusal.NO_ROOM, str(error.strerror)) from error
 
-    def _subject(self, bundle: Bundle) -> trial.Subject:
-        folder, graphs = self.shelf.place(bundle.bundle_id), bundle.manifest.graphs
-        cases = [
-            (case.graph, bundle_golden.read(folder / case.file, graphs[case.graph])) for case in bundle.manifest.golden
-        ]
-        return trial.Subject(bundle, cases)
-
     async def _worker(self, bundle: Bundle, choice: Choice, means: Means) -> Worker:
         return await Worker.start(bundle, self.shelf.place(bundle.bundle_id), choice, means)
 
 
-def told(offers: Sequence[Offer], choice: Choice) -> str:
-    """Return what a choice depends on of this machine, empty where the machine has it no more."""
-    return next((f"{each.version} {each.device}" for each in offers if each.library == choice.library), "")
+class _FormerFailed(Exception):
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """Runs the version before: whatever ails it is no fault of the new one's."""
+
+    worker: Worker
+
+    async def run(self, graph_name: str, inputs: Arrays) -> dict[str, Array]:
+        try:
+            return await self.worker.run(graph_name, inputs)
+        except EngineFailed as failed:
+            raise _FormerFailed(failed.reason) from failed
+
+
+def _say_unfit(former: Bundle, reason: Refusal) -> None:
+    log.warning("former-bundle-unfit", task=former.manifest.task, reason=reason)
+
+
+def told(offers: Sequence[Offer]) -> str:
+    """Return what a choice depends on of this machine, also of what was not chosen: a newer one may be faster."""
+    return "; ".join(f"{each.library} {each.version} {each.device}" for each in offers)
 
 
 async def offers_here() -> list[Offer]:
     """Ask a worker which libraries this machine has; nothing where it does not say."""
+    try:
+        rows = [json.loads(line) for line in (await _said_of_offers()).splitlines()]
+        return [Offer(Library(row["library"]), str(row["version"]), str(row["device"])) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError, Unconfined) as error:
+        log.warning("engines-not-told", reason=type(error).__name__)
+        return []
+
+
+async def _said_of_offers() -> bytes:
+    # Of the same user, as every worker.
+    shield()
     process = await asyncio.create_subprocess_exec(
         *PROGRAM, "--offers", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         limit=LINE_LIMIT_BYTES, env=environment(),
@@ -148,12 +185,8 @@ async def offers_here() -> list[Offer]:
     try:
         async with asyncio.timeout(OFFERS_LIMIT_S):
             said, _ = await process.communicate()
-    except TimeoutError:
-        log.warning("engines-not-told")
-        return []
+            return said
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    rows = [json.loads(line) for line in said.splitlines()]
-    return [Offer(Library(row["library"]), row["version"], row["device"]) for row in rows]

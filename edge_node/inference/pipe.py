@@ -1,8 +1,8 @@
 """What the node and a worker process say to each other: one JSON object a line, over pipes; arrays go by the arena."""
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from edge_node import child
 
 LINE_LIMIT_BYTES = 64 * 1024
 
@@ -27,7 +27,6 @@ class Load:
 class Run:
     """To the worker: the inputs of a graph are in the arena."""
 
-    number: int
     graph: str
 
 
@@ -37,15 +36,11 @@ class Loaded:
 
     version: str
     device: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """From the worker: the outputs are in the arena."""
-
-    number: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +52,8 @@ class Failed:
 
 
 Line = Load | Run | Loaded | Done | Failed
-_KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Load, Run, Loaded, Done, Failed)}
-
-
-def pack(line: Line) -> bytes:
-    """Return one line with its end."""
-    return json.dumps({"type": type(line).__name__.lower(), **asdict(line)}).encode() + b"\n"
+_KINDS = child.named(Load, Run, Loaded, Done, Failed)
+pack = child.pack
 
 
 def unpack(raw: bytes) -> Line:
@@ -71,9 +62,5 @@ def unpack(raw: bytes) -> Line:
     Raises:
         ValueError: not a line of ours.
     """
-    try:
-        fields = json.loads(raw)
-        line: Line = _KINDS[fields.pop("type")](**fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError("not a line between node and worker") from error
+    line: Line = child.unpack(raw, _KINDS)
     return line

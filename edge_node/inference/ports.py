@@ -56,3 +56,5 @@ class Outlets:
     budget: Callable[[], RestartBudget]
     """Makes the restart budget of one bundle."""
     clock_ns: Callable[[], int] = time.time_ns
+    is_clock_known: Callable[[], bool] = lambda: True
+    """Whether the machine's clock, by which signatures run out, was compared with another and can be believed."""

@@ -31,6 +31,7 @@ class Event(StrEnum):
     FAILED = "failed"
     STEADY = "steady"  # ran often enough without a fault
     MISBEHAVED = "misbehaved"
+    DAMAGED = "damaged"  # by the disk
     REPLACED = "replaced"  # another one of its task passed
     SPARED = "spared"  # likewise, and there is no steadier one to go back to
     NEEDED = "needed"  # the one after it misbehaved
@@ -41,8 +42,10 @@ TABLE: dict[tuple[Stage, Event], Stage] = {
     (Stage.TRIAL, Event.FAILED): Stage.REFUSED,
     (Stage.PROBATION, Event.STEADY): Stage.SERVING,
     (Stage.PROBATION, Event.MISBEHAVED): Stage.ROLLED_BACK,
+    (Stage.PROBATION, Event.DAMAGED): Stage.ROLLED_BACK,
     (Stage.PROBATION, Event.REPLACED): Stage.RETIRED,
     (Stage.PROBATION, Event.SPARED): Stage.FORMER,
+    (Stage.SERVING, Event.DAMAGED): Stage.ROLLED_BACK,
     (Stage.SERVING, Event.REPLACED): Stage.FORMER,
     (Stage.FORMER, Event.NEEDED): Stage.SERVING,
     (Stage.FORMER, Event.REPLACED): Stage.RETIRED,
@@ -70,7 +73,7 @@ class Row:
     choice: Choice = EVERYWHERE
     """By what it is run."""
     offer: str = ""
-    """Version and device of that library when it was chosen."""
+    """What the machine offered when it was chosen: every library with its version and device."""
 
 
 Rows = tuple[Row, ...]
@@ -83,6 +86,15 @@ def on_trial(rows: Rows, bundle: Bundle, now_ns: int) -> Rows:
     return (*others, Row(bundle.bundle_id, manifest.task, manifest.version, Stage.TRIAL, now_ns))
 
 
+def kept_all_the_same(rows: Rows, before: Row, fault: tuple[Refusal, str]) -> Rows:
+    """Return the rows with a bundle as one to go back to, which it was before it came again and failed its trial.
+
+    It has served here: a trial on a busy machine does not undo that.
+    """
+    row = replace(before, reason=fault[0], detail=fault[1])
+    return tuple(row if each.bundle_id == before.bundle_id else each for each in rows)
+
+
 def unbelieved(rows: Rows, sha256: str, refused: tuple[Refusal, str], now_ns: int) -> Rows:
     """Return the rows with a file that was refused before anything in it was believed."""
     row = Row(sha256, "", "", Stage.REFUSED, now_ns, refused[0], refused[1])
@@ -93,7 +105,7 @@ def moved(rows: Rows, bundle_id: str, event: Event, now_ns: int, fault: tuple[st
     """Return the rows after an event, with what it means for the others of the task.
 
     The one that passed replaces the others; one that is replaced while on probation has shown little, so a former one
-    stays the one to go back to.  Where the one on duty misbehaves, the former one is needed.
+    stays the one to go back to.  Where the one on duty misbehaves or is damaged, the former one is needed.
 
     Raises:
         KeyError: this cannot happen to a bundle in its stage, or there is no such bundle.
@@ -113,10 +125,21 @@ def on_duty(rows: Rows, task: str) -> Row | None:
     return next((row for row in rows if row.task == task and row.stage in ON_DUTY), None)
 
 
-def can_go_back(rows: Rows, row: Row) -> bool:
-    """Return whether one fault is enough to give a bundle up: it has shown nothing yet, and another one has."""
-    is_new = row.stage is Stage.PROBATION
-    return is_new and any(other.task == row.task and other.stage is Stage.FORMER for other in rows)
+def former(rows: Rows, task: str) -> Row | None:
+    """Return the bundle of a task to go back to; None where there is none."""
+    return next((row for row in rows if row.task == task and row.stage is Stage.FORMER), None)
+
+
+def given_up_by(rows: Rows, row: Row, reason: Refusal) -> Event | None:
+    """Return by which event one fault gives a bundle up; None where it goes on, or there is none to go back to.
+
+    One fault is enough where it has shown nothing yet and another one has, and where its files are damaged.
+    """
+    if row.stage not in ON_DUTY or former(rows, row.task) is None:
+        return None
+    if reason is Refusal.HASH_WRONG:
+        return Event.DAMAGED
+    return Event.MISBEHAVED if row.stage is Stage.PROBATION else None
 
 
 def _step(row: Row, event: Event, now_ns: int, fault: tuple[str, str]) -> Row:
@@ -132,7 +155,7 @@ def _meant(other: Row, event: Event, stages: Set[Stage]) -> Event | None:
             return Event.REPLACED
         case Event.PASSED, Stage.FORMER:
             return Event.REPLACED if Stage.SERVING in stages else None
-        case Event.MISBEHAVED, Stage.FORMER:
+        case ((Event.MISBEHAVED | Event.DAMAGED), Stage.FORMER):
             return Event.NEEDED
         case _:
             return None

@@ -1,5 +1,6 @@
 """Where bundles lie at this node, and what is known of each: a folder a bundle, one small file over all.  Blocks."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -40,16 +41,19 @@ class Shelf:
     def put(self, archive: Archive, bundle: Bundle) -> None:
         """Unpack a bundle into its place; whole and on disk when this returns, harmless when it is there.
 
+        What the disk has damaged is replaced.
+
         Raises:
             BundleRefused: a file is not what the manifest says.
             OSError: the disk would not take it.
         """
         place, fresh = self.place(bundle.bundle_id), self._bundles / _UNPACKING
-        if place.exists():
+        if self.is_whole(bundle):
             return
         shutil.rmtree(fresh, ignore_errors=True)
         try:
             archive.unpack(bundle, fresh)
+            shutil.rmtree(place, ignore_errors=True)
             fresh.rename(place)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -68,6 +72,15 @@ class Shelf:
         if bundle.bundle_id != bundle_id:
             raise BundleRefused(Refusal.HASH_WRONG, MANIFEST)
         return bundle
+
+    def is_whole(self, bundle: Bundle) -> bool:
+        """Return whether a bundle lies here with every byte that its manifest says."""
+        place, facts = self.place(bundle.bundle_id), bundle.manifest.files
+        try:
+            is_same = (place / MANIFEST).read_bytes() == bundle.raw
+            return is_same and all(_sha256(place / name) == fact.sha256 for name, fact in facts.items())
+        except OSError:
+            return False
 
     def rows(self) -> Rows:
         """Return what is known of each bundle; nothing where that cannot be read."""
@@ -97,6 +110,11 @@ def rows_in(folder: Path) -> Rows:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("bundles-unreadable", reason=type(error).__name__)
         return ()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _row(raw: dict[str, Any]) -> Row:

@@ -1,7 +1,6 @@
 """One bundle on duty: its worker, started when it is needed, ended when it is idle, restarted within a budget."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -13,6 +12,9 @@ from telemed.bundle import Bundle, Refusal
 from edge_node.errors import EngineFailed
 from edge_node.inference.engine import EVERYWHERE, Choice
 from edge_node.inference.worker import Means, Worker
+
+LOSSES_LIMIT = 3
+"""So often the engine of a choice is made anew; then the one that is everywhere serves until the node's next start."""
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +35,8 @@ class Slot:
     choice: Choice
     """By what it shall be run; what runs it now may be the one that is everywhere."""
     budget: RestartBudget
+    builder: asyncio.Event
+    """Wakes whoever builds engines."""
     worker: Worker | None = None
     users: int = 0
     runs: int = 0
@@ -48,54 +52,76 @@ class Slot:
     _not_before_s: float = 0.0
     _is_choice_lost: bool = False
     """Whether the choice has failed, so that the one that is everywhere serves."""
+    _losses: int = 0
 
     @property
     def is_awake(self) -> bool:
         """Whether its worker runs."""
         return self.worker is not None and self.worker.is_alive
 
-    async def awake(self, means: Means, clock_s: Callable[[], float] = monotonic) -> Worker:
-        """Return its worker, started where it does not run.
+    async def awake(self, means: Means) -> Worker:
+        """Return its worker, started where it does not run; by its choice of now where nobody else uses it.
 
         Raises:
             EngineFailed: it does not start, or was started too often of late.
         """
-        self.used_s = clock_s()
-        if self.worker is not None and self.worker.is_alive:
+        self.used_s = monotonic()
+        if self.worker is not None and self.worker.is_alive and (self.users > 1 or self.worker.choice == self._wanted):
             return self.worker
         if self.worker is not None:
+            if not self.worker.is_alive and not self.worker.is_dismissed:
+                self._not_before_s = monotonic() + self.budget.wait_s(monotonic(), 0.0)
             await self.rest()
-            self._not_before_s = clock_s() + self.budget.wait_s(clock_s(), 0.0)
-        if clock_s() < self._not_before_s:
-            left_s = self._not_before_s - clock_s()
+        if monotonic() < self._not_before_s:
+            left_s = self._not_before_s - monotonic()
             raise EngineFailed(Refusal.ENGINE_FAILED, f"its worker died too often, rests for {left_s:.0f} s")
         self.worker = await self._started(means)
         return self.worker
 
     async def choose(self, choice: Choice) -> None:
-        """Have it run by something else from the next study on; at once where nobody uses it."""
+        """Have it run by something else from the next study on that has it for itself; at once where nobody uses it."""
         self.choice, self._is_choice_lost = choice, False
         if self.worker is not None and self.worker.choice != choice and not self.users:
             await self.rest()
 
     async def rest(self) -> None:
         """End the worker; another is started when it is needed."""
-        worker, self.worker = self.worker, None
+        worker = self.let_go()
         if worker is not None:
             await worker.close()
 
-    async def gives_engine_up(self) -> bool:
+    def let_go(self) -> Worker | None:
+        """Return the worker, for the caller to end; nobody is given it from now on."""
+        worker, self.worker = self.worker, None
+        return worker
+
+    def may_blame(self, worker: Worker | None) -> bool:
+        """Return whether what failed tells of this bundle: it did not start, or serves here, not dismissed."""
+        return worker is None or (worker is self.worker and not worker.is_dismissed)
+
+    async def gives_engine_up(self, worker: Worker | None) -> bool:
         """Note a fault; return whether it may be the engine's, so that the one that is everywhere takes over now."""
         self.runs = 0
-        if self.worker is None or self.worker.choice == EVERYWHERE:
+        if worker is None or worker.choice == EVERYWHERE:
             return False
-        log.warning("engine-given-up", task=self.bundle.manifest.task, engine=str(self.worker.choice))
-        self._is_choice_lost = True
+        log.warning("engine-given-up", task=self.bundle.manifest.task, engine=str(worker.choice))
+        self._lose_choice()
         await self.rest()
         return True
 
+    @property
+    def _wanted(self) -> Choice:
+        return EVERYWHERE if self._is_choice_lost else self.choice
+
+    def _lose_choice(self) -> None:
+        self._is_choice_lost = True
+        self._losses += 1
+        if self._losses <= LOSSES_LIMIT:
+            self.wants_building = True
+            self.builder.set()
+
     async def _started(self, means: Means) -> Worker:
-        choice = EVERYWHERE if self._is_choice_lost else self.choice
+        choice = self._wanted
         try:
             return await Worker.start(self.bundle, self.folder, choice, means)
         except EngineFailed as failed:
@@ -104,11 +130,13 @@ class Slot:
                 self._not_before_s = monotonic() + self.budget.wait_s(monotonic(), 0.0)
                 raise
             log.warning("engine-given-up", task=self.bundle.manifest.task, engine=str(choice), reason=failed.reason)
-            self._is_choice_lost = self.wants_building = True
+            self._lose_choice()
             return await Worker.start(self.bundle, self.folder, EVERYWHERE, means)
 
 
-async def idle_ones_rest(slots: "list[Slot]", idle_s: float, clock_s: Callable[[], float] = monotonic) -> None:
+async def idle_ones_rest(slots: "list[Slot]", idle_s: float) -> None:
     """End the workers that nobody uses and nobody has used for so long."""
-    due = [slot for slot in slots if slot.is_awake and not slot.users and clock_s() - slot.used_s >= idle_s]
-    await asyncio.gather(*(slot.rest() for slot in due))
+    due = [slot for slot in slots if slot.is_awake and not slot.users and monotonic() - slot.used_s >= idle_s]
+    # All before the first wait: meanwhile a study may ask for one of them.
+    workers = [slot.let_go() for slot in due]
+    await asyncio.gather(*(worker.close() for worker in workers if worker is not None))

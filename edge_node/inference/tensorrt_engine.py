@@ -6,7 +6,7 @@ back.  Engines are built once and kept (`engine_cache`), with the builder's timi
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -25,9 +25,9 @@ Module = Any
 """TensorRT has no types; it ends here."""
 
 
-def offers() -> list[Offer]:
-    """Return which of the two are here, with the card; none where there is no card to run them on."""
-    modules = {library: module for library in MODULES if (module := module_of(library)) is not None}
+def offers(libraries: Iterable[Library] = MODULES) -> list[Offer]:
+    """Return which of these are here, with the card; none where there is no card to run them on."""
+    modules = {library: module for library in libraries if (module := module_of(library)) is not None}
     if not modules:
         return []
     try:

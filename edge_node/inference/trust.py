@@ -9,7 +9,7 @@ from pathlib import Path
 
 from telemed.bundle import Bundle, BundleRefused, Refusal
 from telemed.bundle_archive import METADATA_LIMIT_BYTES, Archive
-from telemed.whole_files import FOLDER_MODE, sync_folder
+from telemed.whole_files import FOLDER_MODE, OWNER_ONLY, sync_folder, write_whole
 from tuf.api.exceptions import (
     BadVersionNumberError,
     DownloadError,
@@ -85,12 +85,19 @@ class Trust:
             raise _refused(error) from error
 
     def _judge(self, source: FetcherInterface, bundle: Bundle) -> None:
-        client = Updater(str(self._folder), PLACE, fetcher=source, config=_LIMITS, bootstrap=self._root)
+        client = _Client(str(self._folder), PLACE, fetcher=source, config=_LIMITS, bootstrap=self._root)
         client.refresh()
         current = client.get_targetinfo(bundle.manifest.target)
         if current is None:
             raise BundleRefused(Refusal.NOT_CURRENT, f"{bundle.manifest.task} {bundle.manifest.version}")
         current.verify_length_and_hashes(bundle.raw)
+
+
+class _Client(Updater):
+    """TUF's client, whose files outlive a power cut: an empty one would let older signatures in again."""
+
+    def _persist_file(self, filename: str, data: bytes) -> None:
+        write_whole(Path(filename), data, OWNER_ONLY)
 
 
 class _InArchive(FetcherInterface):

@@ -5,27 +5,35 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import structlog
 from telemed.bundle import Bundle, Graph, Refusal
 from telemed.bundle_golden import Array, Arrays
 
 from edge_node.errors import EngineFailed, EngineLate
 from edge_node.inference import arena
 from edge_node.inference.arena import Arena
+from edge_node.inference.confinement import Unconfined, shield
 from edge_node.inference.engine import BUILT, Choice
 from edge_node.inference.pipe import LINE_LIMIT_BYTES, Done, Failed, Line, Load, Loaded, Run, pack, unpack
 
 LOAD_LIMIT_S = 50.0
 BUILD_LIMIT_S = 1800.0
 """An engine that is built may take half an hour; another one serves meanwhile."""
+END_LIMIT_S = 5.0
+"""How long a worker that was killed may take to be gone."""
 HANDED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG")
 """What of this process's environment a worker sees."""
 PROGRAM = (sys.executable, "-B", "-m", "edge_node.inference")
+DETAIL_LIMIT = 500
+"""Of what a worker says went wrong, in characters."""
 L = TypeVar("L", bound=Line)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +55,11 @@ class Worker:
         """Take over a process; use `start`."""
         self.bundle = bundle
         self.choice = choice
-        self.loaded = Loaded("", "", 0.0)
+        self.loaded = Loaded("", "")
         self._process = process
         self._memory = memory
         self._turn = asyncio.Lock()
-        self._count = 0
-        self._is_closed = False
+        self._is_closed = self._is_at_fault = False
 
     @classmethod
     async def start(cls, bundle: Bundle, folder: Path, choice: Choice, means: Means) -> "Worker":
@@ -65,8 +72,8 @@ class Worker:
         try:
             memory = Arena.of_size(arena.size_bytes(bundle.manifest))
             process = await _launched(memory)
-        except OSError as error:
-            raise EngineFailed(Refusal.ENGINE_FAILED, f"no worker: {error.strerror}") from error
+        except (OSError, Unconfined) as error:
+            raise EngineFailed(Refusal.ENGINE_FAILED, f"no worker: {error}") from error
         worker = cls(bundle, choice, process, memory)
         load = Load(
             str(folder), bundle.bundle_id, choice.library, choice.precision, means.threads, means.memory_mib,
@@ -81,6 +88,11 @@ class Worker:
     def is_alive(self) -> bool:
         """Whether it can be asked to run something."""
         return not self._is_closed and self._process.returncode is None
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether this process ended it for no fault of its own: what fails from then on says nothing of it."""
+        return self._is_closed and not self._is_at_fault
 
     @property
     def pid(self) -> int:
@@ -102,20 +114,27 @@ class Worker:
             if not self.is_alive:
                 raise EngineFailed(Refusal.ENGINE_FAILED, "the worker is gone")
             await asyncio.to_thread(self._memory.put, graph, inputs)
-            self._count += 1
             async with self._ended_unless_done():
-                await self._ask(Run(self._count, graph_name), Done, graph.deadline_s)
+                await self._ask(Run(graph_name), Done, graph.deadline_s)
             return await asyncio.to_thread(self._outputs, graph)
 
     async def close(self) -> None:
-        """End it; idempotent.  It holds nothing that would have to be saved."""
+        """End it; idempotent.  It holds nothing that would have to be saved.
+
+        It is not waited for without end: a process that hangs inside of a driver dies when the driver lets it.
+        """
         if self._is_closed:
             return
         self._is_closed = True
         with suppress(ProcessLookupError):
             self._process.kill()
-        await self._process.wait()
-        self._memory.close()
+        try:
+            async with asyncio.timeout(END_LIMIT_S):
+                await self._process.wait()
+        except TimeoutError:
+            log.warning("worker-hangs", pid=self.pid)
+        finally:
+            self._memory.close()
 
     def _outputs(self, graph: Graph) -> dict[str, Array]:
         found = self._memory.take(graph)
@@ -127,17 +146,19 @@ class Worker:
     @asynccontextmanager
     async def _ended_unless_done(self) -> AsyncIterator[None]:
         """End the worker where what is inside did not get its answer, also when it is cancelled."""
-        is_answered = False
+        is_answered = is_at_fault = False
         try:
             yield
             is_answered = True
         except _Said as said:
-            is_answered = said.is_ready
+            is_answered, is_at_fault = said.is_ready, True
             raise EngineFailed(said.reason, said.detail) from said
         except TimeoutError as error:
+            is_at_fault = True
             raise EngineLate("no answer within its deadline") from error
         finally:
             if not is_answered:
+                self._is_at_fault |= is_at_fault and not self._is_closed
                 await self.close()
 
     async def _ask(self, line: Line, expected: type[L], limit_s: float) -> L:
@@ -146,7 +167,7 @@ class Worker:
         async with asyncio.timeout(limit_s):
             try:
                 self._process.stdin.write(pack(line))
-                answer = unpack(await self._process.stdout.readline())
+                answer = _believed(unpack(await self._process.stdout.readline()))
             except (ValueError, OSError) as error:
                 raise _Said(
                     Refusal.ENGINE_FAILED, f"the worker died: {type(error).__name__}", is_ready=False
@@ -154,8 +175,22 @@ class Worker:
         if isinstance(answer, expected):
             return answer
         if isinstance(answer, Failed):
-            raise _Said(Refusal(answer.reason), answer.detail, is_ready=isinstance(line, Run))
+            raise _Said(Refusal(answer.reason), answer.detail[:DETAIL_LIMIT], is_ready=isinstance(line, Run))
         raise _Said(Refusal.ENGINE_FAILED, f"an answer of another kind: {type(answer).__name__}", is_ready=False)
+
+
+def _believed(line: Line) -> Line:
+    """Return what a worker said, where it is of the kinds that it should be: a model's maker may have written it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(line, Failed):
+        Refusal(line.reason)
+    texts = [getattr(line, each.name) for each in fields(line) if each.type is str]
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("a text that is none")
+    return line
 
 
 class _Said(Exception):
@@ -167,6 +202,8 @@ class _Said(Exception):
 
 
 async def _launched(memory: Arena) -> asyncio.subprocess.Process:
+    # Of the same user: without this a worker could open the node's memory as a file.
+    shield()
     return await asyncio.create_subprocess_exec(
         *PROGRAM,
         stdin=asyncio.subprocess.PIPE,

@@ -22,7 +22,9 @@ FILE_LIMIT_BYTES = 1024**3
 FILES_LIMIT = 64
 TENSOR_LIMIT_BYTES = 512 * 1024**2
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
+"""Of a task or a graph."""
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 _WORD = r"[a-z0-9][a-z0-9_-]{0,79}"
 FileName = Annotated[str, Field(pattern=rf"^({_WORD}/)?{_WORD}(\.[a-z0-9]{{1,8}}){{1,2}}$")]
 TensorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,99}$")]

@@ -21,6 +21,8 @@ _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
 """What reading a damaged or hostile npz raises: it is a zip, of arrays whose heads are Python's own notation."""
+CASE_LIMIT_BYTES = 1024**3
+"""Of all arrays of one case, which are in memory together."""
 HEAD_LIMIT_BYTES = 1024
 """Of an array in a file, before its numbers."""
 
@@ -101,3 +103,5 @@ def _check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError("other arrays than the graph has")
     if any(sizes[name] > tensor.size_bytes + HEAD_LIMIT_BYTES for name, tensor in tensors.items()):
         raise ValueError("an array is too large")
+    if sum(sizes.values()) > CASE_LIMIT_BYTES:
+        raise ValueError("the arrays are too large together")

@@ -10,7 +10,7 @@ from math import prod
 
 from google.protobuf.message import DecodeError
 
-from telemed.bundle import TENSOR_LIMIT_BYTES, BundleRefused, DType, Graph, Refusal, Tensor
+from telemed.bundle import ITEM_BYTES, TENSOR_LIMIT_BYTES, BundleRefused, DType, Graph, Refusal, Tensor
 from telemed.v1 import onnx_subset_pb2
 
 OPSETS = range(18, 21)
@@ -19,7 +19,6 @@ ELEMENT_TYPES: dict[int, DType] = {
     1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
 }  # fmt: skip
 """Number of an element type in ONNX, and its name."""
-_ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2}
 _NAMES = (
     "Abs Add And ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv "
     "ConvTranspose DepthToSpace DequantizeLinear Div Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements "
@@ -96,10 +95,10 @@ def _attribute_faults(node: onnx_subset_pb2.OnnxNode) -> Iterable[str]:
 def _tensor_faults(tensor: onnx_subset_pb2.OnnxTensor) -> Iterable[str]:
     if tensor.external_data or tensor.data_location:
         yield f"weights {tensor.name!r:.60} lie in another file"
-    if tensor.data_type not in _ITEM_BYTES:
+    if tensor.data_type not in ELEMENT_TYPES:
         yield f"weights {tensor.name!r:.60} of type {tensor.data_type}"
         return
-    size_bytes = prod(tensor.dims) * _ITEM_BYTES[tensor.data_type]
+    size_bytes = prod(tensor.dims) * ITEM_BYTES[ELEMENT_TYPES[tensor.data_type]]
     if any(extent < 0 for extent in tensor.dims) or size_bytes > TENSOR_LIMIT_BYTES:
         yield f"weights {tensor.name!r:.60} of {size_bytes} bytes"
     if tensor.raw_data and len(tensor.raw_data) != size_bytes:

@@ -5,6 +5,7 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,34 @@ def test_the_named_nodes_may_fetch_it_and_the_trail_says_so(folder: Path, capsys
     assert (
         rows(folder, "SELECT action, object, result FROM audit") == [("release", f"bundle {sha256}", "blur 1.0.0")] * 2
     )
+
+
+def test_nothing_is_released_that_the_trail_does_not_say(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("cloud_hub.store.accounts.audit_trail.append", broken)
+    with pytest.raises(SystemExit):
+        release(folder, "--to", "clinic/edge-1")
+    assert rows(folder, "SELECT site FROM release") == []
+
+
+def test_a_file_that_cannot_be_read_is_blamed_and_not_the_hubs_own_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, opened = folder / "a.bundle", Path.open
+
+    def refused(path: Path, *how: Any, **more: Any) -> Any:
+        if path == file:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(SystemExit):
+        release(folder, "--to", "clinic/edge-1")
+    said = capsys.readouterr().err
+    assert "a.bundle: cannot be read: Permission denied" in said
+    assert "rpc.folder" not in said
 
 
 def test_a_file_that_is_not_there_and_a_node_that_cannot_be_are_said(

@@ -1,17 +1,22 @@
 """Making and signing bundles by the command, as a person does it."""
 
+import contextlib
 import json
 import stat
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from telemed.bundle import parse
 from telemed.bundle_archive import Archive
+from telemed.whole_files import write_whole
 
+from deploy.bundles import packing
 from deploy.bundles.__main__ import main
 from deploy.bundles.keys import KeyFolder, KeyUnusable
 from deploy.bundles.packing import DRAFT
-from deploy.bundles.repository import Repository, Unsigned
+from deploy.bundles.repository import GOOD_FOR, Repository, Unsigned
 from edge_node.inference.trust import Trust, check_root
 from tests.fakes import bundles
 from tests.fakes.bundles import Maker, draft
@@ -98,6 +103,130 @@ def test_nodes_follow_a_new_key_of_any_role(tmp_path: Path, role: str) -> None:
         maker.repository.replace_key(role)
     with Archive(maker.pack("1.2.0")) as archive:
         trust.check(archive, parse(archive.manifest()))
+
+
+@pytest.mark.parametrize("missing", ["root", "targets", "snapshot", "timestamp"])
+def test_a_key_is_not_replaced_while_one_that_must_sign_is_elsewhere(tmp_path: Path, missing: str) -> None:
+    maker = Maker(tmp_path / "maker")
+    keys = maker.folder / "keys"
+    before = {path.name: path.read_bytes() for path in keys.iterdir()}
+    (keys / f"{missing}.pem").rename(tmp_path / "safe")
+    with pytest.raises(KeyUnusable):
+        maker.repository.replace_key("targets")
+    (tmp_path / "safe").rename(keys / f"{missing}.pem")
+    assert {path.name: path.read_bytes() for path in keys.iterdir()} == before
+    maker.repository.replace_key("targets")
+    believed(tmp_path, maker, maker.pack())
+
+
+@pytest.mark.parametrize("role", ["root", "targets", "snapshot", "timestamp"])
+def test_a_replacement_that_is_cut_short_anywhere_can_be_done_again(
+    tmp_path: Path, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+    while cut_short(tmp_path / str(steps), monkeypatch, steps, lambda repository: repository.replace_key(role)):
+        steps += 1
+    assert steps >= 5
+
+
+def test_a_task_whose_beginning_was_cut_short_anywhere_can_be_added_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(repository: Repository) -> None:
+        with contextlib.suppress(Unsigned):
+            repository.add_task("edges")
+
+    steps = 0
+    while cut_short(tmp_path / str(steps), monkeypatch, steps, add):
+        steps += 1
+    assert steps >= 5
+
+
+def test_a_task_is_not_half_added_without_the_key_that_lets_it_in(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "maker")
+    keys = maker.folder / "keys"
+    (keys / "targets.pem").rename(tmp_path / "safe")
+    with pytest.raises(KeyUnusable):
+        maker.repository.add_task("edges")
+    assert not (keys / "task-edges.pem").exists()
+    with pytest.raises(Unsigned):
+        maker.pack(task="edges")
+    (tmp_path / "safe").rename(keys / "targets.pem")
+    maker.repository.add_task("edges")
+    believed(tmp_path, maker, maker.pack(task="edges"))
+
+
+def test_what_a_year_has_made_old_is_signed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GOOD_FOR, "targets", timedelta(seconds=-1))
+    maker = Maker(tmp_path / "maker")
+    monkeypatch.undo()
+    maker.repository.freshen()
+    believed(tmp_path, maker, maker.pack())
+
+
+def test_nothing_is_signed_and_nothing_left_where_the_file_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = Maker(tmp_path / "maker")
+    first = maker.pack()
+    folder, out = maker.fill(), tmp_path / "out" / "a.bundle"
+    out.parent.mkdir()
+    with monkeypatch.context() as patch:
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr("telemed.bundle_archive.zipfile.ZipFile.writestr", full)
+        with pytest.raises(OSError, match="No space left"):
+            packing.pack(draft("1.1.0"), folder, maker.repository, out)
+    assert list(out.parent.iterdir()) == []
+    believed(tmp_path, maker, first)
+    packing.pack(draft("1.1.0"), folder, maker.repository, out)
+    believed(tmp_path, maker, out)
+
+
+def believed(tmp_path: Path, maker: Maker, path: Path) -> None:
+    """Look whether a node believes a bundle; raises where not."""
+    with Archive(path) as archive:
+        Trust(tmp_path / "trust", maker.root).check(archive, parse(archive.manifest()))
+
+
+def cut_short(folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int, change: Callable[[Repository], None]) -> bool:
+    """Have the disk fail after so many steps of a change, do it again, and return whether it had failed.
+
+    Whatever was on disk between, a node that knew the former root must follow.
+    """
+    maker = Maker(folder / "maker")
+    trust = Trust(folder / "trust", maker.root)
+    left = steps
+    followed = KeyFolder.follow
+
+    def one_step() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+
+    def write(file: Path, content: bytes, mode: int) -> None:
+        one_step()
+        write_whole(file, content, mode)
+
+    def follow(keys: KeyFolder, role: str) -> None:
+        one_step()
+        followed(keys, role)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deploy.bundles.repository.write_whole", write)
+        patch.setattr("deploy.bundles.keys.write_whole", write)
+        patch.setattr(KeyFolder, "follow", follow)
+        with contextlib.suppress(OSError):
+            change(maker.repository)
+    if left < 0:
+        change(maker.repository)
+    maker.repository.freshen()
+    with Archive(maker.pack("1.1.0")) as archive:
+        trust.check(archive, parse(archive.manifest()))
+    return left < 0
 
 
 @pytest.mark.parametrize("root", [b"", b"{}", b"[]", b'{"signed": {"_type": "root"}, "signatures": []}'])

@@ -33,6 +33,10 @@ def test_a_line_is_read_as_it_was_written_and_is_one_line(line: Told | Over) -> 
     assert child.unpack(raw, KINDS) == line
 
 
+def test_the_name_of_a_file_that_is_no_text_ends_nobody() -> None:
+    assert child.unpack(child.pack(Told("no /mnt/\udcff.dcm")), KINDS) == Told("no /mnt/?.dcm")
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"", b"[]", b"7", b'{"type": "else"}', b'{"type": []}', b'{"type": "over", "x": 1}', b"[" * 100_000, b"\xff"],

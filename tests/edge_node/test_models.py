@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from telemed.errors import Code
 from telemed.stuck import TEXTS
 from telemed.transfer import FileKind
@@ -11,12 +12,14 @@ from telemed.transfer import FileKind
 from edge_node import arrangement, stuck
 from edge_node.__main__ import main
 from edge_node.app import Node
+from edge_node.buffer.clock import NodeClock
 from edge_node.buffer.store import Buffer
 from edge_node.bundle_arrivals import BundleArrivals
 from edge_node.config import EdgeConfig, load
 from edge_node.errors import ConfigRefused
 from edge_node.inference.rollout import Row, Stage
 from edge_node.inference.shelf import Shelf
+from edge_node.supervise import Budget
 from edge_node.uplink.transfer import releases
 from edge_node.uplink.transfer.releases import Fetched, Listed
 from tests.edge_node.test_app import config_in
@@ -53,6 +56,28 @@ async def test_with_one_the_models_are_a_stage_that_is_told_of_bundles_alone(tmp
             node._fetched(releases.Release("a" * 64, 1, "b" * 64, kind, "x", Fetched.HERE, "", b"", b""))
         assert told == ["looked"]
         node.close()
+
+
+@pytest.mark.anyio
+async def test_the_root_of_trust_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(tmp_path, Maker(tmp_path / "maker").root)
+    read: list[bytes] = []
+    monkeypatch.setattr("edge_node.inference.trust.check_root", read.append)
+    with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
+        Node(config, buffer).close()
+    assert len(read) == 1
+
+
+def test_signatures_are_judged_by_a_clock_that_was_compared_with_the_hubs_and_agrees() -> None:
+    true_ns, steady_ns, hour_ns = 1_790_000_000 * 10**9, 100 * 10**9, 3600 * 10**9
+    shown_ns = [true_ns]
+    clock = NodeClock(7, wall=lambda: shown_ns[0], steady=lambda: steady_ns)
+    outlets = arrangement.models_outlets(CollectorRegistry(), lambda *_: None, Budget, clock)
+    assert not outlets.is_clock_known()
+    clock.hear(true_ns - steady_ns, 5_000_000, steady_ns)
+    assert outlets.is_clock_known()
+    shown_ns[0] += hour_ns
+    assert not outlets.is_clock_known()
 
 
 @pytest.mark.anyio

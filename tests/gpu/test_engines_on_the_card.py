@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from onnx import ModelProto, TensorProto
-from telemed import bundle_golden
 from telemed.bundle_golden import Case
 
 from deploy.bundles import packing
@@ -27,16 +26,9 @@ def means(tmp_path: Path) -> Means:
     return Means(threads=4, memory_mib=16_384, cache=tmp_path / "engines", may_build=True)
 
 
-def subject_of(laid: Laid) -> Subject:
-    graphs = laid.bundle.manifest.graphs
-    cases = [(case.graph, bundle_golden.read(laid.folder / case.file, graphs[case.graph]))
-             for case in laid.bundle.manifest.golden]  # fmt: skip
-    return Subject(laid.bundle, cases)
-
-
 async def measured(laid: Laid, choice: Choice, means: Means) -> tuple[float, float]:
     """Return the best time in seconds and the largest difference; raises what the product raises."""
-    subject = subject_of(laid)
+    subject = Subject.of(laid.bundle, laid.folder)
     worker = await Worker.start(laid.bundle, laid.folder, choice, means)
     try:
         difference = await trial.self_test(worker, subject, choice.precision)
@@ -76,7 +68,7 @@ async def _three_dimensional(tmp_path: Path, means: Means) -> Laid:
     first = _laid(maker, full, half, None)
     worker = await Worker.start(first.bundle, first.folder, EVERYWHERE, means)
     try:
-        given = subject_of(first).cases[0][1].inputs
+        ((_, given),) = await Subject.of(first.bundle, first.folder).one_of_each()
         answer = await worker.run("net", given)
     finally:
         await worker.close()

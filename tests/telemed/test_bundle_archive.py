@@ -1,7 +1,10 @@
 """The file of a bundle: the same content gives the same bytes, and nothing of a hostile one gets onto the disk."""
 
+import errno
+import os
 import shutil
 import stat
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +137,73 @@ def test_nothing_is_written_over_what_is_there(packed: Path, tmp_path: Path) -> 
     (tmp_path / "out").mkdir()
     with Archive(packed) as archive, pytest.raises(FileExistsError):
         archive.unpack(parse(archive.manifest()), tmp_path / "out")
+
+
+def listing(path: Path, *, is_large: bool) -> Path:
+    """Write a zip that is nothing but a list of entries, far more than a bundle has."""
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0)
+    entries = b"".join(entry + b"%04x" % number for number in range(20_000))
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 20_000, 20_000, len(entries), 0, 0)
+    if is_large:
+        large = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 20_000, 20_000, len(entries), 0)
+        locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(entries), 1)
+        end = large + locator + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    path.write_bytes(entries + end)
+    return path
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_list_without_end_is_refused_before_anybody_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    path = listing(tmp_path / "a", is_large=is_large)
+    with zipfile.ZipFile(path) as file:
+        assert len(file.infolist()) == 20_000
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(BundleRefused, match="20000 entries"):
+        Archive(path)
+
+
+def test_a_list_that_says_less_of_itself_than_it_has_is_refused_by_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = listing(tmp_path / "a", is_large=False)
+    content = bytearray(path.read_bytes())
+    content[-14:-10] = struct.pack("<2H", 1, 1)
+    path.write_bytes(content)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(BundleRefused, match="1 entries in a list of"):
+        Archive(path)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_a_disk_that_fails_is_no_fault_of_the_bundle(
+    packed: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with Archive(packed) as archive:
+        monkeypatch.setattr(archive._zip, "read", fail)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            archive.manifest()
+    monkeypatch.setattr("pathlib.Path.open", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        Archive(packed)
+
+
+@pytest.mark.parametrize("place", [2**62, 2**64 - 1])
+def test_a_file_that_lies_nowhere_is_refused(packed: Path, tmp_path: Path, place: int) -> None:
+    shutil.copyfile(packed, tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "a", "a") as out:
+        out.getinfo("net.onnx").header_offset = place
+        out.writestr("metadata/more.json", b"{}")
+    assert refusal(tmp_path / "a", tmp_path / "out") is Refusal.HASH_WRONG
+
+
+def test_a_list_that_lies_outside_of_the_file_is_the_files_fault(packed: Path, tmp_path: Path) -> None:
+    content = bytearray(packed.read_bytes())
+    content[-6:-2] = struct.pack("<L", len(content) * 2)
+    (tmp_path / "a").write_bytes(content)
+    assert refusal(tmp_path / "a", tmp_path / "out") is Refusal.ARCHIVE_UNREADABLE
+    assert refusal(tmp_path / "nowhere", tmp_path / "out") is Refusal.ARCHIVE_UNREADABLE

@@ -63,6 +63,16 @@ def test_a_file_of_kilobytes_that_unpacks_to_much_more_is_refused_before_it_is_u
     assert refusal(tmp_path / "0.npz") is Refusal.MANIFEST_UNFIT
 
 
+def test_arrays_that_are_too_large_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle_golden.write(tmp_path / "0.npz", Case({"image": IMAGE}, {"out": ANSWER}))
+    with zipfile.ZipFile(tmp_path / "0.npz") as file:
+        all_bytes = sum(entry.file_size for entry in file.infolist())
+    monkeypatch.setattr(bundle_golden, "CASE_LIMIT_BYTES", all_bytes)
+    bundle_golden.read(tmp_path / "0.npz", GRAPH)
+    monkeypatch.setattr(bundle_golden, "CASE_LIMIT_BYTES", all_bytes - 1)
+    assert refusal(tmp_path / "0.npz") is Refusal.MANIFEST_UNFIT
+
+
 def test_the_largest_difference_is_over_all_outputs() -> None:
     given: Arrays = {"image": IMAGE, "out": ANSWER}
     right: Arrays = {"image": IMAGE + np.float32(0.5), "out": ANSWER - 2}

@@ -81,14 +81,15 @@ def test_two_new_versions_in_a_row_leave_the_last_steady_one_to_go_back_to() -> 
 def test_one_that_was_replaced_early_is_kept_where_there_is_no_steadier_one() -> None:
     story = Story().comes("1.0.0", Event.PASSED).comes("1.1.0", Event.PASSED)
     assert story.stages == {"1.0.0": Stage.FORMER, "1.1.0": Stage.PROBATION}
-    assert rollout.can_go_back(story.rows, story.rows[-1])
+    assert rollout.given_up_by(story.rows, story.rows[-1], Refusal.NOT_FINITE) is Event.MISBEHAVED
     story.happens("1.1.0", Event.MISBEHAVED)
     assert story.stages == {"1.0.0": Stage.SERVING, "1.1.0": Stage.ROLLED_BACK}
 
 
 def test_the_first_of_all_has_nothing_to_go_back_to() -> None:
     story = Story().comes("1.0.0", Event.PASSED)
-    assert not rollout.can_go_back(story.rows, story.rows[0])
+    assert rollout.given_up_by(story.rows, story.rows[0], Refusal.NOT_FINITE) is None
+    assert rollout.given_up_by(story.rows, story.rows[0], Refusal.HASH_WRONG) is None
 
 
 def test_only_one_former_version_is_kept() -> None:

@@ -1,6 +1,8 @@
 """The self-test: answers, speed, and the choice of what runs a bundle."""
 
+import threading
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ class Clock:
 
 def subject(cases: int = 2) -> Subject:
     given = [image(seed) for seed in range(cases)]
-    return Subject(bundle("1.0.0"), [("net", Case({"image": each}, {"out": blurred(each)})) for each in given])
+    return Subject(bundle("1.0.0"), [("net", partial(Case, {"image": each}, {"out": blurred(each)})) for each in given])
 
 
 async def test_right_answers_pass_and_the_largest_difference_is_told() -> None:
@@ -64,6 +66,44 @@ async def test_speeds_are_measured_by_turns_and_the_best_counts(monkeypatch: pyt
     quick, slow = Runner(blurred, 0.1), Runner(blurred, 1.5)
     assert await times_s([(quick, subject()), (slow, subject(3))]) == pytest.approx([0.1, 1.5])
     assert quick.count == slow.count == trial.ROUNDS
+
+
+async def test_what_is_slow_is_measured_once_and_no_oftener_than_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trial, "monotonic", lambda: Clock.now_s)
+    one, other = Runner(blurred, 20.0), Runner(blurred, 25.0)
+    assert await times_s([(one, subject()), (other, subject())], Clock.now_s) == pytest.approx([20.0, 25.0])
+    assert one.count == other.count == 1
+    assert await times_s([(one, subject()), (other, subject())], Clock.now_s + 50.0) == pytest.approx([20.0, 25.0])
+    assert one.count == other.count == 3
+
+
+def test_a_model_that_may_take_long_has_time_to_show_that_it_works() -> None:
+    quick = bundle("1.0.0").manifest
+    assert trial.limit_s(quick) == trial.LIMIT_S
+    graphs = {name: graph.model_copy(update={"deadline_s": 600.0}) for name, graph in quick.graphs.items()}
+    assert trial.limit_s(quick.model_copy(update={"graphs": graphs})) == 1200.0
+
+
+async def test_golden_cases_are_read_one_by_one_and_not_on_the_loop() -> None:
+    held: list[int] = []
+    threads: set[int] = set()
+
+    def read(at: int) -> Case:
+        threads.add(threading.get_ident())
+        held.append(at)
+        return Case({"image": image(at)}, {"out": blurred(image(at))})
+
+    def answer(given: Array) -> Array:
+        # When a case is run, no later one was read.
+        assert np.array_equal(given, image(held[-1]))
+        return blurred(given)
+
+    lazy = Subject(bundle("1.0.0"), [("net", partial(read, at)) for at in range(3)])
+    await self_test(Runner(answer), lazy, "fp32")
+    assert held == [0, 1, 2]
+    assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Which bundles a node believes: real signatures, judged by the node's own step."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,6 @@ from telemed.bundle_archive import Archive
 from deploy.bundles import repository
 from edge_node.inference.trust import Trust
 from tests.fakes.bundles import Maker
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Maker:
-    return Maker(tmp_path / "maker")
 
 
 @pytest.fixture
@@ -91,6 +87,46 @@ def test_an_older_bundle_is_refused_once_a_newer_one_was_seen(trust: Trust, make
     check(trust, older)
     check(trust, newer)
     assert refusal(trust, older) is Refusal.NOT_CURRENT
+
+
+def test_what_was_seen_is_on_disk_before_it_has_its_name(
+    trust: Trust, maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, fsync = os.replace, os.fsync
+    synced: set[int] = set()
+    named: list[str] = []
+
+    def note_sync(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def look(source: str, place: str) -> None:
+        named.append(Path(place).name)
+        assert Path(source).stat().st_ino in synced
+        replace(source, place)
+
+    maker.repository.replace_key("root")
+    path = maker.pack()
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", look)
+    check(trust, path)
+    roots = ["1.root.json", "2.root.json"]
+    assert sorted(named) == [*roots, "blur.json", "snapshot.json", "targets.json", "timestamp.json"]
+    assert {(tmp_path / "trust" / folder).stat().st_ino for folder in (".", "root_history")} <= synced
+
+
+def test_signatures_that_cannot_be_read_now_are_no_fault_of_the_bundle(
+    trust: Trust, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    path = maker.pack()
+    with monkeypatch.context() as patch:
+        patch.setattr(Archive, "metadata", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            check(trust, path)
+    check(trust, path)
 
 
 def test_an_older_version_that_is_signed_anew_is_current_again(trust: Trust, maker: Maker) -> None:

@@ -1,8 +1,10 @@
 """The worker process as the node sees it: real children, real ONNX Runtime."""
 
 import asyncio
+import ctypes
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from deploy.bundles import packing
 from edge_node.errors import EngineFailed, EngineLate
 from edge_node.inference.arena import Misfit
 from edge_node.inference.engine import EVERYWHERE, Choice, Library
+from edge_node.inference.installing import offers_here
 from edge_node.inference.trial import Subject, self_test
 from edge_node.inference.worker import Means, Worker
 from tests.edge_node.inference.conftest import Laid, lay
@@ -95,7 +98,7 @@ async def test_eight_bits_are_used_only_where_the_golden_cases_keep_their_tolera
     bundle = packing.complete(bundles.draft(graphs=graphs, tolerance=tolerance), folder)
     (folder / "manifest.json").write_bytes(bundle.raw)
     given = image()
-    subject = Subject(bundle, [("net", Case({"image": given}, {"out": blurred(given)}))])
+    subject = Subject(bundle, [("net", lambda: Case({"image": given}, {"out": blurred(given)}))])
     worker = await start(Laid(bundle, folder), means, Choice(Library.ONNXRUNTIME_CPU, "int8"))
     try:
         if is_used:
@@ -166,6 +169,19 @@ async def test_a_worker_that_is_killed_is_a_failure_at_once(maker: Maker, means:
     await worker.close()
 
 
+async def test_a_worker_that_hangs_in_the_kernel_holds_nobody_up(
+    maker: Maker, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await start(lay(maker), means)
+    ended = worker._process.wait
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_node.inference.worker.END_LIMIT_S", 0.05)
+        patch.setattr(worker._process, "wait", asyncio.Event().wait)
+        await worker.close()
+    assert not worker.is_alive
+    await ended()
+
+
 async def test_memory_over_the_limit_ends_the_run_and_not_the_node(maker: Maker, tmp_path: Path) -> None:
     # 16 x 16 becomes 16 x 16 x 2,000,000 numbers on the way: 2 GB.
     large = helper.make_tensor("shape", TensorProto.INT64, [4], [1, 2_000_000, 16, 16])
@@ -182,6 +198,61 @@ async def test_memory_over_the_limit_ends_the_run_and_not_the_node(maker: Maker,
     assert failed.value.reason is Refusal.ENGINE_FAILED
     assert "alloc" in failed.value.detail
     await worker.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"type": "failed", "reason": "no reason of ours", "detail": ""}',
+        '{"type": "failed", "reason": "no-room", "detail": 7}',
+        '{"type": "loaded", "version": 1, "device": []}',
+        '{"type": "loaded"}',
+        "",
+    ],
+)
+async def test_a_worker_that_says_what_no_worker_may_say_is_a_failure_of_that_worker_alone(
+    maker: Maker, means: Means, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"import sys; sys.stdin.readline(); print({said!r}, flush=True); sys.stdin.read()")
+    monkeypatch.setattr("edge_node.inference.worker.PROGRAM", (sys.executable, str(program)))
+    assert await refusal(lay(maker), means) is Refusal.ENGINE_FAILED
+
+
+@pytest.mark.parametrize(
+    "said", ["{}", "[]", "x", '{"library": "unheard-of", "version": "1", "device": "x"}', "\\xff", None]
+)
+async def test_libraries_are_none_where_nobody_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"print({said!r})")
+    asked = (sys.executable, str(program)) if said is not None else (str(tmp_path / "nothing"),)
+    monkeypatch.setattr("edge_node.inference.installing.PROGRAM", asked)
+    assert await offers_here() == []
+
+
+async def test_a_worker_loads_no_library_but_the_one_that_it_was_asked_for(
+    maker: Maker, means: Means, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, site = tmp_path / "seen", tmp_path / "site"
+    site.mkdir()
+    for name in ("tensorrt", "tensorrt_rtx"):
+        (site / f"{name}.py").write_text(f"open({str(seen)!r}, 'w').close()")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))))
+    worker = await start(lay(maker), means)
+    await worker.close()
+    assert not seen.exists()
+    await refusal(lay(maker), means, Choice(Library.TENSORRT, "fp32"))
+    assert seen.exists()
+
+
+async def test_the_node_closes_itself_before_it_starts_a_worker(maker: Maker, means: Means) -> None:
+    libc, set_dumpable, is_dumpable = ctypes.CDLL(None), 4, 3
+    libc.prctl(set_dumpable, 1, 0, 0, 0)
+    worker = await start(lay(maker), means)
+    await worker.close()
+    assert libc.prctl(is_dumpable, 0, 0, 0, 0) == 0
 
 
 async def test_a_worker_has_neither_secrets_nor_a_network(
