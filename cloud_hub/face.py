@@ -12,6 +12,7 @@ from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import export_routes, outcome
 from cloud_hub.fhir import routes as fhir
 from cloud_hub.imaging import face as imaging
+from cloud_hub.imaging import findings_routes
 from cloud_hub.imaging import routes as dicomweb
 from cloud_hub.web import headers, health, oauth, problems, socket, static_files
 from cloud_hub.web.api import (
@@ -111,6 +112,7 @@ def build(
     app.include_router(fhir.router(face, require))
     pictures = imaging.Face(parts.stores.care, images, app.state.viewed.show_things, access.audit_many)
     app.include_router(dicomweb.router(pictures, require))
+    app.include_router(findings_routes.router(pictures, require))
     static_files.install(app)
     return app
 

@@ -70,6 +70,8 @@ BUFFER_FIGURES_EVERY_S = 10
 STARTED_LIMIT_S = 20.0
 UNSTORED_LIMIT = 4096
 """Keys of intakes remembered that were judged and not stored."""
+AHEAD_OF_IMAGES = 2
+"""Priority of what says much in little: one before that of a study's images."""
 CLOCK_SET_TOLD_S = 600.0
 """How long people are told that somebody set the machine's clock."""
 
@@ -138,6 +140,7 @@ class Node:
         self.files = TransferClient(config, paces, self._figures, self._fetched) if config.transfer.enabled else None
         self.imaging = self._images()
         self.models = self._models()
+        self.readings = self._readings()
         self.station = Station(self._surroundings(), self._follow)
         # Not bulk, which stands still below 1 Mbit/s: a site on a thin link would never be compared.
         behind = FilesUp(self.uplink.gate, Traffic.BACKLOG)
@@ -167,6 +170,22 @@ class Node:
         outlets = arrangement.models_outlets(self._figures, note, supervise.Budget, self.buffer.clock)
         return arrangement.models(self.config, root, BundleArrivals(self.files), outlets)
 
+    def _readings(self) -> Callable[[], Awaitable[None]] | None:
+        """Return what has studies read by models for good; None where there are none of either."""
+        imaging = self.imaging
+        if imaging is None or self.models is None:
+            return None
+
+        async def note(action: str, target: str, result: str) -> None:
+            await self.audit.note(None, action, target, result)
+
+        readings_of = arrangement.study_readings(self.config, self.models, note, self._figures)
+
+        async def run() -> None:
+            await readings_of(await imaging.opened()).run()
+
+        return run
+
     def _fetched(self, release: Release) -> None:
         if self.models is not None and release.kind is FileKind.BUNDLE:
             self.models.arrived()
@@ -193,7 +212,8 @@ class Node:
 
         async def offer(file: Offered) -> None:
             if files is not None:
-                await files.offer(file.path, Labels(FileKind.STUDY, file.name, file.group, file.is_preview))
+                priority = AHEAD_OF_IMAGES if file.is_ahead else -1
+                await files.offer(file.path, Labels(FileKind.STUDY, file.name, file.group, file.is_preview, priority))
 
         joints = Joints(
             roster=lambda: self.log.roster,
@@ -352,6 +372,8 @@ class Node:
             stages += [("imaging", self.imaging.receive, None), ("studies", self.imaging.deliver, None)]
         if self.models is not None:
             stages.append(("models", self.models.run, None))
+        if self.readings is not None:
+            stages.append(("readings", self.readings, None))
         if self.renewer is not None:
             stages.append(("certificate", self.renewer.run, None))
         if self.reconciler is not None:

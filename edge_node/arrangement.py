@@ -1,7 +1,7 @@
 """What a configuration means for each part of the node."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -19,6 +19,9 @@ from edge_node.buffer.store import Buffer
 from edge_node.config import EdgeConfig, is_loopback, readable_ways
 from edge_node.consult.pipe import Configure
 from edge_node.errors import ConfigRefused
+from edge_node.findings import due, filing, readings, rules
+from edge_node.findings.metrics import FindingsMetrics
+from edge_node.imaging.node import Imaging
 from edge_node.inference import ports as inference_ports
 from edge_node.inference import trust
 from edge_node.inference.metrics import InferenceMetrics
@@ -30,6 +33,8 @@ from edge_node.uplink.certificates import MODEL_ROOT, CertificateFolder
 from edge_node.uplink.second_way import SecondWay, Waits
 from edge_node.uplink.transfer.client import login
 
+NS = 10**9
+
 
 def check(config: EdgeConfig) -> None:
     """Look at everything a configuration names outside itself.
@@ -38,6 +43,7 @@ def check(config: EdgeConfig) -> None:
         ConfigRefused: the ruleset, a secret or a recording cannot be used.
     """
     ruleset.load(config.alarms.ruleset)
+    rules.load(config.findings.rules_file or rules.DEFAULT)
     metrics_token(config)
     models_root(config)
     _page(config)
@@ -220,6 +226,31 @@ def models_outlets(
         return clock.hub_offset_ms() is not None and clock.wrong_by_ns() is None
 
     return inference_ports.Outlets(InferenceMetrics(registry), note, budget, is_clock_known=is_clock_known)
+
+
+def study_readings(
+    config: EdgeConfig,
+    models: Inference,
+    note: Callable[[str, str, str], Awaitable[None]],
+    registry: CollectorRegistry,
+) -> Callable[[Imaging], readings.Readings]:
+    """Return what makes, of imaging that is open, what has its studies read by the node's models.
+
+    Raises:
+        ConfigRefused: the rules of series cannot be used.
+    """
+    settings = config.findings
+    series, metrics = rules.load(settings.rules_file or rules.DEFAULT), FindingsMetrics(registry)
+    means = readings.Means(settings.memory_mib, settings.limit_s)
+
+    def of(imaging: Imaging) -> readings.Readings:
+        delivery, node = imaging.delivery, config.node.node
+        shared = (imaging.catalog, delivery.objects)
+        filed = filing.Filing(*shared, delivery.offer, node, means.memory_mib, means.limit_s, delivery.clock_ns)
+        waits = due.Waits(round(delivery.quiet.complete_s * NS), round(settings.within_h * 3600 * NS))
+        return readings.Readings(*shared, models, series, waits, means, filed, note, metrics, delivery.clock_ns)
+
+    return of
 
 
 def metrics_token(config: EdgeConfig) -> str:

@@ -390,6 +390,23 @@ class InferenceConfig(Section):
     )
 
 
+class FindingsConfig(Section):
+    """Reading of complete studies by the models on duty; needs [imaging] and a root of trust of models."""
+
+    rules_file: Path | None = Field(
+        default=None, description="Which series a model is given, and what they must be like; none: the rules built in."
+    )
+    within_h: Annotated[float, Field(gt=0, le=720)] = Field(
+        default=24, description="Studies of which nothing came for longer are not read any more."
+    )
+    memory_mib: Annotated[int, Field(ge=512)] = Field(
+        default=2048, description="Memory of the process that reads a study's images, in MiB."
+    )
+    limit_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=900, description="The reading of one study is given up after so long."
+    )
+
+
 class EdgeConfig(Section):
     """The whole configuration file of an edge node."""
 
@@ -404,6 +421,7 @@ class EdgeConfig(Section):
     alarms: AlarmsConfig = Field(default_factory=AlarmsConfig, description="Alarm rules.")
     imaging: ImagingConfig | None = Field(default=None, description="Receiving of images; none: no port is opened.")
     inference: InferenceConfig = Field(default_factory=InferenceConfig, description="Models at this node.")
+    findings: FindingsConfig = Field(default_factory=FindingsConfig, description="Reading of studies by models.")
     beds: list[BedConfig] = Field(min_length=1, description="Beds of the site, in the order of the wall.")
     devices: list[DeviceConfig] = Field(default_factory=list, description="Enrolled devices.")
     modems: list[ModemConfig] = Field(default_factory=list, description="Modems that the node watches.")
@@ -537,6 +555,7 @@ def _absolute(config: EdgeConfig, base: Path) -> EdgeConfig:
             "bedside": config.bedside.model_copy(update={"https": _absolute_https(config.bedside.https, base)}),
             "devices": devices,
             "inference": _absolute_inference(config.inference, base),
+            "findings": _absolute_findings(config.findings, base),
             "modems": [
                 modem.model_copy(update={"recordings": [base / each for each in modem.recordings]})
                 for modem in config.modems
@@ -564,6 +583,10 @@ def _absolute_inference(inference: InferenceConfig, base: Path) -> InferenceConf
     root = base / inference.root_file if inference.root_file else None
     folder = base / inference.folder if inference.folder else None
     return inference.model_copy(update={"root_file": root, "folder": folder})
+
+
+def _absolute_findings(findings: FindingsConfig, base: Path) -> FindingsConfig:
+    return findings.model_copy(update={"rules_file": base / findings.rules_file if findings.rules_file else None})
 
 
 def _absolute_https(https: HttpsConfig | None, base: Path) -> HttpsConfig | None:

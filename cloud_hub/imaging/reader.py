@@ -20,7 +20,7 @@ from pydicom import config
 from telemed import study
 from telemed.study import ManifestUnreadable
 
-from cloud_hub.imaging import files, pixels
+from cloud_hub.imaging import files, pixels, reports
 from cloud_hub.imaging.files import Unreadable
 
 LENGTH_BYTES = 4
@@ -57,6 +57,8 @@ def work(asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             return _manifest(path), b""
         case "metadata":
             return {}, json.dumps(files.metadata(path, asked["address"])).encode()
+        case "report":
+            return reports.report(path), b""
         case "bulk":
             return {}, files.bulk_value(path, asked["tags"])
         case "stored":

@@ -18,7 +18,17 @@ from edge_node.imaging import rows
 from edge_node.imaging.catalog import Catalog
 from edge_node.imaging.metrics import ImagingMetrics
 from edge_node.imaging.objects import Objects
-from edge_node.imaging.study import MATCHED, NO_PICTURE, Episode, Instance, Study, is_complete, key_image, whose
+from edge_node.imaging.study import (
+    MATCHED,
+    NO_PICTURE,
+    Episode,
+    Instance,
+    Study,
+    goes_ahead,
+    is_complete,
+    key_image,
+    whose,
+)
 
 LOOK_EVERY_S = 1.0
 LONGEST_REST_LOOKS = 255
@@ -38,6 +48,8 @@ class Offered:
     group: str
     """The study's id."""
     is_preview: bool = False
+    is_ahead: bool = False
+    """Whole, and goes before the images of all studies."""
 
 
 Offer = Callable[[Offered], Awaitable[object]]
@@ -182,9 +194,10 @@ class Delivery:
         """Offer the objects that were not offered yet, and note which were, also where one fails."""
         done: list[str] = []
         try:
-            for sha256 in await self.catalog.read(lambda c: rows.not_offered(c, study_id)):
-                await offer(Offered(self.objects.path(sha256), wire.OBJECT_NAME, study_id))
-                done.append(sha256)
+            for each in await self.catalog.read(lambda c: rows.not_offered(c, study_id)):
+                path, is_ahead = self.objects.path(each.sha256), goes_ahead(each.modality, each.size_bytes)
+                await offer(Offered(path, wire.OBJECT_NAME, study_id, is_ahead=is_ahead))
+                done.append(each.sha256)
         finally:
             await self.catalog.write(lambda c: rows.note_files(c, done))
 

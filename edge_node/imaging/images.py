@@ -58,8 +58,12 @@ class Images:
 
     async def deliver(self) -> None:
         """Look after the studies until cancelled."""
+        await (await self.opened()).delivery.run()
+
+    async def opened(self) -> Imaging:
+        """Return what is open, as soon as it is."""
         await self._is_open.wait()
-        await self._there().delivery.run()
+        return self._there()
 
     async def settled(self) -> None:
         """Return once receivers listen, or could not be started."""

@@ -48,6 +48,11 @@ def to_offer(connection: sqlite3.Connection) -> list[Study]:
     return _studies(connection, "generation > offered_generation")
 
 
+def recent(connection: sqlite3.Connection, since_ns: int) -> list[Study]:
+    """Return the studies of which something came since then, the oldest first."""
+    return _studies(connection, f"last_ns >= {since_ns:d}")
+
+
 def unassigned(connection: sqlite3.Connection) -> list[Study]:
     """Return the studies of which nobody knows whose they are."""
     return _studies(connection, "person_id = ''")
@@ -66,10 +71,13 @@ def version(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def instances(connection: sqlite3.Connection, study_id: str) -> list[Instance]:
     """Return the objects of a study, every content of each."""
-    names = ", ".join(_INSTANCE)
-    order = "series_uid, sop_instance_uid, version"
-    found = connection.execute(f"SELECT {names} FROM instance WHERE study_id = ? ORDER BY {order}", (study_id,))  # noqa: S608
-    return [Instance(**dict(row)) for row in found]
+    return _instances(connection, study_id, "TRUE")
+
+
+def _instances(connection: sqlite3.Connection, study_id: str, which: str) -> list[Instance]:
+    names, order = ", ".join(_INSTANCE), "series_uid, sop_instance_uid, version"
+    asked = f"SELECT {names} FROM instance WHERE study_id = ? AND {which} ORDER BY {order}"  # noqa: S608
+    return [Instance(**dict(row)) for row in connection.execute(asked, (study_id,))]
 
 
 def is_listed(connection: sqlite3.Connection) -> bool:
@@ -101,10 +109,9 @@ def note_key_image(connection: sqlite3.Connection, study_id: str, sha256: str) -
     connection.execute("UPDATE study SET key_image = ? WHERE study_id = ?", (sha256, study_id))
 
 
-def not_offered(connection: sqlite3.Connection, study_id: str) -> list[str]:
-    """Return the SHA-256 of the files of a study that were not offered yet."""
-    asked = "SELECT sha256 FROM instance WHERE study_id = ? AND NOT is_offered ORDER BY series_uid, sop_instance_uid"
-    return [str(row["sha256"]) for row in connection.execute(asked, (study_id,))]
+def not_offered(connection: sqlite3.Connection, study_id: str) -> list[Instance]:
+    """Return what of a study was not offered yet."""
+    return _instances(connection, study_id, "NOT is_offered")
 
 
 def note_files(connection: sqlite3.Connection, sha256s: Iterable[str]) -> None:

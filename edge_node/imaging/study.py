@@ -8,6 +8,7 @@ from itertools import groupby
 _SEX = {"M": "male", "F": "female"}
 _NO_PICTURES = frozenset({"SR", "KO", "PR", "RTSTRUCT", "RTPLAN", "RTDOSE", "SEG", "DOC", "REG"})
 """Modalities whose pixels, if they have any, are no picture of a patient."""
+_AHEAD, _AHEAD_LIMIT_BYTES = frozenset({"SR", "OT"}), 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,11 @@ def _differs(patient: Patient, episode: Episode) -> bool:
 def is_complete(study: Study, now_ns: int, quiet_ns: int) -> bool:
     """Whether a study is to be offered: something of it is new, and nothing came for so long."""
     return study.generation > study.offered_generation and now_ns - study.last_ns >= quiet_ns
+
+
+def goes_ahead(modality: str, size_bytes: int) -> bool:
+    """Whether an object says much in little, and so goes to the hub before images: a report, or a plain picture."""
+    return modality in _AHEAD and size_bytes <= _AHEAD_LIMIT_BYTES
 
 
 def key_image(instances: Sequence[Instance]) -> Instance | None:

@@ -97,6 +97,20 @@ class Inference:
         """Return what is known of each bundle."""
         return self._rows
 
+    def manifest(self, task: str) -> Manifest | None:
+        """Return what is said of the bundle on duty for a task, without lending it; None where there is none."""
+        slot = self._slots.get(task)
+        return slot.bundle.manifest if slot is not None else None
+
+    def check(self, task: str, subject: Subject) -> None:
+        """Look whether `model` would be given.
+
+        Raises:
+            ModelAbsent: there is none.
+            NotForPatients: it must not be run on this one.
+        """
+        self._on_duty(task, subject)
+
     def refused(self) -> list[str]:
         """Return what people must be told of: bundles refused or rolled back lately, with nothing taken since."""
         since_ns = self._outlets.clock_ns() - TOLD_FOR_NS

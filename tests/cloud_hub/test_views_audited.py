@@ -61,6 +61,7 @@ SHOWS_IMAGES = {
     f"{_IMAGE}/frames/{{numbers}}",
     f"{_IMAGE}/frames/{{numbers}}/rendered",
     f"{_IMAGE}/bulkdata/{{tags:path}}",
+    "/api/v1/studies/{study}/findings",
 }
 """Each is asked for in tests/cloud_hub/imaging/test_dicomweb.py."""
 ACTS = {

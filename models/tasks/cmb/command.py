@@ -7,7 +7,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from models.phantoms.swi_head import PRESETS
-from models.tasks.cmb import ablation, task
+from models.tasks.cmb import ablation, bundling, task
 from models.tasks.cmb.cases import DISTORTIONS, TEST_SEEDS, cases
 from models.tasks.cmb.network import ARMS, SIZES, Config
 from models.tasks.cmb.released import FOLDER
@@ -96,10 +96,21 @@ def _release(options: Namespace) -> None:
     print(f"released {side_car['weights_sha256']} to {options.out}; commit the folder")
 
 
+def _bundle_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="folder that is made")
+    parser.add_argument("--version", default="", help="of the bundle, as 1.0.0; that of the weights when not given")
+
+
+def _bundle(options: Namespace) -> None:
+    draft = bundling.fill(options.out, options.version)
+    print(f"{options.out}: {draft['task']} {draft['version']}; pack it with `python -m deploy.bundles pack`")
+
+
 VERBS = {
     "train": Verb("train a detector on made-up heads", _train_options, _train),
     "evaluate": Verb("measure weights or a graph", _evaluate_options, _evaluate),
     "export": Verb("write weights as an ONNX graph with its side-car", _export_options, _export),
     "release": Verb("put a training run where the repository carries the detector", _release_options, _release),
+    "bundle": Verb("lay the released models out for `python -m deploy.bundles pack`", _bundle_options, _bundle),
     "ablate": Verb("train every arm with several seeds and compare them", _ablate_options, _ablate),
 }

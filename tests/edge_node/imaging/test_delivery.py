@@ -277,7 +277,7 @@ async def test_a_study_that_fails_is_tried_less_and_less_often_and_goes_on_where
 
 def study_files(connection: sqlite3.Connection) -> list[str]:
     (study,) = rows.studies(connection)
-    return rows.not_offered(connection, study.study_id)
+    return [each.sha256 for each in rows.not_offered(connection, study.study_id)]
 
 
 async def test_what_somebody_called_match_decided_is_not_undone(bench: Bench, delivery: Delivery) -> None:

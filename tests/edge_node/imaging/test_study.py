@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_node.imaging.study import Episode, Instance, Patient, Study, is_complete, key_image, whose
+from edge_node.imaging.study import Episode, Instance, Patient, Study, goes_ahead, is_complete, key_image, whose
 
 GU = Episode("gu", frozenset({("BAOSHAN", "P-1")}), "1952-03-14", "female")
 OTHER = Episode("other", frozenset({("BAOSHAN", "P-2"), ("NATIONAL", "X-9")}))
@@ -56,3 +56,8 @@ def test_the_key_image_is_the_middle_of_the_longest_series() -> None:
 def test_what_cannot_be_shown_is_no_key_image(change: dict[str, str]) -> None:
     assert key_image([replace(IMAGE, **change)]) is None  # type: ignore[arg-type]
     assert key_image([]) is None
+
+
+def test_reports_and_plain_pictures_go_ahead_of_images_unless_they_are_large() -> None:
+    kinds = [("SR", 100_000), ("OT", 900_000), ("OT", 3 * 2**20), ("SEG", 1000), ("CT", 1000)]
+    assert [goes_ahead(*kind) for kind in kinds] == [True, True, False, False, False]
