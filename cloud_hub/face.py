@@ -30,6 +30,7 @@ from cloud_hub.web.api import (
     second_factor,
     session,
     sign_in_ways,
+    studies,
     trends,
 )
 from cloud_hub.web.guard import require
@@ -48,6 +49,7 @@ PLAIN = (
     alarms,
     referrals,
     trends,
+    studies,
     consults,
     care_team,
     consents,

@@ -11,6 +11,7 @@ from cloud_hub.store.studies import Entry
 
 LEVEL_LIMIT_CHARS = 64 * 1024
 LARGEST = 2**31 - 1
+MOST_OBJECTS = 1_000_000
 _UID = re.compile(r"[0-9.]{1,64}")
 _PERSON = re.compile(r"[A-Za-z0-9-]{0,36}")
 _DAY = re.compile(r"\d{8}")
@@ -65,6 +66,12 @@ def whose(told: dict[str, Any], group_id: str) -> tuple[str, int]:
     if not isinstance(generation, int) or not 0 <= generation <= LARGEST:
         raise NoEntry("no generation")
     return person_id, generation
+
+
+def object_count(told: dict[str, Any]) -> int | None:
+    """Return how many files of images a manifest names; None where that cannot be understood."""
+    found = told.get("objects")
+    return found if isinstance(found, int) and 0 <= found <= MOST_OBJECTS else None
 
 
 def first(level: dict[str, Any], tag: str) -> Any:

@@ -161,7 +161,7 @@ def _of_manifest(row: Transfer, told: dict[str, Any]) -> Work:
         return lambda _: BAD_MANIFEST
 
     def work(connection: Connection) -> str:
-        studies.tell_person(connection, row, person_id, generation)
+        studies.tell_person(connection, row, person_id, generation, entries.object_count(told))
         return studies.MANIFEST
 
     return work

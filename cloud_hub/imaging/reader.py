@@ -73,13 +73,14 @@ def work(asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """Return what the index takes from a manifest; its objects are known by their own files."""
+    """Return what the index takes from a manifest; its objects are known by their own files, and counted here."""
     try:
         with path.open("rb") as file:
             found = study.unpack(file.read(study.MANIFEST_LIMIT_BYTES + 1))
     except ManifestUnreadable as error:
         raise Unreadable(BAD_MANIFEST) from error
-    return {"study_id": found.study_id, "person_id": found.person_id, "generation": found.generation}
+    told = {"study_id": found.study_id, "person_id": found.person_id, "generation": found.generation}
+    return told | {"objects": len({one.sha256 for one in found.objects})}
 
 
 def _answer(asked: dict[str, Any], out: BinaryIO) -> bool:

@@ -30,7 +30,7 @@ from cloud_hub.store.engine import Database
 from cloud_hub.store.studies import Entry, Narrowing
 from cloud_hub.store.transfers import FileFacts
 
-HUB = "hub"
+HUB = studies.HUB_NODE
 MOST_PARTS = 1000
 FIRST = 1
 """Generation of what no manifest says: who stores here names the person."""

@@ -792,6 +792,7 @@ dicom_group = Table(
     Column("generation", BigInteger, nullable=False, comment="of the manifest that counts: the highest"),
     Column("told_ns", BigInteger, nullable=False, comment="when that manifest became complete"),
     Column("erased_ns", BigInteger, comment="when its files went because its person was erased"),
+    Column("objects", Integer, comment="files of images that the manifest names; NULL where none said"),
     Index(None, "region", "site", "person_id"),
 )
 """Whose study a group of files is, as its site says."""
@@ -811,6 +812,9 @@ dicom_study = Table(
     Column("instance_count", Integer, nullable=False, comment="previews and second versions are not counted"),
     Column("attributes", Text, nullable=False, comment="DICOM JSON of the study's level"),
     Column("indexed_ns", BigInteger, nullable=False, comment="when something was last added to it"),
+    Column("read_by", String(64), comment="account of who read it last; NULL: nobody has"),
+    Column("read_ns", BigInteger, comment="when they said so"),
+    Column("read_images", Integer, comment="how many images and objects there were then"),
     Index(None, "region", "study_uid"),
     Index(None, "region", "study_date", "study_time", "study_key"),
     Index(None, "region", "site", "group_id"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select, update
+from telemed.study import OBJECT_NAME
 from telemed.transfer import FileKind
 
 from cloud_hub.store import dialect
@@ -19,6 +20,8 @@ from cloud_hub.store.schema import dicom_file, dicom_group, dicom_instance, dico
 from cloud_hub.store.transfers import State, Transfer, transfer_of
 
 INDEXED, MANIFEST, KEY_IMAGE, MISSING = "indexed", "manifest", "key-image", "missing"
+HUB_NODE = "hub"
+"""Node under which lies what was stored at the hub itself."""
 AT_ONCE = 500
 _FAR_BACK = "0000"
 
@@ -45,6 +48,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """That somebody has read a study."""
+
+    username: str
+    at_ns: int
+    images: int
+    """How many there were then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """A study as a site filed it."""
 
@@ -65,6 +78,12 @@ class Study:
     instance_count: int
     attributes: dict[str, Any]
     indexed_ns: int
+    reading: Reading | None = None
+
+    @property
+    def is_unread(self) -> bool:
+        """True where nobody has read it, or more has come since."""
+        return self.reading is None or self.reading.images < self.instance_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +138,16 @@ def key_of(region: str, site: str, group_id: str, study_uid: str) -> str:
     return hashlib.sha256("\n".join((region, site, group_id, study_uid)).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How much of a group of files has come."""
+
+    arrived: int
+    """Whole files of images that the site sent."""
+    expected: int | None
+    """How many its manifest names; None where none said."""
+
+
 def unread(connection: Connection, region: str, since_ns: int, limit: int) -> list[Transfer]:
     """Return files of studies that became complete since an instant and were not looked at, the earliest first."""
     seen = select(dicom_file.c.transfer_id).where(dicom_file.c.transfer_id == transfer.c.transfer_id).exists()
@@ -145,15 +174,20 @@ def outcome_of(connection: Connection, transfer_id: str) -> str | None:
     return connection.execute(select(dicom_file.c.outcome).where(dicom_file.c.transfer_id == transfer_id)).scalar()
 
 
-def tell_person(connection: Connection, row: Transfer, person_id: str, generation: int) -> None:
-    """Note whose the study of a group is; of two manifests the higher generation counts, then what came later."""
+def tell_person(
+    connection: Connection, row: Transfer, person_id: str, generation: int, objects: int | None = None
+) -> None:
+    """Note whose the study of a group is, and of how many files it consists where that is told.
+
+    Of two manifests the higher generation counts, then what came later.
+    """
     c, key = dicom_group.c, (row.address.region, row.address.site, row.facts.group_id)
     mine = and_(c.region == key[0], c.site == key[1], c.group_id == key[2])
     known = connection.execute(select(c.generation, c.told_ns).where(mine)).one_or_none()
     if known is not None and tuple(known) > (generation, row.completed_ns):
         return
-    names = ("region", "site", "group_id", "person_id", "generation", "told_ns")
-    upsert(connection, dicom_group, names, [(*key, person_id, generation, row.completed_ns)], names[:3])
+    names = ("region", "site", "group_id", "person_id", "generation", "told_ns", "objects")
+    upsert(connection, dicom_group, names, [(*key, person_id, generation, row.completed_ns, objects)], names[:3])
 
 
 def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int:
@@ -168,7 +202,7 @@ def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int
     series = (key, entry.series_uid, *where, entry.modality, entry.series_number, 0, entry.series)
     insert_new(connection, dicom_series, [series], ["study_key", "series_uid"])
     study: dialect.Row = (key, *where, row.facts.group_id, entry.study_uid, entry.study_date, entry.study_time)
-    study += ("[]", 0, 0, entry.study, now_ns)
+    study += ("[]", 0, 0, entry.study, now_ns, None, None, None)
     insert_new(connection, dicom_study, [study], ["study_key"])
     _count(connection, key, entry.series_uid, now_ns)
     return version
@@ -194,6 +228,14 @@ def last_ns(connection: Connection, where: tuple[str, str], person_id: str) -> i
     return found
 
 
+def note_read(connection: Connection, study_key: str, reading: Reading | None) -> None:
+    """Note who has read a study, None: that it is to be read again."""
+    values = ("read_by", "read_ns", "read_images")
+    told = (None,) * 3 if reading is None else (reading.username, reading.at_ns, reading.images)
+    changed = update(dicom_study).where(dicom_study.c.study_key == study_key)
+    connection.execute(changed.values(dict(zip(values, told, strict=True))))
+
+
 def series_of(connection: Connection, study_keys: Collection[str]) -> list[Series]:
     """Return the series of some studies, in the order of their numbers."""
     found = list[Series]()
@@ -214,6 +256,24 @@ def instances_of(
         query = select(dicom_instance).where(c.study_key.in_(some), *of_one)
         found += [_instance(row) for row in connection.execute(query)]
     return sorted(found, key=lambda one: (one.series_uid, one.instance_number, one.sop_uid, one.version))
+
+
+def arrivals(
+    connection: Connection, region: str, groups: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Arrival]:
+    """Return how much has come of some groups, by site and group; what was stored at the hub itself is not counted."""
+    c, told, found = transfer.c, dicom_group.c, dict[tuple[str, str], Arrival]()
+    for site in {site for site, _ in groups}:
+        ids = sorted(group_id for where, group_id in groups if where == site)
+        for some in _slices(ids):
+            named = select(told.group_id, told.objects).where(told.region == region, told.site == site)
+            expected = {row.group_id: row.objects for row in connection.execute(named.where(told.group_id.in_(some)))}
+            of_site = and_(c.region == region, c.site == site, c.group_id.in_(some), c.node != HUB_NODE)
+            is_image = and_(c.state == State.COMPLETE, c.name == OBJECT_NAME, c.is_preview.is_(False))
+            count = select(c.group_id, func.count(c.sha256.distinct()).label("n")).where(of_site, is_image)
+            arrived = {row.group_id: row.n for row in connection.execute(count.group_by(c.group_id))}
+            found |= {(site, one): Arrival(arrived.get(one, 0), expected.get(one)) for one in some}
+    return found
 
 
 def _version(connection: Connection, row: Transfer, entry: Entry) -> int:
@@ -286,6 +346,7 @@ def _study(row: Row[Any]) -> Study:
         row.instance_count,
         json.loads(row.attributes),
         row.indexed_ns,
+        None if row.read_by is None else Reading(row.read_by, row.read_ns, row.read_images),
     )
 
 

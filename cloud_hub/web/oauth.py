@@ -219,8 +219,8 @@ Not completed: it was cancelled, took too long, or this device has no key for it
 """
 _WORDS = {
     "*": (
-        "您可查看的患者资料、测量值、设备和转诊",
-        "persons, measurements, devices and referrals that you may see",
+        "您可查看的患者资料、测量值、影像、设备和转诊",
+        "persons, measurements, images, devices and referrals that you may see",
     ),
     "Patient": ("患者资料", "persons"),
     "Observation": ("测量值", "measurements"),
@@ -229,6 +229,7 @@ _WORDS = {
     "AuditEvent": ("访问记录", "the audit trail"),
     "Encounter": ("会诊", "consults"),
     "Consent": ("授权", "consents"),
+    "ImagingStudy": ("影像检查与图像", "studies with their images"),
 }
 _KEY_SCRIPT = Path(__file__).with_name("oauth_key.js")
 _STYLE = Path(__file__).with_name("oauth_page.css")

@@ -9,7 +9,9 @@ command -v strace >/dev/null || wanted+=(strace)
 command -v dbus-daemon >/dev/null || wanted+=(dbus)
 [ -x /usr/sbin/ModemManager ] || wanted+=(modemmanager)
 [ -x /usr/bin/chromium ] || wanted+=(chromium)
-command -v storescu >/dev/null || wanted+=(dcmtk)
+# Not by its name: pynetdicom puts programs of the same names into the environment.
+[ -x /usr/bin/storescu ] || wanted+=(dcmtk)
+[ -x /usr/bin/dciodvfy ] || wanted+=(dicom3tools)
 command -v ip >/dev/null || [ -x /sbin/ip ] || wanted+=(iproute2)
 fc-list 2>/dev/null | grep -qi "noto.*cjk" || wanted+=(fonts-noto-cjk)
 [ ${#wanted[@]} -eq 0 ] && exit 0

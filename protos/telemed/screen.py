@@ -787,6 +787,37 @@ class ConsultBody(View):
     referral_id: str = ""
 
 
+class StudyRow(View):
+    """A study of images, as a site filed it."""
+
+    study_key: str
+    study_uid: str = Field(description="Study Instance UID: under it DICOMweb has its images.")
+    site: str
+    person_id: str = Field(description="Empty: nobody has said yet whose it is.")
+    name: Text2 = Field(description="Of the person; of a study of nobody, what the images say.")
+    study_date: str = Field(description="YYYYMMDD, empty where it is not said.")
+    study_time: str = Field(description="HHMMSS, as far as it is said.")
+    modalities: list[str]
+    description: str
+    series: int
+    images: int = Field(description="Images and other objects that can be shown now.")
+    state: Literal["preview", "partly", "whole"] = Field(description="How much of it has come from the site.")
+    arrived: int = Field(description="Files that have come.")
+    expected: int | None = Field(description="Files that the site has; null while it has not said.")
+    changed_ms: int = Field(description="When something of it was last added here.")
+    is_unread: bool = Field(description="Nobody has said that they read it, or more has come since.")
+    read_by: Text2 | None = Field(description="Who said last that they read it.")
+    read_ms: int | None
+
+
+class StudyRows(View):
+    """A page of studies, the newest day first."""
+
+    studies: list[StudyRow]
+    total: int = Field(description="How many there are in all.")
+    is_more: bool = Field(description="True: there are more than `total`, which nobody counted to the end.")
+
+
 class EnrolledNode(View):
     """The newest certificate of a node."""
 

@@ -539,7 +539,9 @@ EMPTIED = {
         "study_key", "sop_uid", "sha256", "series_uid", "transfer_syntax_uid", "flaw", "attributes",
     },
     "dicom_series": {"study_key", "series_uid", "modality", "attributes"},
-    "dicom_study": {"study_key", "group_id", "study_uid", "study_date", "study_time", "modalities", "attributes"},
+    "dicom_study": {
+        "study_key", "group_id", "study_uid", "study_date", "study_time", "modalities", "attributes", "read_by",
+    },
     "event": {"body"},
     "person": {
         "family_name", "given_name", "name_en", "birth_date", "identifiers", "phone", "caregiver", "caregiver_calls",

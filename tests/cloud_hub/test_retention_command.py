@@ -199,11 +199,27 @@ def test_studies_that_are_old_and_visitors_with_images_are_counted_as_such(
     assert "1 over their time" in next(line for line in capsys.readouterr().out.splitlines() if "visitors" in line)
     with closing(sqlite3.connect(folder / "care.db")) as opened, opened:
         (visitor,) = opened.execute("SELECT person_id FROM bed_stay WHERE episode_class = 'VISITOR'").fetchone()
-        groups = [("baoshan", "clinic", group, visitor, 1, 1, None) for group in ("old", "young")]
-        opened.executemany("INSERT INTO dicom_group VALUES (?, ?, ?, ?, ?, ?, ?)", groups)
+        groups = [("baoshan", "clinic", group, visitor, 1, 1, None, None) for group in ("old", "young")]
+        opened.executemany("INSERT INTO dicom_group VALUES (?, ?, ?, ?, ?, ?, ?, ?)", groups)
         for group, days in (("old", 5480), ("young", 5478)):
-            row = (group, "baoshan", "clinic", group, "1.2", "", "", "[]", 1, 1, "{}", NOW_NS - days * NS_PER_DAY)
-            opened.execute(f"INSERT INTO dicom_study VALUES ({', '.join('?' * 12)})", row)
+            row = (
+                group,
+                "baoshan",
+                "clinic",
+                group,
+                "1.2",
+                "",
+                "",
+                "[]",
+                1,
+                1,
+                "{}",
+                NOW_NS - days * NS_PER_DAY,
+                None,
+                None,
+                None,
+            )
+            opened.execute(f"INSERT INTO dicom_study VALUES ({', '.join('?' * 15)})", row)
     ask(folder)
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[2::2]}
     assert "1 over their time" in lines["images"]

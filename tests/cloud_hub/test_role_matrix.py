@@ -146,6 +146,7 @@ class Asker:
             "break_id": "none" if row.kind == "absent" else f"b-{what}",
             "fhir_id": self._fhir_id(row.kind, what),
             **world.image_names(what),
+            "study_key": _study_key(what),
             "display_id": self._ids.get(f"display-{what}", ""),
             "consult_id": self._consult(what) if row.kind == "consult-end" else "",
         }
@@ -190,6 +191,7 @@ class Asker:
             "referral-list": f'"referral_id":"r-{what}"',
             "patient-list": f'"id":"{what}"',
             "imaging-study-list": f'urn:oid:{world.STUDIES.get(what)}"',
+            "study-list": f'"study_uid":"{world.STUDIES.get(what)}"',
             "image-list": f"/studies/{world.STUDIES.get(what)}",
             "observation-list": f'"reference":"Patient/{what}"',
             "audit-list": f'"reference":"Patient/{what}"',

@@ -39,10 +39,11 @@ SHOWS_OTHERWISE = {
     ("GET", "/fhir/R4/AuditEvent"),
     ("GET", "/fhir/R4/AuditEvent/{fhir_id}"),
     ("GET", "/fhir/R4/Consent/{fhir_id}"),
+    ("GET", "/api/v1/studies"),
     ("GET", "/fhir/R4/ImagingStudy"),
     ("GET", "/fhir/R4/ImagingStudy/{fhir_id}"),
 }
-"""The live socket is tested below, Observations, AuditEvents, Consents and ImagingStudies in tests/cloud_hub/fhir."""
+"""The live socket is tested below, studies in tests/cloud_hub/web, the others in tests/cloud_hub/fhir."""
 _IMAGE = "/dicom-web/studies/{study}/series/{series}/instances/{instance}"
 SHOWS_IMAGES = {
     "/dicom-web/studies",
@@ -69,6 +70,8 @@ ACTS = {
     ("DELETE", "/api/v1/session"),
     ("POST", "/api/v1/alarms/{alarm_id}/actions"),
     ("POST", "/api/v1/referrals/{referral_id}/moves"),
+    ("POST", "/api/v1/studies/{study_key}/read"),
+    ("DELETE", "/api/v1/studies/{study_key}/read"),
     ("POST", "/api/v1/consults"),
     ("POST", "/api/v1/consults/{consult_id}/end"),
     ("POST", "/api/v1/oidc/begin"),

@@ -5,6 +5,8 @@ import shutil
 import sysconfig
 from pathlib import Path
 
+import pytest
+
 
 def program(name: str) -> str:
     """Return where a program of DCMTK lies: pynetdicom installs others of the same names into the environment.
@@ -18,3 +20,13 @@ def program(name: str) -> str:
     if found is None:
         raise FileNotFoundError(f"{name} of DCMTK is not installed")
     return found
+
+
+def _is_installed() -> bool:
+    try:
+        return bool(program("storescu"))
+    except FileNotFoundError:
+        return False
+
+
+needs_dcmtk = pytest.mark.skipif(not _is_installed(), reason="DCMTK is not installed (Debian: dcmtk)")

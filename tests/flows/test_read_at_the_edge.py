@@ -27,11 +27,11 @@ from deploy.bundles.repository import Repository
 from models.phantoms.swi_head import Mark, head
 from models.tasks.cmb import bundling
 from tests.fakes import swi_dicom
-from tests.fakes.dcmtk import program
+from tests.fakes.dcmtk import needs_dcmtk, program
 from tests.fakes.ports import free_port
 from tests.region.region import Clinic, Region, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [needs_dcmtk, pytest.mark.slow, pytest.mark.timeout(300)]
 WITHIN_S = 90
 EXTRA = """
 [imaging]

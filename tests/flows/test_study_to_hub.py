@@ -13,12 +13,12 @@ from telemed import study as wire
 from telemed.study import StudyManifest
 
 from edge_node.imaging import part10
-from tests.fakes.dcmtk import program
+from tests.fakes.dcmtk import needs_dcmtk, program
 from tests.fakes.dicom import CT, EXPLICIT, Picture, data_set, relaying
 from tests.fakes.ports import free_port
 from tests.region.region import Clinic, Region, running, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [needs_dcmtk, pytest.mark.slow, pytest.mark.timeout(180)]
 PATIENT = "P-51018201-0093"
 SIDE = 128
 IMAGING = """

@@ -26,6 +26,7 @@ from telemed.screen import (
     Site,
     Snapshot,
     StuckView,
+    StudyRow,
     Text2,
     Trend,
     TrendPoint,
@@ -483,6 +484,34 @@ def trends(bed_key: str, hours: int, now: int) -> Trends:
             points.append(TrendPoint(at_ms=at, low=value - 1, high=value + 1, last=round(value, 1)))
         found.append(Trend(measure=measure, unit=unit, step_s=step_s * every, points=points))
     return Trends(bed_key=bed_key, from_ms=first, to_ms=now, trends=found, link_gaps_ms=[gap], given_up=[lost])
+
+
+def studies(now: int) -> list[StudyRow]:
+    """A head CT that is still on its way, and an old film that somebody has read."""
+    head = StudyRow(
+        study_key="0" * 64,
+        study_uid="1.2.3",
+        site="qingshi",
+        person_id="p-1",
+        name=text("谷雨生", "Gu Yusheng"),
+        study_date="20261126",
+        study_time="1538",
+        modalities=["CT"],
+        description="头部 CT 平扫",
+        series=2,
+        images=116,
+        state="partly",
+        arrived=116,
+        expected=160,
+        changed_ms=now,
+        is_unread=True,
+        read_by=None,
+        read_ms=None,
+    )
+    film = {"study_key": "1" * 64, "study_uid": "1.2.4", "modalities": ["DX"], "description": "胸片", "images": 1}
+    read = {"is_unread": False, "read_by": text("杜仲 医师", "Dr Du"), "read_ms": now - _MINUTE_MS}
+    whole = {"state": "whole", "arrived": 1, "expected": 1, "study_date": "20241126", "series": 1}
+    return [head, head.model_copy(update=film | read | whole)]
 
 
 def consents(person_id: str, role: str) -> Consents:

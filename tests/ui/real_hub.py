@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from telemed.roles import Role
 
 from cloud_hub.access.passwords import hash_password
 from cloud_hub.access.sign_in import Access, SecondFactor
+from cloud_hub.imaging.face import Images
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.web.live import Stores
@@ -36,8 +37,13 @@ class RealHub:
 
 
 @contextmanager
-def hub(folder: Path) -> Iterator[RealHub]:
-    """Serve a hub whose physicians need a second factor."""
+def hub(
+    folder: Path, fill: Callable[[Database], Images] | None = None, *, second_factor: bool = True
+) -> Iterator[RealHub]:
+    """Serve a hub, whose physicians need a second factor unless it is told otherwise.
+
+    `fill` puts images in before anything is served.
+    """
     stores = Stores(
         Database(f"sqlite:///{folder}/care.db", CARE, "care"),
         Database(f"sqlite:///{folder}/samples.db", SAMPLES, "samples"),
@@ -46,13 +52,15 @@ def hub(folder: Path) -> Iterator[RealHub]:
         database.migrate()
     world.fill(stores, hash_password(world.PASSWORD))
     with ThreadPoolExecutor(1) as aside:  # the browser's own loop runs in this thread
-        app: FastAPI = aside.submit(asyncio.run, world.build(stores, time.time_ns)).result()
-    app.state.access.second = SecondFactor(frozenset({Role.PHYSICIAN}))
+        images = aside.submit(fill, stores.care).result() if fill else None
+        app: FastAPI = aside.submit(asyncio.run, world.build(stores, time.time_ns, images)).result()
+    if second_factor:
+        app.state.access.second = SecondFactor(frozenset({Role.PHYSICIAN}))
     with closing(socket.socket()) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread = threading.Thread(target=lambda: asyncio.run(_serve(server, listening, images)))
         thread.start()
         try:
             yield RealHub(f"http://localhost:{listening.getsockname()[1]}/", app)
@@ -61,3 +69,11 @@ def hub(folder: Path) -> Iterator[RealHub]:
             thread.join(10)
     for database in (stores.care, stores.samples):
         database.close()
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket, images: Images | None) -> None:
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        if images is not None:
+            await images.readers.close()

@@ -143,6 +143,10 @@ def build(face: str, link: str) -> tuple[FastAPI, Face]:
         state.posted.append((f"observations {key}", body.model_dump()))
         return Response(status_code=204)
 
+    @app.get("/api/v1/studies")
+    def studies() -> screen.StudyRows:
+        return screen.StudyRows(studies=moment.studies(now_ms()), total=2, is_more=False)
+
     @app.get("/api/v1/persons/{person_id}/consents")
     def consents(person_id: str, request: Request) -> screen.Consents:
         return moment.consents(person_id, request.cookies["yz_session"])

@@ -271,6 +271,7 @@ def test_every_page_fits_its_width(browser: Browser, size: tuple[int, int]) -> N
             "queue",
             "queue/0193a000-0000-7000-8000-000000000001",
             "alarms",
+            "images",
             "patient/qingshi%3A01",
             "sites",
         ):

@@ -19,6 +19,7 @@ export default defineConfig(({ mode }) => {
       assetsInlineLimit: 0,
       chunkSizeWarningLimit: 1500,
     },
+    worker: { format: "es" },
     server: { host: "127.0.0.1", proxy: { "/api": { target: "http://127.0.0.1:8080", ws: true } } },
     test: { include: ["src/**/*.test.ts"], environment: "node" },
   };

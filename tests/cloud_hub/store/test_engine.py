@@ -56,7 +56,7 @@ def test_an_identity_gets_the_column_that_it_may_have_had_from_the_start(
     row = {"issuer": "i", "subject": "s", "username": "u", "is_mapped": True, "made_ns": 5, "seen_ns": 6}
     care_db.write_blocking(lambda c: c.execute(identity.insert().values(row)))
     care_db.write_blocking(lambda c: c.execute(text(was)))
-    care_db.write_blocking(lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'care_0017'")))
+    care_db.write_blocking(lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'care_0019'")))
     care_db.migrate()
     assert differences(care_db) == []
     assert care_db.read_blocking(lambda c: c.execute(select(identity.c.seen_ns)).scalar_one()) == seen_ns

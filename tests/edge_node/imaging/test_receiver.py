@@ -17,7 +17,7 @@ import pytest
 from edge_node.imaging import part10
 from edge_node.imaging.association import PDU_BYTES
 from tests.edge_node.imaging.conftest import Receivers, receiving
-from tests.fakes.dcmtk import program
+from tests.fakes.dcmtk import needs_dcmtk, program
 from tests.fakes.dicom import (
     ABORT,
     ACCEPTED,
@@ -67,10 +67,12 @@ def dcmtk(name: str, port: int, *words: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
+@needs_dcmtk
 def test_an_echo_is_answered(shared: Receivers) -> None:
     assert dcmtk("echoscu", shared.port).returncode == 0
 
 
+@needs_dcmtk
 @pytest.mark.parametrize("sender_program", ["storescu", "dcmsend"])
 def test_what_dcmtk_puts_on_the_wire_lies_on_the_disk_byte_for_byte(
     shared: Receivers, sender_program: str, shared_data: Path
@@ -124,6 +126,7 @@ def test_classes_and_syntaxes_that_nobody_knows_yet_are_taken_raw(shared: Receiv
         assert scu.store(sop_class, "1.2.3.4.77", data_set(Picture(uid="1.2.3.4.77", sop_class=sop_class))) == SUCCESS
 
 
+@needs_dcmtk
 @pytest.mark.parametrize("size_bytes", [PDU_BYTES + 1, 0xFFFFFFFF])
 def test_a_pdu_longer_than_agreed_ends_the_association_and_takes_no_memory(shared: Receivers, size_bytes: int) -> None:
     process = psutil.Process(shared.pids[0])

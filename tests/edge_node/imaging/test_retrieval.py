@@ -12,11 +12,11 @@ from edge_node.imaging import part10
 from tests.edge_node.imaging.conftest import Receivers, receiving
 from tests.edge_node.imaging.test_elements import raw_of
 from tests.edge_node.imaging.test_fates import FATES, FOLDER, meta_of
-from tests.fakes.dcmtk import program
+from tests.fakes.dcmtk import needs_dcmtk, program
 from tests.fakes.dicom import ACCEPTED, CT, EXPLICIT, BareScu, Picture, data_set
 from tests.fakes.ports import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [needs_dcmtk, pytest.mark.slow, pytest.mark.timeout(120)]
 STUDY = "1.2.3"
 PICTURES = [
     *(Picture(uid=f"1.2.3.4.{number}", number=number) for number in range(3)),

@@ -104,8 +104,8 @@ async def test_a_datagram_weighs_its_heads_too() -> None:
             client.send(content, relay.address)
         for _ in range(32):
             await target.next()
-        # 32 x 800 bits at 25.6 kbit/s.
-        assert loop.time() - began_s == pytest.approx(1.0, abs=0.08)
+        # 32 x 800 bits at 25.6 kbit/s; 0.72 s without the heads, and later only where this machine is.
+        assert 0.92 < loop.time() - began_s < 1.3
 
 
 async def test_the_application_sees_a_changed_byte() -> None:

@@ -738,6 +738,49 @@ export interface ConsultBody {
   referral_id?: string;
 }
 
+/** A study of images, as a site filed it. */
+export interface StudyRow {
+  study_key: string;
+  /** Study Instance UID: under it DICOMweb has its images. */
+  study_uid: string;
+  site: string;
+  /** Empty: nobody has said yet whose it is. */
+  person_id: string;
+  /** Of the person; of a study of nobody, what the images say. */
+  name: Text2;
+  /** YYYYMMDD, empty where it is not said. */
+  study_date: string;
+  /** HHMMSS, as far as it is said. */
+  study_time: string;
+  modalities: string[];
+  description: string;
+  series: number;
+  /** Images and other objects that can be shown now. */
+  images: number;
+  /** How much of it has come from the site. */
+  state: "preview" | "partly" | "whole";
+  /** Files that have come. */
+  arrived: number;
+  /** Files that the site has; null while it has not said. */
+  expected: number | null;
+  /** When something of it was last added here. */
+  changed_ms: number;
+  /** Nobody has said that they read it, or more has come since. */
+  is_unread: boolean;
+  /** Who said last that they read it. */
+  read_by: Text2 | null;
+  read_ms: number | null;
+}
+
+/** A page of studies, the newest day first. */
+export interface StudyRows {
+  studies: StudyRow[];
+  /** How many there are in all. */
+  total: number;
+  /** True: there are more than `total`, which nobody counted to the end. */
+  is_more: boolean;
+}
+
 /** The newest certificate of a node. */
 export interface EnrolledNode {
   site: string;

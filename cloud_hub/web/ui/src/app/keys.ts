@@ -7,6 +7,8 @@ const PAIR_MS = 1200;
 let pendingG = 0;
 
 function isField(target: EventTarget | null): boolean {
+  // Nothing is written into a slider.
+  if (target instanceof HTMLInputElement && target.type === "range") return false;
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 

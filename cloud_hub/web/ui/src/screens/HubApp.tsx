@@ -14,6 +14,8 @@ import { Review } from "./glass/Review";
 import { PatientPage } from "./patient/PatientPage";
 import { Account } from "./signin/Account";
 import { Queue } from "./queue/Queue";
+import { Worklist } from "./study/Worklist";
+import { StudyPage } from "./study/StudyPage";
 import { Sites } from "./sites/Sites";
 import { Wall } from "./wall/Wall";
 
@@ -22,7 +24,7 @@ const CLINICAL = new Set(["physician", "nurse", "clinic"]);
 
 function Staff() {
   const { page, subject } = useRoute();
-  useKeys({ "g w": () => go("wall"), "g q": () => go("queue"), "g a": () => go("alarms"), "g p": () => go("patient") });
+  useKeys({ "g w": () => go("wall"), "g q": () => go("queue"), "g a": () => go("alarms"), "g p": () => go("patient"), "g i": () => go("images") });
   useFollowConsults();
   switch (page) {
     case "patient":
@@ -31,6 +33,10 @@ function Staff() {
       return <Queue picked={subject} />;
     case "alarms":
       return <Console picked={subject} />;
+    case "images":
+      return <Worklist />;
+    case "study":
+      return <StudyPage studyUid={subject} />;
     case "consult":
       return <ConsultRoom consultId={subject} />;
     case "glass":

@@ -16,12 +16,14 @@ const PAGES: [string, Key][] = [
   ["queue", "nav.queue"],
   ["wall", "nav.wall"],
   ["patient", "nav.patient"],
+  ["images", "nav.images"],
   ["alarms", "nav.alarms"],
   ["sites", "nav.sites"],
   ["glass", "nav.glass"],
   ["review", "nav.review"],
 ];
-const CLINICAL = ["queue", "wall", "patient", "alarms", "sites", "glass"];
+const CLINICAL = ["queue", "wall", "patient", "images", "alarms", "sites", "glass"];
+const HUB_ONLY = new Set(["glass", "images"]);
 const PAGES_OF: Record<string, string[]> = {
   physician: CLINICAL,
   nurse: CLINICAL,
@@ -40,7 +42,7 @@ export function PaperTop({ page }: { page: string }) {
   const numbers: Record<string, number> = { queue: waiting, alarms: alarms.length, glass: notices };
   const mine = PAGES_OF[role] ?? ["sites"];
   const onBedside = useLive((state) => state.face) === "bedside";
-  const pages = PAGES.filter(([name]) => mine.includes(name) && (name !== "glass" || !onBedside));
+  const pages = PAGES.filter(([name]) => mine.includes(name) && (!HUB_ONLY.has(name) || !onBedside));
   return (
     <header className="top">
       <span className="brand">

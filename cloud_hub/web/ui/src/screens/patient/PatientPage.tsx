@@ -25,6 +25,7 @@ import { Banner } from "./Banner";
 import { LivePanel } from "./Live";
 import { News2Lines } from "./News2Lines";
 import { TrendsPanel } from "./TrendsPanel";
+import { Studies } from "../study/Studies";
 import { acceptedReferral } from "../queue/order";
 import "./patient.css";
 
@@ -155,6 +156,7 @@ function Opened({ bed }: { bed: Bed }) {
           <AlarmBlock alarms={alarms} />
           <News2Lines news2={bed.news2} />
           <Referrals bed={bed} />
+          {bed.patient && <Studies personId={bed.patient.person_id} />}
           {bed.patient && mayConsent(role) && (
             <section className="side-block">
               <h2>{t("consent.title")}</h2>

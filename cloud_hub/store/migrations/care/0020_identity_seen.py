@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "care_0018"
-down_revision = "care_0017"
+revision = "care_0020"
+down_revision = "care_0019"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,198 @@
+/** What the viewer needs of DICOM JSON (PS3.18 annex F): series, slices in order, directions, windows. */
+
+export interface Element {
+  vr?: string;
+  Value?: unknown[];
+}
+/** Attributes by tag, eight hex digits in upper case. */
+export type Told = Record<string, Element>;
+
+export interface SeriesTold {
+  uid: string;
+  number: number;
+  modality: string;
+  description: string;
+  /** Images and other objects. */
+  images: number;
+}
+
+export interface Slice {
+  /** Address of the frame for the loader of images. */
+  imageId: string;
+  /** Of the instance, as its makers counted; 0 where they did not. */
+  number: number;
+  told: Told;
+  isLossy: boolean;
+}
+
+/** Centre and width, in units of the values; null: all values of the image. */
+export type Window = { centre: number; width: number } | null;
+
+export function first(told: Told, tag: string): unknown {
+  return told[tag]?.Value?.[0];
+}
+
+export function text(told: Told, tag: string): string {
+  const value = first(told, tag);
+  return value === undefined || value === null ? "" : String(value);
+}
+
+export function numbers(told: Told, tag: string): number[] {
+  return (told[tag]?.Value ?? []).map(Number).filter(Number.isFinite);
+}
+
+function number(told: Told, tag: string): number {
+  return numbers(told, tag)[0] ?? 0;
+}
+
+/** The series of a study, in the order of their numbers. */
+export function seriesOf(found: Told[]): SeriesTold[] {
+  return found
+    .map((told) => ({
+      uid: text(told, "0020000E"),
+      number: number(told, "00200011"),
+      modality: text(told, "00080060"),
+      description: text(told, "0008103E"),
+      images: number(told, "00201209"),
+    }))
+    .sort((one, other) => one.number - other.number || one.uid.localeCompare(other.uid));
+}
+
+/** Attributes that some objects keep for each frame or for all frames, beside those of the whole object. */
+function ofFrame(told: Told, frame: number): Told {
+  const shared = (first(told, "52009229") ?? {}) as Told;
+  const each = ((told["52009230"]?.Value ?? [])[frame - 1] ?? {}) as Told;
+  const inner = [...Object.values(shared), ...Object.values(each)].flatMap((group) =>
+    group.Value?.[0] instanceof Object ? [group.Value[0] as Told] : [],
+  );
+  return Object.assign({}, told, ...inner) as Told;
+}
+
+/** The frames of a series that are pictures, in the order in which they were counted at the machine. */
+export function slicesOf(found: Told[], address: string): Slice[] {
+  const slices = found
+    .filter((told) => number(told, "00280010") > 0)
+    .flatMap((told) => {
+      const at = `${address}/instances/${text(told, "00080018")}/frames/`;
+      const count = Math.max(1, number(told, "00280008"));
+      return Array.from({ length: count }, (_, index) => ({
+        imageId: `wadors:${at}${index + 1}`,
+        number: number(told, "00200013"),
+        told: count > 1 ? ofFrame(told, index + 1) : told,
+        isLossy: text(told, "00282110") === "01",
+      }));
+    });
+  // Sorting keeps the frames of one instance in their order.
+  return slices.sort((one, other) => one.number - other.number || height(one.told) - height(other.told));
+}
+
+type Vector = [number, number, number];
+
+function cross(a: number[], b: number[]): Vector {
+  const [ax = 0, ay = 0, az = 0] = a;
+  const [bx = 0, by = 0, bz = 0] = b;
+  return [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
+}
+
+/** How far along its own normal an image lies, in mm; 0 where it does not say. */
+export function height(told: Told): number {
+  const [directions, at] = [numbers(told, "00200037"), numbers(told, "00200032")];
+  if (directions.length !== 6 || at.length !== 3) return 0;
+  const normal = cross(directions.slice(0, 3), directions.slice(3));
+  return normal.reduce((sum, part, index) => sum + part * (at[index] ?? 0), 0);
+}
+
+const AXES = [
+  ["L", "R"],
+  ["P", "A"],
+  ["H", "F"],
+] as const;
+const OPPOSITE: Record<string, string> = { L: "R", R: "L", P: "A", A: "P", H: "F", F: "H" };
+const OBLIQUE = 0.35;
+
+/** Letters of where a direction in the patient points to, the strongest first (PS3.3 C.7.6.1.1.1). */
+export function letters(direction: number[]): string {
+  return direction
+    .map((part, axis) => ({ size: Math.abs(part), letter: AXES[axis]?.[part > 0 ? 0 : 1] ?? "" }))
+    .filter(({ size }) => size > OBLIQUE)
+    .sort((one, other) => other.size - one.size)
+    .map(({ letter }) => letter)
+    .join("");
+}
+
+const turned = (found: string) => [...found].map((letter) => OPPOSITE[letter] ?? letter).join("");
+
+export interface Edges {
+  left: string;
+  right: string;
+  top: string;
+  bottom: string;
+}
+
+/** What lies at the four edges of the picture; null where the image does not say how it lies in the patient. */
+export function edges(told: Told, isMirrored: boolean): Edges | null {
+  const directions = numbers(told, "00200037");
+  if (directions.length !== 6) return null;
+  const [right, bottom] = [letters(directions.slice(0, 3)), letters(directions.slice(3))];
+  const sides = isMirrored ? { left: right, right: turned(right) } : { left: turned(right), right };
+  return { ...sides, top: turned(bottom), bottom };
+}
+
+export interface Preset {
+  /** Of the name, after `window.` in the words. */
+  name: string;
+  window: Window;
+}
+
+/** What a CT is shown in that names no window of its own, in which all its values would be one grey. */
+export const PLAIN_CT: Window = { centre: 40, width: 400 };
+
+const CT: Preset[] = [
+  { name: "brain", window: { centre: 40, width: 80 } },
+  { name: "stroke", window: { centre: 35, width: 30 } },
+  { name: "bone", window: { centre: 500, width: 2000 } },
+  { name: "subdural", window: { centre: 75, width: 215 } },
+  { name: "lung", window: { centre: -600, width: 1500 } },
+  { name: "soft", window: PLAIN_CT },
+  { name: "vessel", window: { centre: 100, width: 700 } },
+];
+const MOST_OWN = 7;
+
+export function isColour(told: Told): boolean {
+  return number(told, "00280002") > 1;
+}
+
+/** The window that a picture begins with; undefined: its own, or all its values. */
+export function firstWindow(told: Told): Window | undefined {
+  const hasOwn = numbers(told, "00281051").length > 0 || told["00283010"] !== undefined;
+  return text(told, "00080060") === "CT" && !hasOwn ? PLAIN_CT : undefined;
+}
+
+/** The windows that keys 1 to 9 set: of CT those of practice, of others those that the image itself names. */
+export function presetsOf(told: Told): Preset[] {
+  if (isColour(told)) return [];
+  const [centres, widths] = [numbers(told, "00281050"), numbers(told, "00281051")];
+  const own = centres
+    .map((centre, index) => ({ name: "own", window: { centre, width: widths[index] ?? 0 } }))
+    .filter(({ window }) => window.width > 0)
+    .slice(0, MOST_OWN);
+  const all = { name: "all", window: null };
+  return text(told, "00080060") === "CT" ? [...CT, ...own.slice(0, 1), all] : [...own, all];
+}
+
+/** Lowest and highest value that a window shows in grey (PS3.3 C.11.2.1.2). */
+export function rangeOf({ centre, width }: { centre: number; width: number }): { lower: number; upper: number } {
+  const half = (Math.max(width, 2) - 1) / 2;
+  return { lower: centre - 0.5 - half, upper: centre - 0.5 + half };
+}
+
+export function windowOf({ lower, upper }: { lower: number; upper: number }): { centre: number; width: number } {
+  return { centre: Math.round((lower + upper) / 2 + 0.5), width: Math.round(upper - lower + 1) };
+}
+
+/** The order in which slices are fetched: what is looked at first, then outwards. */
+export function outwards(count: number, from: number): number[] {
+  return Array.from({ length: count }, (_, index) => index).sort(
+    (one, other) => Math.abs(one - from) - Math.abs(other - from) || one - other,
+  );
+}

@@ -1,0 +1,298 @@
+/**
+ * One picture of a stack, drawn by cornerstone3D; loaded by itself, because it is large.
+ *
+ * It fetches each slice itself before it shows it, so that no slice is ever drawn in another's place.
+ */
+import { Enums, RenderingEngine, cache, imageLoader, init as initCore } from "@cornerstonejs/core";
+import type { Types } from "@cornerstonejs/core";
+import { init as initLoader, wadors } from "@cornerstonejs/dicom-image-loader";
+import {
+  Enums as ToolEnums,
+  LengthTool,
+  PanTool,
+  ToolGroupManager,
+  WindowLevelTool,
+  ZoomTool,
+  addTool,
+  annotation,
+  init as initTools,
+} from "@cornerstonejs/tools";
+import type { ImageFault } from "./dicomweb";
+import { faultOf } from "./dicomweb";
+import { firstWindow, outwards, rangeOf, windowOf } from "./dicom";
+import type { Slice, Window } from "./dicom";
+
+export type Tool = "scroll" | "window" | "pan" | "zoom" | "length";
+
+export interface StageState {
+  /** Which slice is drawn; null: none yet. */
+  shown: number | null;
+  /** Which slice is asked for. */
+  wanted: number;
+  loaded: ReadonlySet<number>;
+  faults: ReadonlyMap<number, ImageFault>;
+  window: { centre: number; width: number } | null;
+  tool: Tool;
+  isInverted: boolean;
+  isMirrored: boolean;
+  zoom: number;
+}
+
+interface Look {
+  range: Types.VOIRange | undefined;
+  zoom: number;
+  pan: Types.Point2;
+}
+
+const TOOLS = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool };
+const AT_ONCE = 4;
+const CACHE_BYTES = 1024 * 1024 * 1024;
+/** Neither red, yellow nor cyan, which belong to alarms. */
+const INK = { color: "#eef2f5", colorHighlighted: "#8fb8f2", colorSelected: "#8fb8f2", colorLocked: "#b4bec7" };
+let isBegun = false;
+let count = 0;
+
+function begin(): void {
+  if (isBegun) return;
+  isBegun = true;
+  initCore();
+  initLoader({ maxWebWorkers: 2 });
+  initTools();
+  cache.setMaxCacheSize(CACHE_BYTES);
+  // The loader tells of a failed request twice: to who asked, who shows it, and to nobody.
+  window.addEventListener("unhandledrejection", (event) => {
+    if (event.reason instanceof XMLHttpRequest) event.preventDefault();
+  });
+  for (const tool of Object.values(TOOLS)) addTool(tool);
+  const styles = annotation.config.style.getDefaultToolStyles();
+  const text = { textBoxColor: INK.color, textBoxColorHighlighted: INK.colorHighlighted, textBoxColorSelected: INK.colorSelected };
+  annotation.config.style.setDefaultToolStyles({ ...styles, global: { ...styles["global"], ...INK, ...text } });
+}
+
+export class Stage {
+  private readonly name = `stage-${(count += 1)}`;
+  private readonly engine: RenderingEngine;
+  private readonly group;
+  private readonly watchers = new Set<() => void>();
+  private slices: Slice[] = [];
+  private isClosed = false;
+  /** How the picture looked before the series grew. */
+  private look: Look | null = null;
+  private state: StageState = {
+    shown: null,
+    wanted: 0,
+    loaded: new Set(),
+    faults: new Map(),
+    window: null,
+    tool: "window",
+    isInverted: false,
+    isMirrored: false,
+    zoom: 1,
+  };
+
+  constructor(private readonly element: HTMLDivElement) {
+    begin();
+    this.engine = new RenderingEngine(this.name);
+    this.engine.enableElement({ viewportId: this.name, type: Enums.ViewportType.STACK, element });
+    // With the focus on it, the tools' own listener would swallow every key, Tab too.
+    element.removeAttribute("tabindex");
+    this.group = ToolGroupManager.createToolGroup(this.name);
+    for (const tool of Object.values(TOOLS)) this.group?.addTool(tool.toolName);
+    this.group?.addViewport(this.name, this.name);
+    element.addEventListener(Enums.Events.VOI_MODIFIED, this.follow);
+    element.addEventListener(Enums.Events.CAMERA_MODIFIED, this.follow);
+    this.setTool(this.state.tool);
+  }
+
+  readonly subscribe = (watcher: () => void): (() => void) => {
+    this.watchers.add(watcher);
+    return () => this.watchers.delete(watcher);
+  };
+
+  readonly get = (): StageState => this.state;
+
+  /** Take up a series, or what it has become: then the same slice stays, in the same window and place. */
+  async open(slices: Slice[]): Promise<void> {
+    const before = this.slices[this.state.wanted]?.imageId;
+    const at = slices.findIndex(({ imageId }) => imageId === before);
+    this.slices = slices;
+    for (const { imageId, told } of slices) wadors.metaDataManager.add(imageId, told as never);
+    this.look = this.state.shown === null ? null : this.lookNow();
+    this.change({ shown: null, loaded: new Set(), faults: new Map() });
+    await this.goTo(Math.max(at, 0));
+    void this.fetchAll(slices);
+  }
+
+  /** Show a slice as soon as it is there; only the newest wish counts. */
+  async goTo(index: number): Promise<void> {
+    const at = Math.max(0, Math.min(index, this.slices.length - 1));
+    const slice = this.slices[at];
+    if (!slice) return;
+    this.change({ wanted: at });
+    const isThere = await this.fetch(at, this.slices);
+    if (!isThere || this.isClosed || this.state.wanted !== at || this.slices[at] !== slice) return;
+    await this.draw(at);
+  }
+
+  step(by: number): void {
+    void this.goTo(this.state.wanted + by);
+  }
+
+  /** Ask once more for what could not be had. */
+  retry(): void {
+    this.change({ faults: new Map() });
+    void this.goTo(this.state.wanted).then(() => this.fetchAll(this.slices));
+  }
+
+  setWindow(window: Window): void {
+    const view = this.viewport();
+    if (!view || this.state.shown === null) return;
+    const { minPixelValue: lower, maxPixelValue: upper } = view.getCornerstoneImage();
+    view.setProperties({ voiRange: window ? rangeOf(window) : { lower, upper } });
+    view.render();
+    this.follow();
+  }
+
+  invert(): void {
+    const isInverted = !this.state.isInverted;
+    this.viewport()?.setProperties({ invert: isInverted });
+    this.viewport()?.render();
+    this.change({ isInverted });
+  }
+
+  mirror(): void {
+    const isMirrored = !this.state.isMirrored;
+    this.viewport()?.setCamera({ flipHorizontal: isMirrored });
+    this.viewport()?.render();
+    this.change({ isMirrored });
+  }
+
+  reset(): void {
+    const view = this.viewport();
+    view?.resetCamera();
+    view?.resetProperties();
+    view?.setCamera({ flipHorizontal: false });
+    view?.render();
+    this.change({ isInverted: false, isMirrored: false });
+    this.follow();
+  }
+
+  zoomBy(factor: number): void {
+    const view = this.viewport();
+    view?.setZoom(view.getZoom() * factor);
+    view?.render();
+    this.follow();
+  }
+
+  setTool(tool: Tool): void {
+    const { Primary, Secondary, Auxiliary } = ToolEnums.MouseBindings;
+    for (const each of Object.values(TOOLS)) this.group?.setToolPassive(each.toolName, { removeAllBindings: true });
+    const bound = new Map<string, { mouseButton?: number; numTouchPoints?: number }[]>([
+      [PanTool.toolName, [{ mouseButton: Auxiliary }]],
+      [ZoomTool.toolName, [{ mouseButton: Secondary }, { numTouchPoints: 2 }]],
+    ]);
+    if (tool !== "scroll") {
+      const { toolName } = TOOLS[tool];
+      bound.set(toolName, [...(bound.get(toolName) ?? []), { mouseButton: Primary }, { numTouchPoints: 1 }]);
+    }
+    for (const [name, bindings] of bound) this.group?.setToolActive(name, { bindings: bindings as never });
+    this.change({ tool });
+  }
+
+  clearMeasures(): void {
+    annotation.state.removeAllAnnotations();
+    this.viewport()?.render();
+  }
+
+  resize(): void {
+    this.engine.resize(true, true);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.element.removeEventListener(Enums.Events.VOI_MODIFIED, this.follow);
+    this.element.removeEventListener(Enums.Events.CAMERA_MODIFIED, this.follow);
+    ToolGroupManager.destroyToolGroup(this.name);
+    annotation.state.removeAllAnnotations();
+    this.engine.destroy();
+    // What was seen of one person does not stay in the memory of the page.
+    cache.purgeCache();
+    wadors.metaDataManager.purge();
+    this.watchers.clear();
+  }
+
+  private async draw(at: number): Promise<void> {
+    const view = this.viewport();
+    if (!view) return;
+    const ids = this.slices.map(({ imageId }) => imageId);
+    const isOther = this.state.shown === null;
+    await (isOther ? view.setStack(ids, at) : view.setImageIdIndex(at));
+    const slice = this.slices[at];
+    if (this.isClosed || !slice || slice.imageId !== ids[at]) return;
+    view.render();
+    this.change({ shown: at });
+    const begin = isOther ? firstWindow(slice.told) : undefined;
+    if (isOther && this.look) this.lookAs(this.look);
+    else if (begin) this.setWindow(begin);
+    this.follow();
+  }
+
+  private lookNow(): Look | null {
+    const view = this.viewport();
+    return view ? { range: view.getProperties().voiRange, zoom: view.getZoom(), pan: view.getPan() } : null;
+  }
+
+  private lookAs({ range, zoom, pan }: Look): void {
+    const view = this.viewport();
+    view?.setProperties({ ...(range && { voiRange: range }), invert: this.state.isInverted });
+    view?.setCamera({ flipHorizontal: this.state.isMirrored });
+    view?.setZoom(zoom);
+    view?.setPan(pan);
+    view?.render();
+    this.look = null;
+  }
+
+  private async fetchAll(slices: Slice[]): Promise<void> {
+    const waiting = outwards(slices.length, this.state.wanted);
+    const fetchSome = async () => {
+      for (let next = waiting.shift(); next !== undefined && this.slices === slices; next = waiting.shift()) {
+        if (this.isClosed) return;
+        await this.fetch(next, slices);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, fetchSome));
+  }
+
+  private async fetch(at: number, slices: Slice[]): Promise<boolean> {
+    const imageId = slices[at]?.imageId;
+    if (imageId === undefined || this.isClosed) return false;
+    const isWanted = at === this.state.wanted;
+    const requestType = isWanted ? Enums.RequestType.Interaction : Enums.RequestType.Prefetch;
+    const options = { useRGBA: false, requestType, priority: isWanted ? -5 : 5 };
+    try {
+      await imageLoader.loadAndCacheImage(imageId, options);
+    } catch (error) {
+      if (slices === this.slices) this.change({ faults: new Map(this.state.faults).set(at, faultOf(error)) });
+      return false;
+    }
+    if (slices === this.slices && !this.state.loaded.has(at)) this.change({ loaded: new Set(this.state.loaded).add(at) });
+    return true;
+  }
+
+  private viewport(): Types.IStackViewport | undefined {
+    return this.isClosed ? undefined : (this.engine.getViewport(this.name) as Types.IStackViewport | undefined);
+  }
+
+  private readonly follow = () => {
+    const view = this.viewport();
+    if (!view || this.state.shown === null) return;
+    const range = view.getProperties().voiRange;
+    this.change({ window: range ? windowOf(range) : null, zoom: view.getZoom() });
+  };
+
+  private change(part: Partial<StageState>): void {
+    if (this.isClosed) return;
+    this.state = { ...this.state, ...part };
+    for (const watcher of this.watchers) watcher();
+  }
+}

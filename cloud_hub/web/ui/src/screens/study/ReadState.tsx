@@ -1,0 +1,37 @@
+/** Who has read a study, and the press by which somebody says so. */
+import { useLive } from "../../app/live";
+import type { StudyRow } from "../../contract";
+import { useWords } from "../../i18n";
+import { serverNow, shortMoment } from "../../live/clock";
+import { Fault } from "../../state/Small";
+import { mayRead, useMarkRead } from "./studies";
+
+export function ReadWords({ row }: { row: StudyRow }) {
+  const { t, both } = useWords();
+  if (row.read_by === null || row.read_ms === null) return <span className="strong">{t("list.unread")}</span>;
+  if (row.is_unread) return <span className="strong">{t("list.since", { name: both(row.read_by) })}</span>;
+  return (
+    <span className="t2">
+      {t("list.readBy", { name: both(row.read_by), time: shortMoment(row.read_ms, serverNow()) })}
+    </span>
+  );
+}
+
+export function ReadState({ row }: { row: StudyRow }) {
+  const { t } = useWords();
+  const role = useLive((state) => state.me?.role);
+  const mark = useMarkRead();
+  return (
+    <div className="col read-state" data-testid="read-state" data-unread={row.is_unread}>
+      <span className="dense">
+        <ReadWords row={row} />
+      </span>
+      {mayRead(role) && (
+        <button type="button" className="btn" data-testid="mark-read" disabled={mark.isPending} onClick={() => mark.mutate(row)}>
+          {t(row.is_unread ? "list.markRead" : "list.markUnread")}
+        </button>
+      )}
+      <Fault error={mark.error} />
+    </div>
+  );
+}

@@ -1,0 +1,57 @@
+/** Where one is in a stack: what has come, what is missing, and a way to any slice. */
+import { useWords } from "../../i18n";
+import type { StageState } from "../../imaging/stage";
+
+const HEIGHT = 400;
+const WIDTH = 10;
+
+/** Runs of neighbouring slices of one kind, as first and one past the last. */
+export function runs(indices: Iterable<number>): [number, number][] {
+  const found: [number, number][] = [];
+  for (const index of [...indices].sort((one, other) => one - other)) {
+    const last = found.at(-1);
+    if (last && last[1] === index) last[1] = index + 1;
+    else found.push([index, index + 1]);
+  }
+  return found;
+}
+
+interface Place {
+  state: StageState;
+  count: number;
+  onGo: (index: number) => void;
+}
+
+export function Ruler({ state, count, onGo }: Place) {
+  const { t } = useWords();
+  const y = (index: number) => (index / count) * HEIGHT;
+  const bars = (indices: Iterable<number>, name: string) =>
+    runs(indices).map(([from, to]) => (
+      <rect key={`${name}${from}`} className={name} x="0" y={y(from)} width={WIDTH} height={Math.max(1, y(to) - y(from))} />
+    ));
+  return (
+    <div className="ruler">
+      <div className="ruler-bar">
+        <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
+          <defs>
+            <pattern id="missing" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+              <rect width="3" height="6" className="hatch" />
+            </pattern>
+          </defs>
+          {bars(state.loaded, "there")}
+          {bars(state.faults.keys(), "missing")}
+          {state.shown !== null && <rect className="at" x="0" y={y(state.shown)} width={WIDTH} height={Math.max(3, HEIGHT / count)} />}
+        </svg>
+        <input
+          type="range"
+          aria-label={t("viewer.sliceSlider")}
+          min={1}
+          max={count}
+          value={state.wanted + 1}
+          data-testid="slice-slider"
+          onChange={(event) => onGo(Number(event.target.value) - 1)}
+        />
+      </div>
+    </div>
+  );
+}

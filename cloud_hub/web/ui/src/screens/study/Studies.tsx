@@ -1,0 +1,49 @@
+/** The studies of one person on their page. */
+import { address } from "../../app/router";
+import type { StudyRow } from "../../contract";
+import { useWords } from "../../i18n";
+import { Fault } from "../../state/Small";
+import { arrivalWords, noteListedAt, takenAt, useStudies } from "./studies";
+import "./study.css";
+
+const SHOWN = "20";
+
+export function Studies({ personId }: { personId: string }) {
+  const { t } = useWords();
+  const found = useStudies({ person: personId, limit: SHOWN });
+  const rows = found.data?.studies ?? [];
+  return (
+    <section className="side-block" data-testid="studies">
+      <h2>{t("study.title")}</h2>
+      <Fault error={found.error} onRetry={() => void found.refetch()} />
+      {found.data && rows.length === 0 && <p className="t2">{t("study.none")}</p>}
+      <ul className="studies">
+        {rows.map((row) => (
+          <li key={row.study_key}>
+            <Entry row={row} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Entry({ row }: { row: StudyRow }) {
+  const { t } = useWords();
+  return (
+    <a
+      className="study-entry"
+      href={address("study", row.study_uid)}
+      data-testid="study-entry"
+      data-state={row.state}
+      onClick={() => noteListedAt(location.hash)}
+    >
+      <span className="strong">
+        {row.modalities.join(" ") || t("study.unknown")} {row.description}
+      </span>
+      <span className="dense t2">
+        {takenAt(row) || t("study.noDate")} · {t("study.images", { n: row.images })} · {arrivalWords(row, t)}
+      </span>
+    </a>
+  );
+}

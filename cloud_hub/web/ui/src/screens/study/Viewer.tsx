@@ -1,0 +1,277 @@
+/** The pictures of one series: slices, windows, tools.  A chunk of its own, for what draws them is large. */
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import type { PointerEvent, RefObject, WheelEvent } from "react";
+import { useKeys } from "../../app/keys";
+import type { Key } from "../../i18n";
+import { useWords } from "../../i18n";
+import { edges, isColour, presetsOf } from "../../imaging/dicom";
+import type { Preset, SeriesTold, Slice } from "../../imaging/dicom";
+import { slicesOfSeries } from "../../imaging/dicomweb";
+import { Stage } from "../../imaging/stage";
+import type { StageState, Tool } from "../../imaging/stage";
+import { Fault, Pending } from "../../state/Small";
+import { Icon } from "../../state/Icon";
+import { Ruler } from "./Ruler";
+
+interface Shown {
+  study: string;
+  series: SeriesTold;
+  /** True while nothing but a preview has come: it is looked at, never measured. */
+  isPreview: boolean;
+  /** Where Escape leads to. */
+  leave: string;
+}
+
+const JUMP = 10;
+const SWIPE_PX = 14;
+const TOOLS: [Tool, string][] = [
+  ["scroll", "S"],
+  ["window", "W"],
+  ["pan", "P"],
+  ["zoom", "Z"],
+  ["length", "L"],
+];
+const isTouch = () => window.matchMedia("(pointer: coarse)").matches;
+
+/** The stage on an element, for as long as the element stands. */
+function useStage(box: RefObject<HTMLDivElement | null>): Stage | null {
+  const [stage, setStage] = useState<Stage | null>(null);
+  useEffect(() => {
+    if (!box.current) return undefined;
+    const made = new Stage(box.current);
+    if (isTouch()) made.setTool("scroll");
+    const sizes = new ResizeObserver(() => made.resize());
+    sizes.observe(box.current);
+    setStage(made);
+    return () => {
+      sizes.disconnect();
+      made.close();
+    };
+  }, [box]);
+  return stage;
+}
+
+const NO_STAGE = () => () => undefined;
+const NO_STATE = () => null;
+
+function useStageState(stage: Stage | null): StageState | null {
+  return useSyncExternalStore<StageState | null>(stage?.subscribe ?? NO_STAGE, stage?.get ?? NO_STATE);
+}
+
+function useViewerKeys(stage: Stage | null, presets: Preset[], mayMeasure: boolean, leave: string): void {
+  const step = (by: number) => () => stage?.step(by);
+  const windows = presets.slice(0, 9).map(({ window }, index) => [String(index + 1), () => stage?.setWindow(window)]);
+  useKeys({
+    ...(Object.fromEntries(windows) as Record<string, () => void>),
+    ArrowDown: step(1),
+    ArrowRight: step(1),
+    ArrowUp: step(-1),
+    ArrowLeft: step(-1),
+    PageDown: step(JUMP),
+    PageUp: step(-JUMP),
+    Home: () => void stage?.goTo(0),
+    End: step(Number.MAX_SAFE_INTEGER),
+    s: () => stage?.setTool("scroll"),
+    w: () => stage?.setTool("window"),
+    p: () => stage?.setTool("pan"),
+    z: () => stage?.setTool("zoom"),
+    l: () => mayMeasure && stage?.setTool("length"),
+    i: () => stage?.invert(),
+    m: () => stage?.mirror(),
+    r: () => stage?.reset(),
+    "+": () => stage?.zoomBy(1.25),
+    "-": () => stage?.zoomBy(0.8),
+    Escape: () => {
+      location.hash = leave;
+    },
+  });
+}
+
+/** Swipes of one finger, or drags where scrolling is the tool. */
+function useSwipe(stage: Stage | null, tool: Tool | undefined) {
+  const from = useRef<number | null>(null);
+  return {
+    onPointerDown: (event: PointerEvent) => {
+      from.current = tool === "scroll" && event.isPrimary && event.button === 0 ? event.clientY : null;
+    },
+    onPointerMove: (event: PointerEvent) => {
+      if (from.current === null || !event.isPrimary) return;
+      const by = Math.trunc((event.clientY - from.current) / SWIPE_PX);
+      if (by === 0) return;
+      from.current += by * SWIPE_PX;
+      stage?.step(by);
+    },
+    onPointerUp: () => {
+      from.current = null;
+    },
+    onPointerCancel: () => {
+      from.current = null;
+    },
+  };
+}
+
+function Corners({ slice, state, count }: { slice: Slice; state: StageState; count: number }) {
+  const { t } = useWords();
+  const around = edges(slice.told, state.isMirrored);
+  const at = (state.shown ?? 0) + 1;
+  return (
+    <>
+      <p className="corner left">
+        <span data-testid="slice-number">{t("viewer.slice", { k: at, n: count })}</span>
+        {state.window && !isColour(slice.told) && (
+          <span data-testid="window-values">
+            {t("viewer.window", { centre: state.window.centre, width: state.window.width })}
+          </span>
+        )}
+      </p>
+      <p className="corner right">
+        <span>{t("viewer.zoom", { n: state.zoom.toFixed(2) })}</span>
+        {state.isInverted && <span>{t("viewer.inverted")}</span>}
+        {state.isMirrored && <span>{t("viewer.mirrored")}</span>}
+        {slice.isLossy && <span>{t("viewer.lossy")}</span>}
+        {state.loaded.size + state.faults.size < count && (
+          <span data-testid="fetched">{t("viewer.fetched", { n: state.loaded.size, m: count })}</span>
+        )}
+        {state.faults.size > 0 && <span>{t("viewer.missing", { n: state.faults.size })}</span>}
+      </p>
+      {around ? (
+        (["top", "left", "right", "bottom"] as const).map((side) => (
+          <span key={side} className={`edge at-${side}`} data-testid={`edge-${side}`}>
+            {around[side]}
+          </span>
+        ))
+      ) : (
+        <span className="edge at-bottom small">{t("viewer.noDirections")}</span>
+      )}
+    </>
+  );
+}
+
+function Words({ state, count, retry }: { state: StageState; count: number; retry: () => void }) {
+  const { t } = useWords();
+  const fault = state.faults.get(state.wanted);
+  if (fault) {
+    return (
+      <div className="viewer-words fault-cover" role="alert" data-testid="image-fault" data-fault={fault}>
+        <Icon name="warn" />
+        <p>
+          {t("viewer.slice", { k: state.wanted + 1, n: count })}: {t(`fault.image.${fault}` as Key)}
+        </p>
+        {fault === "away" && (
+          <button type="button" className="btn" onClick={retry}>
+            {t("retry")}
+          </button>
+        )}
+      </div>
+    );
+  }
+  if (state.shown === state.wanted) return null;
+  return (
+    <p className="viewer-words" role="status">
+      {t("viewer.fetching", { k: state.wanted + 1 })}
+    </p>
+  );
+}
+
+function Tools({ stage, state, presets, mayMeasure }: {
+  stage: Stage;
+  state: StageState;
+  presets: Preset[];
+  mayMeasure: boolean;
+}) {
+  const { t } = useWords();
+  const isSet = ({ window }: Preset) =>
+    window !== null && state.window?.centre === window.centre && state.window.width === window.width;
+  return (
+    <div className="viewer-tools">
+      <div role="group" aria-label={t("viewer.windows")} className="tool-row" hidden={presets.length === 0}>
+        {presets.map((preset, index) => (
+          <button
+            key={`${preset.name}-${index}`}
+            type="button"
+            className="btn"
+            aria-pressed={isSet(preset)}
+            data-testid={`window-${index + 1}`}
+            onClick={() => stage.setWindow(preset.window)}
+          >
+            {t(`window.${preset.name}` as Key)} <span className="key">{index + 1}</span>
+          </button>
+        ))}
+      </div>
+      <div role="group" aria-label={t("viewer.tools")} className="tool-row">
+        {TOOLS.map(([tool, key]) => (
+          <button
+            key={tool}
+            type="button"
+            className="btn"
+            aria-pressed={state.tool === tool}
+            disabled={tool === "length" && !mayMeasure}
+            data-testid={`tool-${tool}`}
+            onClick={() => stage.setTool(tool)}
+          >
+            {t(`tool.${tool}`)} <span className="key">{key}</span>
+          </button>
+        ))}
+        <button type="button" className="btn" aria-pressed={state.isInverted} data-testid="invert" onClick={() => stage.invert()}>
+          {t("tool.invert")} <span className="key">I</span>
+        </button>
+        <button type="button" className="btn" aria-pressed={state.isMirrored} data-testid="mirror" onClick={() => stage.mirror()}>
+          {t("tool.mirror")} <span className="key">M</span>
+        </button>
+        <button type="button" className="btn" data-testid="tool-clear" onClick={() => stage.clearMeasures()}>
+          {t("tool.clear")}
+        </button>
+        <button type="button" className="btn" data-testid="view-reset" onClick={() => stage.reset()}>
+          {t("tool.reset")} <span className="key">R</span>
+        </button>
+        {!mayMeasure && <span className="dense t2">{t("viewer.noMeasure")}</span>}
+      </div>
+    </div>
+  );
+}
+
+export default function Viewer({ study, series, isPreview, leave }: Shown) {
+  const { t } = useWords();
+  const box = useRef<HTMLDivElement>(null);
+  const stage = useStage(box);
+  const state = useStageState(stage);
+  const found = useQuery({
+    // Of a series that grows, whatever has come since.
+    queryKey: ["slices", study, series.uid, series.images],
+    queryFn: () => slicesOfSeries(study, series.uid),
+    placeholderData: (before) => before,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const slices = found.data;
+  useEffect(() => {
+    if (stage && slices && slices.length > 0) void stage.open(slices);
+  }, [stage, slices]);
+  const slice = slices?.[state?.shown ?? -1];
+  const presets = slices?.[0] ? presetsOf(slices[0].told) : [];
+  useViewerKeys(stage, presets, !isPreview, leave);
+  const swipe = useSwipe(stage, state?.tool);
+  const onWheel = (event: WheelEvent) => stage?.step(Math.sign(event.deltaY));
+  const isAsked = slices !== undefined && slices.length > 0;
+  return (
+    <section className="viewer" aria-label={series.description || series.modality}>
+      <Pending active={found.isFetching} />
+      <div
+        className="viewer-picture"
+        data-testid="viewer"
+        data-shown={state?.shown ?? ""}
+        data-loaded={state?.loaded.size ?? 0}
+        onWheel={onWheel}
+        {...swipe}
+      >
+        <div ref={box} className="viewer-canvas" onContextMenu={(event) => event.preventDefault()} />
+        {slice && state && <Corners slice={slice} state={state} count={slices?.length ?? 0} />}
+        {state && isAsked && <Words state={state} count={slices.length} retry={() => stage?.retry()} />}
+        {slices?.length === 0 && <p className="viewer-words">{t("viewer.noPictures")}</p>}
+        <Fault error={found.error} onRetry={() => void found.refetch()} />
+        {state && isAsked && slices.length > 1 && <Ruler state={state} count={slices.length} onGo={(index) => void stage?.goTo(index)} />}
+      </div>
+      {stage && state && isAsked && <Tools stage={stage} state={state} presets={presets} mayMeasure={!isPreview} />}
+    </section>
+  );
+}
