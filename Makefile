@@ -41,9 +41,10 @@ check: $(VENV)/.dev $(UI)/dist/.built
 bench: $(VENV)/.dev debian $(UI)/dist/.built
 	@$(BIN)/python -m bench
 
-# Kills edge, hub and broker for so many minutes and adds to bench/chaos.md; needs root (namespaces).
+# Kills edge, hub and broker for so many minutes and adds to bench/chaos.md; needs root (namespaces).  OF=bundle: each
+# episode is one in which model bundles come, OF=renewal: one whose certificates end.
 chaos: $(VENV)/.dev debian
-	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(OF),--of $(OF))
 
 # Three days of measurements written and drained, the drain ten times as fast as in life; Linux, root; an hour or two.
 drain: $(VENV)/.dev debian $(UI)/dist/.built

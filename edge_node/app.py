@@ -168,7 +168,7 @@ class Node:
             self.audit.note_soon(None, action, target, result)
 
         outlets = arrangement.models_outlets(self._figures, note, supervise.Budget, self.buffer.clock)
-        return arrangement.models(self.config, root, BundleArrivals(self.files), outlets)
+        return arrangement.models(self.config, root, BundleArrivals(self.files, self.audit.settle), outlets)
 
     def _readings(self) -> Callable[[], Awaitable[None]] | None:
         """Return what has studies read by models for good; None where there are none of either."""

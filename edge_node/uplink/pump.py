@@ -149,7 +149,8 @@ class Pump:
 
     async def open(self) -> None:
         """Begin to send, with all that is not acknowledged; called when the way to the hub is there (again)."""
-        for key, state in self._outbox.streams(self._up).items():
+        # A copy: while one is looked up another may begin.
+        for key, state in list(self._outbox.streams(self._up).items()):
             newest_hour_from = await self._outbox.newest_hour_from(self._up, key)
             self._delivery(key, state).restart(newest_hour_from)
             self._backlog.add(key)

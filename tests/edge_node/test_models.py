@@ -81,7 +81,7 @@ def test_signatures_are_judged_by_a_clock_that_was_compared_with_the_hubs_and_ag
 
 
 @pytest.mark.anyio
-async def test_bundles_that_are_here_wait_until_they_are_settled(tmp_path: Path) -> None:
+async def test_bundles_that_are_here_wait_until_the_trail_has_what_became_of_them(tmp_path: Path) -> None:
     config = configured(tmp_path, Maker(tmp_path / "maker").root)
     with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
         node = Node(config, buffer)
@@ -92,12 +92,18 @@ async def test_bundles_that_are_here_wait_until_they_are_settled(tmp_path: Path)
         await files._ledger.write(lambda c: releases.take_list(c, listed))
         for sha256 in ("a" * 64, "b" * 64):
             await files._ledger.write(lambda c, one=sha256: releases.note(c, one, {"state": Fetched.HERE}))  # type: ignore[misc]
-        arrivals = BundleArrivals(files)
+        when_noted = list[Fetched]()
+
+        async def noted() -> None:
+            when_noted.extend(each.state for each in await files.fetched() if each.sha256 == "a" * 64)
+
+        arrivals = BundleArrivals(files, noted)
         (waiting,) = await arrivals.waiting()
         assert waiting.sha256 == "a" * 64
         assert waiting.path == files.path_of((await files.fetched())[0])
         await arrivals.settled(waiting)
         assert await arrivals.waiting() == []
+        assert when_noted == [Fetched.HERE]
         node.close()
 
 

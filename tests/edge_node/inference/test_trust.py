@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from telemed.bundle import Bundle, BundleRefused, Refusal, parse
@@ -14,6 +15,8 @@ from telemed.bundle_archive import Archive
 from deploy.bundles import repository
 from edge_node.inference.trust import Trust
 from tests.fakes.bundles import Maker
+from tests.faults.chaos.disk import held
+from tests.faults.relay.namespaces import Unavailable
 
 
 @pytest.fixture
@@ -51,6 +54,22 @@ def test_a_signed_bundle_is_believed_again_and_again(trust: Trust, maker: Maker)
     assert check(trust, path).manifest.version == "1.0.0"
     check(trust, path)
     check(trust, maker.pack("1.1.0"))
+
+
+def test_what_was_seen_outlasts_a_loss_of_power_just_after_the_first_bundle(tmp_path: Path, maker: Maker) -> None:
+    older, newer = maker.pack("1.0.0"), maker.pack("1.1.0")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("loop devices need root")
+    try:
+        with held(folder, tmp_path / "disk.img", 16) as disk:
+            trust = Trust(folder / "trust", maker.root)
+            check(trust, newer)
+            disk.lose_power(Random(18))
+            assert refusal(trust, older) is Refusal.NOT_CURRENT
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 def test_a_bundle_signed_under_another_root_is_not_believed(trust: Trust, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The pump of one class, against a buffer and a link in memory, with a clock the test turns."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,7 +11,7 @@ from telemed.topics import Up
 from telemed.v1 import uplink_pb2
 from telemed.wire import Record
 
-from edge_node.buffer.outbox import StreamKey
+from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.errors import BufferFailure
 from edge_node.uplink.pump import PRESSED_GATHER_S, WHOLE_FROM, Pump
 from edge_node.uplink.schedule import Ask, Traffic
@@ -157,6 +158,29 @@ async def test_when_the_way_opens_the_newest_hour_goes_first() -> None:
     bench.outbox.hour_from = 4
     await bench.pump.open()
     assert [seq for _, seq in await bench.round()] == [4, 5, 1, 2, 3]
+
+
+@dataclass
+class GrowingOutbox(MemoryOutbox):
+    """Shows its own states, as the store does, and begins a stream while it is asked for something."""
+
+    states: dict[StreamKey, StreamState] = field(default_factory=dict)
+
+    def streams(self, up: Up) -> Mapping[StreamKey, StreamState]:
+        self.states.update(super().streams(up))
+        return self.states
+
+    async def newest_hour_from(self, up: Up, key: StreamKey) -> int:
+        self.store(f"{key[0]}-2")
+        self.streams(up)
+        return await super().newest_hour_from(up, key)
+
+
+async def test_a_stream_that_begins_while_the_way_opens_does_not_keep_it_shut() -> None:
+    bench = Bench(outbox=GrowingOutbox())
+    bench.outbox.store("a/numeric")
+    await bench.pump.open()
+    assert sorted(await bench.round()) == [("a/numeric", 1), ("a/numeric-2", 1)]
 
 
 async def test_the_hub_can_set_the_window_but_not_that_of_alarms() -> None:

@@ -21,6 +21,7 @@ from tests.faults.chaos.episode import Episode
 from tests.faults.chaos.mishaps import KINDS
 from tests.faults.chaos.nursery import ROOT
 from tests.faults.chaos.schedule import AIMED_ROUND_S, AIMED_ROUNDS, ROUND_S, ROUNDS
+from tests.faults.chaos.steps import Need
 from tests.faults.chaos.tally import Counts, Tally
 from tests.faults.chaos.world import PRISTINE, World, living
 
@@ -45,6 +46,8 @@ class Run:
     """No other run has it."""
     tally: str = ""
     """Name of the tally that the only episode begins from; empty: from the report as it is."""
+    theme: Need = ""
+    """What every episode has of its own; empty: as it is drawn."""
 
     @property
     def about(self) -> dict[str, str]:
@@ -53,7 +56,8 @@ class Run:
             ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
         ).stdout.strip()
         date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return {"date": date, "commit": commit, "command": f"make chaos MINUTES={self.minutes:g} SEED={self.seed}"}
+        command = f"make chaos MINUTES={self.minutes:g} SEED={self.seed}" + (f" OF={self.theme}" if self.theme else "")
+        return {"date": date, "commit": commit, "command": command}
 
 
 def main() -> int:
@@ -90,13 +94,15 @@ def _episode(world: World, run: Run, number: int, into: tuple[Tally, Counts]) ->
     seed = f"{run.seed}/{number}"
     kept, own = into
     crashed = tally.named(kept, run.tally) if run.tally else dict(kept.counts.crashes)
-    drawn = theme.of_episode(seed, renews=schedule.is_lacking(crashed, schedule.RENEWAL))
+    drawn = theme.of_episode(seed, [each for each in schedule.OWN if schedule.is_lacking(crashed, each)])
+    if run.theme:
+        drawn = theme.NAMED[run.theme]
     befalls = replace(drawn, mishaps=run.mishaps, damages=False) if run.mishaps else drawn
     count, seconds = (AIMED_ROUNDS, AIMED_ROUND_S) if schedule.is_lacking(crashed) else (ROUNDS, ROUND_S)
-    rounds = schedule.rounds(seed, count, seconds, crashed, renews=befalls.renews)
+    rounds = schedule.rounds(seed, count, seconds, crashed, own=befalls.own)
     episode = Episode(world, seed, rounds, befalls, crashed)
     episode.run()
-    more = "".join(f" --mishap '{name}'" for name in run.mishaps)
+    more = "".join(f" --mishap '{name}'" for name in run.mishaps) + (f" --of {run.theme}" if run.theme else "")
     began = f"--seed {run.seed} --episode {number} --tally {tally.name_of(crashed)}"
     replay = f"python -m tests.faults.chaos {began} --broker {run.broker}{more}"
     about = run.about | {"seed": run.seed, "episode": number, "replay": replay, "began_from": crashed}
@@ -156,12 +162,14 @@ def _asked() -> Run:
     arguments.add_argument(
         "--mishap", choices=sorted(KINDS), action="append", default=[], help="happens in place of what is drawn; repeat"
     )
+    arguments.add_argument("--of", choices=sorted(theme.NAMED), default="", help="all episodes are of this")
     chosen = arguments.parse_args()
     name = f"{int(time.time())}-{os.getpid()}"
     seed = secrets.randbelow(10**6) if chosen.seed is None else chosen.seed
     return Run(
-        seed, chosen.minutes, chosen.episode, chosen.broker, tuple(chosen.mishap), chosen.report, name, chosen.tally
-    )
+        seed, chosen.minutes, chosen.episode, chosen.broker, tuple(chosen.mishap), chosen.report, name, chosen.tally,
+        chosen.of,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -4,16 +4,30 @@ import time
 
 from tests.faults.chaos.downloads import Downloads
 from tests.faults.chaos.files import Files
-from tests.faults.chaos.invariants import Size
+from tests.faults.chaos.invariants import LAG_LIMIT_S, Size
 from tests.faults.chaos.place import EDGE_MIB, NODE
 from tests.faults.chaos.tally import Counts
 from tests.faults.chaos.world import SCALED, World
 
 FILES_LIMIT_S, SAVE_LIMIT_S, PAUSED_S = 30.0, 30.0, 65.0
 """So long may nothing come nearer to its end; the whole may take longer on a machine that is busy."""
+CALM_AFTER_S, CALM_S = 10.0, 1.5
+"""So long after the last fault the lag must be short again (I8), and so long that is watched."""
 SAVED_EVERY_S = SCALED["edge_node.buffer.store:SAVE_EVERY_S"]
 MIB = 1024 * 1024
 MEMORY_LIMIT_MIB = {"edge": 300, "hub": 300}
+
+
+def live_in_calm(world: World) -> tuple[int, int]:
+    """Let everything work without a fault; return from when to when what arises must be quick, wall clock."""
+    world.start_all()
+    time.sleep(CALM_AFTER_S)
+    first_ns = time.time_ns()
+    time.sleep(CALM_S)
+    last_ns = time.time_ns()
+    # What arose at the very end must have its time too.
+    time.sleep(LAG_LIMIT_S)
+    return first_ns, last_ns
 
 
 def until_saved(world: World) -> None:
@@ -75,6 +89,8 @@ def until_downloads_are_here(downloads: Downloads, counts: Counts) -> None:
 
 def until_written_down(world: World) -> None:
     """Wait until the edge has written down that the hub has everything; a look that follows finds if it has not."""
+    # What it has written down may be older than its last record.
+    until_saved(world)
     until_s = time.monotonic() + SAVE_LIMIT_S
     while time.monotonic() < until_s:
         with world.reading:

@@ -26,8 +26,10 @@ from tests.faults.chaos import (
     schedule,
     trails,
 )
+from tests.faults.chaos.bundles import Bundles
 from tests.faults.chaos.downloads import Downloads
 from tests.faults.chaos.files import Files
+from tests.faults.chaos.forging import Kind
 from tests.faults.chaos.garbage import Garbage
 from tests.faults.chaos.nursery import Unhealthy
 from tests.faults.chaos.place import empty
@@ -57,8 +59,6 @@ LIFE_WITHOUT_STEP_S, PATIENCE_S = 1.0, 0.05
 DRAIN_LIMIT_S = 30.0
 """So long may nothing come nearer to its end; the whole may take longer on a machine that is busy."""
 ASK_EVERY_S = 0.7
-CALM_AFTER_S, CALM_S = 10.0, 1.5
-"""So long after the last fault the lag must be short again (I8), and so long that is watched."""
 QUEUE_FOR_S = 0.5
 
 
@@ -78,6 +78,7 @@ class Episode:
     _ended: threading.Event = field(default_factory=threading.Event)
     _garbage: Garbage | None = None
     _downloads: Downloads = field(init=False)
+    _bundles: Bundles | None = None
     _awaited: set[str] = field(default_factory=set)
     """Actors that are to come to a step in peace."""
     _broken: list[Exception] = field(default_factory=list)
@@ -88,9 +89,9 @@ class Episode:
         """Run to its end; stops early at the first violation, so that the stores stay as they were."""
         began_s = time.monotonic()
         begin_anew(self.world, self.theme.known_by)
-        if self.theme.damages or self.theme.renews:
-            # What the disk took cannot be sent again to a hub that forgot it, and a hub that forgot a certificate does
-            # not renew it: each fault by itself.
+        if self.theme.damages or self.theme.own:
+            # What the disk took cannot be sent again to a hub that forgot it, a hub that forgot a certificate does not
+            # renew it, and one that forgot a release does not release it again: each fault by itself.
             self.rounds = [replace(each, restores=False) for each in self.rounds]
         self.world.keep_sent(is_long=any(each.restores for each in self.rounds) or self._clock_jumps())
         self.world.may_refuse = {
@@ -99,6 +100,8 @@ class Episode:
         self._calm()
         self._garbage = Garbage(self.world, self.seed) if self.theme.has_garbage else None
         self._downloads = Downloads(self.world, self.seed)
+        self.world.has_models = self.theme.has_bundles
+        self._bundles = Bundles(self.world, self.seed, self.counts) if self.theme.has_bundles else None
         watch = Watch(self.world)
         backup = self.world.scratch / "backup"
         shutil.rmtree(backup, ignore_errors=True)
@@ -107,6 +110,7 @@ class Episode:
         sending = Files(self.world, self.seed)
         try:
             self._begin()
+            self._lose_power_after_first_bundle(watch, (backup, sending))
             for each in self.rounds:
                 if self.found:
                     return
@@ -132,12 +136,22 @@ class Episode:
         return self.theme.renews or any(name.startswith(mishaps.CLOCK) for name in self.theme.mishaps)
 
     def _begin(self) -> None:
-        """Start everybody, and the monitors; where certificates end, with one that has ended."""
+        """Start everybody, and the monitors; with a certificate that has ended or a good bundle, where such come."""
         if self.theme.renews:
             self.found.extend(credentials.begin_ended(self.world, self.counts))
             return
         self.world.start_all()
         self.world.send_messages()
+        if self._bundles is not None:
+            self._bundles.begin()
+
+    def _lose_power_after_first_bundle(self, watch: Watch, rest: tuple[Path, Files]) -> None:
+        """Lose the power before anything else has come: what was seen of signatures must be on the disk by then."""
+        if self._bundles is None:
+            return
+        self._lose_power(replace(self.rounds[0], number=-1, forgets=True), watch, rest)
+        self.world.start_all()
+        self._bundles.release(Kind.OLDER, Random(f"{self.seed}/older"))
 
     def _trouble(self, each: Round, watch: Watch, rest: tuple[Iterator[Weather], Files]) -> None:
         """Let every actor live and die, and the links be bad, each in a thread of its own."""
@@ -151,7 +165,7 @@ class Episode:
     def _in_threads(self, each: Round, watch: Watch, rest: tuple[Iterator[Weather], Files]) -> None:
         self._ended.clear()
         until_s = time.monotonic() + each.seconds
-        looks = {"edge": watch.after_edge, "hub": watch.after_hub, "broker": list[Violation]}
+        looks = {"edge": partial(self._after_edge, watch), "hub": watch.after_hub, "broker": list[Violation]}
         # Each actor's steps are its own, so that none counts what another's thread draws.
         fates = {actor: schedule.fates(actor, self._drawn, each, self.seed) for actor in ACTORS}
         work: list[tuple[str, tuple[object, ...]]] = [
@@ -161,6 +175,9 @@ class Episode:
             work.append(("asker", (self._ask, until_s)))
         if each.offers == "download":
             work.append(("releaser", (self._release, until_s)))
+        if self._bundles is not None:
+            over = partial(self._is_over, until_s)
+            work.append(("bundles", (self._bundles.release_until, over, self._ended.wait)))
         weathers, sending = rest
         bad_luck = mishaps.drawn(f"{self.seed}/{each.number}", self.theme.mishaps)
         work.append(("weather", (self._blow, weathers, until_s)))
@@ -177,6 +194,16 @@ class Episode:
         if self._broken:
             raise self._broken[0]
         self._calm()
+
+    def _after_edge(self, watch: Watch) -> list[Violation]:
+        return [*watch.after_edge(), *self._wrong_bundles()]
+
+    def _wrong_bundles(self) -> list[Violation]:
+        """Look what a node that is dead has on duty."""
+        return self._bundles.wrong_now() if self._bundles is not None else []
+
+    def _is_over(self, until_s: float) -> bool:
+        return self._ended.is_set() or time.monotonic() >= until_s
 
     def _guarded(self, work: Callable[..., None], *arguments: object) -> None:
         """Do a thread's work; what goes wrong ends the round and is told, a fault of this runner is raised later."""
@@ -314,7 +341,7 @@ class Episode:
     def _release(self, until_s: float) -> None:
         """Let the hub release files to its node until the round ends."""
         before = len(self._downloads.released)
-        self._downloads.release_until(lambda: self._ended.wait(0) or time.monotonic() >= until_s, self._ended.wait)
+        self._downloads.release_until(partial(self._is_over, until_s), self._ended.wait)
         with self._writing:
             self.counts.faults[downloads.NAME] += len(self._downloads.released) - before
 
@@ -323,7 +350,7 @@ class Episode:
 
     def _send(self, sending: Files, until_s: float, every_s: float) -> None:
         """Queue files until the round ends."""
-        sending.send_until(lambda: self._ended.wait(0) or time.monotonic() >= until_s, self._ended.wait, every_s)
+        sending.send_until(partial(self._is_over, until_s), self._ended.wait, every_s)
 
     def _calm(self) -> None:
         for link in (self.world.place.link, self.world.place.bedside):
@@ -340,7 +367,7 @@ class Episode:
         self.counts.faults[POWER] += 1
         if each.forgets:
             self._forget(each, watch)
-        self.found.extend(watch.after_all(settled=False))
+        self.found.extend([*watch.after_all(settled=False), *self._wrong_bundles()])
         if self.found:
             return
         hub = self.world.place.hub_folder
@@ -386,11 +413,13 @@ class Episode:
 
     def _settle(self, watch: Watch, sending: Files) -> None:
         """Let all live in peace until everything has arrived, then look for the last time."""
-        calm_ns = self._live_in_calm() if schedule.ends_in_calm(self.seed) else None
+        calm_ns = ending.live_in_calm(self.world) if schedule.ends_in_calm(self.seed) else None
         if calm_ns is None:
             self.world.start_all()
         depth = self._count_depth(watch)
         self.world.start_all()
+        if self._bundles is not None:
+            self._bundles.until_judged()
         took_s = self.world.until_drained(DRAIN_LIMIT_S)
         self.counts.took("all arrived after the last fault", took_s)
         # The edge writes down what is acknowledged now and then.
@@ -405,6 +434,7 @@ class Episode:
         self.found.extend(watch.at_the_end(calm_ns, sizes, depth))
         self._look_at_files(watch, sending)
         self.found.extend(invariants.downloads_are_here(self._downloads.missing()))
+        self.found.extend(self._bundles.wrong_at_the_end() if self._bundles is not None else [])
         place = self.world.place
         self.found.extend(
             trails.unsound(
@@ -416,17 +446,6 @@ class Episode:
         if self.theme.is_cloned and not self.found:
             self.found.extend(clone.lives_beside(self.world, watch.hub_before))
             self.counts.faults[clone.NAME] += 1
-
-    def _live_in_calm(self) -> tuple[int, int]:
-        """Let everything work without a fault; return from when to when what arises must be quick, wall clock."""
-        self.world.start_all()
-        time.sleep(CALM_AFTER_S)
-        first_ns = time.time_ns()
-        time.sleep(CALM_S)
-        last_ns = time.time_ns()
-        # What arose at the very end must have its time too.
-        time.sleep(invariants.LAG_LIMIT_S)
-        return first_ns, last_ns
 
     def _count_depth(self, watch: Watch) -> tuple[float, int]:
         """Let some records wait behind a cut link; return how many the edge reports and how many lie in its files."""

@@ -4,7 +4,7 @@ Each returns the violations it finds, none if all is well.  `settled` means that
 nothing may wait at the edge any more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,8 @@ from tests.faults.chaos.seen import ALARM_KINDS, EdgeSeen, HubSeen, Stamped, Str
 
 CONFLICT, FOR_ROOM, CLONED = "key-conflict", "disk", "node-cloned"
 CERTIFICATES = "14"
-"""Fault 14 has conditions of its own: see reliability 2.10."""
+BUNDLES = "18"
+"""Faults 14 and 18 have conditions of their own: see reliability 2.10."""
 SHOWN = 5
 """Examples named in one line."""
 ALARM_LIMIT_S, LAG_LIMIT_S = 1.0, 2.0
@@ -216,6 +217,36 @@ def nothing_is_stored(collected: Iterable[str], hub: HubSeen) -> list[Violation]
     """Fault 14: of the messages that a node collected while it was refused, none has come to the hub."""
     stored = sorted(set(collected) & hub.sources)
     return [Violation(CERTIFICATES, f"stored of a node that is refused: {_some(stored)}")] if stored else []
+
+
+def one_serves(on_duty: Sequence[str]) -> list[Violation]:
+    """Fault 18: whatever came and whenever it died, a node that had a bundle on duty has one; by their versions."""
+    return [] if len(on_duty) == 1 else [Violation(BUNDLES, f"bundles on duty: {_some(list(on_duty)) or 'none'}")]
+
+
+def newest_serves(on_duty: Sequence[str], newest: str) -> list[Violation]:
+    """Fault 18, when everything was judged: the newest good one is on duty."""
+    wrong = [version for version in on_duty if version != newest]
+    return [Violation(BUNDLES, f"on duty is {_some(wrong)}, the newest good one is {newest}")] if wrong else []
+
+
+def only_good_ones_served(served: Iterable[str], good: Iterable[str]) -> list[Violation]:
+    """Fault 18: none but good ones was ever on duty."""
+    bad = sorted(set(served) - set(good))
+    return [Violation(BUNDLES, f"bundles were on duty that must be refused: {_some(bad)}")] if bad else []
+
+
+def bad_ones_are_refused(expected: Set[tuple[str, str]], told: Set[tuple[str, str]]) -> list[Violation]:
+    """Fault 18, when everything was judged: the hub knows each bad one as refused for its reason, and no good one.
+
+    Args:
+        expected: what the node's trail must say of each bad one: object and reason.
+        told: what it says at the hub.
+    """
+    untold, wrong = sorted(expected - told), sorted(told - expected)
+    found = [f"refused without a word at the hub, or taken: {_some(list(map(' '.join, untold)))}"] if untold else []
+    found += [f"refused, and not for that: {_some(list(map(' '.join, wrong)))}"] if wrong else []
+    return [Violation(BUNDLES, each) for each in found]
 
 
 def alarms_are_quick(hub: HubSeen, calm_ns: tuple[int, int]) -> list[Violation]:

@@ -43,9 +43,15 @@ PACES = f"first_retry_s = 0.1\nsecond_way_after_s = {SECOND_WAY_AFTER_S}\n"
 CLINIC = Clinic(node=NODE, beds=BEDS, extra='[alarms]\nruleset = "ruleset.toml"\n')
 
 
-def config_of(end: str, known_by: Access, *, is_hasty: bool = False) -> str:
+MODEL_ROOT = "model-root.json"
+MODELS = f'[inference]\nroot_file = "{MODEL_ROOT}"\naccelerated = false\nthreads = 1\nmemory_mib = 1024\n'
+"""Only where bundles come: a node with a root looks for some at each start."""
+
+
+def config_of(end: str, known_by: Access, *, is_hasty: bool = False, has_models: bool = False) -> str:
     """Return the name of the configuration by which the hub or the edge begins."""
-    return f"{NODE if end == 'edge' else end}-{known_by}{'-hasty' if is_hasty else ''}.toml"
+    more = ("-hasty" if is_hasty else "") + ("-models" if has_models else "")
+    return f"{NODE if end == 'edge' else end}-{known_by}{more}.toml"
 
 
 @dataclass(slots=True)
@@ -66,8 +72,10 @@ class FarRegion(Region):
                 hub, edge = access.hub_config(hub, each, self.hub_address), access.edge_config(edge, NODE)
             soon = put(edge, f"way_after_s = {SECOND_WAY_AFTER_S}\n", f"way_after_s = {HASTY_AFTER_S}\n")
             (self.folder / config_of("hub", each)).write_text(hub)
-            (self.folder / config_of("edge", each)).write_text(edge)
-            (self.folder / config_of("edge", each, is_hasty=True)).write_text(soon)
+            for is_hasty, text in ((False, edge), (True, soon)):
+                (self.folder / config_of("edge", each, is_hasty=is_hasty)).write_text(text)
+                named = config_of("edge", each, is_hasty=is_hasty, has_models=True)
+                (self.folder / named).write_text(f"{text}{MODELS}")
         (self.folder / "admissions.toml").write_text(self._admissions(CLINIC))
         shutil.copy(RULESET, self.folder / "ruleset.toml")
 

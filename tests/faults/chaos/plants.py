@@ -197,6 +197,21 @@ def download_noted_early() -> None:
     Spool.name_fetched = lambda *_: None  # type: ignore[method-assign]
 
 
+def rollback_taken() -> None:
+    """Edge: judge each bundle as if nothing had ever been seen, so that an older one is as good as a newer one (18)."""
+    import shutil  # noqa: PLC0415
+
+    from edge_node.inference.trust import Trust  # noqa: PLC0415 - the hub's child has no edge
+
+    right: Any = Trust.check
+
+    def check(self: Any, *given: Any) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        right(self, *given)
+
+    Trust.check = check  # type: ignore[method-assign,assignment]
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "answer-before-commit": answer_before_commit,
     "number-used-again": number_used_again,
@@ -211,4 +226,5 @@ PLANTS: dict[str, Callable[[], None]] = {
     "renewal-drops-unsent": renewal_drops_unsent,
     "revocation-unheard": revocation_unheard,
     "download-noted-early": download_noted_early,
+    "rollback-taken": rollback_taken,
 }

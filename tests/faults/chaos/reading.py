@@ -17,6 +17,8 @@ from telemed.v1 import sample_pb2
 
 from edge_node.buffer import outbox
 from edge_node.buffer.sealing import Keeping, Sealing
+from edge_node.uplink.transfer.releases import Fetched
+from edge_node.uplink.transfer.schema import FILE
 from tests.faults.chaos.seen import EdgeSeen, EdgeStream, HubSeen, Mark, Stamped, StreamKey
 
 EDGE_FILES = ("alarm.db", "vitals.db", "care.db")
@@ -119,6 +121,15 @@ class Reader:
             return self.edge_acked(folder)
         except sqlite3.OperationalError:
             return EdgeSeen({}, {})
+
+    def edge_discarded(self, folder: Path) -> frozenset[str]:
+        """Return the hashes of released files that a node has done with; none where it is dying just now."""
+        try:
+            with _view(folder / FILE) as connection:
+                rows = connection.execute("SELECT sha256 FROM released WHERE state = ?", (Fetched.DISCARDED,))
+                return frozenset(sha256 for (sha256,) in rows)
+        except sqlite3.OperationalError:
+            return frozenset()
 
     def hub(self, folder: Path, node: str, *, is_dead: bool) -> HubSeen:
         """Read what the hub has of a node; of a living hub what is committed at this moment, file by file."""

@@ -22,9 +22,10 @@ OPEN = {
     "6 write-ahead log cut off": "cut after a commit it looks like one that was never longer",
     "13 restart storm of 1,000 edges": "a measurement of its own: `bench.storm`",
 }
-"""Faults of reliability 2.10 that the plain run does not inject, and why; 18 is not its business."""
-AT_STEP_LIMIT_S, AT_NEEDY_STEP_LIMIT_S = 5.0, 10.0
-"""An actor that has not come to its step so long after it serves is killed wherever it is."""
+"""Faults of reliability 2.10 that the plain run does not inject, and why."""
+AT_STEP_LIMIT_S, AT_NEEDY_STEP_LIMIT_S, AT_TRIED_STEP_LIMIT_S = 5.0, 10.0, 25.0
+"""An actor that has not come to its step so long after it serves is killed wherever it is; the trial of a bundle starts
+processes."""
 LONGEST_LIFE_S = {"edge": 1.2, "hub": 1.8, "broker": 6.0}
 STEP_SHARE = 0.95
 GOAL = 100
@@ -44,14 +45,17 @@ AIMED_ROUNDS, AIMED_ROUND_S = 8, 20.0
 """Of an episode while steps lack crashes: most of what is lost to beginnings and ends goes to crashes."""
 FORGETTING_SHARE = 0.6
 RENEWAL: Need = "renewal"
-"""Goes on in episodes whose certificates end, and in no other."""
-OFFERS: tuple[Need, ...] = ("", "file", "second way", "comparison", "download", RENEWAL)
+BUNDLE: Need = "bundle"
+OWN = (RENEWAL, BUNDLE)
+"""Go on in episodes whose certificates end, and in those in which bundles come, and in no other."""
+OFFERS: tuple[Need, ...] = ("", "file", "second way", "comparison", "download", *OWN)
 BOTH = ("edge", "hub")
+REACHED = {(step.needs, step.actor) for step in STEPS}
 Aim = tuple[Need, tuple[str, ...]]
 """What goes on, and whose steps are sought that need it."""
 AIMS: tuple[Aim, ...] = (
     ("", BOTH),
-    *((need, (actor,)) for need in OFFERS if need for actor in BOTH),
+    *((need, (actor,)) for need in OFFERS if need for actor in BOTH if (need, actor) in REACHED),
 )
 """What a round may be for: steps that need nothing, both actors at once; the others one actor at a time, in the
 situation in which they happen."""
@@ -128,17 +132,17 @@ def is_lacking(crashed: Mapping[str, int], *needs: Need) -> bool:
 
 
 def rounds(
-    seed: str, count: int, seconds: float, crashed: Mapping[str, int] | None = None, *, renews: bool = False
+    seed: str, count: int, seconds: float, crashed: Mapping[str, int] | None = None, *, own: Need = ""
 ) -> list[Round]:
     """Draw the rounds of an episode: the more crashes its steps lack, the more rounds are for them.
 
-    Where none lacks any, or with no tally, nothing is sought.  An episode whose certificates end (`renews`) is for the
-    steps of their renewal as long as those lack any.
+    Where none lacks any, or with no tally, nothing is sought.  An episode with something of its `own`, see OWN, is for
+    the steps of that as long as those lack any.
     """
     draw = Random(f"{seed}/rounds")
     share = RESTORE_SHARE if draw.random() < RESTORING_SHARE else 0.0
-    is_for_renewal = renews and is_lacking(crashed or {}, RENEWAL)
-    aims = [each for each in AIMS if (each[0] == RENEWAL) == is_for_renewal or (renews and not is_for_renewal)]
+    is_for_own = bool(own) and is_lacking(crashed or {}, own)
+    aims = [each for each in AIMS if each[0] == own or (each[0] not in OWN and not is_for_own)]
     lacking = [sum(_lacks(crashed or {}, step) for step in sought(*each)) for each in aims]
     is_aimed = crashed is not None and any(lacking)
     made = []
@@ -211,7 +215,13 @@ def _at_step(draw: Random, own: list[Step], crashed: Counter[str]) -> Fate:
     crashed[step.name] += 1
     # Early hits more often than late ones: a life should come to its end soon.
     nth = 1 + int(draw.random() ** 2 * HIT_LIMIT[step.often])
-    return Fate(step.actor, step.name, nth, AT_NEEDY_STEP_LIMIT_S if step.needs else AT_STEP_LIMIT_S)
+    return Fate(step.actor, step.name, nth, _step_limit_s(step))
+
+
+def _step_limit_s(step: Step) -> float:
+    if step.needs == BUNDLE:
+        return AT_TRIED_STEP_LIMIT_S
+    return AT_NEEDY_STEP_LIMIT_S if step.needs else AT_STEP_LIMIT_S
 
 
 def weathers(seed: str) -> Iterator[Weather]:

@@ -10,7 +10,7 @@ from typing import Literal
 Actor = Literal["edge", "hub", "send"]
 """`send` is the command that queues a file, a process beside the node."""
 When = Literal["at", "before", "after"]
-Need = Literal["", "file", "second way", "comparison", "download", "renewal"]
+Need = Literal["", "file", "second way", "comparison", "download", "renewal", "bundle"]
 """What must go on for a step to be reached, beside measurements."""
 Often = Literal["row", "container", "seldom", "once"]
 HIT_LIMIT = {"row": 25, "container": 5, "seldom": 2, "once": 1}
@@ -60,6 +60,10 @@ def _fetched(actor: Actor, name: str, when: When, place: str) -> Step:
 
 def _renewed(actor: Actor, name: str, when: When, place: str) -> Step:
     return Step(f"{actor}: certificate, {name}", actor, "2.10.14", when, place, "once", "renewal")
+
+
+def _bundle(name: str, when: When, place: str) -> Step:
+    return Step(f"edge: bundle, {name}", "edge", "2.10.18", when, place, "once", "bundle")
 
 
 STEPS = (
@@ -142,6 +146,15 @@ STEPS = (
     _renewed("hub", "renewal about to be judged", "before", "cloud_hub.access.enrolment:Enrolment.renew"),
     _renewed("hub", "given, not committed", "after", "cloud_hub.access.enrolment:Enrolment.renew"),
     _renewed("hub", "committed, not answered", "after", "cloud_hub.rpc.doorway:Doorway._give"),
+    _bundle("came, not judged", "before", "edge_node.inference.installing:Installer.believed"),
+    _bundle("believed, not unpacked", "after", "edge_node.inference.installing:Installer.believed"),
+    _bundle("unpacked, not in its place", "after", "telemed.bundle_archive:Archive.unpack"),
+    _bundle("in its place, not tried", "after", "edge_node.inference.shelf:Shelf.put"),
+    _bundle("tried, not on duty", "after", "edge_node.inference.installing:Installer.tried"),
+    _bundle("on duty, no row says so", "after", "edge_node.inference.runtime:Inference._others_rest"),
+    _bundle("refused, no row says so", "before", "edge_node.inference.runtime:Inference._tell_refused"),
+    _bundle("judged, file not given up", "before", "edge_node.bundle_arrivals:BundleArrivals.settled"),
+    _bundle("judged, file given up", "after", "edge_node.bundle_arrivals:BundleArrivals.settled"),
 )
 BY_NAME = {step.name: step for step in STEPS}
 AT_RANDOM = {"edge": "edge: at any moment", "hub": "hub: at any moment", "broker": "broker: at any moment"}

@@ -12,6 +12,7 @@ from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from tests.faults.chaos import access, damage, invariants, theme
 from tests.faults.chaos.reading import Reader
+from tests.faults.chaos.schedule import RENEWAL
 from tests.faults.chaos.seen import EdgeSeen, HubSeen, Violation
 
 ROWS = 300
@@ -89,5 +90,7 @@ def test_every_theme_is_drawn_and_the_same_seed_draws_the_same() -> None:
     assert 10 < sum(each.is_cloned for each in drawn) < 60
     assert {each.known_by for each in drawn} == set(access.ALL)
     assert 10 < sum(each.renews for each in drawn) < 50
-    renewing = [theme.of_episode(f"1/{number}", renews=True) for number in range(200)]
+    assert 10 < sum(each.has_bundles for each in drawn) < 40
+    renewing = [theme.of_episode(f"1/{number}", [RENEWAL]) for number in range(200)]
     assert 40 < sum(each.renews for each in renewing) < 110
+    assert not any(each.is_cloned or each.mishaps or each.damages for each in drawn if each.own)

@@ -54,6 +54,30 @@ def test_what_is_stored_of_a_node_that_is_refused_is_found() -> None:
     assert named(invariants.nothing_is_stored(["b01-1", "b01-2"], hub)) == {"14"}
 
 
+def test_a_node_with_no_bundle_on_duty_or_two_is_found() -> None:
+    assert invariants.one_serves(["1.0.1"]) == []
+    assert named(invariants.one_serves([])) == named(invariants.one_serves(["1.0.1", "1.0.2"])) == {"18"}
+
+
+def test_a_bundle_on_duty_that_is_not_the_newest_good_one_is_found_and_so_is_one_that_ever_was_and_is_bad() -> None:
+    assert invariants.newest_serves(["1.0.4"], "1.0.4") == []
+    (older,) = invariants.newest_serves(["1.0.2"], "1.0.4")
+    assert str(older) == "18: on duty is 1.0.2, the newest good one is 1.0.4"
+    assert invariants.only_good_ones_served({"1.0.2"}, ["1.0.2", "1.0.4"]) == []
+    (bad,) = invariants.only_good_ones_served({"1.0.2", "1.0.3"}, ["1.0.2", "1.0.4"])
+    assert str(bad) == "18: bundles were on duty that must be refused: 1.0.3"
+
+
+def test_a_bad_bundle_that_was_not_refused_or_for_another_reason_is_found_and_so_is_a_good_one_that_was() -> None:
+    expected = {("bundle/blur/1.0.3", "hash-wrong")}
+    assert invariants.bad_ones_are_refused(expected, expected) == []
+    (untold,) = invariants.bad_ones_are_refused(expected, set())
+    assert str(untold) == "18: refused without a word at the hub, or taken: bundle/blur/1.0.3 hash-wrong"
+    other = {("bundle/blur/1.0.3", "too-slow"), ("bundle/blur/1.0.4", "too-slow")}
+    assert [each.invariant for each in invariants.bad_ones_are_refused(expected, expected | other)] == ["18"]
+    assert len(invariants.bad_ones_are_refused(expected, other)) == 2
+
+
 def test_what_is_right_violates_nothing() -> None:
     assert invariants.no_loss(EDGE, HUB, settled=False) == []
     assert invariants.no_duplicates(EDGE, HUB) == []

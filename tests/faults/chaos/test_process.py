@@ -10,9 +10,10 @@ from random import Random
 import pytest
 
 from edge_node.uplink.certificates import CertificateFolder
-from tests.faults.chaos import credentials, schedule, tally, theme
+from tests.faults.chaos import bundles, credentials, schedule, tally, theme
 from tests.faults.chaos.access import Access
 from tests.faults.chaos.episode import Episode
+from tests.faults.chaos.forging import Kind
 from tests.faults.chaos.schedule import Round
 from tests.faults.chaos.seen import Violation
 from tests.faults.chaos.steps import BY_NAME, Need
@@ -37,6 +38,7 @@ PLANTS = (
     ("hub", "never-synced", Theme(), {"I1", "I3", "I5"}),
     ("edge", "renewal-drops-unsent", theme.ENDING, {"I1", "I5"}),
     ("edge", "download-noted-early", Theme(), {"I1"}),
+    ("edge", "rollback-taken", theme.BUNDLES, {"18"}),
 )
 EPISODES = 3
 """So many a planted bug may take to be found."""
@@ -89,6 +91,19 @@ def test_a_node_whose_certificate_ended_or_was_revoked_is_refused_and_loses_noth
     assert any(BY_NAME[name].needs == "renewal" for name in episode.counts.crashes if name in BY_NAME)
     page = tally.page(tally.Tally(episode.counts))
     assert f"| {credentials.REVOKED} | 1 |" in page
+
+
+def test_bad_bundles_are_refused_and_the_newest_good_one_serves_wherever_the_node_died(world: World) -> None:
+    (for_edge, _) = seeking("bundle")
+    episode = Episode(world, "ci/18", [for_edge], theme.BUNDLES)
+    episode.run()
+
+    assert episode.found == []
+    assert any(BY_NAME[name].needs == "bundle" for name in episode.counts.crashes if name in BY_NAME)
+    kinds = {name for name in episode.counts.faults if name.startswith(bundles.NAME)}
+    assert f"{bundles.NAME}: {Kind.GOOD}" in kinds
+    assert len(kinds) > 2
+    assert f"| {min(kinds)} | " in tally.page(tally.Tally(episode.counts))
 
 
 def test_a_good_certificate_is_let_in_by_every_listener_and_by_none_once_it_has_ended(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.faults.chaos import schedule, tally
+from tests.faults.chaos import schedule, tally, theme
 from tests.faults.chaos.child import find
 from tests.faults.chaos.schedule import Round
 from tests.faults.chaos.seen import Violation
@@ -62,7 +62,7 @@ def test_the_steps_with_the_fewest_crashes_are_drawn_most_until_they_have_caught
 
 
 def test_a_step_that_needs_something_is_drawn_only_where_that_goes_on() -> None:
-    for need in schedule.OFFERS:
+    for need in (need for need, actor in schedule.REACHED if actor == "hub"):
         steps = {BY_NAME[name].needs for name in drawn({}, 400, round_for(need))}
         assert need in steps
         assert steps <= {"", "file", need}
@@ -100,19 +100,28 @@ def test_the_more_crashes_steps_lack_to_the_goal_the_more_rounds_seek_them() -> 
     assert sought["comparison", ("edge",)] == 360
 
 
-def test_renewals_are_sought_in_episodes_whose_certificates_end_and_in_no_other() -> None:
+@pytest.mark.parametrize("own", schedule.OWN)
+def test_renewals_and_bundles_are_sought_in_episodes_of_their_own_and_in_no_other(own: Need) -> None:
     nothing: dict[str, int] = {}
-    renewed = {step.name: schedule.GOAL for step in STEPS if step.needs == schedule.RENEWAL}
+    renewed = {step.name: schedule.GOAL for step in STEPS if step.needs == own}
 
-    ending = {each.offers for each in schedule.rounds("1/1", 40, 8, nothing, renews=True)}
-    assert ending == {schedule.RENEWAL}
+    ending = {each.offers for each in schedule.rounds("1/1", 40, 8, nothing, own=own)}
+    assert ending == {own}
     other = {each.offers for each in schedule.rounds("1/1", 40, 8, nothing)}
-    assert other == set(schedule.OFFERS) - {schedule.RENEWAL}
+    assert other == set(schedule.OFFERS) - set(schedule.OWN)
     every = {step.name: schedule.GOAL for step in STEPS}
-    assert schedule.RENEWAL not in {each.offers for each in schedule.rounds("1/1", 40, 8, every)}
-    assert schedule.RENEWAL in {each.offers for each in schedule.rounds("1/1", 40, 8, every, renews=True)}
-    caught_up = {each.offers for each in schedule.rounds("1/1", 40, 8, renewed, renews=True)}
-    assert caught_up == set(schedule.OFFERS) - {schedule.RENEWAL}
+    assert own not in {each.offers for each in schedule.rounds("1/1", 40, 8, every)}
+    assert own in {each.offers for each in schedule.rounds("1/1", 40, 8, every, own=own)}
+    caught_up = {each.offers for each in schedule.rounds("1/1", 40, 8, renewed, own=own)}
+    assert caught_up == set(schedule.OFFERS) - set(schedule.OWN)
+
+
+def test_what_is_sought_befalls_more_episodes() -> None:
+    plain = Counter(theme.of_episode(f"1/{number}").own for number in range(400))
+    sought = Counter(theme.of_episode(f"1/{number}", schedule.OWN).own for number in range(400))
+
+    for own in schedule.OWN:
+        assert 20 < plain[own] < sought[own]
 
 
 def test_what_an_episode_draws_is_decided_by_its_seed_and_the_tally_it_begins_from() -> None:

@@ -46,6 +46,12 @@ def unsound(edge: Path, hub: Path, scratch: Path, *, may_lack_entries: bool) -> 
     return [Violation("I10", what) for what in hubs_own if what]
 
 
+def entries_of_nodes(hub: Path, scratch: Path) -> list[tuple[str, str, str]]:
+    """Return action, object and result of what nodes have noted, as it lies at a hub that is dead; see `unsound`."""
+    with _copied(hub, scratch) as file:
+        return file.execute("SELECT action, object, result FROM edge_audit").fetchall()
+
+
 def _judged(file: sqlite3.Connection, trail: str, links: str, heads: str, where: str = "1") -> Fault | None:
     known = [Head(*row) for row in file.execute(f"{HEADS} {heads} WHERE {where}")]
     return first_fault(Walk(trail, known), _links(file, links))

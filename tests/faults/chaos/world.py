@@ -83,6 +83,8 @@ class World:
         """Actors that may end with an error by themselves, to be started again as a service would be: disk full."""
         self.known_by: Access = "secrets"
         """How the hub knows its node."""
+        self.has_models = False
+        """Whether the edge's lives from now on run models."""
         self._is_hasty = False
         self.reader = Reader(scratch / "copies")
         self.reading = threading.Lock()
@@ -184,7 +186,9 @@ class World:
 
     def config(self, name: str) -> str:
         """Return the name of the configuration by which an actor's lives begin now."""
-        return config_of(name, self.known_by, is_hasty=self._is_hasty and name == "edge")
+        if name != "edge":
+            return config_of(name, self.known_by)
+        return config_of(name, self.known_by, is_hasty=self._is_hasty, has_models=self.has_models)
 
     def command(self, name: str, *arguments: str, before: Sequence[str] = ()) -> list[str]:
         """Run a command of the edge or the hub beside it to its end and return the lines that it printed.
@@ -404,6 +408,7 @@ def enrol(world: World, before: Sequence[str] = ()) -> None:
 def begin_anew(world: World, known_by: Access = "secrets") -> None:
     """Put everything back to the template, which is made where it is not there yet; all actors are dead then."""
     world.clear_away()
+    world.has_models = False
     clock.set_wrong_by(world.clock_file, 0)
     template = _template(world, known_by)
     if not template.exists():
