@@ -64,7 +64,7 @@ torch: $(VENV)/.dev
 		$(PIP) "torch==2.13.0+cpu" "onnx>=1.23" "onnxscript>=0.7" "onnxruntime>=1.31" "safetensors>=0.8" || \
 		echo "torch 2.13.0 for CPUs is not at hand; tests of training are skipped by name"
 
-# Trains the microbleed detector's three arms with three seeds and the regions with one, about half an hour of one core;
+# Trains the microbleed detector's three arms with three seeds, the last without phase too, and the regions: over an hour of one core;
 # the report is var/models/cmb/ABLATION.md.
 train-cmb: torch
 	@$(BIN)/python -m models ablate cmb --preset hard --seeds 0-2

@@ -17,6 +17,8 @@ from edge_node.inference.pipe import Line, Load, pack, unpack
 
 OFFERS = "--offers"
 OFFERS_MEMORY_MIB = 2048
+ON_PROCESSOR = "onnxruntime-cpu"
+"""The library that needs no card, by its name: its module must not be read before this process is confined."""
 
 
 def _main() -> None:
@@ -25,13 +27,13 @@ def _main() -> None:
     pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     if OFFERS in sys.argv:
-        confine(OFFERS_MEMORY_MIB)
+        confine(OFFERS_MEMORY_MIB, has_card=True)
         _offer(pipe)
         return
     first = unpack(sys.stdin.buffer.readline())
     if not isinstance(first, Load):
         raise SystemExit("the first line must say what to load")
-    confine(first.memory_mib)
+    confine(first.memory_mib, has_card=first.library != ON_PROCESSOR)
     # Only now, because reading their own files is the first thing that these libraries do.
     from edge_node.inference import child  # noqa: PLC0415
 

@@ -24,12 +24,14 @@ _LANDLOCK_RULESET, _LANDLOCK_RESTRICT = 444, 446
 """Numbers of these calls, the same on every processor."""
 _NO_DEVICE_NODES = (1 << 6) | (1 << 11)
 """Making character and block devices, which no worker does: a set of rules must forbid something."""
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13
 """Let through; or fail with EACCES."""
-_ARCHITECTURE_AT, _NUMBER_AT = 4, 0
+_ARCHITECTURE_AT, _NUMBER_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 4, 0, 16, 24
 _FOREIGN_NUMBERS = 0x40000000
 """From here on are the numbers of x32, a second way to the same calls."""
+_LOCAL, _SEQUENCED, _KIND = 1, 5, 0xF
+"""Family and kind of the socket that CUDA's driver makes for itself; the kind is in the last four bits."""
 CALLS = {
     # socket, connect, socketpair, execve, ptrace, mount, unshare, setns, process_vm_readv and _writev, bpf, execveat,
     # userfaultfd, io_uring_setup; kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, perf_event_open,
@@ -73,8 +75,13 @@ def shield() -> None:
     _asked(ctypes.CDLL(None, use_errno=True), _DUMPABLE, 0)
 
 
-def confine(memory_mib: int) -> None:
+def confine(memory_mib: int, *, has_card: bool = False) -> None:
     """Give it all up, for this process and its threads; called once, before any thread was started.
+
+    Args:
+        memory_mib: most that it may take.
+        has_card: whether it uses a card: CUDA's driver does not start unless it may make one local socket, which
+            can be connected to nothing, because connecting stays refused.
 
     Raises:
         Unconfined: the kernel refuses.
@@ -92,12 +99,12 @@ def confine(memory_mib: int) -> None:
     _asked(libc, _PARENT_DEATH, signal.SIGKILL)
     _asked(libc, _NO_NEW_PRIVILEGES, 1)
     _keep_to_oneself(libc)
-    steps = refused_calls()
+    steps = refused_calls(has_card=has_card)
     program = _Program(len(steps), (_Step * len(steps))(*steps))
     _asked(libc, _SET_SECCOMP, _SECCOMP_FILTER, ctypes.byref(program))
 
 
-def refused_calls() -> list[_Step]:
+def refused_calls(*, has_card: bool = False) -> list[_Step]:
     """Return the filter's steps for this processor.
 
     Raises:
@@ -107,11 +114,14 @@ def refused_calls() -> list[_Step]:
         raise Unconfined(f"no list of system calls for {platform.machine()}")
     architecture, refused = CALLS[platform.machine()]
     count = len(refused)
+    local = _local_socket(refused[0], count) if has_card else []
+    left = len(local) + count
     return [
         _Step(_LOAD, 0, 0, _ARCHITECTURE_AT),
-        _Step(_EQUAL, 0, count + 3, architecture),
+        _Step(_EQUAL, 0, left + 3, architecture),
         _Step(_LOAD, 0, 0, _NUMBER_AT),
-        _Step(_AT_LEAST, count + 1, 0, _FOREIGN_NUMBERS),
+        _Step(_AT_LEAST, left + 1, 0, _FOREIGN_NUMBERS),
+        *local,
         *(_Step(_EQUAL, count - at, 0, number) for at, number in enumerate(refused)),
         _Step(_RETURN, 0, 0, _ALLOW),
         _Step(_RETURN, 0, 0, _REFUSE),
@@ -131,6 +141,18 @@ def _keep_to_oneself(libc: ctypes.CDLL) -> None:
     finally:
         if rules >= 0:
             os.close(rules)
+
+
+def _local_socket(number: int, left: int) -> list[_Step]:
+    """Return the steps that let one kind of socket through and no other; so many steps are left to the verdicts."""
+    return [
+        _Step(_EQUAL, 0, 5, number),
+        _Step(_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
+        _Step(_EQUAL, 0, left + 4, _LOCAL),
+        _Step(_LOAD, 0, 0, _SECOND_ARGUMENT_AT),
+        _Step(_AND, 0, 0, _KIND),
+        _Step(_EQUAL, left, left + 1, _SEQUENCED),
+    ]
 
 
 def _asked(libc: ctypes.CDLL, option: int, value: int, pointer: object = None) -> None:

@@ -12,6 +12,8 @@ from telemed.bundle_golden import Arrays
 from edge_node.inference.engine import Blueprint, Engine, EngineBroke, Library, Offer
 
 PROVIDERS = {Library.ONNXRUNTIME_CPU: "CPUExecutionProvider", Library.ONNXRUNTIME_CUDA: "CUDAExecutionProvider"}
+SETTINGS: dict[Library, dict[str, str]] = {Library.ONNXRUNTIME_CPU: {}, Library.ONNXRUNTIME_CUDA: {"use_tf32": "0"}}
+"""Of the providers.  CUDA's would round to ten bits in convolutions: nothing is made less precise than its file."""
 ERRORS_ALONE = 3
 """Severity of ONNX Runtime's own lines on stderr."""
 
@@ -37,7 +39,7 @@ def load(blueprint: Blueprint, library: Library) -> Engine:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     provider = PROVIDERS[library]
     try:
-        session = onnxruntime.InferenceSession(blueprint.model, options, providers=[provider])
+        session = onnxruntime.InferenceSession(blueprint.model, options, providers=[(provider, SETTINGS[library])])
     except Exception as error:  # its exceptions have no base but this one
         raise EngineBroke(f"{blueprint.name}: {_words(error)}") from error
     if session.get_providers()[0] != provider:

@@ -23,11 +23,18 @@ def verdict(mean: float | None, highest: Sequence[float | None]) -> str:
 
 def told(record: Row) -> str:
     """Return the report of an ablation as a page."""
-    return "\n".join([*_arms(record), *_compared(record), *_filter(record), *_distorted(record)]) + "\n"
+    parts = (_arms, _compared, _filter, _distorted, _magnitude)
+    return "\n".join(line for part in parts for line in part(record)) + "\n"
 
 
 def _arms(record: Row) -> Iterator[str]:
     yield f"# Microbleeds on preset `{record['preset']}`: {record['steps']} steps, {record['heads']} test heads"
+    yield ""
+    schedule = record["schedule"]
+    yield (
+        f"Trained on {schedule['heads']} heads in {schedule['steps']} steps of {schedule['batch']} crops of "
+        f"{schedule['crop_voxels']} voxels, by {'; '.join(record['machine'])}."
+    )
     yield ""
     yield "False findings a head at 0.90 sensitivity and at the threshold of validation (95 % by bootstrap over heads):"
     yield ""
@@ -39,6 +46,12 @@ def _arms(record: Row) -> Iterator[str]:
             f"| {row['arm']} | {row['seed']} | {_interval(test['false_at_90'])} | {row['threshold']:.2f} "
             f"| {_interval(test['sensitivity'])} | {_interval(test['false'])} | {_kinds(test)} |"
         )
+
+    yield ""
+    yield "| arm | false at 0.90, mean of the seeds | the seeds' readings together |"
+    yield "| --- | --- | --- |"
+    for row in record["pooled"]:
+        yield f"| {row['arm']} | {_number(row['mean'])} | {_number(row['false_at_90'])} |"
 
 
 def _compared(record: Row) -> Iterator[str]:
@@ -75,6 +88,27 @@ def _filter(record: Row) -> Iterator[str]:
             f"| {regions['accuracy']:.3f} of {regions['found']} | {overlaps} |"
         )
 
+    yield ""
+    yield "The seeds' readings together, false at 0.90 before and after, which is at the same sensitivity:"
+    yield ""
+    for before, after in zip(record["pooled"], network["pooled"], strict=True):
+        yield f"- {after['arm']}: {_number(before['false_at_90'])} and {_number(after['false_at_90'])}"
+
+
+def _magnitude(record: Row) -> Iterator[str]:
+    yield ""
+    yield "## Weights that were trained without phase, on heads without phase"
+    yield ""
+    yield "| arm | seed | false at 0.90 | by kind there | with phase, by kind there |"
+    yield "| --- | --- | --- | --- | --- |"
+    usual = {(row["arm"], row["seed"]): row["test"] for row in record["rows"]}
+    for row in record["magnitude"]:
+        test = row["test"]
+        yield (
+            f"| {row['arm']} | {row['seed']} | {_interval(test['false_at_90'])} | {_kinds(test, '_at_90')} "
+            f"| {_kinds(usual[row['arm'], row['seed']], '_at_90')} |"
+        )
+
 
 def _distorted(record: Row) -> Iterator[str]:
     yield ""
@@ -90,8 +124,8 @@ def _distorted(record: Row) -> Iterator[str]:
         )
 
 
-def _kinds(test: Row) -> str:
-    return ", ".join(f"{kind} {count:.2f}" for kind, count in test["false_by_kind"].items())
+def _kinds(test: Row, where: str = "") -> str:
+    return ", ".join(f"{kind} {count:.2f}" for kind, count in test[f"false_by_kind{where}"].items())
 
 
 def _interval(record: Row) -> str:

@@ -21,6 +21,7 @@ def training_record(trained: Trained, schedule: Schedule) -> dict[str, Any]:
     return {
         "schedule": asdict(schedule),
         "steps": trained.steps,
+        "machine": trained.machine,
         "wall_s": round(trained.wall_s, 1),
         "processor_s": round(trained.processor_s, 1),
         "losses": [round(loss, 4) for loss in trained.losses],
@@ -33,6 +34,7 @@ def card(about: About, metrics: dict[str, Any]) -> str:
     settings = about.settings()
     grid = f"resampled to {settings.grid.spacing_mm:g} mm, windows of {settings.window_shape[0]} voxels"
     test, validation, trained = metrics["test"], metrics["validation"], metrics["trained"]
+    schedule = trained["schedule"]
     kinds = ", ".join(f"{kind} {count:g}" for kind, count in test["false_by_kind"].items()) or "none"
     return f"""# Cerebral microbleeds, {about.config.size} {about.config.arm}, {about.version}
 
@@ -44,7 +46,9 @@ Intended use: {INTENDED_USE}
 | --- | --- |
 | input | SWI and phase, 2 channels, {grid} |
 | recipes | `cmb-prepare-1`, `cmb-decode-1` |
-| trained on | 16 heads of preset `{about.preset}`, seed {about.seed}, {trained["steps"]} steps |
+| trained on | {metrics["heads"]} heads of preset `{about.preset}`, seed {about.seed}, {trained["steps"]} steps of \
+{schedule["batch"]} crops |
+| trained by | {trained["machine"]} |
 | threshold | {about.threshold:g}, set for 0.90 sensitivity on {validation["subjects"]} validation heads |
 | weights | SHA-256 `{metrics["weights_sha256"]}` |
 
@@ -61,9 +65,18 @@ a second one in the same lesion is false.
 
 False findings a head at the threshold lie at: {kinds}.
 
-Made with `python -m models train cmb --preset {about.preset} --arm {about.config.arm} --seed {about.seed}`.
+Made with `{command(about, metrics)}`.
 These figures are of made-up heads and say nothing about patients.
 """
+
+
+def command(about: About, metrics: dict[str, Any]) -> str:
+    """Return what made weights, as it is typed."""
+    schedule = metrics["trained"]["schedule"]
+    told = f"python -m models train cmb --preset {about.preset} --arm {about.config.arm} --seed {about.seed}"
+    for name in ("heads", "steps", "batch", "crop_voxels", "prototype_weight", "device"):
+        told += f" --{name.replace('_', '-')} {schedule[name]}"
+    return told + (" --without-phase" if metrics["distortion"] == "no-phase" else "")
 
 
 def _cells(record: dict[str, float | None]) -> str:

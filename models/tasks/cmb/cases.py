@@ -1,7 +1,7 @@
 """Subjects with truth, in the form that training and evaluation take: phantoms through the edge's own recipe."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -10,9 +10,11 @@ from telemed.recipes.cmb import Prepared, Settings, SwiStudy, prepare
 from telemed.recipes.volume import Geometry
 
 from models.detection.boxes import Cubes
+from models.phantoms.drawing import in_parallel
 from models.phantoms.swi_head import Kind, Mark, head
 
 TRAINING_VOLUMES = 16
+MOST_TRAINING_VOLUMES = 10_000
 VALIDATION_SEEDS = range(30)
 """Whatever is chosen (thresholds, noise of the preset, schedule) is chosen on these."""
 TEST_SEEDS = range(100, 160)
@@ -32,27 +34,33 @@ class Case:
     """Centre in voxels of the prepared grid and diameter in millimetres, one a row."""
 
 
-def training_seeds(seed: int) -> range:
-    """Return the phantoms that a run of this seed is trained on: its own ones, none of validation or test."""
-    first = 10_000 + 100 * seed
-    return range(first, first + TRAINING_VOLUMES)
+def training_seeds(seed: int, heads: int = TRAINING_VOLUMES) -> range:
+    """Return the phantoms that a run of this seed is trained on: its own ones, none of validation or test.
+
+    Raises:
+        ValueError: so many would be those of another run.
+    """
+    if heads > MOST_TRAINING_VOLUMES:
+        raise ValueError(f"a run has at most {MOST_TRAINING_VOLUMES} heads of its own")
+    first = MOST_TRAINING_VOLUMES * (seed + 1)
+    return range(first, first + heads)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def cases(preset: str, seeds: range, settings: Settings, distortion: Distortion = "none") -> tuple[Case, ...]:
     """Return phantoms as the recipe prepares them, some part of the evidence taken away if asked for.
 
     Those asked for last are kept: the runs of an ablation share their validation and test subjects.
     """
-    return tuple(_case(preset, seed, settings, distortion) for seed in seeds)
+    if distortion == "no-phase":
+        return tuple(_without_phase(case) for case in cases(preset, seeds, settings))
+    return in_parallel(partial(_case, preset, settings=settings, distortion=distortion), seeds)
 
 
 def _case(preset: str, seed: int, settings: Settings, distortion: Distortion) -> Case:
     phantom = head(seed, preset)
     study, marks = phantom.study, phantom.marks
-    if distortion == "no-phase":
-        study = replace(study, phase_rad=None)
-    elif distortion == "shuffled-slices":
+    if distortion == "shuffled-slices":
         study, marks = _shuffled(study, marks, seed)
     prepared = prepare(study, settings)
     drawn = [mark for mark in marks if mark.kind is Kind.BLEED]
@@ -60,6 +68,13 @@ def _case(preset: str, seed: int, settings: Settings, distortion: Distortion) ->
     diameters = np.array([mark.diameter_mm for mark in drawn], dtype=np.float64)
     voxels = prepared.geometry.to_voxels(world_mm)
     return Case(phantom.subject, prepared, marks, np.column_stack([voxels, diameters]))
+
+
+def _without_phase(case: Case) -> Case:
+    """Return a case as the recipe prepares it where the scanner gave no phase."""
+    channels = case.prepared.channels.copy()
+    channels[1] = 0
+    return replace(case, prepared=replace(case.prepared, channels=channels))
 
 
 def _shuffled(study: SwiStudy, marks: tuple[Mark, ...], seed: int) -> tuple[SwiStudy, tuple[Mark, ...]]:

@@ -4,11 +4,12 @@ import json
 import os
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from models.phantoms.swi_head import PRESETS
 from models.tasks.cmb import ablation, bundling, task
-from models.tasks.cmb.cases import DISTORTIONS, TEST_SEEDS, cases
+from models.tasks.cmb.cases import DISTORTIONS, TEST_SEEDS, Distortion, cases
 from models.tasks.cmb.network import ARMS, SIZES, Config
 from models.tasks.cmb.released import FOLDER
 from models.tasks.cmb.training import Schedule
@@ -27,12 +28,34 @@ def seeds(text: str) -> range:
     return found
 
 
+def _schedule_options(parser: ArgumentParser) -> None:
+    usual = Schedule()
+    parser.add_argument("--steps", type=int, default=usual.steps)
+    parser.add_argument("--heads", type=int, default=usual.heads, help="that a run is trained on")
+    parser.add_argument("--batch", type=int, default=usual.batch, help="crops of a step")
+    parser.add_argument("--crop-voxels", type=int, default=usual.crop_voxels, help="edge of a crop")
+    parser.add_argument("--prototype-weight", type=float, default=usual.prototype_weight)
+    parser.add_argument("--device", default=usual.device, help="cpu or cuda")
+
+
+def _schedule(options: Namespace) -> Schedule:
+    return Schedule(
+        steps=options.steps,
+        batch=options.batch,
+        crop_voxels=options.crop_voxels,
+        heads=options.heads,
+        prototype_weight=options.prototype_weight,
+        device=options.device,
+    )
+
+
 def _train_options(parser: ArgumentParser) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="hard")
     parser.add_argument("--arm", choices=ARMS, default="ffm-hspl")
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=Schedule().steps)
+    _schedule_options(parser)
+    parser.add_argument("--without-phase", action="store_true", help="weights for series that have none")
     parser.add_argument("--wall-limit-s", type=float, help="stop early; only where CI is set")
     parser.add_argument("--out", type=Path, help="folder (var/models/cmb/ARM-SEED)")
 
@@ -43,8 +66,9 @@ def _train(options: Namespace) -> None:
     config = Config(options.size, options.arm)
     out = options.out or Path("var/models/cmb") / f"{options.arm}-{options.seed}"
     print(f"drawing heads of preset {options.preset} ...", flush=True)
-    data = task.phantoms(config, options.preset, options.seed)
-    schedule = Schedule(steps=options.steps, wall_limit_s=options.wall_limit_s)
+    distortion: Distortion = "no-phase" if options.without_phase else "none"
+    schedule = replace(_schedule(options), wall_limit_s=options.wall_limit_s)
+    data = task.phantoms(config, options.preset, options.seed, schedule.heads, distortion)
     started_s = time.monotonic()
     metrics = task.train(config, data, options.seed, out, schedule, lambda line: print(line, flush=True))
     print(json.dumps(metrics["test"], indent=2))
@@ -77,12 +101,13 @@ def _export(options: Namespace) -> None:
 def _ablate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="hard")
     parser.add_argument("--seeds", type=seeds, default=range(3), help="of the training runs, as 0-2")
-    parser.add_argument("--steps", type=int, default=Schedule().steps)
+    _schedule_options(parser)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--out", type=Path, default=Path("var/models/cmb"))
 
 
 def _ablate(options: Namespace) -> None:
-    plan = ablation.Plan(options.preset, options.seeds, Schedule(steps=options.steps), options.out)
+    plan = ablation.Plan(options.preset, options.seeds, _schedule(options), options.out, options.jobs)
     print(ablation.run(plan, lambda line: print(line, flush=True)))
 
 

@@ -1,14 +1,13 @@
 """Hard-sample prototypes (HSPL): which places of a batch stand for bleeds and which for what is taken for them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from telemed.recipes.centres import AnchorGrid
 
-from models.detection.labels import NEGATIVE
-from models.tasks.cmb.crops import Batch, Crop
+from models.detection.labels import IGNORED, NEGATIVE
+from models.tasks.cmb.crops import Batch, cells_of
 
 BLEED, MIMIC = 0, 1
 SURE = 0.9
@@ -59,19 +58,22 @@ class Guard:
 
 
 def points(batch: Batch, likelihood: NDArray[np.float32], grid: AnchorGrid, guard: Guard, epoch: int) -> list[Point]:
-    """Return the centres of the bleeds of a batch, and the likeliest place of each crop where none is.
+    """Return the centres of the bleeds of a batch, and the likeliest other place of each crop.
 
     Args:
         batch: the crops.
-        likelihood: what the network says of each cell, [batch, cells...].
+        likelihood: what the network says of each cell, [batch, cells...]; below 0 where no brain is.
         grid: of the network.
         guard: remembers what looked like a bleed all along.
         epoch: counts passes over the training volumes.
     """
     found: list[Point] = []
     for sample, crop in enumerate(batch.crops):
-        found += [Point(sample, cell, BLEED) for cell in _centres(crop, grid, likelihood.shape[1:])]
-        allowed = (batch.labels[sample] == NEGATIVE).all(axis=0) & _cells(crop.mask, grid.stride_voxels)
+        counted = (batch.labels[sample] != IGNORED).any(axis=0)
+        found += [
+            Point(sample, cell, BLEED) for cell in cells_of(crop.bleeds, grid, likelihood.shape[1:]) if counted[cell]
+        ]
+        allowed = (batch.labels[sample] == NEGATIVE).all(axis=0) & (likelihood[sample] >= 0)
         if not allowed.any():
             continue
         where = np.where(allowed, likelihood[sample], -1)
@@ -80,14 +82,3 @@ def points(batch: Batch, likelihood: NDArray[np.float32], grid: AnchorGrid, guar
         if guard.admits(crop.subject, place, float(where[z, y, x]), epoch):
             found.append(Point(sample, (z, y, x), MIMIC))
     return found
-
-
-def _centres(crop: Crop, grid: AnchorGrid, cells: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    for bleed in crop.bleeds:
-        at = np.rint((bleed[:3] - (grid.stride_voxels - 1) / 2) / grid.stride_voxels)
-        z, y, x = np.clip(at, 0, np.array(cells) - 1).astype(int).tolist()
-        yield z, y, x
-
-
-def _cells(mask: NDArray[np.bool_], stride: int) -> NDArray[np.bool_]:
-    return mask[::stride, ::stride, ::stride]

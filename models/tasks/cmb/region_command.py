@@ -15,13 +15,17 @@ from models.tasks.verbs import Verb
 def _train_options(parser: ArgumentParser) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="hard")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=RegionSchedule().steps)
+    usual = RegionSchedule()
+    parser.add_argument("--steps", type=int, default=usual.steps)
+    parser.add_argument("--batch", type=int, default=usual.batch, help="slabs of a step")
+    parser.add_argument("--heads", type=int, default=usual.heads, help="that a run is trained on")
+    parser.add_argument("--device", default=usual.device, help="cpu or cuda")
     parser.add_argument("--out", type=Path, help="folder (var/models/cmb/regions-SEED)")
 
 
 def _train(options: Namespace) -> None:
     out = options.out or Path("var/models/cmb") / f"regions-{options.seed}"
-    schedule = RegionSchedule(steps=options.steps)
+    schedule = RegionSchedule(steps=options.steps, batch=options.batch, heads=options.heads, device=options.device)
     metrics = region_task.train(
         RegionConfig(), options.preset, options.seed, out, schedule, lambda line: print(line, flush=True)
     )

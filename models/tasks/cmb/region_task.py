@@ -26,7 +26,7 @@ from models.tasks.cmb.region_training import (
     save_regions,
     train_regions,
 )
-from models.tasks.cmb.training import Tell
+from models.tasks.cmb.training import Tell, machine
 
 WEIGHTS, METRICS, ONNX = "regions.safetensors", "regions-metrics.json", "regions.onnx"
 CARD = "REGIONS-CARD.md"
@@ -40,8 +40,9 @@ class TorchRegionGraph:
 
     def __call__(self, window: Volume) -> Volume:
         """Return what it says of one window."""
-        with torch.inference_mode():
-            told: Volume = self.network(torch.from_numpy(window)).numpy()
+        device = next(self.network.parameters()).device
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            told: Volume = self.network(torch.from_numpy(window).to(device)).cpu().numpy()
         return told
 
 
@@ -54,7 +55,9 @@ def train(
     config: RegionConfig, preset: str, seed: int, out: Path, schedule: RegionSchedule, tell: Tell = lambda _: None
 ) -> dict[str, Any]:
     """Train a region network and write weights, metrics and card into a folder; return the metrics."""
-    network = train_regions(config, phantoms(config, preset, training_seeds(seed)), seed, schedule, tell)
+    network = train_regions(
+        config, phantoms(config, preset, training_seeds(seed, schedule.heads)), seed, schedule, tell
+    )
     test = phantoms(config, preset, TEST_SEEDS)
     told = maps_of(network, test)
     out.mkdir(parents=True, exist_ok=True)
@@ -64,6 +67,7 @@ def train(
         "seed": seed,
         "training_data": PHANTOM,
         "schedule": asdict(schedule),
+        "machine": machine(torch.device(schedule.device)),
         "weights_sha256": save_regions(out / WEIGHTS, network, config, preset, seed),
         "test_dice": {name: round(value, 4) for name, value in dice(told, [each.regions for each in test]).items()},
     }
@@ -74,7 +78,8 @@ def train(
 
 def card(metrics: dict[str, Any]) -> str:
     """Return the model card."""
-    steps = metrics["schedule"]["steps"]
+    schedule = metrics["schedule"]
+    options = " ".join(f"--{name} {schedule[name]}" for name in ("heads", "steps", "batch", "device"))
     overlaps = "\n".join(f"| {name} | {value:.3f} |" for name, value in metrics["test_dice"].items())
     return f"""# Regions of cerebral microbleeds
 
@@ -87,14 +92,16 @@ has no brain tissue around it. What it takes away is kept in the log.
 | --- | --- |
 | input | SWI, phase and place in the brain's box, 5 channels, slabs of 16 x 48 x 48 voxels of 1 mm |
 | recipes | `cmb-regions-prepare-1`, `cmb-regions-decode-1` |
-| trained on | 16 heads of preset `{metrics["preset"]}`, seed {metrics["seed"]}, {steps} steps |
+| trained on | {schedule["heads"]} heads of preset `{metrics["preset"]}`, seed {metrics["seed"]}, \
+{schedule["steps"]} steps of {schedule["batch"]} slabs |
+| trained by | {metrics["machine"]} |
 | weights | SHA-256 `{metrics["weights_sha256"]}` |
 
 | region | Dice on {len(TEST_SEEDS)} test heads |
 | --- | --- |
 {overlaps}
 
-Made with `python -m models train cmb-regions --preset {metrics["preset"]} --seed {metrics["seed"]}`.
+Made with `python -m models train cmb-regions --preset {metrics["preset"]} --seed {metrics["seed"]} {options}`.
 """
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from telemed.recipes.cmb_regions import Layout, Region, RegionMap, layout
 from torch import Tensor
 from torch.nn import functional
 
+from models.phantoms.drawing import in_parallel
 from models.phantoms.swi_head import head
 from models.tasks.cmb.cases import Case
 from models.tasks.cmb.region_network import RegionConfig, RegionNet
@@ -38,13 +40,18 @@ class RegionSchedule:
     steps: int = 400
     batch: int = 1
     peak_rate: float = 4e-3
+    heads: int = 16
+    """Made-up heads that a run is trained on."""
+    device: str = "cpu"
+    """As torch names it: "cpu" or "cuda"."""
 
 
 def region_cases(preset: str, seeds: range, subjects: Sequence[Case], config: RegionConfig) -> tuple[RegionCase, ...]:
     """Return subjects, which are the heads of these seeds, with their region maps."""
+    drawn = in_parallel(partial(_regions, preset), seeds)
     return tuple(
-        RegionCase(case, layout(case.prepared, config.window), _on_grid(head(seed, preset).regions, case))
-        for seed, case in zip(seeds, subjects, strict=True)
+        RegionCase(case, layout(case.prepared, config.window), _on_grid(regions, case))
+        for regions, case in zip(drawn, subjects, strict=True)
     )
 
 
@@ -56,15 +63,16 @@ def train_regions(
     tell: Tell = lambda _: None,
 ) -> RegionNet:
     """Train one region network; the same seed and subjects give the same weights on the same machine."""
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    device = torch.device(schedule.device)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
-    network = RegionNet(config)
-    network.train()
+    network = RegionNet(config).train().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=schedule.peak_rate)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.peak_rate, total_steps=schedule.steps)
     for step, (slabs, truth) in enumerate(_batches(subjects, config, seed, schedule)):
-        loss = region_loss(network(torch.from_numpy(slabs)), torch.from_numpy(truth))
+        loss = region_loss(network(torch.from_numpy(slabs).to(device)), torch.from_numpy(truth).to(device))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -133,6 +141,10 @@ def _slab(
         truth = truth[..., ::-1]
     slab[:2] += random.normal(0, 0.02, slab[:2].shape).astype(np.float32)
     return slab, np.ascontiguousarray(truth)
+
+
+def _regions(preset: str, seed: int) -> RegionMap:
+    return head(seed, preset).regions
 
 
 def _on_grid(regions: RegionMap, case: Case) -> RegionMap:

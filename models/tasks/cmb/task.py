@@ -10,7 +10,15 @@ from telemed.recipes import cmb as recipe
 
 from models.tasks.cmb import exporting, network
 from models.tasks.cmb.card import card, training_record
-from models.tasks.cmb.cases import TEST_SEEDS, VALIDATION_SEEDS, Case, cases, training_seeds
+from models.tasks.cmb.cases import (
+    TEST_SEEDS,
+    TRAINING_VOLUMES,
+    VALIDATION_SEEDS,
+    Case,
+    Distortion,
+    cases,
+    training_seeds,
+)
 from models.tasks.cmb.evaluation import calibration, figures, operating_point, read
 from models.tasks.cmb.network import Config
 from models.tasks.cmb.records import figures_record, write_json
@@ -35,16 +43,20 @@ class Data:
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
+    distortion: Distortion = "none"
 
 
-def phantoms(config: Config, preset: str, seed: int) -> Data:
+def phantoms(
+    config: Config, preset: str, seed: int, heads: int = TRAINING_VOLUMES, distortion: Distortion = "none"
+) -> Data:
     """Return the made-up subjects of a run."""
     settings = config.settings()
     return Data(
         preset,
-        cases(preset, training_seeds(seed), settings),
-        cases(preset, VALIDATION_SEEDS, settings),
-        cases(preset, TEST_SEEDS, settings),
+        cases(preset, training_seeds(seed, heads), settings, distortion),
+        cases(preset, VALIDATION_SEEDS, settings, distortion),
+        cases(preset, TEST_SEEDS, settings, distortion),
+        distortion,
     )
 
 
@@ -70,6 +82,8 @@ def train(
         "arm": config.arm,
         "preset": data.preset,
         "seed": seed,
+        "heads": len(data.training),
+        "distortion": data.distortion,
         "training_data": about.training_data,
         "weights_sha256": save(out / WEIGHTS, trained.detector, about),
         "threshold": about.threshold,

@@ -1,4 +1,4 @@
-"""Training of the detector: deterministic for a seed on one thread of a CPU."""
+"""Training of the detector: deterministic for a seed on one thread of a CPU; on a card the last bits are not."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +24,16 @@ class Schedule:
     steps: int = 400
     batch: int = 8
     crop_voxels: int = 24
-    """Half a head's edge: a part much larger than that has a bleed in it nearly wherever it is cut."""
+    heads: int = 16
+    """Made-up heads that a run is trained on."""
     peak_rate: float = 4e-3
     prototype_weight: float = 0.2
     prototypes_from: float = 0.2
     """Share of the steps before which the peaks are too random to be learnt from."""
     wall_limit_s: float | None = None
     """Stops early: for a machine that only wants to see that training runs.  Such weights are not to be released."""
+    device: str = "cpu"
+    """As torch names it: "cpu" or "cuda"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Trained:
     """Mean of each tenth of the run, first to last."""
     suspects: tuple[tuple[str, tuple[int, ...]], ...]
     """Places of the training volumes that may be bleeds nobody marked."""
+    machine: str = ""
+    """What it was trained on."""
 
 
 @dataclass(slots=True)
@@ -54,14 +59,15 @@ class _Run:
     detector: Detector
     prototypes: Concentration
     sampler: Sampler
+    device: torch.device
     guard: Guard = field(default_factory=Guard)
 
     def step_loss(self, step: int, steps_an_epoch: int) -> Tensor:
         batch = self.sampler.batch(self.schedule.batch)
-        features = self.detector.features(torch.from_numpy(batch.volumes))
+        features = self.detector.features(batch.volumes)
         logits, deltas = self.detector.heads(features)
-        labels = torch.from_numpy(batch.labels)
-        wanted = torch.from_numpy(batch.deltas)
+        labels = torch.from_numpy(batch.labels).to(self.device)
+        wanted = torch.from_numpy(batch.deltas).to(self.device)
         loss = focal(logits, labels) + box(deltas.reshape(wanted.shape), wanted, labels)
         if self.config.has_prototypes and step >= self.schedule.prototypes_from * self.schedule.steps:
             loss = loss + self.schedule.prototype_weight * self._concentration(
@@ -70,11 +76,12 @@ class _Run:
         return loss
 
     def _concentration(self, batch: Batch, features: Tensor, logits: Tensor, epoch: int) -> Tensor:
-        likelihood = torch.sigmoid(logits.detach()).amax(dim=1).numpy()
+        likelihood = torch.sigmoid(logits.detach()).amax(dim=1).where(batch.inside, -1).cpu().numpy()
         chosen = points(batch, likelihood, self.sampler.grid, self.guard, epoch)
         if not chosen:
             return features.new_zeros(())
-        result: Tensor = self.prototypes(_at(features, chosen), torch.tensor([point.kind for point in chosen]))
+        kinds = torch.tensor([point.kind for point in chosen]).to(self.device)
+        result: Tensor = self.prototypes(_at(features, chosen), kinds)
         return result
 
 
@@ -93,19 +100,29 @@ def train_detector(
         processor_s=time.process_time() - used_s,
         losses=tuple(float(part.mean()) for part in parts),
         suspects=tuple(run.guard.suspects()),
+        machine=machine(run.device),
     )
 
 
+def machine(device: torch.device) -> str:
+    """Return the name of what trains, and torch's version."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, one thread"
+    return f"{name}, torch {torch.__version__}"
+
+
 def _prepared_run(config: Config, subjects: Sequence[Case], seed: int, schedule: Schedule) -> _Run:
-    # More threads would add in another order, and the last bits of the weights with it.
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    torch.set_flush_denormal(True)
+    device = torch.device(schedule.device)
+    if device.type == "cpu":
+        # More threads would add in another order, and the last bits of the weights with it.
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(True)
+        torch.set_flush_denormal(True)
     torch.manual_seed(seed)
-    detector = build(config).train()
-    prototypes = Concentration(detector.fuse2.out_channels)
-    sampler = Sampler(subjects, schedule.crop_voxels, config.settings().grid, np.random.default_rng([77, seed]))
-    return _Run(config, schedule, detector, prototypes, sampler)
+    # Made on the processor, so that a seed begins with the same weights everywhere.
+    detector = build(config).train().to(device)
+    prototypes = Concentration(detector.fuse2.out_channels).to(device)
+    sampler = Sampler(subjects, schedule.crop_voxels, config.settings().grid, seed, device)
+    return _Run(config, schedule, detector, prototypes, sampler, device)
 
 
 def _steps(run: _Run, steps_an_epoch: int, tell: Tell) -> Iterator[float]:
@@ -130,4 +147,5 @@ def _steps(run: _Run, steps_an_epoch: int, tell: Tell) -> Iterator[float]:
 
 
 def _at(features: Tensor, chosen: Sequence[Point]) -> Tensor:
-    return torch.stack([features[point.sample, :, point.cell[0], point.cell[1], point.cell[2]] for point in chosen])
+    samples, z, y, x = torch.tensor([(point.sample, *point.cell) for point in chosen]).T.to(features.device)
+    return features[samples, :, z, y, x]

@@ -45,9 +45,11 @@ class TorchGraph:
 
     def __call__(self, window: Volume) -> RawOutput:
         """Return what it says of one window."""
-        with torch.inference_mode():
-            objectness, deltas = self.detector(torch.from_numpy(window))
-        return RawOutput(objectness.numpy(), deltas.numpy())
+        device = next(self.detector.parameters()).device
+        # A card rounds to ten bits where it may, which is for training alone.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            objectness, deltas = self.detector(torch.from_numpy(window).to(device))
+        return RawOutput(objectness.cpu().numpy(), deltas.cpu().numpy())
 
 
 def save(path: Path, detector: Detector, about: About) -> str:
@@ -69,7 +71,7 @@ def load(path: Path) -> tuple[Detector, About]:
 
 def write_state(path: Path, network: nn.Module, about: dict[str, Any]) -> str:
     """Write the weights of any network with what they are, and return the SHA-256 of the file."""
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items() if not _is_counter(name)}
+    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items() if not _is_counter(name)}
     save_file(state, str(path), metadata={"about": json.dumps(about, sort_keys=True)})
     return sha256(path)
 

@@ -8,13 +8,16 @@ import textwrap
 import pytest
 
 from edge_node.inference import confinement
+from edge_node.inference.__main__ import ON_PROCESSOR
+from edge_node.inference.engine import Library
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
-def confined(program: str, memory_mib: int = 512) -> str:
+def confined(program: str, memory_mib: int = 512, *, has_card: bool = False) -> str:
     """Run a program after giving everything up, and return what it says."""
-    text = f"from edge_node.inference.confinement import confine\nconfine({memory_mib})\n{textwrap.dedent(program)}"
+    given = f"{memory_mib}, has_card={has_card}"
+    text = f"from edge_node.inference.confinement import confine\nconfine({given})\n{textwrap.dedent(program)}"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
     return done.stdout.strip() or f"{done.returncode} {done.stderr}"
 
@@ -159,3 +162,43 @@ def test_a_worker_is_held_also_where_the_services_own_filter_does_not_know_landl
     asked = [sys.executable, "-B", "-c", textwrap.dedent(UNDER_A_FILTER)]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (done.stdout.strip() or done.stderr) == "held"
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "said"),
+    [
+        ("AF_UNIX", "SOCK_SEQPACKET | socket.SOCK_CLOEXEC", "made, not connected"),
+        ("AF_UNIX", "SOCK_STREAM", "refused"),
+        ("AF_UNIX", "SOCK_DGRAM", "refused"),
+        ("AF_INET", "SOCK_STREAM", "refused"),
+        ("AF_INET6", "SOCK_DGRAM", "refused"),
+        ("AF_NETLINK", "SOCK_RAW", "refused"),
+    ],
+)
+def test_with_a_card_one_kind_of_local_socket_can_be_made_and_connected_to_nothing(
+    family: str, kind: str, said: str
+) -> None:
+    program = f"""
+        import socket
+        try:
+            made = socket.socket(socket.{family}, socket.{kind})
+            try:
+                made.connect("/run/nobody")
+            except PermissionError:
+                print("made, not connected")
+        except PermissionError:
+            print("refused")
+    """
+    assert confined(program, 512, has_card=True) == said
+
+
+def test_with_a_card_other_programs_stay_out_of_reach() -> None:
+    said = confined(
+        "import os\ntry:\n    os.execv('/bin/true', ['true'])\nexcept PermissionError:\n    print('refused')",
+        has_card=True,
+    )
+    assert said == "refused"
+
+
+def test_the_library_that_needs_no_card_has_the_name_that_is_told() -> None:
+    assert ON_PROCESSOR == Library.ONNXRUNTIME_CPU

@@ -1,11 +1,15 @@
 """Which places stand for bleeds and for mimics, and the guard against unmarked bleeds."""
 
 import numpy as np
-from telemed.recipes.centres import AnchorGrid
+import pytest
 
-from models.detection.labels import targets
-from models.tasks.cmb.crops import Batch, Crop
-from models.tasks.cmb.mimics import BLEED, MIMIC, Guard, Point, points
+torch = pytest.importorskip("torch", reason="torch is not installed: training is not tested here")
+
+from telemed.recipes.centres import AnchorGrid  # noqa: E402
+
+from models.detection.labels import IGNORED, targets  # noqa: E402
+from models.tasks.cmb.crops import Batch, Crop  # noqa: E402
+from models.tasks.cmb.mimics import BLEED, MIMIC, Guard, Point, points  # noqa: E402
 
 GRID = AnchorGrid(2, (3.0,), 1.0)
 BLEEDS = np.array([[10.5, 10.5, 10.5, 3.0]])
@@ -13,13 +17,14 @@ BLEEDS = np.array([[10.5, 10.5, 10.5, 3.0]])
 
 def batch(*bleeds: np.ndarray[tuple[int, ...], np.dtype[np.float64]], mask_to: int = 24) -> Batch:
     """Return crops with these bleeds; the brain ends at a column."""
-    mask = np.zeros((24, 24, 24), dtype=bool)
-    mask[:, :, :mask_to] = True
-    crops = tuple(Crop("s", np.zeros((2, 24, 24, 24), np.float32), mask, each, (4, 0, 0)) for each in bleeds)
+    inside = torch.zeros(len(bleeds), 12, 12, 12, dtype=torch.bool)
+    inside[..., : mask_to // 2] = True
+    crops = tuple(Crop("s", each, (4, 0, 0)) for each in bleeds)
     wanted = [targets(each, (24, 24, 24), GRID) for each in bleeds]
     return Batch(
         crops,
-        np.stack([crop.channels for crop in crops]),
+        torch.zeros(len(bleeds), 2, 24, 24, 24),
+        inside,
         np.stack([each.labels for each in wanted]),
         np.stack([each.deltas for each in wanted]),
     )
@@ -45,8 +50,16 @@ def test_bleeds_are_taken_at_their_centres_and_the_likeliest_other_place_of_each
 
 def test_what_is_near_a_bleed_or_outside_the_brain_is_no_mimic() -> None:
     there = likelihood((0, 5, 5, 6), (0, 3, 3, 11), (0, 9, 9, 3), (1, 0, 0, 0))
-    found = points(batch(BLEEDS, NONE, mask_to=20), there, GRID, Guard(), 0)
+    seen = batch(BLEEDS, NONE, mask_to=20)
+    found = points(seen, np.where(seen.inside.numpy(), there, -1), GRID, Guard(), 0)
     assert [point.cell for point in found if point.kind == MIMIC] == [(9, 9, 3), (0, 0, 0)]
+
+
+def test_a_bleed_where_cells_do_not_count_is_no_point() -> None:
+    seen = batch(BLEEDS, NONE)
+    seen.labels[0][:, 4:7] = IGNORED
+    found = points(seen, likelihood((0, 2, 2, 2), (1, 7, 8, 9)), GRID, Guard(), 0)
+    assert [point.kind for point in found] == [MIMIC, MIMIC]
 
 
 def test_a_place_that_looks_like_a_bleed_for_three_epochs_is_left_out_and_listed() -> None:
