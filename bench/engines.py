@@ -188,7 +188,7 @@ Where the load is above the number of cores, read the least ratio: torch's threa
 def device_name(device: str) -> str:
     """Return what the figures are of."""
     if device == "cuda":
-        return torch.cuda.get_device_name(0)
+        return str(torch.cuda.get_device_name(0))
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return model[0].partition(":")[2].strip() if model else platform.machine()
 

@@ -68,7 +68,8 @@ def train_regions(
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
-    network = RegionNet(config).train().to(device)
+    network = RegionNet(config)
+    network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=schedule.peak_rate)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.peak_rate, total_steps=schedule.steps)
     for step, (slabs, truth) in enumerate(_batches(subjects, config, seed, schedule)):
