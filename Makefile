@@ -61,7 +61,8 @@ fuzz-http: $(VENV)/.dev $(UI)/dist/.built
 # What training needs: torch only in its build for CPUs, where one is at hand; else tests of training are skipped by name.
 torch: $(VENV)/.dev
 	@$(BIN)/python -c 'import torch, onnx, onnxscript, onnxruntime, safetensors' 2>/dev/null || \
-		$(PIP) "torch==2.13.0+cpu" "onnx>=1.23" "onnxscript>=0.7" "onnxruntime>=1.31" "safetensors>=0.8" || \
+		$(PIP) "torch==2.13.0+cpu" "onnx>=1.23" "onnxscript>=0.7" "onnxruntime>=1.31" "safetensors>=0.8" \
+			2> >(grep -v "is ignored" >&2) || \
 		echo "torch 2.13.0 for CPUs is not at hand; tests of training are skipped by name"
 
 # Trains the microbleed detector's three arms with three seeds, the last without phase too, and the regions: over an hour of one core;
