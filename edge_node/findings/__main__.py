@@ -37,7 +37,7 @@ def _main() -> None:
 def _read(ask: object, pipe: BinaryIO) -> None:
     if not isinstance(ask, Ask):
         raise SystemExit("the first line must say what to read")
-    _bound(ask.memory_mib, 0)
+    _bound(ask.memory_mib, 0, may_link=False)
     # Only now, because reading their own files is the first thing that these libraries do.
     from edge_node.findings import child  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def _read(ask: object, pipe: BinaryIO) -> None:
 
 
 def _write(write: documents.Write, pipe: BinaryIO) -> None:
-    _bound(write.memory_mib, LARGEST_OBJECT_BYTES)
+    _bound(write.memory_mib, LARGEST_OBJECT_BYTES, may_link=True)
     from edge_node.findings import writer  # noqa: PLC0415 - as above
 
     writer.serve(write, lambda stored: _say(pipe, stored))
@@ -56,10 +56,10 @@ def _say(pipe: BinaryIO, stored: imaging_pipe.Stored) -> None:
     pipe.flush()
 
 
-def _bound(memory_mib: int, largest_file_bytes: int) -> None:
+def _bound(memory_mib: int, largest_file_bytes: int, *, may_link: bool) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_S, PROCESSOR_S))
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, largest_file_bytes))
-    confine(memory_mib)
+    confine(memory_mib, may_link=may_link)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ OPEN_FILES = 256
 NICENESS = 10
 """Measurements and alarms of the same machine go first."""
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _SECCOMP_FILTER, _PARENT_DEATH, _DUMPABLE = 38, 22, 2, 1, 4
-_LANDLOCK_RULESET, _LANDLOCK_RESTRICT = 444, 446
+_LANDLOCK_RULESET, _LANDLOCK_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
 """Numbers of these calls, the same on every processor."""
 _NO_DEVICE_NODES = (1 << 6) | (1 << 11)
 """Making character and block devices, which no worker does: a set of rules must forbid something."""
+_LINK_ELSEWHERE, _BENEATH = 1 << 13, 1
+"""Giving a file a name in another folder: forbidden by any set of rules that does not allow it below some folder."""
 _LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13
 """Let through; or fail with EACCES."""
@@ -60,6 +62,11 @@ class _Step(ctypes.Structure):
     ]
 
 
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32)]
+
+
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_uint16), ("steps", ctypes.POINTER(_Step))]
 
@@ -75,13 +82,14 @@ def shield() -> None:
     _asked(ctypes.CDLL(None, use_errno=True), _DUMPABLE, 0)
 
 
-def confine(memory_mib: int, *, has_card: bool = False) -> None:
+def confine(memory_mib: int, *, has_card: bool = False, may_link: bool = False) -> None:
     """Give it all up, for this process and its threads; called once, before any thread was started.
 
     Args:
         memory_mib: most that it may take.
         has_card: whether it uses a card: CUDA's driver does not start unless it may make one local socket, which
             can be connected to nothing, because connecting stays refused.
+        may_link: whether it gives files names in other folders, as who stores images does.
 
     Raises:
         Unconfined: the kernel refuses.
@@ -98,7 +106,7 @@ def confine(memory_mib: int, *, has_card: bool = False) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     _asked(libc, _PARENT_DEATH, signal.SIGKILL)
     _asked(libc, _NO_NEW_PRIVILEGES, 1)
-    _keep_to_oneself(libc)
+    _keep_to_oneself(libc, may_link=may_link)
     steps = refused_calls(has_card=has_card)
     program = _Program(len(steps), (_Step * len(steps))(*steps))
     _asked(libc, _SET_SECCOMP, _SECCOMP_FILTER, ctypes.byref(program))
@@ -128,19 +136,31 @@ def refused_calls(*, has_card: bool = False) -> list[_Step]:
     ]
 
 
-def _keep_to_oneself(libc: ctypes.CDLL) -> None:
+def _keep_to_oneself(libc: ctypes.CDLL, *, may_link: bool) -> None:
     """Have Landlock, where the kernel has it, forbid looking into any process that is not held like this one."""
-    forbidden = ctypes.c_uint64(_NO_DEVICE_NODES)
+    forbidden = ctypes.c_uint64(_NO_DEVICE_NODES | (_LINK_ELSEWHERE if may_link else 0))
     rules = libc.syscall(_LANDLOCK_RULESET, ctypes.byref(forbidden), ctypes.c_size_t(ctypes.sizeof(forbidden)), 0)
     # Not permitted: so say the filters of services and containers that do not know the call.
     if rules < 0 and ctypes.get_errno() in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
         return
+    if rules < 0 and may_link and ctypes.get_errno() == errno.EINVAL:
+        # Its first version forbids such links and cannot allow them; there the node's own shield has to do.
+        return
     try:
-        if rules < 0 or libc.syscall(_LANDLOCK_RESTRICT, rules, 0):
+        if rules < 0 or (may_link and not _may_link(libc, rules)) or libc.syscall(_LANDLOCK_RESTRICT, rules, 0):
             raise Unconfined(f"landlock: {os.strerror(ctypes.get_errno())}")
     finally:
         if rules >= 0:
             os.close(rules)
+
+
+def _may_link(libc: ctypes.CDLL, rules: int) -> bool:
+    root = os.open("/", os.O_PATH)
+    try:
+        beneath = _Beneath(_LINK_ELSEWHERE, root)
+        return not libc.syscall(_LANDLOCK_RULE, rules, _BENEATH, ctypes.byref(beneath), 0)
+    finally:
+        os.close(root)
 
 
 def _local_socket(number: int, left: int) -> list[_Step]:

@@ -43,10 +43,10 @@ async def test_a_study_is_read_once_it_is_quiet_and_again_only_when_more_of_it_c
         assert len(bench.noted) == 1
         bench.now_ns += 30 * NS
         await readings.look()
-        assert bench.results() == ["study-not-read phase-differs", "study-read 8"]
+        assert bench.results() == ["study-not-read phase-differs", "study-read 2"]
         _, target, result = bench.noted[-1]
         assert target.endswith(f"/bundle/{signed.bundle.bundle_id}")
-        assert re.fullmatch(r"8 onnxruntime-cpu/fp32 \d+\.\ds", result)
+        assert re.fullmatch(r"2 onnxruntime-cpu/fp32 \d+\.\ds", result)
         restarted = bench.readings(models)
         bench.now_ns += 30 * NS
         await restarted.look()

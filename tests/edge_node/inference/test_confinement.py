@@ -4,6 +4,7 @@ import ctypes
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,9 @@ from edge_node.inference.engine import Library
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
-def confined(program: str, memory_mib: int = 512, *, has_card: bool = False) -> str:
+def confined(program: str, memory_mib: int = 512, *, has_card: bool = False, may_link: bool = False) -> str:
     """Run a program after giving everything up, and return what it says."""
-    given = f"{memory_mib}, has_card={has_card}"
+    given = f"{memory_mib}, has_card={has_card}, may_link={may_link}"
     text = f"from edge_node.inference.confinement import confine\nconfine({given})\n{textwrap.dedent(program)}"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
     return done.stdout.strip() or f"{done.returncode} {done.stderr}"
@@ -95,7 +96,7 @@ def _without_the_right_to_look() -> None:
 def test_the_node_is_out_of_a_workers_reach_by_landlock_and_without_it() -> None:
     held = "no memory, no descriptor in-the-node nothing"
     assert attacked("shield()", "confinement.confine(512)") == held
-    without_landlock = "confinement._keep_to_oneself = lambda libc: None; confinement.confine(512)"
+    without_landlock = "confinement._keep_to_oneself = lambda *_, **__: None; confinement.confine(512)"
     assert attacked("shield()", without_landlock) == held
     assert attacked("shield()", "pass") == held
     # The attack is a real one: it succeeds where nothing holds the worker, and the filter alone holds half of it.
@@ -140,6 +141,18 @@ def test_both_lists_have_the_same_calls() -> None:
     lists = [refused for _, refused in confinement.CALLS.values()]
     assert len({len(refused) for refused in lists}) == 1
     assert all(len(set(refused)) == len(refused) for refused in lists)
+
+
+def test_who_stores_images_may_give_a_file_a_name_in_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "incoming" / "one").write_bytes(b"1")
+    program = f"""
+        import os
+        os.link("{tmp_path}/incoming/one", "{tmp_path}/objects/one")
+        print("linked")
+    """
+    assert confined(program, may_link=True) == "linked"
 
 
 UNDER_A_FILTER = """
