@@ -4,14 +4,15 @@ The reader opens what strangers sent, so that nothing it says is more than numbe
 shapes and types from the manifest, and names series and models itself.
 """
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from edge_node import child
+
 LINE_LIMIT_BYTES = 512 * 1024
-FINDINGS_LIMIT = 1000
+FINDINGS_LIMIT, IMAGES_LIMIT = 1000, 2**14
 _WORD_CHARS, _TEXT_CHARS = 64, 200
 
 
@@ -92,12 +93,8 @@ class Told:
 
 
 Line = Ask | Go | Ran | Unfit | Fits | Refused | Run | Told
-_KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Ask, Go, Ran, Unfit, Fits, Refused, Run, Told)}
-
-
-def pack(line: Line) -> bytes:
-    """Return one line with its end."""
-    return json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, ensure_ascii=False).encode() + b"\n"
+_KINDS = child.named(Ask, Go, Ran, Unfit, Fits, Refused, Run, Told)
+pack = child.pack
 
 
 def unpack(raw: bytes) -> Line:
@@ -106,26 +103,35 @@ def unpack(raw: bytes) -> Line:
     Raises:
         ValueError: not a line of ours.
     """
+    line: Line = child.unpack(raw, _KINDS)
     try:
-        fields = json.loads(raw)
-        kind = _KINDS[fields.pop("type")]
-        if kind is Told:
-            fields["findings"] = [_found(each) for each in _list(fields["findings"], FINDINGS_LIMIT)]
-            fields["summary"] = (_text(fields["summary"][0]), _text(fields["summary"][1]))
-            fields["rejected"] = int(fields["rejected"])
-        if kind is Fits:
-            fields = {name: [_word(uid) for uid in _list(fields[name], 2**14)] for name in ("magnitude", "phase")}
-        if kind in (Refused, Run):
-            fields = {name: _text(value) for name, value in fields.items()}
-        if kind is Ask:
-            fields["files"] = [(path, uid) for path, uid in fields["files"]]
-        line: Line = kind(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _believed(line)
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise ValueError("not a line between node and reader") from error
-    return line
 
 
-def _found(said: dict[str, Any]) -> Found:
+def _believed(line: Line) -> Line:
+    match line:
+        case Told(findings, rejected, summary):
+            zh, en = (_text(each) for each in summary)
+            return Told([_found(each) for each in _list(findings, FINDINGS_LIMIT)], int(rejected), (zh, en))
+        case Fits(magnitude, phase):
+            return Fits(_uids(magnitude), _uids(phase))
+        case Refused(reason, detail):
+            return Refused(_text(reason), _text(detail))
+        case Run(graph):
+            return Run(_text(graph))
+        case Ask(rules, files, memory_mib):
+            return Ask(rules, [(path, uid) for path, uid in files], memory_mib)
+        case _:
+            return line
+
+
+def _uids(said: object) -> list[str]:
+    return [_word(each) for each in _list(said, IMAGES_LIMIT)]
+
+
+def _found(said: Any) -> Found:
     x_mm, y_mm, z_mm = (_number(each) for each in said["centre_mm"])
     confidence = _number(said["confidence"])
     if not 0 <= confidence <= 1:

@@ -33,8 +33,9 @@ def test_a_line_says_the_same_at_the_other_side(line: Line) -> None:
         {"code": "x" * 65},
         {"diameter_mm": "3"},
         {"diameter_mm": float("inf")},
+        {"diameter_mm": 10**400},
     ],
-    ids=["too-sure", "no-number", "two-numbers", "long-word", "text", "endless"],
+    ids=["too-sure", "no-number", "two-numbers", "long-word", "text", "endless", "beyond-any"],
 )
 def test_a_finding_that_is_none_is_not_believed(change: dict[str, object]) -> None:
     said = json.loads(pack(LINES[-1]))
@@ -43,7 +44,18 @@ def test_a_finding_that_is_none_is_not_believed(change: dict[str, object]) -> No
         unpack(json.dumps(said).encode())
 
 
-@pytest.mark.parametrize("raw", [b"", b"x", b"[]", b"{}", b'{"type":"told"}', b'{"type":"run"}', b'{"type":"fly"}'])
+EMPTY = '{"type":"told","findings":[],"rejected":%s,"summary":%s}'
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"", b"x", b"[]", b"{}", b'{"type":"told"}', b'{"type":"run"}', b'{"type":"fly"}'),
+        *(b'{"type":"fits","magnitude":7,"phase":[]}', b'{"type":"refused","reason":[],"detail":""}'),
+        *((EMPTY % (rejected, '["",""]')).encode() for rejected in ("Infinity", "[]", '"x"')),
+        *((EMPTY % ("0", summary)).encode() for summary in ("7", "[]", '["",""," "]', '["",7]')),
+    ],
+)
 def test_what_is_no_line_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="not a line"):
         unpack(raw)
