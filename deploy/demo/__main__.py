@@ -86,6 +86,17 @@ async def first_time(folder: Path) -> None:
             done.touch()
 
 
+async def scan(folder: Path, ports: Ports) -> None:
+    """Have the scanner send a study of the first bed, once in the life of the demo's folder."""
+    done = folder / CLINIC.node / "scanned"
+    if done.exists():
+        return
+    command = ["deploy.demo.scanner", str(ports.dicom), CLINIC.beds[0].bed]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command)
+    if await process.wait() == 0:
+        done.touch()
+
+
 def programs(folder: Path, ports: Ports) -> list[Program]:
     """Return the demo's processes in the order of their start."""
 
@@ -149,6 +160,7 @@ async def perform(folder: Path, ports: Ports, record: str) -> None:
                 if program.ready is not None:
                     await program.ready()
             greet(accounts, ports)
+            tasks.append(group.create_task(scan(folder, ports)))
             await stop.wait()
             print("stopping ...", flush=True)
         finally:

@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.demo.story import API_SCOPES, REGION, SITES, STAFF, Bed, Site
+from deploy.demo.story import API_SCOPES, REGION, SCANNER, SITES, STAFF, Bed, Site
 
 AGREED = ["C1", "C2", "C3"]
 """What everybody in the demo agreed to; whoever has a caregiver also to their access."""
@@ -65,6 +65,11 @@ class Ports:
     def hl7(self, site: Site) -> int:
         """MLLP port of a site."""
         return site.hl7_port + self.offset
+
+    @property
+    def dicom(self) -> int:
+        """Where the clinic's node takes images."""
+        return 11112 + self.offset
 
     def control(self, site: Site) -> int:
         """Where the simulated patients of a site take orders ("set spo2 81")."""
@@ -191,6 +196,9 @@ def edge_config(site: Site, ports: Ports, record: str) -> str:
         "auto_answer = true",
         *([] if site.home else ['camera = "camera-1"', 'microphone = "test-camera.wav"']),
     ]
+    if not site.home:
+        # A study goes to the hub as soon as the scanner is done: nobody who tries the demo waits for half a minute.
+        lines += ["[imaging]", f"port = {ports.dicom}", f'senders = ["{SCANNER}"]', "complete_after_s = 5"]
     for bed in site.beds:
         lines += ["[[beds]]", f'bed = "{bed.bed}"', f"label = {quoted(bed.label)}"]
     if record and not site.home:

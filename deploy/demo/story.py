@@ -164,6 +164,9 @@ HOME = Site(
 
 SITES = (CLINIC, HOME)
 
+SCANNER = "DEMO-MR"
+"""AE title of the clinic's MR scanner."""
+
 STAFF: dict[str, dict[str, object]] = {
     "physician": {"role": "physician", "name_zh": "杜仲 医师", "name_en": "Dr Du Zhong", "sites": []},
     "clinic": {"role": "clinic", "name_zh": "黄芪 医生", "name_en": "Dr Huang Qi", "sites": [CLINIC.site]},

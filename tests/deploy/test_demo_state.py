@@ -12,10 +12,10 @@ import pytest
 from cloud_hub import config as hub_config
 from deploy.demo.__main__ import prepare
 from deploy.demo.state import Ports
-from deploy.demo.story import SITES
+from deploy.demo.story import CLINIC, SCANNER, SITES
 from edge_node import config as edge_config
 from tests.fakes.ports import free_port
-from tests.region.region import ROOT
+from tests.region.region import ROOT, until
 
 
 @pytest.mark.parametrize("record", ["", "some/record.hea"])
@@ -28,6 +28,8 @@ def test_hub_and_nodes_read_the_configurations_that_the_demo_writes(tmp_path: Pa
         node = edge_config.load(folder / f"{site.node}.toml")
         assert node.uplink.secret_file.is_file()
         assert (node.uplink.broker_port, node.transfer.hub_port) == (ports.broker, ports.files)
+        assert (node.imaging is None) == site.home
+        assert node.imaging is None or (node.imaging.port, node.imaging.senders) == (ports.dicom, [SCANNER])
         assert bool(record and not site.home) == any(row.family == "recorded" for row in node.devices)
 
 
@@ -52,6 +54,7 @@ def test_the_demo_starts_says_where_it_is_and_ends_with_its_terminal() -> None:
                 break
         else:
             raise AssertionError("".join(said))
+        until((ROOT / "var" / f"demo-{offset}" / CLINIC.node / "scanned").exists, 30, "the scanner's study is taken")
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0
     finally:

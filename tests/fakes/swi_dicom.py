@@ -1,51 +1,21 @@
-"""Made-up heads as the MR images that a scanner would send: one series of magnitude, one of phase."""
+"""A made-up head in files, as the MR images that a scanner would send."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from models.phantoms.swi_head import Head, head
+from models.phantoms.swi_images import Study, images
 
-MR = "1.2.840.10008.5.1.4.1.1.4"
-STUDY, FRAME = "1.2.826.0.1.3680043.10.1", "1.2.826.0.1.3680043.10.1.9"
-MAKER = "YUANZHEN PHANTOM"
+STUDY = "1.2.826.0.1.3680043.10.1"
 HEAD = 105
 """Both of its bleeds are found, and placed in their regions."""
 PATIENT = "P-51018201-0093"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One of the two series."""
-
-    name: str
-    number: int
-    image_type: tuple[str, ...]
-    description: str
-    slope: float
-    intercept: float
-
-
-MAGNITUDE = Kind("magnitude", 4, ("ORIGINAL", "PRIMARY", "M", "SWI"), "SWI_Images", 1.0, 0.0)
-PHASE = Kind("phase", 5, ("ORIGINAL", "PRIMARY", "P"), "Pha_Images", 2.0, -4096.0)
+TAKEN = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 Change = Callable[[Dataset], Dataset | None]
 """Makes another image of an image; None leaves it out."""
-
-
-def images(made: Head, study: str = STUDY, patient: str = PATIENT) -> Iterator[Dataset]:
-    """Yield the images of a head, magnitude first, each from the feet to the head."""
-    assert made.study.phase_rad is not None
-    magnitude = np.clip(made.study.swi * 2000, 0, 4095)
-    phase = np.clip(made.study.phase_rad / np.pi * 2048 + 2048, 0, 4095)
-    for kind, volume in ((MAGNITUDE, magnitude), (PHASE, phase)):
-        for at, pixels in enumerate(np.rint(volume).astype(np.uint16)):
-            yield _image(made, kind, at, pixels, (study, patient))
 
 
 def written(
@@ -54,49 +24,10 @@ def written(
     """Write the images of a head as files; return them, magnitude first."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for image in images(made or head(HEAD, "hard"), study):
+    of = Study(study, TAKEN, PATIENT, "示例^患者", "19520314", "F")
+    for image in images(made or head(HEAD, "hard"), of):
         changed = change(image)
         if changed is not None:
             paths.append(folder / f"{changed.SOPInstanceUID}.dcm")
             changed.save_as(paths[-1], enforce_file_format=True)
     return paths
-
-
-def _image(made: Head, kind: Kind, at: int, pixels: NDArray[np.uint16], names: tuple[str, str]) -> Dataset:
-    study, patient = names
-    geometry = made.study.geometry
-    place = geometry.to_world_mm(np.array([[at, 0, 0]], dtype=np.float64))[0]
-    image = Dataset()
-    image.file_meta = FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image.file_meta.MediaStorageSOPClassUID = UID(MR)
-    image.SOPClassUID = UID(MR)
-    image.SOPInstanceUID = UID(f"{study}.{kind.number}.{at + 1}")
-    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-    image.SpecificCharacterSet = "ISO_IR 192"
-    image.ImageType = list(kind.image_type)
-    image.StudyDate, image.SeriesDate, image.ContentDate = "20261120", "20261120", "20261120"
-    image.StudyTime, image.SeriesTime, image.ContentTime = "101500", "101700", "101800"
-    image.AccessionNumber, image.StudyID = "A-1", "S-1"
-    image.Modality, image.Manufacturer = "MR", MAKER
-    image.ManufacturerModelName, image.DeviceSerialNumber, image.SoftwareVersions = "swi_head", "1", "1"
-    image.ReferringPhysicianName = ""
-    image.StudyDescription, image.SeriesDescription = "Head", kind.description
-    image.PatientName, image.PatientID = "示例^患者", patient
-    image.PatientBirthDate, image.PatientSex = "19520314", "F"
-    image.ScanningSequence, image.SequenceVariant, image.ScanOptions = "GR", "SP", ""
-    image.MRAcquisitionType, image.EchoTrainLength = "3D", "1"
-    image.RepetitionTime, image.EchoTime = "28", "20"
-    image.StudyInstanceUID, image.SeriesInstanceUID = study, f"{study}.{kind.number}"
-    image.FrameOfReferenceUID, image.PositionReferenceIndicator = f"{study}.9", ""
-    image.SeriesNumber, image.InstanceNumber = kind.number, at + 1
-    image.ImagePositionPatient = [round(float(each), 6) for each in place]
-    image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    image.PixelSpacing = list(geometry.spacing_mm[1:])
-    image.SliceThickness = geometry.spacing_mm[0]
-    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
-    image.Rows, image.Columns = pixels.shape
-    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
-    image.RescaleSlope, image.RescaleIntercept, image.RescaleType = kind.slope, kind.intercept, "US"
-    image.PixelData = pixels.astype("<u2").tobytes()
-    return image

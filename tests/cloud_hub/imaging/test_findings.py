@@ -11,6 +11,7 @@ from edge_node.findings import writer
 from edge_node.findings.documents import ModelSaid, Write
 from edge_node.findings.pipe import Found
 from edge_node.findings.reasons import WORDS, Reason
+from models.phantoms import swi_images
 from tests.cloud_hub.access.conftest import hashed
 from tests.cloud_hub.imaging.test_dicomweb import Pacs, pacs
 from tests.cloud_hub.role_world import stores
@@ -55,7 +56,7 @@ async def told(pacs: Pacs) -> list[dict[str, object]]:
 async def test_a_finding_is_told_with_its_place_its_model_and_its_marks(pacs: Pacs, tmp_path: Path) -> None:
     await pacs.take(*objects(tmp_path / "mr"))
     (report,) = await told(pacs)
-    series = f"{swi_dicom.STUDY}.{swi_dicom.MAGNITUDE.number}"
+    series = f"{swi_dicom.STUDY}.{swi_images.MAGNITUDE.number}"
     assert report["findings"] == [
         {
             "code": "cerebral-microbleed",

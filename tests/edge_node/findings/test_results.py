@@ -19,6 +19,7 @@ from edge_node.findings import documents, key_picture, segments, writer
 from edge_node.findings.documents import ModelSaid, Write
 from edge_node.findings.pipe import Found
 from edge_node.findings.reasons import WORDS, Reason
+from models.phantoms import swi_images
 from tests.fakes import swi_dicom
 
 MODEL = ModelSaid(
@@ -77,7 +78,7 @@ def test_a_report_read_back_is_what_was_found(made: dict[str, Dataset], write: W
     made["SR"].save_as(tmp_path / "sr.dcm", enforce_file_format=True)
     report = ai_report.read_back(dcmread(tmp_path / "sr.dcm"))
     identity = ModelIdentity("cmb", "0.1.0", "c" * 64, "synthetic phantom")
-    series = f"{swi_dicom.STUDY}.{swi_dicom.MAGNITUDE.number}"
+    series = f"{swi_dicom.STUDY}.{swi_images.MAGNITUDE.number}"
     assert report.results == tuple(
         AiResult(
             each.code, Sphere(each.centre_mm, each.diameter_mm), each.confidence, identity, series, each.key_image_uid,
