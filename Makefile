@@ -24,7 +24,7 @@ demo: $(VENV)/.demo $(UI)/dist/.built
 
 test: $(VENV)/.dev debian provider $(UI)/dist/.built check torch
 	@echo "== fast tests"
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
+	@$(BIN)/python -m pytest -q -n 2 --maxschedchunk 8 -m "not slow and not browser"
 	@echo "== tests with real processes, brokers, databases and a browser"
 	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m "slow or browser"
 
