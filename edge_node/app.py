@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from fastapi import FastAPI
@@ -18,7 +18,6 @@ from telemed.measures import MEASURES
 from telemed.page_certificate import PageCertificate
 from telemed.screen import Consult, SignalView
 from telemed.topics import NodeAddress, Up
-from telemed.transfer import FileKind
 from telemed.v1 import event_pb2, uplink_pb2
 
 from edge_node import arrangement, page_server, placement, stuck, supervise
@@ -32,7 +31,6 @@ from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.station import Station
 from edge_node.buffer.clock import boottime_ns
 from edge_node.buffer.store import Buffer
-from edge_node.bundle_arrivals import BundleArrivals
 from edge_node.config import EdgeConfig
 from edge_node.consult.host import ConsultHost
 from edge_node.consult.pipe import Step
@@ -44,14 +42,11 @@ from edge_node.errors import BufferFailure, CareError, EdgeError
 from edge_node.folder_lock import only_one
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
-from edge_node.imaging.delivery import Offered
-from edge_node.imaging.images import Images
-from edge_node.imaging.node import Imaging, Joints
-from edge_node.inference.runtime import Inference
 from edge_node.reload import Reload
 from edge_node.samples.alarm import Ask
 from edge_node.samples.measurement import Intake, Stored
 from edge_node.sitelog import SiteLog
+from edge_node.studies import Beside, Stage, Studies
 from edge_node.uplink.certificates import CertificateFolder
 from edge_node.uplink.enrolment.renewal import Renewer
 from edge_node.uplink.file_paces import FilesDown, FilesUp
@@ -60,7 +55,6 @@ from edge_node.uplink.radios import Radios
 from edge_node.uplink.reconcile.nightly import Reconciler
 from edge_node.uplink.schedule import Traffic
 from edge_node.uplink.transfer.client import Paces, TransferClient
-from edge_node.uplink.transfer.parcel import Labels
 from edge_node.uplink.transfer.releases import Release
 from edge_node.uplink.uplink import Callbacks, Uplink
 
@@ -70,8 +64,6 @@ BUFFER_FIGURES_EVERY_S = 10
 STARTED_LIMIT_S = 20.0
 UNSTORED_LIMIT = 4096
 """Keys of intakes remembered that were judged and not stored."""
-AHEAD_OF_IMAGES = 2
-"""Priority of what says much in little: one before that of a study's images."""
 CLOCK_SET_TOLD_S = 600.0
 """How long people are told that somebody set the machine's clock."""
 
@@ -100,37 +92,16 @@ class Node:
         self.audit = AuditTrail(buffer, address, seal_in(config.buffer.folder), clock_ns)
         self._figures = CollectorRegistry()
         self.radios = Radios(config.modems, lambda: self.uplink.hub_silent_s)
-        self.uplink = Uplink(
-            config.uplink,
-            buffer,
-            address,
-            Callbacks(
-                on_events=self._events,
-                on_signal=self._signal,
-                devices=self._device_states,
-                radios=self.radios.messages,
-                stuck=self._stuck,
-            ),
-            second_way=arrangement.second_way(config, self._figures) if config.uplink.second_way_enabled else None,
-        )
+        self.uplink = self._way_to_hub(address)
         self.radios.on_new_way(self.uplink.gate.restart)
-        self.monitor = Hl7Monitor(
-            config.hl7,
-            config.devices,
-            Site(occupant=self._occupant, timezone=config.node.timezone),
-            clock_ns=clock_ns,
-            steady_ns=boottime_ns,
-        )
+        occupied = Site(occupant=self._occupant, timezone=config.node.timezone)
+        self.monitor = Hl7Monitor(config.hl7, config.devices, occupied, clock_ns=clock_ns, steady_ns=boottime_ns)
         self.host = ConsultHost(arrangement.cameras(config), self._from_camera)
         self.router = ConsultRouter(
             config.node.site,
             config.consult.auto_answer,
             self.host,
-            Outlets(
-                to_hub=self._to_hub,
-                to_page=self._to_page,
-                changed=self._consult_changed,
-            ),
+            Outlets(to_hub=self._to_hub, to_page=self._to_page, changed=self._consult_changed),
         )
         self.sounder = Sounder(config.alarms.sound_command, self.ward.alarms)
         self.lag = LoopLag()
@@ -138,9 +109,7 @@ class Node:
         certificates = config.uplink.certificates
         self.renewer = Renewer(CertificateFolder(certificates), buffer.clock) if certificates else None
         self.files = TransferClient(config, paces, self._figures, self._fetched) if config.transfer.enabled else None
-        self.imaging = self._images()
-        self.models = self._models()
-        self.readings = self._readings()
+        self.studies = Studies(Beside(config, self.log, self.audit, buffer.clock, self.files, self._figures))
         self.station = Station(self._surroundings(), self._follow)
         # Not bulk, which stands still below 1 Mbit/s: a site on a thin link would never be compared.
         behind = FilesUp(self.uplink.gate, Traffic.BACKLOG)
@@ -158,37 +127,20 @@ class Node:
         self._unstored: dict[str, None] = {}
         """Keys of the newest intakes that were judged although there was no room to store them."""
 
-    def _models(self) -> Inference | None:
-        """Return the models of this node; None where none can come, or none is believed."""
-        root = arrangement.models_root(self.config) if self.files is not None else b""
-        if self.files is None or not root:
-            return None
-
-        def note(action: str, target: str, result: str) -> None:
-            self.audit.note_soon(None, action, target, result)
-
-        outlets = arrangement.models_outlets(self._figures, note, supervise.Budget, self.buffer.clock)
-        return arrangement.models(self.config, root, BundleArrivals(self.files, self.audit.settle), outlets)
-
-    def _readings(self) -> Callable[[], Awaitable[None]] | None:
-        """Return what has studies read by models for good; None where there are none of either."""
-        imaging = self.imaging
-        if imaging is None or self.models is None:
-            return None
-
-        async def note(action: str, target: str, result: str) -> None:
-            await self.audit.note(None, action, target, result)
-
-        readings_of = arrangement.study_readings(self.config, self.models, note, self._figures)
-
-        async def run() -> None:
-            await readings_of(await imaging.opened()).run()
-
-        return run
+    def _way_to_hub(self, address: NodeAddress) -> Uplink:
+        config = self.config
+        second_way = arrangement.second_way(config, self._figures) if config.uplink.second_way_enabled else None
+        heard = Callbacks(
+            on_events=self._events,
+            on_signal=self._signal,
+            devices=self._device_states,
+            radios=self.radios.messages,
+            stuck=self._stuck,
+        )
+        return Uplink(config.uplink, self.buffer, address, heard, second_way=second_way)
 
     def _fetched(self, release: Release) -> None:
-        if self.models is not None and release.kind is FileKind.BUNDLE:
-            self.models.arrived()
+        self.studies.fetched(release)
 
     async def restore(self) -> None:
         """Bring back what was known before the start, and tell the hub what changed in the set-up."""
@@ -203,25 +155,6 @@ class Node:
         for row in self.log.ordered("alarm"):
             if self._now_ns() - row.event.at_unix_ns < ALARM_HISTORY_S * NS:
                 self._actions.put_nowait(row)
-
-    def _images(self) -> Images | None:
-        """Return the receiving of images; None where it is not configured."""
-        settings, files = self.config.imaging, self.files
-        if settings is None:
-            return None
-
-        async def offer(file: Offered) -> None:
-            if files is not None:
-                priority = AHEAD_OF_IMAGES if file.is_ahead else -1
-                await files.offer(file.path, Labels(FileKind.STUDY, file.name, file.group, file.is_preview, priority))
-
-        joints = Joints(
-            roster=lambda: self.log.roster,
-            offer=offer if files is not None else None,
-            open_port=lambda: page_server.open_port(settings.host, settings.port, "imaging.port"),
-            clock_ns=self._now_ns,
-        )
-        return Images(lambda: Imaging(settings, joints, self._figures))
 
     def _limits(self) -> list[event_pb2.MeasureLimit]:
         """Alarm limits of this node's ruleset, by measure; text is empty where there is none on that side."""
@@ -275,7 +208,7 @@ class Node:
 
     def close(self) -> None:
         """Close what was opened beside the buffer; idempotent, blocking."""
-        for opened in (self.files, self.imaging):
+        for opened in (self.files, self.studies):
             if opened is not None:
                 opened.close()
 
@@ -308,7 +241,8 @@ class Node:
         missing = [] if self._is_serving else ["page"]
         if self.config.hl7.enabled and not self.monitor.listening.is_set():
             missing.append("hl7")
-        if self.imaging is not None and self.imaging.is_awaited:
+        imaging = self.studies.imaging
+        if imaging is not None and imaging.is_awaited:
             missing.append("imaging")
         return missing
 
@@ -321,8 +255,8 @@ class Node:
         hl7 = self.config.hl7
         if hl7.enabled:
             page_server.open_port(hl7.host, hl7.port, "hl7.port").close()
-        if self.imaging is not None:
-            await self.imaging.open()
+        if self.studies.imaging is not None:
+            await self.studies.imaging.open()
         certificate = arrangement.page_certificate(self.config)
         pages = self._open_pages(certificate)
         server = pages[0][0]
@@ -354,8 +288,8 @@ class Node:
             opened.pop_all()
         return pages
 
-    def _stages(self) -> list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]]:
-        stages: list[tuple[str, Callable[[], Awaitable[None]], supervise.Budget | None]] = [
+    def _stages(self) -> list[Stage]:
+        stages: list[Stage] = [
             ("ward", self.ward.run, None),
             ("uplink", self.uplink.run, None),
             ("buffer", self.buffer.run, None),
@@ -368,12 +302,7 @@ class Node:
         ]
         if self.files is not None:
             stages.append(("files", self.files.run, None))
-        if self.imaging is not None:
-            stages += [("imaging", self.imaging.receive, None), ("studies", self.imaging.deliver, None)]
-        if self.models is not None:
-            stages.append(("models", self.models.run, None))
-        if self.readings is not None:
-            stages.append(("readings", self.readings, None))
+        stages += self.studies.stages()
         if self.renewer is not None:
             stages.append(("certificate", self.renewer.run, None))
         if self.reconciler is not None:
@@ -394,8 +323,8 @@ class Node:
         self._is_serving = True
         if self.config.hl7.enabled:
             await self.monitor.listening.wait()
-        if self.imaging is not None:
-            await self.imaging.settled()
+        if self.studies.imaging is not None:
+            await self.studies.imaging.settled()
         ready(f"http://{self.config.bedside.host}:{self.config.bedside.port}")
 
     async def _pulse(self) -> None:
@@ -506,13 +435,10 @@ class Node:
         machine = stuck.MachineClock(self.buffer.clock.wrong_by_ns(), self._clock_moved_ns if is_recent else 0)
         trouble = self.renewer.trouble if self.renewer is not None else ""
         told = stuck.found(store, held_back, self.monitor.clocks(), self._refused(), machine)
-        images = self.imaging.stuck() if self.imaging is not None else ()
-        refused = self.models.refused() if self.models is not None else []
         return [
             *stuck.of_certificate(trouble),
             *told,
-            *(uplink_pb2.Stuck(code=code, what=what) for code, what in images),
-            *stuck.of_models(refused),
+            *self.studies.stuck(),
         ]
 
     def _now_ns(self) -> int:
@@ -551,7 +477,7 @@ class Node:
             deliver=self.take,
             clock=self._now_ns,
             audit=self.audit,
-            studies=self.imaging,
+            studies=self.studies.imaging,
         )
 
 

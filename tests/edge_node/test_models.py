@@ -38,7 +38,7 @@ async def test_without_a_root_of_trust_no_model_is_run(tmp_path: Path) -> None:
     with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
         node = Node(config_in(tmp_path), buffer)
         node.close()
-        assert node.models is None
+        assert node.studies.models is None
         assert "models" not in [name for name, _, _ in node._stages()]
 
 
@@ -48,10 +48,10 @@ async def test_with_one_the_models_are_a_stage_that_is_told_of_bundles_alone(tmp
     arrangement.check(config)
     with contextlib.closing(Buffer.open(tmp_path / "buffer")) as buffer:
         node = Node(config, buffer)
-        assert node.models is not None
+        assert node.studies.models is not None
         assert "models" in [name for name, _, _ in node._stages()]
         told: list[str] = []
-        node.models.arrived = lambda: told.append("looked")  # type: ignore[method-assign]
+        node.studies.models.arrived = lambda: told.append("looked")  # type: ignore[method-assign]
         for kind in (FileKind.OTHER, FileKind.BUNDLE):
             node._fetched(releases.Release("a" * 64, 1, "b" * 64, kind, "x", Fetched.HERE, "", b"", b""))
         assert told == ["looked"]
