@@ -14,18 +14,21 @@ STOP_LIMIT_S = 3.0
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:
-    """End a child by closing its standard input; one that does not end of itself within STOP_LIMIT_S is killed."""
+    """End a child by closing its standard input; one that does not end of itself within STOP_LIMIT_S is killed.
+
+    It is killed at once where whoever waits here is cancelled: no child outlives what started it.
+    """
     if process.stdin is not None:
         process.stdin.close()
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STOP_LIMIT_S):
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_LIMIT_S):
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
-            return
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
 
 
 def named(*kinds: type[Any]) -> dict[str, type[Any]]:

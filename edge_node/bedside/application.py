@@ -42,7 +42,7 @@ def build(station: Station, more: Sequence[APIRouter] = (), static: Path = STATI
 
 def _serve_page(app: FastAPI, static: Path) -> None:
     @app.get("/{path:path}", include_in_schema=False)
-    def page(path: str) -> FileResponse:
+    async def page(path: str) -> FileResponse:
         """A file of the built page; any other address is the page itself, which finds its own way."""
         if path.startswith(_OWN_PATHS):
             raise Refusal("not-found", "no such resource")

@@ -38,7 +38,7 @@ def manual_device(bed: str) -> str:
 
 
 @router.get("/station")
-def station_state(station: AtStation) -> dict[str, object]:
+async def station_state(station: AtStation) -> dict[str, object]:
     """What anybody in front of this station may know: site, link, and beds with a high alarm."""
     return station.for_strangers()
 
@@ -67,7 +67,7 @@ async def sign_in(body: screen.SignIn, request: Request, response: Response, sta
 
 
 @router.get("/session")
-def who_am_i(station: AtStation, session: SignedIn) -> screen.Me:
+async def who_am_i(station: AtStation, session: SignedIn) -> screen.Me:
     """Who is signed in."""
     return station.me(session)
 

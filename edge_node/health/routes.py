@@ -17,19 +17,19 @@ def router(health: Health, figures: CollectorRegistry, metrics_token: str = "") 
     register(health, figures)
 
     @routes.get("/healthz", include_in_schema=False)
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:
         """The process lives."""
         return {"status": "ok"}
 
     @routes.get("/readyz", include_in_schema=False)
-    def readyz() -> JSONResponse:
+    async def readyz() -> JSONResponse:
         """The node can serve, or what it still waits for."""
         missing = health.not_ready()
         code = status.HTTP_503_SERVICE_UNAVAILABLE if missing else status.HTTP_200_OK
         return JSONResponse({"status": "not-ready" if missing else "ready", "missing": missing}, code)
 
     @routes.get("/metrics", include_in_schema=False)
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         """Figures for Prometheus."""
         if not _may_read(request, metrics_token):
             return Response("loopback or bearer token only\n", status.HTTP_403_FORBIDDEN, media_type="text/plain")

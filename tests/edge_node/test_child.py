@@ -73,3 +73,15 @@ async def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPat
     await child.stop(process)
     assert process.returncode == -9
     assert time.monotonic() - began_s < 10
+
+
+@pytest.mark.anyio
+@pytest.mark.slow
+async def test_a_child_is_not_left_behind_by_whoever_is_cancelled_while_it_waits_for_its_end() -> None:
+    process = await started("import time; print('up', flush=True); time.sleep(60)")
+    stopping = asyncio.create_task(child.stop(process))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    assert stopping.cancelled()
+    assert process.returncode == -9

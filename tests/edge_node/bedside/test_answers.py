@@ -1,11 +1,13 @@
 """What every answer of the bedside page carries, and what a browser of another site can do with it: nothing."""
 
+import inspect
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 
 from edge_node.bedside import application
 from edge_node.bedside.socket import REFUSED
@@ -117,3 +119,14 @@ async def test_no_folder_is_listed_and_nothing_outside_of_the_page_is_served(hou
             assert "secret-name" not in answer.text
             assert "not for you" not in answer.text
         assert (await found.get("/assets/secret-name.js")).text == "1"
+
+
+def test_whatever_answers_runs_on_the_thread_of_what_it_reads(house: House) -> None:
+    """A plain function is given a thread of its own: figures of a dictionary that grew meanwhile ended in a 500."""
+    routes = [context.original_route for context in iter_route_contexts(house.app.routes)]
+    waits = [route.dependant for route in routes if isinstance(route, APIRoute | APIWebSocketRoute)]
+    assert len(waits) > 10
+    for dependant in waits:
+        waits += dependant.dependencies
+    calls = {dependant.call for dependant in waits if dependant.call is not None}
+    assert [call for call in calls if not inspect.iscoroutinefunction(call)] == []

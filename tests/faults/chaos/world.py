@@ -262,6 +262,8 @@ class World:
                 answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=ASK_LIMIT_S)
         except httpx.TransportError as error:
             raise Unhealthy(f"{end}: /metrics: {type(error).__name__}") from error
+        if answer.status_code != httpx.codes.OK:
+            raise Unhealthy(f"{end}: /metrics: status {answer.status_code}")
         rows = [line.rpartition(" ") for line in answer.text.splitlines() if line and line[0] != "#"]
         return {name: float(value) for name, _, value in rows}
 
