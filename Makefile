@@ -17,7 +17,7 @@ export PORT_OFFSET ?= 0
 export RECORD ?=
 HOURS ?= 72
 
-.PHONY: demo test quick check bench chaos drain fuzz fuzz-http torch train-cmb lock sbom protos ui fresh gpu clean debian provider
+.PHONY: demo test quick check bench chaos transfers drain fuzz fuzz-http torch train-cmb lock sbom protos ui fresh gpu clean debian provider
 
 demo: $(VENV)/.demo $(UI)/dist/.built
 	@exec $(BIN)/python -m deploy.demo
@@ -45,6 +45,10 @@ bench: $(VENV)/.dev debian $(UI)/dist/.built
 # episode is one in which model bundles come, OF=renewal: one whose certificates end.
 chaos: $(VENV)/.dev debian
 	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(OF),--of $(OF))
+
+# So many studies by C-STORE while receivers, workers of models, node and hub are killed; the result is bench/transfers.md.
+transfers: $(VENV)/.dev debian
+	@$(BIN)/python -m tests.faults.transfers --studies $(or $(STUDIES),200)
 
 # Three days of measurements written and drained, the drain ten times as fast as in life; Linux, root; an hour or two.
 drain: $(VENV)/.dev debian $(UI)/dist/.built

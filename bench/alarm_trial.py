@@ -97,8 +97,8 @@ def _uploading(case: Case) -> Iterator[tuple[Tunnel, FarRegion]]:
 
 def product(case: Case, alarms: int) -> Outcome:
     """Run edge, broker and hub as they are shipped, an upload beside the alarms."""
-    with _uploading(case) as (link, region), region.screen("physician") as live, _hearing(live) as heard:
-        until(lambda: _path_is_up(region), 30, "the alarms' datagram path is up")
+    with _uploading(case) as (link, region), region.screen("physician") as live, hearing(live) as heard:
+        until(lambda: path_is_up(region), 30, "the alarms' datagram path is up")
         time.sleep(SETTLE_S)
         wire = _Wire(link, case)
         speaker = Speaker(CLINIC.eui64("B01"))
@@ -108,7 +108,7 @@ def product(case: Case, alarms: int) -> Outcome:
         share, up_bytes, down_bytes = wire.used()
         with suppress(AssertionError):
             until(lambda: heard.count() >= alarms, DRAIN_S, "every alarm is at the hub")
-        rows = _stored(region.folder / "hub" / "care.db")
+        rows = stored_steps(region.folder / "hub" / "care.db")
         committed = sorted(heard.at_ns[key] / 1e6 - row.at_ms for key, row in rows.items() if key in heard.at_ns)
     return Outcome(
         case=case.name,
@@ -214,17 +214,21 @@ class _Wire:
 
 
 @dataclass(slots=True)
-class _Heard:
+class Heard:
+    """What a screen of the hub was told."""
+
     at_ns: dict[tuple[str, str], int] = field(default_factory=dict)
     """(alarm, phase) -> when the screen was told, wall clock."""
 
     def count(self) -> int:
+        """How many steps."""
         return len(self.at_ns)
 
 
 @contextmanager
-def _hearing(live: ClientConnection) -> Iterator[_Heard]:
-    heard = _Heard()
+def hearing(live: ClientConnection) -> Iterator[Heard]:
+    """Listen to a live socket of the hub while the block runs; the socket is closed then."""
+    heard = Heard()
 
     def listen() -> None:
         with suppress(ConnectionClosed):
@@ -247,15 +251,17 @@ def _hearing(live: ClientConnection) -> Iterator[_Heard]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """An alarm step that the hub has committed; milliseconds since the epoch."""
+
     at_ms: float
     received_ms: float
     size_bytes: int
 
 
-def _stored(care: Path) -> dict[tuple[str, str], _Row]:
+def stored_steps(care: Path) -> dict[tuple[str, str], Row]:
     """Return the alarm steps that the hub has committed."""
-    rows: dict[tuple[str, str], _Row] = {}
+    rows: dict[tuple[str, str], Row] = {}
     with closing(sqlite3.connect(f"file:{care}?mode=ro", uri=True)) as database:
         found = database.execute("SELECT codec, payload, received_ns FROM care_record WHERE kind = 3")
         for codec, payload, received_ns in found:
@@ -263,11 +269,12 @@ def _stored(care: Path) -> dict[tuple[str, str], _Row]:
             event = alarm_pb2.AlarmEvent.FromString(body)
             if event.condition == CONDITION:
                 key = (event.alarm_id, PHASE_NAMES[event.phase])
-                rows[key] = _Row(event.at_unix_ns / 1e6, received_ns / 1e6, len(payload) + 56)
+                rows[key] = Row(event.at_unix_ns / 1e6, received_ns / 1e6, len(payload) + 56)
     return rows
 
 
-def _path_is_up(region: FarRegion) -> bool:
+def path_is_up(region: FarRegion) -> bool:
+    """Whether the node's datagram path for alarms is up."""
     text = httpx.get(f"{region.page_url()}/metrics", timeout=5).text
     return 'edge_alarm_path_up{way="route"} 1.0' in text
 

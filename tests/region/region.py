@@ -145,10 +145,14 @@ class Region:
 
     def start_hub(self) -> None:
         """Start the hub and wait until it is ready."""
+        self.launch_hub()
+        self.until_ready(self.hub_url)
+
+    def launch_hub(self) -> None:
+        """Start the hub; does not wait."""
         self.processes["hub"] = self._python(
             "hub", "cloud_hub", "serve", "--config", "hub.toml", "--pids", "hub/pids.json"
         )
-        self.until_ready(self.hub_url)
 
     def start_edge(self, node: str = "edge-clinic") -> None:
         """Start an edge; does not wait."""
