@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, Gauge
 from telemed.errors import CertificateUnusable
@@ -241,12 +242,12 @@ def study_readings(
     """
     settings = config.findings
     series, metrics = rules.load(settings.rules_file or rules.DEFAULT), FindingsMetrics(registry)
-    means = readings.Means(settings.memory_mib, settings.limit_s)
+    means = readings.Means(settings.memory_mib, settings.limit_s, settings.again_after_s)
 
     def of(imaging: Imaging) -> readings.Readings:
         delivery, node = imaging.delivery, config.node.node
-        shared = (imaging.catalog, delivery.objects)
-        filed = filing.Filing(*shared, delivery.offer, node, means.memory_mib, means.limit_s, delivery.clock_ns)
+        shared, zone = (imaging.catalog, delivery.objects), ZoneInfo(config.node.timezone)
+        filed = filing.Filing(*shared, delivery.offer, node, means.memory_mib, means.limit_s, delivery.clock_ns, zone)
         waits = due.Waits(round(delivery.quiet.complete_s * NS), round(settings.within_h * 3600 * NS))
         return readings.Readings(*shared, models, series, waits, means, filed, note, metrics, delivery.clock_ns)
 

@@ -405,6 +405,10 @@ class FindingsConfig(Section):
     limit_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=900, description="The reading of one study is given up after so long."
     )
+    again_after_s: tuple[Seconds, ...] = Field(
+        default=(10, 60, 300),
+        description="Waits after which a study is tried again where trouble may pass; after the last it is given up.",
+    )
 
 
 class EdgeConfig(Section):

@@ -78,10 +78,14 @@ def _chosen(ask: Ask, rules: TaskRules, node: Node) -> SwiStudy | None:
     """Return the study that the model is given, once the node was told of what; None where it is not of that kind.
 
     Raises:
-        NotRead: it is of that kind, and none of its series can be read.
+        NotRead: it is of that kind, and none of its series can be read; or of an image nobody can say of which it is.
     """
+    series = loading.series_of(ask.files)
+    # It may be of any series: left out, a head that ends too early would be told of as a whole one.
+    if any(each.fault for one in series for each in one.slices):
+        raise NotRead(Reason.PIXELS_UNREADABLE)
     refusal: NotRead | None = None
-    for pair in pairs(loading.series_of(ask.files), rules):
+    for pair in pairs(series, rules):
         try:
             study, stack, phases = loading.study_of(pair, rules)
         except NotRead as refused:

@@ -33,11 +33,12 @@ def read(study: SwiStudy, manifest: Manifest, run: Runs) -> Told:
         raise NotRead(Reason.RECIPE_UNKNOWN)
     try:
         settings = cmb_bundle.settings_in(manifest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotRead(Reason.RECIPE_UNKNOWN) from error
+    try:
         prepared = cmb.prepare(study, settings)
     except NoBrain as error:
         raise NotRead(Reason.NO_BRAIN) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise NotRead(Reason.RECIPE_UNKNOWN) from error
     raw = [_detected(run, volume) for volume in prepared.inputs()]
     candidates = [each for each in cmb.decode(raw, prepared, settings) if each.score >= settings.threshold]
     if cmb_bundle.REGIONS not in manifest.graphs:

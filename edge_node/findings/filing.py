@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 
 from telemed import study as wire
 from telemed.bundle import AI_MARK, RESEARCH_MARK, Manifest
@@ -36,7 +36,7 @@ class Outcome:
     duty: Duty
     sources: Sources
     manifest: Manifest | None
-    """None where the model's files are gone."""
+    """Of the bundle that was on duty when it began, None where the model's files are gone; what read it has its own."""
     took_s: float
     reading: Reading | None = None
     refusal: NotRead | None = None
@@ -54,6 +54,8 @@ class Filing:
     memory_mib: int
     limit_s: float
     clock_ns: Callable[[], int]
+    zone: tzinfo
+    """Of the site: its images tell their times in it, and do not say so."""
 
     async def make(self, outcome: Outcome) -> list[Stored]:
         """Return the objects of an outcome, which lie on the disk and are in no catalogue yet.
@@ -63,7 +65,8 @@ class Filing:
         """
         if outcome.refusal is not None and outcome.refusal.reason in UNTOLD:
             return []
-        return await written(told(outcome, self.objects, self.node, self.memory_mib, self.clock_ns()), self.limit_s)
+        at = datetime.fromtimestamp(self.clock_ns() // NS, self.zone)
+        return await written(told(outcome, self.objects, self.node, self.memory_mib, at), self.limit_s)
 
     async def file(self, outcome: Outcome, made: Sequence[Stored]) -> None:
         """Note the objects in one transaction, and offer to the hub what goes ahead.
@@ -100,7 +103,7 @@ def names(study_uid: str, duty: Duty, sources: Sources) -> tuple[str, str, str]:
     return study_uid, duty.bundle_id, sources.digest
 
 
-def told(outcome: Outcome, objects: Objects, node: str, memory_mib: int, now_ns: int) -> Write:
+def told(outcome: Outcome, objects: Objects, node: str, memory_mib: int, at: datetime) -> Write:
     """Return what the writer is told of an outcome."""
     by_uid = {each.sop_instance_uid: str(objects.path(each.sha256)) for each in outcome.sources.instances}
     reading, refusal = outcome.reading, outcome.refusal
@@ -115,14 +118,15 @@ def told(outcome: Outcome, objects: Objects, node: str, memory_mib: int, now_ns:
         findings=reading.told.findings if reading is not None else [],
         summary=reading.told.summary if reading is not None else WORDS[refusal.reason] if refusal else ("", ""),
         reason=refusal.reason if refusal is not None else "",
-        made_at=datetime.fromtimestamp(now_ns // NS, UTC).isoformat(),
+        made_at=at.isoformat(),
         node=node,
         memory_mib=memory_mib,
     )
 
 
 def _model(outcome: Outcome) -> ModelSaid:
-    duty, manifest, reading = outcome.duty, outcome.manifest, outcome.reading
+    duty, reading = outcome.duty, outcome.reading
+    manifest = reading.manifest if reading is not None else outcome.manifest
     if manifest is None:
         return ModelSaid(duty.task, duty.version, duty.bundle_id, "", "", 0.0, "", ("", ""), [AI_MARK], False)
     precision = reading.provenance.precision if reading is not None else "fp32"

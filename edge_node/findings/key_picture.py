@@ -53,7 +53,7 @@ def made(write: Write, image: Dataset, path: str) -> Dataset:
         study_date=image.StudyDate or None,
         study_time=image.StudyTime or None,
         referring_physician_name=image.ReferringPhysicianName,
-        patient_orientation=("L", "P"),
+        patient_orientation=orientation(image),
         **equipment.names(write, "picture"),
     )
     at = datetime.fromisoformat(write.made_at)
@@ -65,7 +65,13 @@ def made(write: Write, image: Dataset, path: str) -> Dataset:
     # Its condition cannot be told from the object: empty says that it is not known.
     capture.Laterality = ""
     capture.DerivationDescription = equipment.description(write)
-    return equipment.finished(capture, write)
+    return equipment.finished(capture, write, image)
+
+
+def orientation(image: Dataset) -> tuple[str, str]:
+    """Return to what side of the patient the columns of an axial image grow, and its rows (PS3.3 C.7.6.1.1.1)."""
+    along_row, along_column = image.ImageOrientationPatient[:3], image.ImageOrientationPatient[3:]
+    return "L" if along_row[0] >= 0 else "R", "P" if along_column[1] >= 0 else "A"
 
 
 def drawn(write: Write, image: Dataset, shown: list[Found]) -> NDArray[np.uint8]:

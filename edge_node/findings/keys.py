@@ -34,4 +34,4 @@ def made(write: Write, images: Sequence[Dataset]) -> Dataset:
         description="; ".join(f"{zh} · {en}" for zh, en in write.model.marks),
     )
     document = ko.KeyObjectSelectionDocument(evidence=list(images), content=content, **equipment.names(write, "keys"))
-    return equipment.finished(document, write)
+    return equipment.finished(document, write, images[0])

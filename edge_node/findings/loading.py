@@ -86,18 +86,23 @@ def _pixels(one: Slice) -> NDArray[np.float32]:
         raise
     except Exception as error:  # decoders raise whatever they like at what strangers sent
         raise NotRead(Reason.PIXELS_UNREADABLE) from error
-    if values.shape != (one.rows, one.columns):
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values * np.float32(slope) + np.float32(intercept)
+    if values.shape != (one.rows, one.columns) or not np.isfinite(values).all():
         raise NotRead(Reason.PIXELS_UNREADABLE)
-    return values * np.float32(slope) + np.float32(intercept)
+    return values
 
 
 def _header(path: str, uid: str) -> tuple[Dataset, Slice]:
     try:
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        return dataset, _slice(path, uid, dataset)
+        one = _slice(path, uid, dataset)
+        # What it says of its series is looked at later, and must not fail there.
+        _series(dataset, (one,))
+        return dataset, one
     except MemoryError:
         raise
-    except Exception:  # as above: one image that cannot be read is no reason not to look at the others
+    except Exception:  # as above
         return Dataset(), Slice(path, uid, 0, 0, 0, 0, None, None, None, None, UNREADABLE)
 
 

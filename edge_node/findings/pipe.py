@@ -155,12 +155,12 @@ def _number(said: object) -> float:
 
 
 def _word(said: object) -> str:
-    if not isinstance(said, str) or len(said) > _WORD_CHARS:
-        raise ValueError("no word")
-    return said
+    return _text(said, _WORD_CHARS)
 
 
-def _text(said: object) -> str:
-    if not isinstance(said, str) or len(said) > _TEXT_CHARS:
-        raise ValueError("no text")
+def _text(said: object, limit_chars: int = _TEXT_CHARS) -> str:
+    if not isinstance(said, str) or len(said) > limit_chars:
+        raise ValueError("no text, or too long")
+    # Half of a surrogate pair can stand in JSON and nowhere else.
+    said.encode()
     return said

@@ -11,12 +11,13 @@ from telemed.bundle import Manifest, Tensor
 from telemed.bundle_golden import Array
 
 from edge_node.errors import ModelAbsent, NotForPatients
+from edge_node.findings.launch import launched
 from edge_node.findings.pipe import LINE_LIMIT_BYTES, Ask, Fits, Go, Line, Ran, Refused, Run, Told, Unfit, pack, unpack
 from edge_node.findings.reasons import NotRead, Reason
 from edge_node.inference.arena import Misfit
+from edge_node.inference.confinement import Unconfined
 from edge_node.inference.provenance import Provenance, Subject
 from edge_node.inference.runtime import Inference, Model
-from edge_node.inference.worker import environment
 
 PROGRAM = (sys.executable, "-B", "-m", "edge_node.findings")
 
@@ -49,7 +50,7 @@ async def read(ask: Ask, models: Inference, task: str, limit_s: float) -> Readin
         raise NotRead(Reason.NOT_FOR_PATIENTS) from error
     except ModelAbsent as error:
         raise NotRead(Reason.MODEL_ABSENT) from error
-    except (ValueError, EOFError, ConnectionError) as error:
+    except (ValueError, EOFError, OSError, Unconfined) as error:
         raise NotRead(Reason.READER_FAILED, type(error).__name__) from error
 
 
@@ -89,16 +90,8 @@ class _Reader:
 
 @contextlib.asynccontextmanager
 async def _started() -> AsyncIterator[_Reader]:
-    process = await asyncio.create_subprocess_exec(
-        *PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        limit=LINE_LIMIT_BYTES, env=environment(),
-    )  # fmt: skip
-    try:
+    async with launched(PROGRAM, LINE_LIMIT_BYTES) as process:
         yield _Reader(process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 async def _conversation(reader: _Reader, ask: Ask, models: Inference, task: str) -> Reading | None:
@@ -113,6 +106,8 @@ async def _conversation(reader: _Reader, ask: Ask, models: Inference, task: str)
         return None
     if not isinstance(fits, Fits):
         raise ValueError("the reader says something else than what it reads")
+    if not {*fits.magnitude, *fits.phase} <= {uid for _, uid in ask.files}:
+        raise ValueError("the reader names images that it was not given")
     async with models.model(task, Subject.PATIENT) as model:
         await reader.say(Go(model.manifest.model_dump_json()))
         told = await reader.hear()

@@ -27,9 +27,7 @@ from edge_node.inference.rollout import ON_DUTY
 from edge_node.inference.runtime import Inference
 
 LOOK_EVERY_S = 1.0
-ATTEMPTS = 3
-AGAIN_AFTER_S = 10.0
-PASSING = frozenset({Reason.ENGINE_FAILED, Reason.READER_FAILED, Reason.WRITER_FAILED})
+PASSING = frozenset({Reason.ENGINE_FAILED, Reason.READER_FAILED, Reason.WRITER_FAILED, Reason.MODEL_ABSENT})
 """Another attempt may go better."""
 
 log = structlog.get_logger(__name__)
@@ -41,6 +39,12 @@ class Means:
 
     memory_mib: int
     limit_s: float
+    again_after_s: tuple[float, ...]
+    """Waits after each attempt but the last."""
+
+
+class _Overtaken(Exception):
+    """During a reading another bundle came on duty, or more of the study came: nothing is told, it is read anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +88,7 @@ class Readings:
         Raises:
             CatalogueFailure: the catalogue cannot be read.
         """
-        duties = [
-            Duty(row.task, row.version, row.bundle_id)
-            for row in self.models.rows()
-            if row.stage in ON_DUTY and self.rules.of(row.task) is not None
-        ]
+        duties = self._duties()
         if not duties:
             return
         await self._bring_up_to_date()
@@ -96,6 +96,13 @@ class Readings:
             key = (study.study_id, study.generation, duty.bundle_id)
             if key not in self._settled and await self._attempt(study, duty):
                 self._settled.add(key)
+
+    def _duties(self) -> list[Duty]:
+        return [
+            Duty(row.task, row.version, row.bundle_id)
+            for row in self.models.rows()
+            if row.stage in ON_DUTY and self.rules.of(row.task) is not None
+        ]
 
     async def _bring_up_to_date(self) -> None:
         """Read the catalogue again where it has changed: most looks find it as it was."""
@@ -111,7 +118,8 @@ class Readings:
     async def _attempt(self, study: Study, duty: Duty) -> bool:
         """Read a study by a model; False where that is to be tried again."""
         tried = self._attempts.get((study.study_id, duty.bundle_id), _Attempts())
-        if self.steady_s() < tried.not_before_s:
+        # The list is of this look's beginning, and what stands before it in there may have taken minutes.
+        if self.steady_s() < tried.not_before_s or await self._now(study) != study:
             return False
         rules = self.rules.of(duty.task)
         assert rules is not None, "only such tasks are due"
@@ -119,17 +127,28 @@ class Readings:
         found = sources(instances, rules.modality)
         if not found.instances or is_filed(instances, study.study_uid, duty, found):
             return True
-        outcome = await self._outcome(study, duty, rules, found)
-        if outcome is not None and not await self._settle(outcome, is_last=tried.count + 1 >= ATTEMPTS):
-            again = _Attempts(tried.count + 1, self.steady_s() + AGAIN_AFTER_S)
+        try:
+            outcome = await self._outcome(study, duty, rules, found)
+        except _Overtaken:
+            return False
+        waits_s = self.means.again_after_s
+        if outcome is not None and not await self._settle(outcome, is_last=tried.count >= len(waits_s)):
+            again = _Attempts(tried.count + 1, self.steady_s() + waits_s[tried.count])
             self._attempts[(study.study_id, duty.bundle_id)] = again
             return False
         self._attempts.pop((study.study_id, duty.bundle_id), None)
         return True
 
     async def _outcome(self, study: Study, duty: Duty, rules: TaskRules, found: Sources) -> Outcome | None:
-        """Return what came of a study; None where it is of another kind."""
-        began_s, reading, refusal = self.steady_s(), None, None
+        """Return what came of a study; None where it is of another kind.
+
+        Raises:
+            _Overtaken: it is of another bundle than that of the duty, or of less than there is of the study.
+        """
+        if duty not in self._duties():
+            raise _Overtaken
+        began_s, manifest = self.steady_s(), self.models.manifest(duty.task)
+        reading, refusal = None, None
         try:
             reading = await self._read(study, duty, rules, found)
         except NotRead as refused:
@@ -138,8 +157,19 @@ class Readings:
             refusal = NotRead(Reason.ENGINE_FAILED, str(failed)[:100])
         if reading is None and refusal is None:
             return None
-        manifest = self.models.manifest(duty.task)
+        is_of_duty = duty in self._duties() if reading is None else reading.provenance.bundle_id == duty.bundle_id
+        if not is_of_duty or await self._has_changed(study, rules, found):
+            raise _Overtaken
         return Outcome(study, duty, found, manifest, self.steady_s() - began_s, reading, refusal)
+
+    async def _now(self, study: Study) -> Study | None:
+        return await self.catalog.read(lambda c: rows.study(c, study.study_id))
+
+    async def _has_changed(self, study: Study, rules: TaskRules, found: Sources) -> bool:
+        """Whether other images, or another patient's, came since; whose it is may have been decided meanwhile."""
+        now = await self._now(study)
+        instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
+        return now is None or now.is_mixed != study.is_mixed or sources(instances, rules.modality) != found
 
     async def _settle(self, outcome: Outcome, *, is_last: bool) -> bool:
         """File and tell an outcome; False where another attempt is to be made first."""
@@ -158,13 +188,13 @@ class Readings:
         return True
 
     async def _read(self, study: Study, duty: Duty, rules: TaskRules, found: Sources) -> Reading | None:
+        if study.is_mixed:
+            raise NotRead(Reason.PATIENTS_MIXED)
         files = [(str(self.objects.path(each.sha256)), each.sop_instance_uid) for each in found.instances]
         ask = Ask(rules.model_dump(mode="json"), files, self.means.memory_mib)
         reading = await read(ask, self.models, duty.task, self.means.limit_s)
         if reading is None:
             return None
-        if study.is_mixed:
-            raise NotRead(Reason.PATIENTS_MIXED)
         if found.differing & {*reading.fits.magnitude, *reading.fits.phase}:
             raise NotRead(Reason.IMAGES_DIFFER)
         return reading

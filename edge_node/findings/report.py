@@ -38,7 +38,7 @@ def made(write: Write, magnitude: Sequence[Dataset], phase: Sequence[Dataset]) -
         evidence=evidence, content=content, is_complete=True, is_final=False, is_verified=False,
         **equipment.names(write, "report"),
     )  # fmt: skip
-    return equipment.finished(document, write)
+    return equipment.finished(document, write, evidence[0])
 
 
 def tracking_uid(write: Write, number: int) -> str:

@@ -41,7 +41,7 @@ def made(write: Write, magnitude: Sequence[Dataset]) -> Dataset:
     organised = uid(*write.names, "dimensions")
     for each in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         each.DimensionOrganizationUID = organised
-    return equipment.finished(segmentation, write)
+    return equipment.finished(segmentation, write, magnitude[0])
 
 
 def labels(findings: Sequence[Found], images: Sequence[Dataset]) -> Labels:

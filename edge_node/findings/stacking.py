@@ -1,5 +1,6 @@
 """Slices put in order by where they lie in the patient, and refused where they do not make a volume.  Pure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -135,11 +136,11 @@ def _gap_mm(places: Sequence[Vector], normal: Vector, limits: GeometryLimits) ->
 
 
 def _is_at(one: Slice, other: Slice) -> bool:
-    if None in (other.position_mm, other.along_row, other.along_column, other.spacing_mm) or other.fault:
+    if None in (other.along_row, other.along_column, other.spacing_mm) or other.fault:
         return False
-    return _is_alike(one, other) and float(np.linalg.norm(_vector(one.position_mm) - _vector(other.position_mm))) < (
-        SAME_MM * 5
-    )
+    # Every slice is held against every other: what takes time is asked of those at one place alone.
+    is_near = one.position_mm and other.position_mm and math.dist(one.position_mm, other.position_mm) < SAME_MM * 5
+    return bool(is_near) and _is_alike(one, other)
 
 
 def _turned(geometry: Geometry, axis: int, extent: int) -> Geometry:

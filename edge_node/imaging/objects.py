@@ -4,6 +4,7 @@ A name is the hash of the file's content; nothing that came from outside is part
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -47,13 +48,15 @@ class Objects:
         try:
             opened = os.open(half_way, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNER_ONLY)
             with os.fdopen(opened, "wb") as file:
+                # Held for as long as this process lives: so it is known what nobody will finish.
+                fcntl.flock(file, fcntl.LOCK_EX)
                 file.write(head)
                 file.write(data)
                 file.flush()
                 is_new = self._name_new(half_way, final)
                 os.fdatasync(file.fileno())
-            if not is_new:
-                half_way.replace(final)
+                if not is_new:
+                    half_way.replace(final)
         finally:
             with contextlib.suppress(OSError):
                 half_way.unlink()
@@ -69,11 +72,14 @@ class Objects:
         return self._whole.glob(f"??/{'?' * HASH_CHARS}")
 
     def sweep_incoming(self) -> int:
-        """Delete what was half-way when its process ended; only while no receiver runs.  Returns how many."""
-        left = list(self._incoming.iterdir())
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
+        """Delete what was half-way when its process ended, and return how many; what is being put now stays."""
+        count = 0
+        for path in list(self._incoming.iterdir()):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+                count += 1
+        return count
 
     def sweep_unlisted(self, is_listed: Callable[[str], bool], before_s: float) -> int:
         """Delete whole files that nobody was told are stored; only while no receiver runs.  Returns how many.

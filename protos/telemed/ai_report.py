@@ -89,7 +89,12 @@ def _below(item: Item) -> Iterator[Item]:
 
 def _concept(item: Item) -> str:
     names = item.get("ConceptNameCodeSequence")
-    return str(names[0].CodeValue) if names else ""
+    return _value(names[0]) if names else ""
+
+
+def _value(code: Item) -> str:
+    """Return a code; one of more than 16 characters stands in an element of its own (PS3.3 8.1)."""
+    return str(code.CodeValue if "CodeValue" in code else code.LongCodeValue)
 
 
 def _all(item: Item, concept: str) -> list[Item]:
@@ -111,7 +116,7 @@ def _text(item: Item, concept: str) -> str:
 def _code(item: Item, concept: str) -> str:
     """Return the code of an answer; empty where it is not given."""
     found = _all(item, concept)
-    return str(found[0].ConceptCodeSequence[0].CodeValue) if found else ""
+    return _value(found[0].ConceptCodeSequence[0]) if found else ""
 
 
 def _number(item: Item, concept: str) -> float:

@@ -44,6 +44,8 @@ root_file = "root.json"
 memory_mib = 1024
 threads = 1
 research = true
+[findings]
+again_after_s = [1, 2]
 """
 
 
@@ -144,7 +146,7 @@ def test_every_bleed_of_a_head_that_a_modality_sent_is_in_a_report_at_the_hub(si
     picture, segments = site.at_hub(study, "OT"), site.at_hub(study, "SEG")
     assert picture is not None
     assert segments is not None
-    assert picture.BurnedInAnnotation == "YES"
+    assert (picture.BurnedInAnnotation, picture.TimezoneOffsetFromUTC) == ("YES", "+0800")
     assert len(segments.SegmentSequence) == len(report.results)
     assert (picture.PatientID, segments.PatientID) == (swi_dicom.PATIENT, swi_dicom.PATIENT)
     with contextlib.closing(site.region.fhir()) as hub:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from telemed.bundle import Bundle
 from deploy.bundles import packing
 from deploy.bundles.keys import KeyFolder
 from deploy.bundles.repository import Repository
+from edge_node.config import FindingsConfig
 from edge_node.findings import rules
 from edge_node.findings.due import Waits
 from edge_node.findings.filing import Filing
@@ -31,6 +33,7 @@ from edge_node.inference.worker import Means as WorkerMeans
 from models.tasks.cmb import bundling
 
 NS = 10**9
+ZONE = timezone(timedelta(hours=8))
 TASK = "cmb"
 
 
@@ -52,6 +55,15 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
     draft = bundling.fill(folder / "draft")
     bundle = packing.pack(draft, folder / "draft", repository, folder / "cmb.bundle")
     return Signed(folder / "cmb.bundle", repository.root(), bundle)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
+    """Return two versions of a model."""
+    folder = tmp_path_factory.mktemp("drafts")
+    draft = bundling.fill(folder)
+    first = packing.complete(draft, folder)
+    return first, packing.complete({**draft, "version": "9.9.9"}, folder)
 
 
 @dataclass(slots=True)
@@ -127,9 +139,8 @@ class Bench:
         return [f"{action} {result.split()[0]}" for action, _, result in self.noted]
 
     async def _note(self, action: str, target: str, result: str) -> None:
-        (study,) = self.catalog.read_blocking(rows.studies)
-        filed = self.catalog.read_blocking(lambda c: rows.instances(c, study.study_id))
-        self.filed_when_noted.append(sum(each.modality != "MR" for each in filed))
+        filed = self.catalog.read_blocking(lambda c: [rows.instances(c, each.study_id) for each in rows.studies(c)])
+        self.filed_when_noted.append(sum(each.modality != "MR" for of_study in filed for each in of_study))
         self.noted.append((action, target, result))
 
     async def _offer(self, file: Offered) -> None:
@@ -150,8 +161,8 @@ class Bench:
             models,
             rules.load(),
             Waits(30 * NS, 3600 * NS),
-            Means(2048, 60),
-            Filing(self.catalog, self.objects, self._offer, "edge-clinic", 2048, 60, lambda: self.now_ns),
+            Means(2048, 60, FindingsConfig().again_after_s),
+            Filing(self.catalog, self.objects, self._offer, "edge-clinic", 2048, 60, lambda: self.now_ns, ZONE),
             self._note,
             FindingsMetrics(CollectorRegistry()),
             lambda: self.now_ns,

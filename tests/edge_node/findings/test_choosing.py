@@ -64,6 +64,7 @@ def test_magnitude_and_phase_of_one_frame_of_reference_belong_together() -> None
         (("ORIGINAL", "PRIMARY"), "Ax SWAN", True),
         (("ORIGINAL", "PRIMARY", "M", "SWI", "MNIP"), "", False),
         (("ORIGINAL", "PRIMARY", "M"), "mIP_Images(SW)", False),
+        (("DERIVED", "SECONDARY", "M"), "t2_swi_minIP_tra", False),
         (("ORIGINAL", "PRIMARY", "P", "SWI"), "", False),
         (("ORIGINAL", "PRIMARY", "M"), "t2_tse_tra", False),
     ],
@@ -74,6 +75,12 @@ def test_a_magnitude_series_is_known_by_its_kind_or_its_name(
     assert RULES is not None
     series = replace(MAGNITUDE, image_type=image_type, description=description)
     assert plays(series, RULES.magnitude) is is_one
+
+
+def test_a_projection_of_phases_is_no_phase_series() -> None:
+    assert RULES is not None
+    assert plays(replace(PHASE, description="pha_tra"), RULES.phase)
+    assert not plays(replace(PHASE, description="pha_minIP_tra"), RULES.phase)
 
 
 def test_a_study_of_another_modality_is_not_looked_at() -> None:

@@ -31,11 +31,12 @@ def test_a_line_says_the_same_at_the_other_side(line: Line) -> None:
         {"confidence": float("nan")},
         {"centre_mm": [1, 2]},
         {"code": "x" * 65},
+        {"region": "\ud800"},
         {"diameter_mm": "3"},
         {"diameter_mm": float("inf")},
         {"diameter_mm": 10**400},
     ],
-    ids=["too-sure", "no-number", "two-numbers", "long-word", "text", "endless", "beyond-any"],
+    ids=["too-sure", "no-number", "two-numbers", "long-word", "half-a-letter", "text", "endless", "beyond-any"],
 )
 def test_a_finding_that_is_none_is_not_believed(change: dict[str, object]) -> None:
     said = json.loads(pack(LINES[-1]))
@@ -53,7 +54,7 @@ EMPTY = '{"type":"told","findings":[],"rejected":%s,"summary":%s}'
         *(b"", b"x", b"[]", b"{}", b'{"type":"told"}', b'{"type":"run"}', b'{"type":"fly"}'),
         *(b'{"type":"fits","magnitude":7,"phase":[]}', b'{"type":"refused","reason":[],"detail":""}'),
         *((EMPTY % (rejected, '["",""]')).encode() for rejected in ("Infinity", "[]", '"x"')),
-        *((EMPTY % ("0", summary)).encode() for summary in ("7", "[]", '["",""," "]', '["",7]')),
+        *((EMPTY % ("0", summary)).encode() for summary in ("7", "[]", '["",""," "]', '["",7]', r'["\ud800",""]')),
     ],
 )
 def test_what_is_no_line_is_refused(raw: bytes) -> None:

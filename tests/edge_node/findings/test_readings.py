@@ -13,7 +13,7 @@ from telemed.study import OBJECT_NAME
 
 from edge_node.findings.pipe import Ask, Fits
 from edge_node.findings.reader import _started
-from edge_node.findings.readings import AGAIN_AFTER_S, ATTEMPTS, PASSING
+from edge_node.findings.readings import PASSING, Readings
 from edge_node.findings.rules import load
 from edge_node.imaging import rows
 from models.phantoms.swi_head import Mark, head
@@ -122,6 +122,16 @@ async def test_a_reader_is_confined_before_it_opens_an_image(bench: Bench, tmp_p
     assert re.search(r"^Max cpu time\s+600 ", limits, re.MULTILINE)
 
 
+async def given_up(bench: Bench, readings: Readings) -> None:
+    """Look until a study is given up; nothing may be told of it before the last attempt."""
+    for wait_s in readings.means.again_after_s:
+        await readings.look()
+        await readings.look()
+        assert bench.noted == []
+        bench.steady_s += wait_s
+    await readings.look()
+
+
 async def test_a_model_with_one_altered_weight_finds_nothing_and_it_is_said_why(
     bench: Bench, signed: Signed, tmp_path: Path
 ) -> None:
@@ -134,10 +144,7 @@ async def test_a_model_with_one_altered_weight_finds_nothing_and_it_is_said_why(
         content = bytearray(graph.read_bytes())
         content[len(content) // 2] ^= 1
         graph.write_bytes(content)
-        readings = bench.readings(models)
-        for _ in range(ATTEMPTS):
-            await readings.look()
-            bench.steady_s += AGAIN_AFTER_S
+        await given_up(bench, bench.readings(models))
     assert bench.results() == ["study-not-read engine-failed"]
     report = ai_report.read_back(bench.made()["SR"])
     assert (report.outcome, report.reason, report.results) == ("NOT-READ", "engine-failed", ())
@@ -152,7 +159,7 @@ async def test_a_model_whose_files_were_deleted_finds_nothing_and_it_is_said_why
         pass
     shutil.rmtree(tmp_path / "models" / "bundles" / signed.bundle.bundle_id)
     async with models_of(tmp_path / "models", signed, is_new=False) as models:
-        await bench.readings(models).look()
+        await given_up(bench, bench.readings(models))
     assert bench.results() == ["study-not-read model-absent"]
     report = ai_report.read_back(bench.made()["SR"])
     assert (report.outcome, report.reason, report.results) == ("NOT-READ", "model-absent", ())
@@ -165,12 +172,7 @@ async def test_a_reader_that_dies_is_tried_again_and_then_told(
     bench.now_ns += 30 * NS
     monkeypatch.setattr("edge_node.findings.reader.PROGRAM", ("/bin/true",))
     async with models_of(tmp_path / "models", signed) as models:
-        readings = bench.readings(models)
-        for attempt in range(ATTEMPTS):
-            await readings.look()
-            await readings.look()
-            bench.steady_s += AGAIN_AFTER_S
-            assert bool(bench.noted) == (attempt == ATTEMPTS - 1)
+        await given_up(bench, bench.readings(models))
     assert bench.results() == ["study-not-read reader-failed"]
 
 
@@ -187,4 +189,6 @@ async def test_a_study_of_another_kind_is_passed_over_in_silence(bench: Bench, s
 
 
 async def test_only_what_may_pass_by_itself_is_tried_again() -> None:
-    assert {str(each) for each in PASSING} == {"engine-failed", "reader-failed", "writer-failed"}
+    assert {str(each) for each in PASSING} == {
+        "engine-failed", "reader-failed", "writer-failed", "model-absent",
+    }  # fmt: skip

@@ -3,14 +3,20 @@
 import contextlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import Dataset
+from telemed.bundle import Bundle
+from telemed.bundle_golden import Arrays
+from telemed.recipes.cmb import SwiStudy
+from telemed.recipes.volume import Geometry
 
-from edge_node.findings import child, rules
+from edge_node.findings import child, cmb_reading, rules
 from edge_node.findings.pipe import Ask, Fits, Line, Refused, Unfit, unpack
-from edge_node.findings.reasons import WORDS, Reason
+from edge_node.findings.reasons import WORDS, NotRead, Reason
 from tests.fakes import swi_dicom
 
 RULES = rules.load().of("cmb")
@@ -110,6 +116,12 @@ def with_cut_pixels(image: Dataset) -> Dataset:
     return image
 
 
+def with_pixels_beyond_any_number(image: Dataset) -> Dataset:
+    if image.InstanceNumber == 3:
+        image.RescaleSlope = 1e39
+    return image
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -127,6 +139,7 @@ def with_cut_pixels(image: Dataset) -> Dataset:
         (of_an_unknown_maker, Reason.PHASE_UNKNOWN),
         (of_several_frames, Reason.MULTI_FRAME),
         (with_cut_pixels, Reason.PIXELS_UNREADABLE),
+        (with_pixels_beyond_any_number, Reason.PIXELS_UNREADABLE),
     ],
     ids=lambda each: each.__name__ if callable(each) else "",
 )
@@ -153,12 +166,50 @@ def test_another_kind_of_study_is_neither_read_nor_refused(tmp_path: Path) -> No
     assert said_of(swi_dicom.written(tmp_path, change=plain)) == [Unfit()]
 
 
-def test_what_is_no_image_at_all_does_not_hold_up_the_others(tmp_path: Path) -> None:
+def test_an_image_of_which_nobody_can_say_what_it_shows_may_be_a_slice_and_the_study_is_refused(tmp_path: Path) -> None:
     files = swi_dicom.written(tmp_path)
     stray = tmp_path / "stray.dcm"
     stray.write_bytes(b"x" * 500)
-    (said,) = said_of([stray, *files])
-    assert isinstance(said, Fits)
+    assert said_of([stray, *files]) == [Refused(Reason.PIXELS_UNREADABLE, "")]
+
+
+@pytest.mark.parametrize(
+    ("element", "number"),
+    [(b"\x20\x00\x32\x00DS", 24), (b"\x20\x00\x13\x00IS", 24), (b"\x20\x00\x11\x00IS", 1)],
+    ids=["place", "instance-number", "series-number"],
+)
+def test_a_head_is_not_read_without_the_slice_whose_numbers_are_none(
+    tmp_path: Path, element: bytes, number: int
+) -> None:
+    files = swi_dicom.written(tmp_path)
+    half = len(files) // 2
+    for each in (files[number - 1], files[half + number - 1]):
+        content = bytearray(each.read_bytes())
+        content[content.index(element) + 8] = ord("x")
+        each.write_bytes(content)
+    assert said_of(files) == [Refused(Reason.PIXELS_UNREADABLE, "")]
+
+
+def run_none(graph: str, inputs: Arrays) -> Arrays:
+    raise AssertionError(f"{graph} was run")
+
+
+def test_only_what_the_manifest_says_can_be_a_recipe_that_is_not_known(bundles: tuple[Bundle, Bundle]) -> None:
+    manifest = bundles[0].manifest
+    axes = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    voxels = np.full((20, 64, 64), np.nan, dtype=np.float32)
+    study = SwiStudy(voxels, np.zeros_like(voxels), Geometry((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), axes))
+    changes: list[dict[str, object]] = [{"postprocessing": "other"}, {"thresholds": {}}, {"parameters": {}}]
+    for change in changes:
+        with pytest.raises(NotRead) as refusal:
+            cmb_reading.read(study, manifest.model_copy(update=change), run_none)
+        assert refusal.value.reason is Reason.RECIPE_UNKNOWN
+    with pytest.raises(ValueError, match="finite"):
+        cmb_reading.read(study, manifest, run_none)
+    uniform = replace(study, swi=np.ones_like(voxels))
+    with pytest.raises(NotRead) as refusal:
+        cmb_reading.read(uniform, manifest, run_none)
+    assert refusal.value.reason is Reason.NO_BRAIN
 
 
 def test_every_reason_has_words_in_both_languages_and_fits_the_audit_trail() -> None:

@@ -19,6 +19,7 @@ from edge_node.findings import documents, key_picture, segments, writer
 from edge_node.findings.documents import ModelSaid, Write
 from edge_node.findings.pipe import Found
 from edge_node.findings.reasons import WORDS, Reason
+from edge_node.imaging import part10, reading
 from models.phantoms import swi_images
 from tests.fakes import swi_dicom
 
@@ -58,6 +59,13 @@ def write(files: list[Path]) -> Write:
 @pytest.fixture(scope="module")
 def made(write: Write) -> dict[str, Dataset]:
     return {each.Modality: each for each in writer.made_of(write)}
+
+
+def of_changed(folder: Path, write: Write, change: swi_dicom.Change) -> Write:
+    """Return the same results of the same head, whose images say something else."""
+    files = [str(each) for each in swi_dicom.written(folder, change=change)]
+    half = len(files) // 2
+    return replace(write, folder=str(folder), magnitude=files[:half], phase=files[half:])
 
 
 def as_file(made: Dataset) -> bytes:
@@ -102,6 +110,23 @@ def test_a_report_is_unverified_and_of_the_same_patient_study_and_frame(made: di
         assert "NOT VERIFIED RESEARCH" in each.SeriesDescription
     frames = {each.ReferencedFrameOfReferenceUID for each in ai_report._all(report, "121231")}
     assert frames == {f"{swi_dicom.STUDY}.9"}
+
+
+def test_every_object_names_the_patient_by_the_issuer_of_the_images_too(write: Write, tmp_path: Path) -> None:
+    def issued(image: Dataset) -> Dataset:
+        image.IssuerOfPatientID = "HOSPITAL-A"
+        qualifiers = Dataset()
+        qualifiers.UniversalEntityID, qualifiers.UniversalEntityIDType = "2.16.156.1", "ISO"
+        image.IssuerOfPatientIDQualifiersSequence = [qualifiers]
+        return image
+
+    objects = {each.Modality: each for each in writer.made_of(of_changed(tmp_path, write, issued))}
+    assert set(objects) == {"SR", "OT", "KO", "SEG"}
+    for name, each in objects.items():
+        parts = part10.parted(as_file(each))
+        said = reading.read(parts.data, parts.transfer_syntax, 10**9)
+        assert (said.patient_id, said.issuer) == (swi_dicom.PATIENT, "HOSPITAL-A"), name
+        assert each.IssuerOfPatientIDQualifiersSequence[0].UniversalEntityID == "2.16.156.1", name
 
 
 def test_made_again_everything_is_the_same_to_the_last_byte_and_of_another_model_nothing_has_the_same_name(
@@ -163,20 +188,67 @@ def test_the_picture_bears_both_marks_in_both_languages_and_rings_the_finding(
     assert tuple(pixels[round(y), round(x + radius)]) == (230, 159, 0)
 
 
+@pytest.mark.parametrize(
+    "characters", ["\\ISO 2022 IR 58", "ISO 2022 IR 6\\ISO 2022 IR 58", "ISO 2022 IR 100\\ISO 2022 IR 58"]
+)
+def test_names_that_switch_to_chinese_characters_are_taken_over_and_every_object_is_made(
+    write: Write, tmp_path: Path, characters: str
+) -> None:
+    # As the standard has it (PS3.5 annex K): the set is switched anew behind each delimiter.
+    name = b"Wang^XiaoDong=\x1b$)A\xcd\xf5^\x1b$)A\xd0\xa1\xb6\xab "
+
+    def chinese(image: Dataset) -> Dataset:
+        image.SpecificCharacterSet, image.PatientName = characters, "x" * len(name)
+        return image
+
+    changed = of_changed(tmp_path, write, chinese)
+    for each in map(Path, (*changed.magnitude, *changed.phase)):
+        each.write_bytes(each.read_bytes().replace(b"x" * len(name), name))
+    objects = list(writer.made_of(changed))
+    assert len(objects) == 4
+    assert {str(dcmread(io.BytesIO(as_file(each))).PatientName) for each in objects} == {"Wang^XiaoDong=王^小东"}
+
+
+@pytest.mark.parametrize(("sex", "said"), [("U", ""), ("N", ""), ("O", "O"), ("", "")])
+def test_a_sex_that_the_standard_does_not_know_is_left_open_and_every_object_is_made(
+    write: Write, tmp_path: Path, sex: str, said: str
+) -> None:
+    def of_sex(image: Dataset) -> Dataset:
+        image.PatientSex = sex
+        return image
+
+    objects = list(writer.made_of(of_changed(tmp_path, write, of_sex)))
+    assert len(objects) == 4
+    assert {each.PatientSex or "" for each in objects} == {said}
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "said"), [(1, 1, ["L", "P"]), (-1, 1, ["R", "P"]), (1, -1, ["L", "A"]), (-1, -1, ["R", "A"])]
+)
+def test_the_picture_says_which_side_is_left_however_the_scanner_wrote_rows_and_columns(
+    write: Write, tmp_path: Path, row: int, column: int, said: list[str]
+) -> None:
+    def flipped(image: Dataset) -> Dataset:
+        image.ImageOrientationPatient = [row, 0, 0, 0, column, 0]
+        return image
+
+    picture = {each.Modality: each for each in writer.made_of(of_changed(tmp_path, write, flipped))}["OT"]
+    assert list(picture.PatientOrientation) == said
+
+
 def test_the_marks_say_what_the_contract_says() -> None:
     assert (marks.TEXTS["ai-zh"], marks.TEXTS["research-en"]) == (AI_MARK[0], RESEARCH_MARK[1])
     assert {path.stem for path in key_picture.MARKS.glob("*.png")} == set(marks.TEXTS)
 
 
-def test_a_study_that_was_not_read_has_a_report_that_says_why_and_nothing_else(write: Write) -> None:
-    refused = replace(
-        write, magnitude=write.magnitude[:1], phase=[], findings=[], summary=WORDS[Reason.PHASE_MISSING],
-        reason=Reason.PHASE_MISSING,
-    )  # fmt: skip
+@pytest.mark.parametrize("reason", Reason)
+def test_a_study_that_was_not_read_has_a_report_that_says_why_and_nothing_else(write: Write, reason: Reason) -> None:
+    one = write.magnitude[:1]
+    refused = replace(write, magnitude=one, phase=[], findings=[], summary=WORDS[reason], reason=reason)
     (report,) = writer.made_of(refused)
-    said = ai_report.read_back(report)
-    assert (said.outcome, said.reason, said.results) == ("NOT-READ", "phase-missing", ())
-    assert " · ".join(WORDS[Reason.PHASE_MISSING]) in said.comments
+    said = ai_report.read_back(dcmread(io.BytesIO(as_file(report))))
+    assert (said.outcome, said.reason, said.results) == ("NOT-READ", reason, ())
+    assert " · ".join(WORDS[reason]) in said.comments
     assert "not read" in report.SeriesDescription
 
 

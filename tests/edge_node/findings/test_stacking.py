@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edge_node.findings import rules
+from edge_node.findings import rules, stacking
 from edge_node.findings.reasons import NotRead, Reason
 from edge_node.findings.series import Slice, Triple
 from edge_node.findings.stacking import matching, stacked
@@ -78,6 +78,32 @@ def test_phase_is_put_in_the_order_of_the_magnitude() -> None:
     stack = stacked(slices(), LIMITS)
     phases = [replace(each, sop_instance_uid=f"p{each.sop_instance_uid}") for each in slices()]
     assert [each.sop_instance_uid for each in matching(stack, phases[::-1])] == [f"p{at}" for at in range(14)]
+
+
+def test_slices_are_compared_in_full_only_where_they_lie_at_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, compared = stacking._is_alike, []
+
+    def counted(one: Slice, other: Slice) -> bool:
+        compared.append(one)
+        return usual(one, other)
+
+    stack = stacked(slices(count=40), LIMITS)
+    monkeypatch.setattr(stacking, "_is_alike", counted)
+    matching(stack, slices(count=40)[::-1])
+    assert len(compared) == 40
+
+
+def test_phase_at_another_place_or_of_another_size_is_not_that_of_the_magnitude() -> None:
+    stack, others = stacked(slices(), LIMITS), slices()
+    x_mm, y_mm, z_mm = others[4].position_mm or (0, 0, 0)
+    for changed in (
+        replace(others[4], position_mm=(x_mm, y_mm, z_mm + 0.2)),
+        replace(others[4], position_mm=None),
+        replace(others[4], rows=ROWS + 1),
+    ):
+        with pytest.raises(NotRead) as refusal:
+            matching(stack, [*others[:4], changed, *others[5:]])
+        assert refusal.value.reason is Reason.PHASE_DIFFERS
 
 
 def test_a_direction_that_is_none_is_refused() -> None:

@@ -83,6 +83,24 @@ def test_what_was_half_way_is_swept_and_what_is_whole_stays(tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "images").rglob("*") if path.is_file()] == [sha256]
 
 
+def test_what_somebody_is_putting_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects, swept, replace = Objects(tmp_path / "images"), [], Path.replace
+
+    def sweep(_descriptor: int) -> None:
+        swept.append(Objects(tmp_path / "images").sweep_incoming())
+
+    def sweep_and_replace(path: Path, target: Path) -> Path:
+        sweep(0)
+        return replace(path, target)
+
+    monkeypatch.setattr("edge_node.imaging.objects.os.fdatasync", sweep)
+    monkeypatch.setattr(Path, "replace", sweep_and_replace)
+    first, again = objects.put(b"head", b"data"), objects.put(b"head", b"data")
+    assert swept == [0, 0, 0]
+    assert first == again
+    assert objects.path(first).read_bytes() == b"headdata"
+
+
 def test_the_share_of_the_disk_counts_what_is_to_come(tmp_path: Path) -> None:
     objects, disk = Objects(tmp_path / "images"), os.statvfs(tmp_path)
     assert 0 < objects.used_share() < 1
