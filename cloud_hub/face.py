@@ -112,7 +112,7 @@ def build(
         app.include_router(module.router)
     app.include_router(export_routes.router(face, require))
     app.include_router(fhir.router(face, require))
-    pictures = imaging.Face(parts.stores.care, images, app.state.viewed.show_things, access.audit_many)
+    pictures = imaging.Face(parts.stores.care, images, app.state.viewed.show_things)
     app.include_router(dicomweb.router(pictures, require))
     app.include_router(findings_routes.router(pictures, require))
     static_files.install(app)

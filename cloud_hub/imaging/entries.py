@@ -48,7 +48,7 @@ def entry(told: dict[str, Any]) -> Entry:
             series=_text(series),
             instance=_text(instance),
         )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise NoEntry("not of the agreed shape") from error
 
 
@@ -72,6 +72,12 @@ def object_count(told: dict[str, Any]) -> int | None:
     """Return how many files of images a manifest names; None where that cannot be understood."""
     found = told.get("objects")
     return found if isinstance(found, int) and 0 <= found <= MOST_OBJECTS else None
+
+
+def sop_class(told: dict[str, Any]) -> str:
+    """Return the SOP class that was told of a file of which there is an entry; empty where it is none."""
+    found = first(_level(told["levels"]["instance"]), "00080016")
+    return found if isinstance(found, str) and _UID.fullmatch(found) else ""
 
 
 def first(level: dict[str, Any], tag: str) -> Any:
@@ -115,8 +121,8 @@ def _number(value: Any) -> int:
 
 
 def _text(level: dict[str, Any]) -> str:
-    # ASCII: a NUL or half a surrogate pair from outside cannot stand in a text of PostgreSQL.
-    text = json.dumps(level, ensure_ascii=True)
+    # ASCII: a NUL or half a surrogate pair from outside cannot stand in a text of PostgreSQL.  Infinity is no JSON.
+    text = json.dumps(level, ensure_ascii=True, allow_nan=False)
     if len(text) > LEVEL_LIMIT_CHARS:
         raise NoEntry("too long")
     return text

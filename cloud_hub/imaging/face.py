@@ -1,7 +1,7 @@
 """What the routes of DICOMweb stand on, and what all of them do: who may, what is found, what is written down."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ RESOURCE = "ImagingStudy"
 """FHIR type by whose scopes a program's token is judged here too."""
 READ, SEARCH = "images-read", "images-search"
 NO_STORE = {"Cache-Control": "no-store"}
+NO_FILES = "this hub takes no images"
 Guard = Callable[[Right], Callable[[Request], Awaitable[Principal]]]
 """`cloud_hub.web.guard.require`: this part may not import its neighbour."""
 
@@ -35,13 +36,6 @@ class Show(Protocol):
 
     async def __call__(self, who: Principal, action: str, things: Iterable[tuple[str, str]]) -> None:
         """Return once it is written."""
-
-
-class Audit(Protocol):
-    """`Access.audit_many`: notes (action, target, result) for each."""
-
-    async def __call__(self, who: Principal, entries: Sequence[tuple[str, str, str]]) -> None:
-        """Append the entries in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +61,36 @@ class Face:
     images: Images | None
     """None: this hub takes no files."""
     show: Show
-    audit: Audit
 
     async def find(self, principal: Principal, uids: Uids, version: int = 0) -> Found:
         """Return the instances that are asked for, with their view written down.
 
         Raises:
             NotPermitted: the token has no scope for images.
-            NotFound: nothing of that is open to this principal.
-            StoreFailure: a file is gone from the disk.
+            NotFound: nothing of that is open to this principal, or this hub takes no files.
         """
         demand(principal, "r")
+        if self.images is None:
+            raise NotFound(NO_FILES)
         found = await self.care.read(lambda c: looking.find(c, principal, uids, version))
-        paths = [self.files.path(one) for one in found.instances]
-        if not await asyncio.to_thread(lambda: all(path.is_file() for path in paths)):
-            raise StoreFailure("a file of this study is gone from the hub's disk")
         await self.shown(principal, READ, found.studies.values())
         return found
 
     async def one(self, principal: Principal, uids: Uids) -> Instance:
-        """Return as `find` does, for one instance."""
-        return (await self.find(principal, uids)).instances[0]
+        """Return as `find` does, for one instance whose bytes are about to be sent; raises as `check` does too."""
+        one = (await self.find(principal, uids)).instances[0]
+        await self.check([one])
+        return one
+
+    async def check(self, instances: Iterable[Instance]) -> None:
+        """Pass where the bytes of instances are there to be sent.
+
+        Raises:
+            StoreFailure: a file is gone from the disk.
+        """
+        paths = [self.files.path(one) for one in instances]
+        if not await asyncio.to_thread(lambda: all(path.is_file() for path in paths)):
+            raise StoreFailure("a file of this study is gone from the hub's disk")
 
     async def shown(self, principal: Principal, action: str, seen: Iterable[Study]) -> None:
         """Write down whose images are shown."""
@@ -101,7 +104,7 @@ class Face:
             NotFound: this hub takes none.
         """
         if self.images is None:
-            raise NotFound("this hub takes no images")
+            raise NotFound(NO_FILES)
         return self.images
 
 

@@ -85,7 +85,12 @@ def _is_report(instance: Instance) -> bool:
 
 
 async def _report(face: Face, instance: Instance) -> ReportView | None:
-    """Return what a report says; None for one that no model of ours wrote."""
+    """Return what a report says; None for one that no model of ours wrote.
+
+    Raises:
+        StoreFailure: it is gone from the disk, so that nobody can say that there is none.
+    """
+    await face.check([instance])
     try:
         told = (await face.files.readers.ask("report", face.files.path(instance))).told
     except ImageUnreadable:

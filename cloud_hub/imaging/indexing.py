@@ -7,6 +7,7 @@ steps leaves it either indexed or unread, and it is read again.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ from cloud_hub.errors import ImageUnreadable, StoreFailure
 from cloud_hub.imaging import entries
 from cloud_hub.imaging.entries import NoEntry
 from cloud_hub.imaging.readers import Readers
-from cloud_hub.store import erased_images, studies
+from cloud_hub.store import dialect, erased_images, studies
 from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.engine import Database
 from cloud_hub.store.transfers import Transfer
@@ -104,7 +105,8 @@ class Indexer:
         while rows := await self._care.read(lambda c: studies.unread(c, self._region, self._since_ns, AT_ONCE)):
             for row in rows:
                 work = await self._read(row)
-                outcome = await self._care.write(lambda c, row=row, work=work: self._note(c, row, work))  # type: ignore[misc]
+                outcome, going = await self._care.write(partial(self._note, row=row, work=work))
+                await self._drop(row, going)
                 self._files.labels(outcome).inc()
                 if outcome not in EXPECTED:
                     log.warning("image not indexed", site=row.address.site, transfer=row.transfer_id, outcome=outcome)
@@ -112,17 +114,32 @@ class Indexer:
         self._since_ns = began_ns - MARGIN_NS
         return done
 
-    def _note(self, connection: Connection, row: Transfer, work: Work) -> str:
+    def _note(self, connection: Connection, row: Transfer, work: Work) -> tuple[str, list[str]]:
+        """Note what becomes of a file; of one whose group is emptied, return what goes from the disk before it is."""
+        dialect.hold_persons(connection)
+        known = studies.outcome_of(connection, row.transfer_id)
+        if known is not None:
+            # Its group was emptied since it was found unread, and with it this.
+            return known, []
         outcome = work(connection)
-        studies.note(connection, row, outcome, self._clock())
         group = (row.address.region, row.address.site, row.facts.group_id)
         if not erased_images.is_due(connection, group):
-            return outcome
-        erased_images.empty(connection, group, self._clock())
-        after: str | None = ""
-        while after is not None:
-            after = erased_images.drop_files(connection, group, self._blobs, after).after
-        return erased_images.OUTCOME
+            studies.note(connection, row, outcome, self._clock())
+            return outcome, []
+        going = erased_images.empty(connection, group, self._clock())
+        # It is read again, and this done, if the hub ends before all is gone.
+        studies.forget_note(connection, row)
+        is_first = row.transfer_id in going
+        hashes = {*going.values()} if is_first else erased_images.contents(connection, group)
+        return erased_images.OUTCOME, sorted(hashes | {row.facts.sha256})
+
+    async def _drop(self, row: Transfer, going: list[str]) -> None:
+        """Delete contents that nothing else needs, in pieces between which others may write, and note the file."""
+        for at in range(0, len(going), erased_images.CHUNK):
+            some = going[at : at + erased_images.CHUNK]
+            await self._care.write(partial(erased_images.drop, blobs=self._blobs, hashes=some))
+        if going:
+            await self._care.write(lambda c: studies.note(c, row, erased_images.OUTCOME, self._clock()))
 
     async def _read(self, row: Transfer) -> Work:
         path = self._blobs.path(row.facts.sha256)

@@ -9,14 +9,16 @@ from sqlalchemy import Connection
 
 from cloud_hub.access import images
 from cloud_hub.access.rights import Principal
-from cloud_hub.errors import NotFound
+from cloud_hub.errors import BadRequest, NotFound
 from cloud_hub.imaging.attributes import Level
 from cloud_hub.imaging.matching import Query
 from cloud_hub.store import studies
-from cloud_hub.store.studies import Instance, Narrowing, Series, Study
+from cloud_hub.store.studies import DAY, TOO_BROAD, Instance, Narrowing, Series, Study
 
 Told = dict[str, Any]
 RETRIEVE_URL, AVAILABILITY = "00081190", "00080056"
+WALK_MOST = 20_000
+"""How many studies a search looks at, and how many rows below them, unless it names studies: a few seconds' work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,23 @@ class Page:
     told: list[Told]
     shown: list[Study]
     has_more: bool
+
+
+class _Walk:
+    """Counts what one search looks at below its studies."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._count = most, 0
+
+    def step(self, rows: int) -> None:
+        """Count rows that are looked at next.
+
+        Raises:
+            BadRequest: there were too many before them.
+        """
+        if 0 < self._most < self._count:
+            raise BadRequest(f"more than {self._most} series and images to look through: {TOO_BROAD}", [DAY])
+        self._count += rows
 
 
 def find(connection: Connection, principal: Principal, uids: Uids, version: int = 0) -> Found:
@@ -106,7 +125,9 @@ def study_told(study: Study) -> Told:
 def _matches(
     connection: Connection, principal: Principal, query: Query, uids: Uids, address: str
 ) -> Iterator[tuple[Study, Told]]:
-    for study in images.seen(connection, principal, _narrowing(query, uids)):
+    narrowing = _narrowing(query, uids)
+    walk = _Walk(narrowing.walked_most)
+    for study in images.seen(connection, principal, narrowing):
         told = study_told(study)
         if not all(key.fits(told) for key in query.of(Level.STUDY)):
             continue
@@ -116,10 +137,13 @@ def _matches(
             continue
         above = told if not uids.study else {"0020000D": told.get("0020000D", {"vr": "UI"})}
         for series in studies.series_of(connection, {study.study_key}):
-            yield from ((study, one) for one in _below(connection, query, uids, (series, above, base, address)))
+            walk.step(1)
+            yield from ((study, one) for one in _below(connection, query, uids, (series, above, base, address), walk))
 
 
-def _below(connection: Connection, query: Query, uids: Uids, within: tuple[Series, Told, Uids, str]) -> Iterator[Told]:
+def _below(
+    connection: Connection, query: Query, uids: Uids, within: tuple[Series, Told, Uids, str], walk: _Walk
+) -> Iterator[Told]:
     series, above, base, address = within
     told = series.attributes | {"00201209": {"vr": "IS", "Value": [series.instance_count]}}
     is_asked = uids.series in ("", series.series_uid)
@@ -130,6 +154,7 @@ def _below(connection: Connection, query: Query, uids: Uids, within: tuple[Serie
         yield _at(above | told, address, here)
         return
     over = above | (told if not uids.series else {"0020000E": told.get("0020000E", {"vr": "UI"})})
+    walk.step(series.instance_count)
     for instance in _counting(studies.instances_of(connection, {series.study_key}, series.series_uid)):
         if all(key.fits(instance.attributes) for key in query.of(Level.INSTANCE)):
             syntax = {"00083002": {"vr": "UI", "Value": [instance.transfer_syntax_uid]}}
@@ -142,7 +167,8 @@ def _narrowing(query: Query, uids: Uids) -> Narrowing:
         asked = frozenset({uids.study}) & (asked if asked is not None else {uids.study})
     series = frozenset({uids.series}) if uids.series else query.listed("SeriesInstanceUID")
     days = next((key.span for key in query.keys if key.attribute.keyword == "StudyDate" and key.value), ("", ""))
-    return Narrowing(study_uids=asked, series_uids=series, sop_uids=query.listed("SOPInstanceUID"), dates=days)
+    found = Narrowing(study_uids=asked, series_uids=series, sop_uids=query.listed("SOPInstanceUID"), dates=days)
+    return found if found.names_few else replace(found, walked_most=WALK_MOST)
 
 
 def _counting(found: list[Instance]) -> list[Instance]:

@@ -8,6 +8,8 @@ from enum import Enum, auto
 from cloud_hub.errors import BadRequest
 
 HEAD_LIMIT_BYTES = 8 * 1024
+OUTSIDE_LIMIT_BYTES = 64 * 1024
+"""Of what is of no part: so much may come before the first boundary, and so much after the last."""
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")
 
 
@@ -53,6 +55,7 @@ class PartsIn:
         self._state = _State.PREAMBLE
         # As if a line end stood before the body: its first boundary need not have one.
         self._held = b"\r\n"
+        self._outside_bytes = 0
 
     def feed(self, data: bytes) -> Iterator[Begin | Data | End]:
         """Take the next bytes and yield what they brought.
@@ -83,20 +86,20 @@ class PartsIn:
             case _State.BODY:
                 return self._body()
             case _:
-                self._held = b""
+                self._pass_over(len(self._held))
                 return None
 
     def _to_boundary(self, ended: list[Begin | Data | End]) -> list[Begin | Data | End] | None:
         """Pass the boundary that is held, if it is whole."""
         at = self._held.find(self._mark)
-        rest = self._held[at + len(self._mark) :]
+        self._pass_over(at if at >= 0 else max(0, len(self._held) - len(self._mark)))
         if at < 0:
-            self._held = self._held[-len(self._mark) :]
             return None
+        rest = self._held[len(self._mark) :]
         if len(rest) < 2:
             return None
         if rest.startswith(b"--"):
-            self._state, self._held = _State.OVER, b""
+            self._state, self._held, self._outside_bytes = _State.OVER, rest[2:], 0
             return ended
         line, end, after = rest.partition(b"\r\n")
         if not end:
@@ -131,6 +134,13 @@ class PartsIn:
             data, self._held = self._held[:at], self._held[at:]
             return [Data(data)]
         return self._to_boundary([End()])
+
+    def _pass_over(self, size_bytes: int) -> None:
+        """Let go of bytes that are of no part."""
+        self._outside_bytes += size_bytes
+        if self._outside_bytes > OUTSIDE_LIMIT_BYTES:
+            raise BadRequest("there is too much before the first boundary, or after the last", ["body"])
+        self._held = self._held[size_bytes:]
 
     def _check_head(self, lines: bytes) -> None:
         if len(lines) > HEAD_LIMIT_BYTES:

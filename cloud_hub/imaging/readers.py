@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ LENGTH_BYTES = 4
 LARGEST_HEAD_BYTES = 4 * 1024 * 1024
 START_LIMIT_S = 60.0
 TOO_HEAVY, TOO_SLOW = "too-heavy", "too-slow"
+_CODE = re.compile(r"[a-z-]{0,20}")
 PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
 
 log = structlog.get_logger(__name__)
@@ -102,11 +104,10 @@ class _Reader:
         length = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
         if length > LARGEST_HEAD_BYTES:
             raise ValueError("the head is too long")
-        head = json.loads(await process.stdout.readexactly(length))
-        if head["bytes"] > self._config.reader_memory_mib << 20:
+        size_bytes, told, code = _of_head(await process.stdout.readexactly(length))
+        if size_bytes > self._config.reader_memory_mib << 20:
             raise ValueError("the answer is too long")
-        body = await process.stdout.readexactly(head["bytes"])
-        return Answer(head["told"], body), str(head["code"])
+        return Answer(told, await process.stdout.readexactly(size_bytes)), code
 
 
 class Readers:
@@ -144,3 +145,22 @@ class Readers:
         """End all processes; idempotent."""
         for reader in self._all:
             await reader.close()
+
+
+def _of_head(text: bytes) -> tuple[int, dict[str, Any], str]:
+    """Return the length of a body in bytes, what is told, and the code of a refusal, empty where there is none.
+
+    Raises:
+        ValueError: it has another shape, as that of a process that a file took over may.
+    """
+    try:
+        match json.loads(text):
+            case {"bytes": int(size_bytes), "told": dict(told), "code": str(code)}:
+                is_sound = not isinstance(size_bytes, bool) and size_bytes >= 0 and _CODE.fullmatch(code) is not None
+            case _:
+                is_sound = False
+    except RecursionError as error:
+        raise ValueError("the head is too deep") from error
+    if not is_sound:
+        raise ValueError("the head is not of the agreed shape")
+    return size_bytes, told, code

@@ -139,12 +139,14 @@ async def _files(face: Face, request: Request, found: Found) -> Response:
         headers = NO_STORE | {"ETag": f'"{one.sha256}"'} | versions_header(found)
         if is_known(request.headers.get("if-none-match", ""), headers["ETag"]):
             return Response(status_code=304, headers=headers)
+        await face.check([one])
         kind = f"{DICOM}; transfer-syntax={one.transfer_syntax_uid}"
         # A UID is digits and dots; no name that came with a file is ever given out.
         return FileResponse(face.files.path(one), media_type=kind, headers=headers, filename=f"{one.sop_uid}.dcm")
     tag = tag_of(one.sha256 for one in found.instances)
     if is_known(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=NO_STORE | {"ETag": tag})
+    await face.check(found.instances)
     root = address(request)
     parts = [
         Part(
@@ -179,13 +181,13 @@ async def _told(face: Face, found: Found, root: str) -> AsyncIterator[bytes]:
             where = root + found.uids(one).path
             answer = await face.files.readers.ask("metadata", face.files.path(one), address=where)
             yield answer.body
-        except ImageUnreadable:
+        except (ImageUnreadable, FileNotFoundError):
             yield json.dumps(_indexed(found, one)).encode()
     yield b"]"
 
 
 def _indexed(found: Found, one: Instance) -> dict[str, Any]:
-    """What the index knows of an instance whose file cannot be read a second time."""
+    """What the index knows of an instance whose file cannot be read a second time, or is gone from the disk."""
     told = study_told(found.studies[one.study_key]) | one.attributes
     return told | {"0020000E": {"vr": "UI", "Value": [one.series_uid]}}
 

@@ -47,8 +47,6 @@ async def _store(face: Face, request: Request, principal: Principal, what: tuple
     storing = Storing(face.care, face.files, principal, person, study)
     found = await storing.run(boundary, request.stream(), time.time_ns())
     kept = [one for one in found if not one.failure]
-    persons = dict.fromkeys(one.person_id for one in kept)
-    await face.audit(principal, [("images-store", f"Patient/{one}", "ok") for one in persons])
     status = STORED if len(kept) == len(found) else STORED_IN_PART if kept else STORED_NONE
     body = json.dumps(_told(found, address(request)))
     return Response(body, status, media_type=media.DICOM_JSON, headers=NO_STORE)

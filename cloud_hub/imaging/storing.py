@@ -1,7 +1,7 @@
 """Keeps files that came by STOW-RS: on disk, read by a reader, and in one transaction with their rows.
 
 What is kept here lies as if the transfer had brought it, from the node "hub" of the person's site.  Nothing is told to
-be stored before it is committed.
+be stored before it is committed, and whose images they are is looked at again in that transaction.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ from cloud_hub.imaging import entries, media
 from cloud_hub.imaging.entries import NoEntry
 from cloud_hub.imaging.face import Images
 from cloud_hub.imaging.parts_in import Begin, Data, End, PartsIn
-from cloud_hub.store import erasure, persons, studies, transfers
+from cloud_hub.store import accounts, dialect, erased_images, erasure, persons, studies, transfers
+from cloud_hub.store.accounts import AuditEntry
 from cloud_hub.store.engine import Database
 from cloud_hub.store.studies import Entry, Narrowing
 from cloud_hub.store.transfers import FileFacts
@@ -47,8 +48,6 @@ class Stored:
     """Study, series and instance; empty where the file does not say."""
     failure: int = 0
     """Reason; 0: it is stored and committed."""
-    person_id: str = ""
-    """Under whom it was put."""
 
 
 class _Scratch:
@@ -108,6 +107,8 @@ class Storing:
         """
         self._care, self._files, self._principal = care, files, principal
         self._person_id, self._study_uid = person_id, study_uid
+        self._told = set[str]()
+        """Of whom the trail says that this request stored images."""
 
     async def run(self, boundary: str, body: AsyncIterator[bytes], now_ns: int) -> list[Stored]:
         """Take a multipart body to its end and return what became of each part, in order.
@@ -115,13 +116,11 @@ class Storing:
         Raises:
             BadRequest: it is no multipart body of DICOM files; parts before that are stored.
             NotFound: the person is not open to this principal.
-            StoreFailure: the database failed; so it is for this part and those after it.
+            StoreFailure: the database failed or the disk is nearly full; so it is for this part and those after it.
             OSError: the disk failed; likewise.
         """
         if self._person_id:
             await self._care.read(self._demand_person)
-        if await asyncio.to_thread(lambda: self._files.blobs.room().used_share() * 100) > self._files.disk_limit_pct:
-            raise StoreFailure("the disk is nearly full")
         parts, found = PartsIn(boundary), list[Stored]()
         scratch = _Scratch(self._files.blobs.scratch(), self._files.largest_file_bytes)
         try:
@@ -129,6 +128,7 @@ class Storing:
                 for event in parts.feed(data):
                     if isinstance(event, Begin):
                         _check(event, len(found))
+                        await asyncio.to_thread(self._demand_room)
                     if await scratch.take(event):
                         found.append(await self._keep(scratch.path, now_ns))
             parts.close()
@@ -145,7 +145,7 @@ class Storing:
         except (ImageUnreadable, NoEntry):
             return Stored(failure=CANNOT_UNDERSTAND)
         uids = (entry.study_uid, entry.series_uid, entry.sop_uid)
-        sop_class = entries.first(told["levels"]["instance"], "00080016")
+        sop_class = entries.sop_class(told)
         if self._study_uid not in ("", entry.study_uid):
             return Stored(sop_class, uids, OTHER_STUDY)
         where = await self._care.read(lambda c: self._where(c, entry))
@@ -154,8 +154,19 @@ class Storing:
         sha256, size_bytes, hashes = await asyncio.to_thread(self._files.blobs.keep, path)
         manifest = hashlib.sha256(hashes).hexdigest()
         facts = FileFacts(sha256, size_bytes, manifest, FileKind.STUDY, OBJECT_NAME, where.group_id)
-        await self._care.write(lambda c: self._commit(c, (where, facts, hashes), entry, now_ns))
-        return Stored(sop_class, uids, person_id=where.person_id)
+        if not await self._care.write(lambda c: self._commit(c, (where, facts, hashes), entry, now_ns)):
+            return Stored(sop_class, uids, NO_PATIENT)
+        self._told.add(where.person_id)
+        return Stored(sop_class, uids)
+
+    def _demand_room(self) -> None:
+        """Pass where the disk takes one more file.
+
+        Raises:
+            StoreFailure: it is nearly full.
+        """
+        if self._files.blobs.room().used_share() * 100 > self._files.disk_limit_pct:
+            raise StoreFailure("the disk is nearly full")
 
     def _demand_person(self, connection: Connection) -> str:
         """Return the site of the person.
@@ -182,8 +193,20 @@ class Storing:
         named = uuid.uuid5(uuid.NAMESPACE_OID, f"{site}/{self._person_id}/{entry.study_uid}")
         return Where(site, f"stow-{named}", self._person_id)
 
-    def _commit(self, connection: Connection, what: tuple[Where, FileFacts, bytes], entry: Entry, now_ns: int) -> None:
+    def _commit(self, connection: Connection, what: tuple[Where, FileFacts, bytes], entry: Entry, now_ns: int) -> bool:
+        """Store a file; False where it belongs there no more, and then nothing of it stays.
+
+        Raises:
+            StoreFailure: it was deleted from the disk since it was copied there, as something nobody needs.
+        """
+        # Since the first look somebody may have been taken out, or the study may have become another's.
+        dialect.hold_persons(connection)
         where, facts, hashes = what
+        if not self._is_still(connection, where, entry):
+            erased_images.drop(connection, self._files.blobs, [facts.sha256])
+            return False
+        if not self._files.blobs.path(facts.sha256).is_file():
+            raise StoreFailure("the file went from the disk before it was committed")
         address = NodeAddress(self._principal.region, where.site, HUB)
         row = transfers.offer(connection, address, facts, now_ns)
         transfers.keep_hashes(connection, address, row.transfer_id, hashes, now_ns)
@@ -194,6 +217,24 @@ class Storing:
         studies.add(connection, whole, entry, now_ns)
         if where.group_id.startswith("stow-"):
             studies.tell_person(connection, whole, where.person_id, FIRST)
+        self._write_down(connection, where, now_ns)
+        return True
+
+    def _is_still(self, connection: Connection, where: Where, entry: Entry) -> bool:
+        if erased_images.is_due(connection, (self._principal.region, where.site, where.group_id)):
+            return False
+        try:
+            return self._where(connection, entry) == where
+        except NotFound:
+            return False
+
+    def _write_down(self, connection: Connection, where: Where, now_ns: int) -> None:
+        """Have the trail say whose images are stored, with the first file: a body may break off after it."""
+        if where.person_id in self._told:
+            return
+        who, target = self._principal, f"Patient/{where.person_id}"
+        entry = AuditEntry(now_ns, who.username, who.role, "images-store", target, "ok", who.region, where.site)
+        accounts.write_audit(connection, entry)
 
 
 def _check(begun: Begin, count: int) -> None:

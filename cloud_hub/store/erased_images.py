@@ -63,22 +63,28 @@ def is_due(connection: Connection, group: Group) -> bool:
     return is_known and erasure.is_any_erased(connection, group[0], {found.person_id})
 
 
-def empty(connection: Connection, group: Group, now_ns: int) -> int:
-    """Take a group out of the index for good; return how many of its files go.  Harmless twice."""
+def empty(connection: Connection, group: Group, now_ns: int) -> dict[str, str]:
+    """Take a group out of the index for good; return the files that go now: number and hash.  Harmless twice."""
     c = dicom_study.c
     mine = and_(c.region == group[0], c.site == group[1], c.group_id == group[2])
     for below in (dicom_instance, dicom_series):
         connection.execute(delete(below).where(below.c.study_key.in_(select(c.study_key).where(mine))))
     connection.execute(delete(dicom_study).where(mine))
     going = _files(group), table.c.state == State.COMPLETE, table.c.code != ERASED
-    ids = list(connection.execute(select(table.c.transfer_id).where(*going)).scalars())
+    ids = select(table.c.transfer_id, table.c.sha256).where(*going)
+    found = {one.transfer_id: one.sha256 for one in connection.execute(ids)}
     # A name may be one that somebody gave it.
     connection.execute(update(table).where(*going).values(name="", code=ERASED))
     names = ("transfer_id", "region", "site", "outcome", "read_ns")
-    upsert(connection, dicom_file, names, [(one, *group[:2], OUTCOME, now_ns) for one in ids], names[:1])
+    upsert(connection, dicom_file, names, [(one, *group[:2], OUTCOME, now_ns) for one in found], names[:1])
     first = (_told(group), dicom_group.c.erased_ns.is_(None))
     connection.execute(update(dicom_group).where(*first).values(erased_ns=now_ns))
-    return len(ids)
+    return found
+
+
+def contents(connection: Connection, group: Group) -> set[str]:
+    """Return the hashes of all files of an emptied group, of those that are gone too."""
+    return set(connection.execute(select(table.c.sha256).where(_files(group), table.c.code == ERASED)).scalars())
 
 
 def drop_files(connection: Connection, group: Group, blobs: Blobs, after: str = "") -> Dropped:
@@ -98,10 +104,14 @@ def drop_files(connection: Connection, group: Group, blobs: Blobs, after: str = 
     c = table.c
     query = select(c.sha256).where(_files(group), c.code == ERASED, c.sha256 > after).distinct()
     hashes = list(connection.execute(query.order_by(c.sha256).limit(CHUNK)).scalars())
+    return Dropped(hashes[-1] if len(hashes) == CHUNK else None, drop(connection, blobs, hashes))
+
+
+def drop(connection: Connection, blobs: Blobs, hashes: Collection[str]) -> int:
+    """Delete contents from the disk, but for those that something needs; return how many.  As `drop_files` does."""
     going = set(hashes) - _needed(connection, hashes)
     connection.execute(delete(blob).where(blob.c.sha256.in_(going)))
-    count = sum(blobs.forget(sha256) for sha256 in going)
-    return Dropped(hashes[-1] if len(hashes) == CHUNK else None, count)
+    return sum(blobs.forget(sha256) for sha256 in going)
 
 
 def _needed(connection: Connection, hashes: Collection[str]) -> set[str]:

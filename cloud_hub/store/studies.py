@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select, tuple_, update
 from telemed.study import OBJECT_NAME
 from telemed.transfer import FileKind
 
+from cloud_hub.errors import BadRequest
 from cloud_hub.store import dialect
 from cloud_hub.store.dialect import insert_new, upsert
 from cloud_hub.store.schema import dicom_file, dicom_group, dicom_instance, dicom_series, dicom_study, person, transfer
@@ -23,6 +24,7 @@ INDEXED, MANIFEST, KEY_IMAGE, MISSING = "indexed", "manifest", "key-image", "mis
 HUB_NODE = "hub"
 """Node under which lies what was stored at the hub itself."""
 AT_ONCE = 500
+TOO_BROAD, DAY = "narrow the search, by date for instance", "StudyDate"
 _FAR_BACK = "0000"
 
 
@@ -131,6 +133,13 @@ class Narrowing:
     """Studies that have one of these instances."""
     dates: tuple[str, str] = ("", "")
     """First and last day, YYYYMMDD; empty: open."""
+    walked_most: int = 0
+    """So many studies may be looked at, open to who asks or not; 0: all."""
+
+    @property
+    def names_few(self) -> bool:
+        """True where it names studies or persons, and not only where or of when they are."""
+        return any(one is not None for one in (self.persons, self.study_keys, self.study_uids))
 
 
 def key_of(region: str, site: str, group_id: str, study_uid: str) -> str:
@@ -167,6 +176,11 @@ def note(connection: Connection, row: Transfer, outcome: str, now_ns: int) -> bo
     """Note that a file was looked at; False where it was noted before."""
     values = (row.transfer_id, row.address.region, row.address.site, outcome[:20], now_ns)
     return bool(insert_new(connection, dicom_file, [values], ["transfer_id"]))
+
+
+def forget_note(connection: Connection, row: Transfer) -> None:
+    """Have a file be unread again."""
+    connection.execute(dicom_file.delete().where(dicom_file.c.transfer_id == row.transfer_id))
 
 
 def outcome_of(connection: Connection, transfer_id: str) -> str | None:
@@ -209,13 +223,19 @@ def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int
 
 
 def studies(connection: Connection, region: str, narrowing: Narrowing) -> Iterator[Study]:
-    """Yield studies, the newest day first; to be taken, or dropped, within the transaction."""
+    """Yield studies, the newest day first; to be taken, or dropped, within the transaction.
+
+    Raises:
+        BadRequest: there are more than may be looked at.
+    """
     c = dicom_study.c
     query = _with_persons().where(c.region == region, *_where(narrowing))
-    query = query.order_by(c.study_date.desc(), c.study_time.desc(), c.study_key)
+    query = query.order_by(_walked(c.study_date, narrowing).desc(), c.study_time.desc(), c.study_key)
     # Row by row, because whoever asks may see few of them and wants few of those.
     with connection.execute(query, execution_options={"yield_per": AT_ONCE}) as rows:
-        for row in rows:
+        for number, row in enumerate(rows, 1):
+            if 0 < narrowing.walked_most < number:
+                raise BadRequest(f"more than {narrowing.walked_most} studies to look through: {TOO_BROAD}", [DAY])
             yield _study(row)
 
 
@@ -317,18 +337,32 @@ def _with_persons() -> Select[Any]:
 
 def _where(narrowing: Narrowing) -> list[ColumnElement[bool]]:
     c, found = dicom_study.c, list[ColumnElement[bool]]()
-    columns = ((c.site, narrowing.sites), (c.study_key, narrowing.study_keys), (c.study_uid, narrowing.study_uids))
+    site, day = (_walked(one, narrowing) for one in (c.site, c.study_date))
+    columns = ((site, narrowing.sites), (c.study_key, narrowing.study_keys), (c.study_uid, narrowing.study_uids))
     found += [column.in_(sorted(values)) for column, values in columns if values is not None]
     if narrowing.persons is not None:
-        found.append(person.c.person_id.in_(sorted(narrowing.persons)))
+        found.append(_is_of(narrowing.persons))
     below = ((dicom_series, "series_uid", narrowing.series_uids), (dicom_instance, "sop_uid", narrowing.sop_uids))
     for table, name, values in below:
         if values is not None:
             has = and_(table.c.study_key == c.study_key, table.c[name].in_(sorted(values)))
             found.append(select(table.c.study_key).where(has).exists())
     first, last = narrowing.dates
-    found += [c.study_date >= (first or _FAR_BACK)] if first or last else []
-    return found + ([c.study_date <= last] if last else [])
+    found += [day >= (first or _FAR_BACK)] if first or last else []
+    return found + ([day <= last] if last else [])
+
+
+def _is_of(persons: Collection[str]) -> ColumnElement[bool]:
+    """Return the condition that a study is of one of some persons; from them to it, not through all of their site."""
+    c, group, known = dicom_study.c, dicom_group.c, person.c
+    same = and_(group.region == known.region, group.site == known.site, group.person_id == known.person_id)
+    theirs = select(group.region, group.site, group.group_id).join_from(person, dicom_group, same)
+    return tuple_(c.region, c.site, c.group_id).in_(theirs.where(known.person_id.in_(sorted(persons))))
+
+
+def _walked(column: ColumnElement[str], narrowing: Narrowing) -> ColumnElement[str]:
+    """Return a column so that it serves only where nothing better is named: SQLite would walk a region by its index."""
+    return column.concat("") if narrowing.names_few else column
 
 
 def _study(row: Row[Any]) -> Study:

@@ -1,7 +1,8 @@
 """How many requests a session may make: 100 a minute, all at once if it likes (reliability 4.2).
 
 Counted by the token that is sent, whatever it is worth; who sends none is a stranger, to whom nothing but the sign-in
-is open, and that has its own limit.  Pages and their files, health and the live socket are not counted.
+is open, and that has its own limit.  Pages and their files, health and the live socket are not counted; of DICOMweb,
+searches are, and not the images, of which one picture of a series may be hundreds.
 """
 
 import hashlib
@@ -18,6 +19,8 @@ from cloud_hub.web import problems
 from cloud_hub.web.guard import session_token
 
 COUNTED = ("/api/", "/fhir/", "/oauth/")
+IMAGES, SEARCHED = "/dicom-web/", ("/studies", "/series", "/instances")
+"""Address of DICOMweb, and how that of a search ends."""
 REMEMBERED = 10_000
 """Sessions whose requests are counted; the one longest unheard is forgotten first, and has its burst again."""
 
@@ -63,7 +66,7 @@ class RequestRate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count one request, and hand it on or refuse it."""
-        wait_s = self._wait_s(scope) if scope["type"] == "http" and scope["path"].startswith(COUNTED) else 0
+        wait_s = self._wait_s(scope) if scope["type"] == "http" and _is_counted(scope["method"], scope["path"]) else 0
         if wait_s == 0:
             await self._app(scope, receive, send)
             return
@@ -78,3 +81,8 @@ class RequestRate:
     def _wait_s(self, scope: Scope) -> float:
         token, _ = session_token(HTTPConnection(scope))
         return self._buckets.wait_s(hashlib.sha256(token.encode()).digest(), self._now_s()) if token else 0.0
+
+
+def _is_counted(method: str, path: str) -> bool:
+    is_search = method == "GET" and path.startswith(IMAGES) and path.endswith(SEARCHED)
+    return is_search or path.startswith(COUNTED)

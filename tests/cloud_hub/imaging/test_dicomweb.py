@@ -1,6 +1,7 @@
 """DICOMweb over real files: search, files as they are stored, metadata, frames and pictures, each within rights."""
 
 import email
+import hashlib
 import io
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,7 @@ from pydicom.pixels import pixel_array  # type: ignore[attr-defined]
 from sqlalchemy import select
 
 from cloud_hub.access.oauth import OAuth
+from cloud_hub.imaging import looking
 from cloud_hub.store.schema import audit
 from cloud_hub.web.live import Stores
 from tests.cloud_hub import role_world as world
@@ -297,7 +299,32 @@ async def test_a_file_that_is_gone_from_the_disk_is_no_empty_answer(pacs: Pacs) 
     for path in pacs.hub.blobs.folder.rglob("*"):
         if path.is_file():
             path.unlink()
+    for asked in ("/dicom-web/studies/1.2.3", ONE, f"{ONE}/rendered", f"{ONE}/frames/1", f"{ONE}/bulkdata/00420011"):
+        assert (await pacs.get(asked)).status_code == 503, asked
+    assert (await pacs.get(ONE, "application/dicom")).status_code == 503
+
+
+async def test_one_file_that_is_gone_keeps_nobody_from_the_others(pacs: Pacs) -> None:
+    files = [dicom_files.image(instance=f"1.2.3.4.{number}", InstanceNumber=str(number)) for number in (1, 2)]
+    await pacs.take(*files)
+    pacs.hub.blobs.forget(hashlib.sha256(files[0]).hexdigest())
+    told = (await pacs.get("/dicom-web/studies/1.2.3/metadata")).json()
+    assert [one["00080018"]["Value"] for one in told] == [["1.2.3.4.1"], ["1.2.3.4.2"]]
+    assert ["7FE00010" in one for one in told] == [False, True]
+    for end, status in (("1", 503), ("2", 200)):
+        for path in ("", "/rendered", "/frames/1"):
+            assert (await pacs.get(f"{ONE[:-1]}{end}{path}")).status_code == status, (end, path)
     assert (await pacs.get("/dicom-web/studies/1.2.3")).status_code == 503
+
+
+async def test_what_is_known_of_images_is_not_told_by_a_hub_without_files(pacs: Pacs) -> None:
+    await pacs.take(dicom_files.image())
+    app = await world.build(pacs.stores)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://hub") as client:
+        other = Pacs(pacs.hub, client, pacs.stores)
+        await other.sign_in("clinic")
+        for path in ("/dicom-web/studies/1.2.3/metadata", ONE, "/api/v1/studies/1.2.3/findings"):
+            assert (await other.get(path)).status_code == 404, path
 
 
 async def test_two_contents_of_one_uid_are_told_and_both_can_be_fetched(pacs: Pacs) -> None:
@@ -420,6 +447,43 @@ async def test_a_search_tells_of_more_and_what_is_included(search: Search, pacs:
         assert told["00081030"]["Value"] == ["脑 US"]
     assert told["00080061"]["Value"] == ["US"]
     assert told["00081190"]["Value"] == ["http://hub/dicom-web/studies/1.2.13"]
+
+
+TOO_BROAD = ("studies?PatientName=zz", "studies?limit=5", "series?SeriesNumber=99", "instances?Rows=1")
+NARROW_ENOUGH = (
+    ("studies?limit=1", "2"),
+    ("studies?StudyDate=20261120-20261121", "21"),
+    ("studies?StudyInstanceUID=1.2.11,1.2.12,1.2.13&PatientName=zz", ""),
+    ("series?limit=1", "2"),
+    ("instances?StudyDate=20261121&Rows=1", ""),
+    ("studies/1.2.12/series", "2"),
+    ("studies/1.2.14/instances", "4444"),
+)
+
+
+async def test_a_search_that_would_look_through_everything_is_refused_in_words(
+    search: Search, pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [dicom_files.image("1.2.14", "1.2.14.1", f"1.2.14.1.{number}", StudyDate="") for number in range(4)]
+    await pacs.take(*many, group="1.2.14", person="other")
+    monkeypatch.setattr(looking, "WALK_MOST", 2)
+    for query in TOO_BROAD:
+        answer = await pacs.get(f"/dicom-web/{query}")
+        assert (answer.status_code, answer.json()["fields"]) == (400, ["StudyDate"]), query
+        assert "narrow" in answer.json()["detail"]
+    found = {query: "".join(await search(query)) for query, _ in NARROW_ENOUGH}
+    assert found == dict(NARROW_ENOUGH)
+
+
+async def test_a_search_looks_at_no_more_images_than_it_may(pacs: Pacs, monkeypatch: pytest.MonkeyPatch) -> None:
+    for group in ("1", "2", "3"):
+        uids = (f"1.2.{group}", f"1.2.{group}.1", f"1.2.{group}.1.1")
+        await pacs.take(dicom_files.image(*uids, StudyDate="20261121"), group=group)
+    day = "StudyDate=20261121"
+    for most, statuses in ((3, [204, 400]), (6, [204, 204])):
+        monkeypatch.setattr(looking, "WALK_MOST", most)
+        asked = [await pacs.get(f"/dicom-web/{path}&{day}") for path in ("series?SeriesNumber=9", "instances?Rows=1")]
+        assert [one.status_code for one in asked] == statuses, most
 
 
 async def test_until_its_manifest_comes_a_study_is_seen_at_its_site_alone(pacs: Pacs) -> None:

@@ -1,13 +1,20 @@
 """Images of an erased person go from the index and from the disk; what another study needs stays."""
 
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import Connection, select
+from sqlalchemy.event import listen
+from telemed.roles import Role
 from telemed.study import StudyManifest
 from telemed.v1 import event_pb2
 
+from cloud_hub.access.rights import Principal
+from cloud_hub.imaging.storing import Storing
 from cloud_hub.store import erased_images, events, studies, transfers
+from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.erased_images import Group
 from cloud_hub.store.events import Place
 from cloud_hub.store.schema import blob, dicom_group, transfer
@@ -163,3 +170,95 @@ async def test_many_files_go_in_pieces(hub: ImagingHub, monkeypatch: pytest.Monk
         counts.append(count)
     assert counts == [2, 2, 2, 0]
     assert not any(lies(hub, row) for row in rows)
+
+
+@dataclass(slots=True)
+class Pieces:
+    """What was deleted from the disk, by the transaction that did it."""
+
+    forgotten: list[list[str]] = field(default_factory=list)
+    fails_at: int = 0
+    """Which deletion fails, the first being 1; 0: none."""
+
+    @property
+    def all(self) -> list[str]:
+        return [one for some in self.forgotten for one in some]
+
+
+@pytest.fixture
+def pieces(hub: ImagingHub, monkeypatch: pytest.MonkeyPatch) -> Pieces:
+    """Files of two are deleted at once."""
+    noted, forget = Pieces(), Blobs.forget
+
+    def forget_noted(blobs: Blobs, sha256: str) -> bool:
+        noted.forgotten[-1].append(sha256)
+        if len(noted.all) == noted.fails_at:
+            raise OSError("the disk is away")
+        return forget(blobs, sha256)
+
+    monkeypatch.setattr(Blobs, "forget", forget_noted)
+    monkeypatch.setattr(erased_images, "CHUNK", 2)
+    listen(hub.care._engine, "begin", lambda _: noted.forgotten.append([]))
+    return noted
+
+
+def five_of_nobody(hub: ImagingHub) -> list[Transfer]:
+    """Files of a study that is yet to be said to be of somebody, who is erased; with its manifest."""
+    hub.register(CLINIC, "p1")
+    erase(hub, "p1")
+    return [hub.arrive(CLINIC, f"file {number}".encode(), "g7") for number in range(5)]
+
+
+def say_whose(hub: ImagingHub) -> Transfer:
+    return hub.send_manifest(CLINIC, StudyManifest("g7", "1.2.7", 1, "p1"))
+
+
+async def test_what_is_said_to_be_of_an_erased_person_goes_in_pieces_and_what_is_late_alone(
+    hub: ImagingHub, pieces: Pieces
+) -> None:
+    rows = five_of_nobody(hub)
+    await hub.indexer.read_all()
+    rows.append(say_whose(hub))
+    await hub.indexer.read_all()
+    assert [len(some) for some in pieces.forgotten if some] == [2, 2, 2]
+    assert {hub.outcome(row) for row in rows} == {erased_images.OUTCOME}
+    assert not any(lies(hub, row) for row in rows)
+    pieces.forgotten.clear()
+    late = [hub.arrive(CLINIC, f"late {number}".encode(), "g7") for number in range(3)]
+    await hub.indexer.read_all()
+    assert sorted(pieces.all) == sorted(row.facts.sha256 for row in late)
+    assert {hub.outcome(row) for row in late} == {erased_images.OUTCOME}
+    assert not any(lies(hub, row) for row in late)
+
+
+@pytest.mark.parametrize("fails_at", [1, 4, 6])
+async def test_pieces_that_were_cut_short_are_gone_on_with(hub: ImagingHub, pieces: Pieces, fails_at: int) -> None:
+    rows = [*five_of_nobody(hub), say_whose(hub)]
+    pieces.fails_at = fails_at
+    with pytest.raises(OSError, match="the disk is away"):
+        await hub.indexer.read_all()
+    await hub.indexer.read_all()
+    assert {hub.outcome(row) for row in rows} == {erased_images.OUTCOME}
+    assert not any(lies(hub, row) for row in rows)
+
+
+async def test_nobody_is_taken_out_between_the_look_at_whose_a_file_is_and_its_commit(hub: ImagingHub) -> None:
+    if not hub.care.is_postgres:
+        pytest.skip("SQLite has one writer")
+    hub.tell(CLINIC, "p1")
+    hub.arrive(CLINIC, dicom_files.image())
+    asked = list[str]()
+    listen(hub.care._engine, "begin", lambda _: asked.append("BEGIN"))
+    listen(hub.care._engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    await hub.indexer.read_all()
+    clinic = Principal("clinic", Role.CLINIC, "", "", CLINIC.region, frozenset({CLINIC.site}))
+    (stored,) = await Storing(hub.care, hub.images, clinic, "p1", "").run("x", body(), NOW_NS)
+    assert not stored.failure
+    begun = [after for before, after in pairwise(asked) if before == "BEGIN"]
+    assert len(begun) == 3
+    assert all("pg_advisory_xact_lock_shared" in first for first in begun), begun
+
+
+async def body() -> AsyncIterator[bytes]:
+    """One file in a multipart body."""
+    yield b"--x\r\n\r\n" + dicom_files.image(instance="1.2.3.4.6") + b"\r\n--x--"

@@ -1,5 +1,6 @@
 """What models said of a study, as the hub tells it: from the very reports that a node writes."""
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -93,6 +94,17 @@ async def test_a_study_that_no_model_read_has_no_reports_and_one_that_there_is_n
 async def test_a_report_that_no_model_of_ours_wrote_is_passed_over(pacs: Pacs) -> None:
     await pacs.take(dicom_files.image(swi_dicom.STUDY, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.34", Modality="SR"))
     assert await told(pacs) == []
+
+
+async def test_a_report_that_is_gone_from_the_disk_is_not_taken_for_none(pacs: Pacs, tmp_path: Path) -> None:
+    files = objects(tmp_path / "mr")
+    image = dicom_files.image(swi_dicom.STUDY)
+    await pacs.take(image, *files)
+    pacs.hub.blobs.forget(hashlib.sha256(image).hexdigest())
+    assert len(await told(pacs)) == 1
+    for content in files:
+        pacs.hub.blobs.forget(hashlib.sha256(content).hexdigest())
+    assert (await pacs.get(ADDRESS)).status_code == 503
 
 
 async def test_findings_are_as_closed_as_the_images_they_are_of(pacs: Pacs, tmp_path: Path) -> None:

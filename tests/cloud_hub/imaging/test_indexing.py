@@ -1,6 +1,7 @@
 """Complete files of studies become rows of the index: once, whole, and whatever is in them."""
 
 import asyncio
+import base64
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -15,8 +16,9 @@ from telemed.transfer import FileKind
 from cloud_hub.access.rights import Principal
 from cloud_hub.config import ImagingConfig
 from cloud_hub.errors import ReaderAway
-from cloud_hub.imaging import indexing, looking, matching
+from cloud_hub.imaging import entries, indexing, looking, matching
 from cloud_hub.imaging.attributes import Level
+from cloud_hub.imaging.entries import NoEntry
 from cloud_hub.store import studies
 from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
@@ -152,6 +154,70 @@ async def test_a_reader_that_does_not_start_blames_no_file(small: ImagingHub, mo
     monkeypatch.undo()
     await small.indexer.read_all()
     assert small.outcome(row) == studies.INDEXED
+
+
+HEADS = {
+    "list": b"[]",
+    "nothing": b"{}",
+    "text for a length": b'{"bytes":"x","told":{},"code":""}',
+    "below nothing": b'{"bytes":-1,"told":{},"code":""}',
+    "true for a length": b'{"bytes":true,"told":{},"code":""}',
+    "fraction": b'{"bytes":0.5,"told":{},"code":""}',
+    "deep": b"[" * 100_000,
+    "list told": b'{"bytes":0,"told":[],"code":""}',
+    "no code": b'{"bytes":0,"told":{},"code":null}',
+    "long code": b'{"bytes":0,"told":{},"code":"%s"}' % (b"a" * 21),
+    "code of its own": b'{"bytes":0,"told":{},"code":"Gu Yu"}',
+}
+TAKEN_OVER = """#!{python}
+import base64, sys
+def say(head):
+    sys.stdout.buffer.write(len(head).to_bytes(4, "big") + head)
+    sys.stdout.buffer.flush()
+say(b'{{"bytes":0,"told":{{}},"code":""}}')
+for line in sys.stdin:
+    say(base64.b64decode({head!r}))
+"""
+"""A reader that a file has taken over: it starts as it should, and then says what it likes."""
+
+
+@pytest.mark.parametrize("head", [pytest.param(head, id=name) for name, head in HEADS.items()])
+async def test_a_reader_that_was_taken_over_costs_its_file_alone(
+    small: ImagingHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    program = tmp_path / "reader"
+    program.write_text(TAKEN_OVER.format(python=sys.executable, head=base64.b64encode(head)))
+    program.chmod(0o700)
+    manifest, image = small.tell(CLINIC, "p1"), small.arrive(CLINIC, dicom_files.image())
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(program))
+        await small.indexer.read_all()
+    assert [small.outcome(row) for row in (manifest, image)] == ["too-heavy"] * 2
+    good = small.arrive(CLINIC, dicom_files.image(instance="1.2.3.4.6"))
+    await small.indexer.read_all()
+    assert small.outcome(good) == studies.INDEXED
+
+
+UIDS = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
+
+
+def told_of(**element: object) -> dict[str, object]:
+    """What a reader tells of an image; an element of its own is put into its instance."""
+    levels = {level: {tag: {"vr": "UI", "Value": ["1.2.3"]}} for level, tag in UIDS.items()}
+    levels["instance"] |= element  # type: ignore[arg-type]
+    return {"levels": levels, "transfer_syntax_uid": "1.2", "frames": 1, "flaw": ""}
+
+
+def test_what_is_no_number_of_json_is_no_entry() -> None:
+    assert entries.entry(told_of(x={"Value": [1]})).sop_uid == "1.2.3"
+    with pytest.raises(NoEntry):
+        entries.entry(told_of(x={"Value": [float("inf")]}))
+
+
+@pytest.mark.parametrize("element", [{"Value": ["1.2.840"]}, {"Value": [{"x": 1}]}, {"Value": ["Gu Yu"]}, "x", {}])
+def test_a_sop_class_is_an_identifier_or_none(element: object) -> None:
+    told = told_of(**{"00080016": element})
+    assert entries.sop_class(told) == ("1.2.840" if element == {"Value": ["1.2.840"]} else "")
 
 
 async def test_two_contents_of_one_uid_are_both_kept_and_numbered(hub: ImagingHub) -> None:

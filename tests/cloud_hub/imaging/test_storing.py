@@ -1,19 +1,21 @@
 """STOW-RS: what is stored and committed, what is refused with its reason, and under whom it is put."""
 
+import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select, update
 from telemed.v1 import event_pb2
 
 from cloud_hub.errors import BadRequest
-from cloud_hub.imaging.parts_in import Begin, Data, End, PartsIn
-from cloud_hub.store import events
+from cloud_hub.imaging.parts_in import OUTSIDE_LIMIT_BYTES, Begin, Data, End, PartsIn
+from cloud_hub.store import erased_images, events
+from cloud_hub.store.blobs import Blobs, Room
 from cloud_hub.store.events import Place
-from cloud_hub.store.schema import audit, dicom_instance
+from cloud_hub.store.schema import audit, dicom_group, dicom_instance
 from cloud_hub.web.live import Stores
 from tests.cloud_hub import role_world as world
 from tests.cloud_hub.access.conftest import hashed
@@ -23,6 +25,7 @@ from tests.fakes.imaging_hub import ImagingHub
 
 __all__ = ["hashed", "stores"]
 TYPE = 'multipart/related; type="application/dicom"; boundary=Kx7_'
+Work = Callable[[Connection], object]
 FAILED, REFERENCED, REASON, SOP_UID = "00081198", "00081199", "00081197", "00081155"
 
 
@@ -50,6 +53,17 @@ async def store(client: httpx.AsyncClient, *files: bytes, path: str = "?person=o
     return await client.post(f"/dicom-web/studies{path}", content=body_of(*files), headers={"Content-Type": TYPE})
 
 
+def stored_of(stores: Stores) -> list[str]:
+    """Whose images the trail says were stored."""
+    query = select(audit.c.object).where(audit.c.action == "images-store")
+    return list(stores.care.read_blocking(lambda c: c.execute(query).scalars().all()))
+
+
+def path_of(folder: Path, content: bytes) -> Path:
+    """Where a file lies, of a hub whose folder is in this one."""
+    return Blobs(folder / "blobs").path(hashlib.sha256(content).hexdigest())
+
+
 def count(stores: Stores) -> int:
     known = select(func.count()).select_from(dicom_instance)
     return int(stores.care.read_blocking(lambda c: c.execute(known).scalar_one())) - len(world.PLACES)
@@ -68,8 +82,7 @@ async def test_what_is_stored_comes_back_with_its_bytes_and_is_written_down(
     for one, content in zip(told[REFERENCED]["Value"], files, strict=True):
         url = one["00081190"]["Value"][0].removeprefix("http://hub")
         assert (await client.get(url, headers={"Accept": "application/dicom"})).content == content
-    query = select(audit.c.object).where(audit.c.action == "images-store")
-    assert stores.care.read_blocking(lambda c: c.execute(query).scalars().all()) == ["Patient/own"]
+    assert stored_of(stores) == ["Patient/own"]
 
 
 @pytest.mark.anyio
@@ -80,6 +93,91 @@ async def test_nothing_is_stored_for_a_person_who_was_erased(client: httpx.Async
     stores.care.write_blocking(lambda c: events.append_hub_event(c, where, event, world.NOW_NS))
     assert (await store(client, dicom_files.image())).status_code == 404
     assert count(stores) == 0
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, stores: Stores, work: Work) -> None:
+    """Have something be committed while a file is copied into the folder: after the look, before the commit."""
+    keep = Blobs.keep
+
+    def late(blobs: Blobs, source: Path) -> tuple[str, int, bytes]:
+        kept = keep(blobs, source)
+        stores.care.write_blocking(work)
+        return kept
+
+    monkeypatch.setattr(Blobs, "keep", late)
+
+
+def erase(connection: Connection) -> None:
+    """Erase "own" as the command does, without its pauses and without the files."""
+    where = Place(world.REGION, world.SITE)
+    event = event_pb2.Event(event_id="gone", aggregate_type="person", aggregate_id="own")
+    event.base_version = events.version(connection, where, "person", "own")
+    event.person_erased.reason = "retention"
+    events.append_hub_event(connection, where, event, world.NOW_NS)
+    for group in erased_images.groups_of(connection, (world.REGION, world.SITE), "own"):
+        erased_images.empty(connection, group, world.NOW_NS)
+
+
+def give_away(connection: Connection) -> None:
+    """Say of the known study of "own" that it is another's."""
+    where = (world.REGION, world.SITE)
+    for _, _, group_id in erased_images.groups_of(connection, where, "own"):
+        of_group = dicom_group.c.group_id == group_id
+        connection.execute(update(dicom_group).where(of_group).values(person_id="other", generation=99))
+
+
+CASES: dict[str, tuple[str, str, Work]] = {
+    "new study of an erased person": ("1.2.3", "?person=own", erase),
+    "known study of an erased person": (world.STUDIES["own"], "", erase),
+    "study of another person": (world.STUDIES["own"], "?person=own", give_away),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("case", CASES)
+async def test_what_belongs_there_no_more_when_it_is_committed_is_not_stored(
+    client: httpx.AsyncClient, stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
+    study, path, work = CASES[case]
+    content = dicom_files.image(study, f"{study}.7", f"{study}.7.1")
+    meanwhile(monkeypatch, stores, work)
+    answer = await store(client, content, path=path)
+    assert (answer.status_code, answer.json()[FAILED]["Value"][0][REASON]["Value"]) == (409, [0xA901])
+    known = select(dicom_instance.c.sop_uid).where(dicom_instance.c.sop_uid == f"{study}.7.1")
+    assert stores.care.read_blocking(lambda c: c.execute(known).all()) == []
+    assert stored_of(stores) == []
+    assert not path_of(tmp_path, content).exists()
+
+
+@pytest.mark.anyio
+async def test_what_is_refused_so_late_takes_nothing_from_the_disk_that_another_study_needs(
+    client: httpx.AsyncClient, stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = dicom_files.image()
+    assert (await store(client, content, path="?person=other")).status_code == 200
+    meanwhile(monkeypatch, stores, erase)
+    assert (await store(client, content)).status_code == 409
+    assert path_of(tmp_path, content).exists()
+
+
+@pytest.mark.anyio
+async def test_a_file_that_went_from_the_disk_before_its_commit_is_not_said_to_be_stored(
+    client: httpx.AsyncClient, stores: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = dicom_files.image()
+    meanwhile(monkeypatch, stores, lambda _: path_of(tmp_path, content).unlink())
+    assert (await store(client, content)).status_code == 503
+    assert count(stores) == 0
+
+
+@pytest.mark.anyio
+async def test_what_was_stored_before_a_body_broke_off_is_written_down(
+    client: httpx.AsyncClient, stores: Stores
+) -> None:
+    body = body_of(dicom_files.image(), dicom_files.image(instance="1.2.3.4.6"), dicom_files.image())[:-100]
+    answer = await client.post("/dicom-web/studies?person=own", content=body, headers={"Content-Type": TYPE})
+    assert (answer.status_code, count(stores)) == (400, 2)
+    assert stored_of(stores) == ["Patient/own"]
 
 
 @pytest.mark.anyio
@@ -163,6 +261,32 @@ def test_a_body_means_the_same_however_it_is_cut() -> None:
     assert taken(body, [1] * len(body)) == files
     for _ in range(200):
         assert taken(body, [dice.randint(1, 400) for _ in range(60)]) == files
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest.mark.parametrize("step", [1, 7, 1000, 2**20])
+def test_little_may_stand_before_and_after_the_parts(is_before: bool, step: int) -> None:
+    def body(size_bytes: int) -> bytes:
+        outside = bytes(size_bytes - 2)
+        return outside + b"\r\n" + body_of(b"a") if is_before else body_of(b"a") + outside
+
+    def taken_by_steps(body: bytes) -> list[bytes]:
+        return taken(body, [step] * (len(body) // step))
+
+    assert taken_by_steps(body(OUTSIDE_LIMIT_BYTES - 2)) == [b"a"]
+    with pytest.raises(BadRequest):
+        taken_by_steps(body(OUTSIDE_LIMIT_BYTES + 20))
+
+
+@pytest.mark.anyio
+async def test_the_disk_is_looked_at_for_each_file(
+    client: httpx.AsyncClient, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [Room(100, 50), Room(100, 50), Room(100, 10)]
+    monkeypatch.setattr(Blobs, "room", lambda _: left.pop(0))
+    answer = await store(client, *(dicom_files.image(instance=f"1.2.3.4.{number}") for number in range(4)))
+    assert (answer.status_code, count(stores), left) == (503, 2, [])
+    assert stored_of(stores) == ["Patient/own"]
 
 
 def test_a_boundary_within_a_line_of_its_own_is_refused() -> None:

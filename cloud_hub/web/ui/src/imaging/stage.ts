@@ -257,7 +257,10 @@ export class Stage {
     const fetchSome = async () => {
       for (let next = waiting.shift(); next !== undefined && this.slices === slices; next = waiting.shift()) {
         if (this.isClosed) return;
-        await this.fetch(next, slices);
+        const wasMissed = this.state.faults.has(next);
+        const isThere = await this.fetch(next, slices);
+        // Who asked for it was told that it could not be had.
+        if (isThere && wasMissed && next === this.state.wanted && this.slices === slices) await this.draw(next);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, fetchSome));
@@ -275,7 +278,10 @@ export class Stage {
       if (slices === this.slices) this.change({ faults: new Map(this.state.faults).set(at, faultOf(error)) });
       return false;
     }
-    if (slices === this.slices && !this.state.loaded.has(at)) this.change({ loaded: new Set(this.state.loaded).add(at) });
+    const { loaded, faults } = this.state;
+    if (slices === this.slices && (!loaded.has(at) || faults.has(at))) {
+      this.change({ loaded: new Set(loaded).add(at), faults: new Map([...faults].filter(([index]) => index !== at)) });
+    }
     return true;
   }
 
