@@ -16,6 +16,7 @@ Tree::
         BadRequest           cannot be understood; carries the fields
           PasswordUnfit      a new password that may not be taken into use
         ImageUnreadable      a file of a study cannot be read, or not shown so; carries why
+        StudyAmbiguous       a study's UID stands for several patients, and no filing was named
         NotAcceptable        none of the forms that were asked for can be given
       TransferFault          a node's call breaks the rules of the transfer of files; the call ends
         CallerUnknown        who calls could not be shown
@@ -141,6 +142,12 @@ class ImageUnreadable(CareError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the file cannot be shown: {reason}")
         self.reason = reason
+
+
+class StudyAmbiguous(CareError):
+    """Images of several patients were filed under one identifier, and the request does not say whose are meant."""
+
+    code = "study-ambiguous"
 
 
 class NotAcceptable(CareError):

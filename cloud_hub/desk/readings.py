@@ -12,14 +12,16 @@ from cloud_hub.store.studies import Narrowing, Reading, Study
 READ, UNREAD = "study-marked-read", "study-marked-unread"
 
 
-def mark_read(connection: Connection, principal: Principal, study_key: str, now_ns: int) -> None:
-    """Note that somebody has read what is there of a study now; what comes later makes it unread again.
+def mark_read(connection: Connection, principal: Principal, study_key: str, shown: int, now_ns: int) -> None:
+    """Note that somebody has read what they were shown of a study, so many images; more makes it unread again.
 
     Raises:
         NotFound: no such study whose record is open to the one who says so; one behind a broken glass is not.
     """
     study = _open_study(connection, principal, study_key)
-    studies.note_read(connection, study_key, Reading(principal.username, now_ns, study.instance_count))
+    # What came while somebody looked was not looked at, and what is not there is not read in advance.
+    looked_at = min(shown, study.instance_count)
+    studies.note_read(connection, study_key, Reading(principal.username, now_ns, looked_at))
     _write_down(connection, principal, READ, study, now_ns)
 
 

@@ -261,7 +261,7 @@ def _imaged(connection: Connection, who: Subject) -> list[Study]:
 
 async def _studies(face: Face, who: Subject) -> Some:
     for study in await face.care.read(lambda c: _imaged(c, who)):
-        found = await face.care.read(lambda c, study=study: export_images.scan_of(c, study))  # type: ignore[misc]
+        found = await face.care.read(lambda c, study=study: imaging_study.scan_of(c, study))  # type: ignore[misc]
         yield [imaging_study.compose(found, face.utc_offset, "")]
 
 

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 from cloud_hub.access import images
 from cloud_hub.access.rights import Principal
 from cloud_hub.fhir.archive import Archive
-from cloud_hub.fhir.imaging_study import Scan
 from cloud_hub.store import studies
 from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.engine import Database
@@ -23,13 +22,6 @@ def of_person(connection: Connection, principal: Principal, person_id: str) -> l
     """Return a person's studies within scope, the oldest first (care store)."""
     found = list(images.seen(connection, principal, Narrowing(persons=frozenset({person_id}))))
     return sorted(found, key=lambda one: (one.study_date, one.study_time, one.study_key))
-
-
-def scan_of(connection: Connection, study: Study) -> Scan:
-    """Return a study with what counts in it (care store)."""
-    every = studies.instances_of(connection, {study.study_key})
-    counting = [one for one in every if one.version == 1 and not one.is_preview]
-    return Scan(study, studies.series_of(connection, {study.study_key}), counting)
 
 
 async def files(archive: Archive, care: Database, blobs: Blobs, study: Study, number: int) -> AsyncIterator[bytes]:

@@ -97,11 +97,15 @@ def find(connection: Connection, principal: Principal, fhir_id: str) -> Scan:
         NotFound: no such study, or not within scope.
     """
     for study in images.seen(connection, principal, Narrowing(study_keys=frozenset({fhir_id}))):
-        keys = {study.study_key}
-        every = studies.instances_of(connection, keys)
-        counting = [one for one in every if one.version == 1 and not one.is_preview]
-        return Scan(study, studies.series_of(connection, keys), counting)
+        return scan_of(connection, study)
     raise NotFound("no such ImagingStudy")
+
+
+def scan_of(connection: Connection, study: Study) -> Scan:
+    """Return a study with all that counts below it (care store); a preview is none of it."""
+    keys = {study.study_key}
+    counting = [one for one in studies.counting(studies.instances_of(connection, keys)) if not one.is_preview]
+    return Scan(study, studies.series_of(connection, keys), counting)
 
 
 def search(connection: Connection, principal: Principal, asked: ImagingSearch) -> tuple[list[Scan], int | None]:

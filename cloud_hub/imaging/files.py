@@ -97,16 +97,19 @@ def header(path: Path) -> Header:
     return Header(levels, syntax.uid, frames, flaw)
 
 
-def metadata(path: Path, address: str) -> dict[str, Any]:
-    """Return a file's attributes as DICOM JSON (PS3.18 F.2); long values by their address below `address`."""
+def metadata(path: Path, address: str, query: str) -> dict[str, Any]:
+    """Return a file's attributes as DICOM JSON (PS3.18 F.2); long values by their address below `address`.
+
+    `query` stands behind each such address.
+    """
     with path.open("rb") as file:
         found = dcmread(file, stop_before_pixels=True)
         syntax = syntax_of(found)
         has_pixels = bool(found.get("Rows")) and _stands_at_pixels(file, path.stat().st_size, syntax) is not False
-    told = _told(found, f"{address}/bulkdata")
+    told = _told(found, f"{address}/bulkdata", query)
     told["00083002"] = {"vr": "UI", "Value": [syntax.uid]}
     if has_pixels:
-        told["7FE00010"] = {"vr": "OW", "BulkDataURI": f"{address}/bulkdata/7FE00010"}
+        told["7FE00010"] = {"vr": "OW", "BulkDataURI": f"{address}/bulkdata/7FE00010{query}"}
     return dict(sorted(told.items()))
 
 
@@ -211,16 +214,16 @@ def _first(told: dict[str, Any], tag: str) -> str:
     return str(values[0])
 
 
-def _told(found: Dataset, address: str) -> dict[str, Any]:
+def _told(found: Dataset, address: str, query: str) -> dict[str, Any]:
     """Return DICOM JSON in which each long value has an address made of tags and numbers of items."""
     made: dict[str, Any] = {}
     for element in found:
         name = f"{element.tag:08X}"
         if element.VR == "SQ":
-            items = [_told(item, f"{address}/{name}/{number}") for number, item in enumerate(element.value, 1)]
+            items = [_told(item, f"{address}/{name}/{number}", query) for number, item in enumerate(element.value, 1)]
             made[name] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         elif isinstance(element.value, bytes) and len(element.value) > BULK_BYTES:
-            made[name] = {"vr": element.VR, "BulkDataURI": f"{address}/{name}"}
+            made[name] = {"vr": element.VR, "BulkDataURI": f"{address}/{name}{query}"}
         elif element.tag.group != 2:
             # What a value should be and is not is left out, as pydicom itself does when asked.
             with contextlib.suppress(TypeError, ValueError, OverflowError, AttributeError):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 from telemed import answers
 from telemed.ai_codes import CODES, FINDINGS
@@ -11,12 +11,14 @@ from cloud_hub.access.rights import Principal
 from cloud_hub.errors import ImageUnreadable
 from cloud_hub.imaging.face import NO_STORE, RIGHT, Face, Guard
 from cloud_hub.imaging.looking import Uids
+from cloud_hub.imaging.matching import STUDY_KEY
 from cloud_hub.store.studies import Instance
 
 PREFIX = "/api/v1/studies"
 SOP_CLASS = "00080016"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 Uid = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9.]+$")]
+Filed = Annotated[str, Query(pattern=f"^({STUDY_KEY})?$")]
 
 
 class FindingView(BaseModel):
@@ -69,10 +71,13 @@ def router(face: Face, guard: Guard) -> APIRouter:
     who = Annotated[Principal, Depends(guard(RIGHT))]
 
     @routes.get("/{study}/findings")
-    async def findings(study: Uid, response: Response, principal: who) -> FindingsView:
-        """Return what models said of a study; nothing where no model has read it."""
+    async def findings(study: Uid, response: Response, principal: who, filed: Filed = "") -> FindingsView:
+        """Return what models said of a study; nothing where no model has read it.
+
+        `filed` names the one filed study that is meant, where several have the identifier.
+        """
         response.headers.update(NO_STORE)
-        found = await face.find(principal, Uids(study))
+        found = await face.find(principal, Uids(study, filed=filed))
         reports = [await _report(face, one) for one in found.instances if _is_report(one)]
         return FindingsView(study_uid=study, reports=[each for each in reports if each is not None])
 

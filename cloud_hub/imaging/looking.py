@@ -1,15 +1,15 @@
 """What the routes ask of the index: each function runs in a reader thread, within one scope."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
 
 from cloud_hub.access import images
 from cloud_hub.access.rights import Principal
-from cloud_hub.errors import BadRequest, NotFound
+from cloud_hub.errors import BadRequest, NotFound, StudyAmbiguous
 from cloud_hub.imaging.attributes import Level
 from cloud_hub.imaging.matching import Query
 from cloud_hub.store import studies
@@ -28,12 +28,19 @@ class Uids:
     study: str = ""
     series: str = ""
     sop: str = ""
+    filed: str = ""
+    """Key of the one filed study that is meant; empty: whichever has the identifier."""
 
     @property
     def path(self) -> str:
         """Address below the root of the service."""
         parts = (("studies", self.study), ("series", self.series), ("instances", self.sop))
         return "".join(f"/{name}/{uid}" for name, uid in parts if uid)
+
+    @property
+    def query(self) -> str:
+        """What stands behind the path in an address."""
+        return f"?filed={self.filed}" if self.filed else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +53,13 @@ class Found:
     """One version of each, in order."""
     other_versions: int = 0
     """Of the one instance that is asked for: how many more there are."""
+    filed: str = ""
+    """Key of the filed study that was named."""
 
     def uids(self, instance: Instance) -> Uids:
         """Return the identifiers of an instance."""
-        return Uids(self.studies[instance.study_key].study_uid, instance.series_uid, instance.sop_uid)
+        study = self.studies[instance.study_key].study_uid
+        return Uids(study, instance.series_uid, instance.sop_uid, self.filed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +99,35 @@ def find(connection: Connection, principal: Principal, uids: Uids, version: int 
 
     Raises:
         NotFound: there is none that is open to this principal.
+        StudyAmbiguous: there are such of several persons, and no filed study is named.
     """
-    narrowing = Narrowing(study_uids=frozenset({uids.study}))
+    keys = frozenset({uids.filed}) if uids.filed else None
+    narrowing = Narrowing(study_uids=frozenset({uids.study}), study_keys=keys)
     seen = {one.study_key: one for one in images.seen(connection, principal, narrowing)}
     found = studies.instances_of(connection, seen, uids.series, uids.sop)
+    if len({seen[one.study_key].owner for one in found}) > 1:
+        raise StudyAmbiguous("filed for several patients: take the address that a search tells, which names the filing")
     chosen = [one for one in found if one.version == version] if version else found
-    counting = _counting(chosen)
+    counting = _once(studies.counting(chosen))
     if not counting:
         raise NotFound("no such images within scope")
-    keys = {one.study_key for one in counting}
+    shown = {one.study_key for one in counting}
     versions = {one.version for one in found if not one.is_preview}
     others = len(versions) - 1 if uids.sop and versions else 0
-    return Found({key: one for key, one in seen.items() if key in keys}, counting, others)
+    return Found({key: one for key, one in seen.items() if key in shown}, counting, others, uids.filed)
 
 
 def search(connection: Connection, principal: Principal, query: Query, uids: Uids, address: str) -> Page:
     """Return the page of a search; `address` is that of the service, for what is found to be fetched by."""
     wanted = query.offset + query.limit + 1
-    found = list(islice(_matches(connection, principal, query, uids, address), query.offset, wanted))
-    told = [query.told(one) for _, one in found[: query.limit]]
-    shown = {study.study_key: study for study, _ in found[: query.limit]}
+    found = list(islice(_matches(connection, principal, query, uids), query.offset, wanted))
+    page = found[: query.limit]
+    shown = {study.study_key: study for study, _, _ in page}
+    shared = _shared(connection, principal, shown.values())
+    told = [
+        query.told(_at(one, address, replace(here, filed=study.study_key) if study.study_uid in shared else here))
+        for study, here, one in page
+    ]
     return Page(told, list(shown.values()), len(found) > query.limit)
 
 
@@ -123,42 +142,42 @@ def study_told(study: Study) -> Told:
 
 
 def _matches(
-    connection: Connection, principal: Principal, query: Query, uids: Uids, address: str
-) -> Iterator[tuple[Study, Told]]:
+    connection: Connection, principal: Principal, query: Query, uids: Uids
+) -> Iterator[tuple[Study, Uids, Told]]:
     narrowing = _narrowing(query, uids)
     walk = _Walk(narrowing.walked_most)
     for study in images.seen(connection, principal, narrowing):
         told = study_told(study)
         if not all(key.fits(told) for key in query.of(Level.STUDY)):
             continue
-        base = Uids(study.study_uid)
+        base = Uids(study.study_uid, filed=query.filed)
         if query.level is Level.STUDY:
-            yield study, _at(told, address, base)
+            yield study, base, told
             continue
         above = told if not uids.study else {"0020000D": told.get("0020000D", {"vr": "UI"})}
         for series in studies.series_of(connection, {study.study_key}):
             walk.step(1)
-            yield from ((study, one) for one in _below(connection, query, uids, (series, above, base, address), walk))
+            yield from ((study, *one) for one in _below(connection, query, uids, (series, above, base), walk))
 
 
 def _below(
-    connection: Connection, query: Query, uids: Uids, within: tuple[Series, Told, Uids, str], walk: _Walk
-) -> Iterator[Told]:
-    series, above, base, address = within
+    connection: Connection, query: Query, uids: Uids, within: tuple[Series, Told, Uids], walk: _Walk
+) -> Iterator[tuple[Uids, Told]]:
+    series, above, base = within
     told = series.attributes | {"00201209": {"vr": "IS", "Value": [series.instance_count]}}
     is_asked = uids.series in ("", series.series_uid)
     if not is_asked or not all(key.fits(told) for key in query.of(Level.SERIES)):
         return
     here = replace(base, series=series.series_uid)
     if query.level is Level.SERIES:
-        yield _at(above | told, address, here)
+        yield here, above | told
         return
     over = above | (told if not uids.series else {"0020000E": told.get("0020000E", {"vr": "UI"})})
     walk.step(series.instance_count)
-    for instance in _counting(studies.instances_of(connection, {series.study_key}, series.series_uid)):
+    for instance in studies.counting(studies.instances_of(connection, {series.study_key}, series.series_uid)):
         if all(key.fits(instance.attributes) for key in query.of(Level.INSTANCE)):
             syntax = {"00083002": {"vr": "UI", "Value": [instance.transfer_syntax_uid]}}
-            yield _at(over | instance.attributes | syntax, address, replace(here, sop=instance.sop_uid))
+            yield replace(here, sop=instance.sop_uid), over | instance.attributes | syntax
 
 
 def _narrowing(query: Query, uids: Uids) -> Narrowing:
@@ -167,16 +186,27 @@ def _narrowing(query: Query, uids: Uids) -> Narrowing:
         asked = frozenset({uids.study}) & (asked if asked is not None else {uids.study})
     series = frozenset({uids.series}) if uids.series else query.listed("SeriesInstanceUID")
     days = next((key.span for key in query.keys if key.attribute.keyword == "StudyDate" and key.value), ("", ""))
-    found = Narrowing(study_uids=asked, series_uids=series, sop_uids=query.listed("SOPInstanceUID"), dates=days)
+    keys = frozenset({query.filed}) if query.filed else None
+    sops = query.listed("SOPInstanceUID")
+    found = Narrowing(study_keys=keys, study_uids=asked, series_uids=series, sop_uids=sops, dates=days)
     return found if found.names_few else replace(found, walked_most=WALK_MOST)
 
 
-def _counting(found: list[Instance]) -> list[Instance]:
-    """Return one version of each instance: no preview where there is the whole, and the earliest."""
-    by_uid = sorted(found, key=lambda one: (one.sop_uid, one.is_preview, one.version, one.study_key))
-    best = [next(group) for _, group in groupby(by_uid, key=lambda one: one.sop_uid)]
-    return sorted(best, key=lambda one: (one.series_uid, one.instance_number, one.sop_uid))
+def _once(found: list[Instance]) -> list[Instance]:
+    """Return each instance once where one person has it in two filings: the whole, and the earliest."""
+    ranked = sorted(found, key=lambda one: (one.is_preview, one.version, one.study_key), reverse=True)
+    best = {one.sop_uid: one for one in ranked}
+    return [one for one in found if best[one.sop_uid] is one]
+
+
+def _shared(connection: Connection, principal: Principal, shown: Collection[Study]) -> set[str]:
+    """Return the identifiers among those shown under which more than one person is seen by whoever asks."""
+    owners = dict[str, set[tuple[str, str]]]()
+    uids = frozenset(one.study_uid for one in shown)
+    for one in images.seen(connection, principal, Narrowing(study_uids=uids)):
+        owners.setdefault(one.study_uid, set()).add(one.owner)
+    return {uid for uid, found in owners.items() if len(found) > 1}
 
 
 def _at(told: Told, address: str, uids: Uids) -> Told:
-    return told | {RETRIEVE_URL: {"vr": "UR", "Value": [address + uids.path]}}
+    return told | {RETRIEVE_URL: {"vr": "UR", "Value": [address + uids.path + uids.query]}}

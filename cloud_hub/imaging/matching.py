@@ -10,6 +10,8 @@ from cloud_hub.imaging.attributes import BY_NAME, ORDER, Attribute, Level
 
 LIMIT_DEFAULT, LIMIT_MOST, OFFSET_MOST = 200, 1000, 100_000
 LONGEST_VALUE_CHARS = 1024
+STUDY_KEY = r"[0-9a-f]{64}"
+"""What names a filed study: its FHIR id, and `filed` in an address."""
 WIDTH = 13
 """Digits of the most precise time, with its point."""
 Values = Sequence[tuple[str, str]]
@@ -66,6 +68,8 @@ class Query:
     included: frozenset[str] = field(default_factory=frozenset)
     """Tags that are told beside the usual ones."""
     includes_all: bool = False
+    filed: str = ""
+    """Key of the one filed study that is searched; empty: all."""
 
     def of(self, level: Level) -> tuple[Key, ...]:
         """Return the keys of one level."""
@@ -93,7 +97,7 @@ def read(level: Level, values: Values) -> Query:
     Raises:
         BadRequest: with the names of those that are not understood, or not offered.
     """
-    keys, limit, offset, included = list[Key](), LIMIT_DEFAULT, 0, set[str]()
+    keys, limit, offset, included, filed = list[Key](), LIMIT_DEFAULT, 0, set[str](), ""
     for name, value in values:
         match name.lower():
             case "limit":
@@ -106,11 +110,13 @@ def read(level: Level, values: Values) -> Query:
                 _demand_exact(value)
             case "accept":
                 continue
+            case "filed":
+                filed = _study_key(name, value)
             case _:
                 keys.append(_key(level, name, value))
     if offset > OFFSET_MOST:
         raise BadRequest(f"offset is at most {OFFSET_MOST}: narrow the search, by date for instance", ["offset"])
-    return Query(level, tuple(keys), limit, offset, _tags(included), "all" in included)
+    return Query(level, tuple(keys), limit, offset, _tags(included), "all" in included, filed)
 
 
 def _key(level: Level, name: str, value: str) -> Key:
@@ -150,6 +156,12 @@ def _demand_exact(value: str) -> None:
         raise BadRequest("fuzzymatching is not offered: use * and ? in the name", ["fuzzymatching"])
     if value.lower() != "false":
         raise BadRequest("fuzzymatching is true or false", ["fuzzymatching"])
+
+
+def _study_key(name: str, value: str) -> str:
+    if not re.fullmatch(STUDY_KEY, value):
+        raise BadRequest(f"{name} is the key of a study, 64 hex digits", [name])
+    return value
 
 
 def _whole(name: str, value: str, least: int) -> int:

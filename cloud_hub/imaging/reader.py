@@ -56,7 +56,7 @@ def work(asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         case "manifest":
             return _manifest(path), b""
         case "metadata":
-            return {}, json.dumps(files.metadata(path, asked["address"])).encode()
+            return {}, json.dumps(files.metadata(path, asked["address"], asked["query"])).encode()
         case "report":
             return reports.report(path), b""
         case "bulk":

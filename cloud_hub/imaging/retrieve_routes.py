@@ -21,6 +21,7 @@ from cloud_hub.imaging.face import (
     versions_header,
 )
 from cloud_hub.imaging.looking import Found, Uids, study_told
+from cloud_hub.imaging.matching import STUDY_KEY
 from cloud_hub.imaging.media import DICOM, FrameForm
 from cloud_hub.imaging.streaming import Multipart, Part, is_known, multipart, tag_of
 from cloud_hub.store.studies import Instance
@@ -30,17 +31,29 @@ Frames = Annotated[str, Path(min_length=1, max_length=4000, pattern=r"^[1-9][0-9
 Tags = Annotated[str, Path(max_length=200, pattern=r"^[0-9A-F]{8}(/[1-9][0-9]{0,6}/[0-9A-F]{8})*$")]
 Version = Annotated[int, Query(ge=0, le=1_000_000)]
 Text = Annotated[str, Query(max_length=80)]
+Filed = Annotated[str, Query(pattern=f"^({STUDY_KEY})?$")]
+"""The one filed study that is meant, where several have the identifier."""
 PIXELS = "7FE00010"
 
 
-def _named(study: Uid, series: Uid, instance: Uid) -> Uids:
-    return Uids(study, series, instance)
+def _study(study: Uid, filed: Filed = "") -> Uids:
+    return Uids(study, filed=filed)
+
+
+def _series(study: Uid, series: Uid, filed: Filed = "") -> Uids:
+    return Uids(study, series, filed=filed)
+
+
+def _named(study: Uid, series: Uid, instance: Uid, filed: Filed = "") -> Uids:
+    return Uids(study, series, instance, filed)
 
 
 def _look(window: Text = "", viewport: Text = "") -> windows.Look:
     return windows.Look(windows.window(window), windows.viewport(viewport))
 
 
+OfStudy = Annotated[Uids, Depends(_study)]
+OfSeries = Annotated[Uids, Depends(_series)]
 One = Annotated[Uids, Depends(_named)]
 Look = Annotated[windows.Look, Depends(_look)]
 _KNOWN = "What the If-None-Match header names is still so"
@@ -63,14 +76,14 @@ def _add_files(routes: APIRouter, face: Face, guard: Guard) -> None:
     who = Annotated[Principal, Depends(guard(RIGHT))]
 
     @routes.get("/studies/{study}", responses=_FILES)
-    async def study_files(study: Uid, request: Request, principal: who) -> Response:
+    async def study_files(uids: OfStudy, request: Request, principal: who) -> Response:
         """Return all files of a study."""
-        return await _files(face, request, await face.find(principal, Uids(study)))
+        return await _files(face, request, await face.find(principal, uids))
 
     @routes.get("/studies/{study}/series/{series}", responses=_FILES)
-    async def series_files(study: Uid, series: Uid, request: Request, principal: who) -> Response:
+    async def series_files(uids: OfSeries, request: Request, principal: who) -> Response:
         """Return all files of a series."""
-        return await _files(face, request, await face.find(principal, Uids(study, series)))
+        return await _files(face, request, await face.find(principal, uids))
 
     @routes.get(ONE, responses=_FILES)
     async def instance_file(uids: One, request: Request, principal: who, version: Version = 0) -> Response:
@@ -82,14 +95,14 @@ def _add_metadata(routes: APIRouter, face: Face, guard: Guard) -> None:
     who = Annotated[Principal, Depends(guard(RIGHT))]
 
     @routes.get("/studies/{study}/metadata", responses=_TOLD)
-    async def study_metadata(study: Uid, request: Request, principal: who) -> Response:
+    async def study_metadata(uids: OfStudy, request: Request, principal: who) -> Response:
         """Return the metadata of a study's instances."""
-        return await _metadata(face, request, principal, Uids(study))
+        return await _metadata(face, request, principal, uids)
 
     @routes.get("/studies/{study}/series/{series}/metadata", responses=_TOLD)
-    async def series_metadata(study: Uid, series: Uid, request: Request, principal: who) -> Response:
+    async def series_metadata(uids: OfSeries, request: Request, principal: who) -> Response:
         """Return the metadata of a series' instances."""
-        return await _metadata(face, request, principal, Uids(study, series))
+        return await _metadata(face, request, principal, uids)
 
     @routes.get(ONE + "/metadata", responses=_TOLD)
     async def metadata(uids: One, request: Request, principal: who) -> Response:
@@ -152,7 +165,7 @@ async def _files(face: Face, request: Request, found: Found) -> Response:
         Part(
             (
                 ("Content-Type", f"{DICOM}; transfer-syntax={one.transfer_syntax_uid}"),
-                ("Content-Location", root + found.uids(one).path),
+                ("Content-Location", root + found.uids(one).path + found.uids(one).query),
             ),
             one.size_bytes,
             face.files.path(one),
@@ -178,8 +191,9 @@ async def _told(face: Face, found: Found, root: str) -> AsyncIterator[bytes]:
     for number, one in enumerate(found.instances):
         yield b"," if number else b"["
         try:
-            where = root + found.uids(one).path
-            answer = await face.files.readers.ask("metadata", face.files.path(one), address=where)
+            uids = found.uids(one)
+            asked = {"address": root + uids.path, "query": uids.query}
+            answer = await face.files.readers.ask("metadata", face.files.path(one), **asked)
             yield answer.body
         except (ImageUnreadable, FileNotFoundError):
             yield json.dumps(_indexed(found, one)).encode()

@@ -818,6 +818,15 @@ dicom_study = Table(
     Index(None, "region", "study_uid"),
     Index(None, "region", "study_date", "study_time", "study_key"),
     Index(None, "region", "site", "group_id"),
+    Index(
+        "ix_dicom_study_unread",
+        "region",
+        "study_date",
+        "study_time",
+        "study_key",
+        sqlite_where=text("read_images IS NULL OR read_images < instance_count"),
+        postgresql_where=text("read_images IS NULL OR read_images < instance_count"),
+    ),
 )
 """A study as one site filed it: the same UID from two sites, or for two patients, is two rows."""
 

@@ -8,9 +8,10 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, tuple_, update
 from telemed.study import OBJECT_NAME
 from telemed.transfer import FileKind
 
@@ -87,6 +88,11 @@ class Study:
         """True where nobody has read it, or more has come since."""
         return self.reading is None or self.reading.images < self.instance_count
 
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Whose it is; what is filed under nobody is no other study's, for it may be anybody's."""
+        return (self.site, self.person_id) if self.person_id else ("", self.study_key)
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -131,6 +137,10 @@ class Narrowing:
     """Studies that have one of these series."""
     sop_uids: frozenset[str] | None = None
     """Studies that have one of these instances."""
+    filed_under: frozenset[str] | None = None
+    """Studies whose manifest names one of these; empty among them: those that nobody could be named for."""
+    is_unread: bool = False
+    """True: those alone that are to be read."""
     dates: tuple[str, str] = ("", "")
     """First and last day, YYYYMMDD; empty: open."""
     walked_most: int = 0
@@ -278,6 +288,13 @@ def instances_of(
     return sorted(found, key=lambda one: (one.series_uid, one.instance_number, one.sop_uid, one.version))
 
 
+def counting(found: Collection[Instance]) -> list[Instance]:
+    """Return one version of each instance of each study: no preview where there is the whole, and the earliest."""
+    ranked = sorted(found, key=lambda one: (one.study_key, one.sop_uid, one.is_preview, one.version))
+    best = [next(group) for _, group in groupby(ranked, key=lambda one: (one.study_key, one.sop_uid))]
+    return sorted(best, key=lambda one: (one.series_uid, one.instance_number, one.sop_uid, one.version))
+
+
 def arrivals(
     connection: Connection, region: str, groups: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], Arrival]:
@@ -347,6 +364,10 @@ def _where(narrowing: Narrowing) -> list[ColumnElement[bool]]:
         if values is not None:
             has = and_(table.c.study_key == c.study_key, table.c[name].in_(sorted(values)))
             found.append(select(table.c.study_key).where(has).exists())
+    if narrowing.filed_under is not None:
+        found.append(dicom_group.c.person_id.in_(sorted(narrowing.filed_under)))
+    # In the very words of the index, or it is not taken.
+    found += [or_(c.read_images.is_(None), c.read_images < c.instance_count)] if narrowing.is_unread else []
     first, last = narrowing.dates
     found += [day >= (first or _FAR_BACK)] if first or last else []
     return found + ([day <= last] if last else [])

@@ -27,6 +27,7 @@ from cloud_hub.errors import (
     SignInRefused,
     StepRefused,
     StoreFailure,
+    StudyAmbiguous,
     TooManyAttempts,
 )
 from cloud_hub.web.headers import HEADERS
@@ -46,6 +47,7 @@ STATUS_OF: dict[type[HubError], int] = {
     BadRequest: 422,
     NotAcceptable: 406,
     ImageUnreadable: 409,
+    StudyAmbiguous: 409,
     OAuthRefused: 400,
     StoreFailure: 503,
     ProviderAway: 503,
@@ -120,6 +122,10 @@ TEXT_OF: dict[str, Text2] = {
     ),
     "image-unreadable": Text2(
         zh="文件已原样保存,但无法读取或显示。", en="The file is kept as it came, but it cannot be read or shown."
+    ),
+    "study-ambiguous": Text2(
+        zh="同一检查编号下有多位患者的影像，请从检查列表中打开所要的一项。",
+        en="Images of several patients have this study's number. Please open the one that is meant from a list.",
     ),
     "recording-absent": Text2(zh="本系统目前不提供录音录像。", en="This system does not record yet."),
     "bad-request": Text2(zh="请检查填写的内容。", en="Please check what was entered."),

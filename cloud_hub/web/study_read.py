@@ -1,7 +1,7 @@
 """Reads the studies that somebody may see, as a screen lists them: whose they are, and how much of them has come."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -46,7 +46,7 @@ class Read:
 def read_studies(connection: Connection, principal: Principal, asked: Asked, now_ns: int) -> Read:
     """Return a page of the studies that are open to somebody, with how many there are in all."""
     total, shown, is_more = 0, list[Study](), False
-    for study in images.seen(connection, principal, asked.narrowing):
+    for study in images.seen(connection, principal, replace(asked.narrowing, is_unread=asked.is_unread)):
         if not asked.fits(study):
             continue
         is_more = total == COUNT_MOST

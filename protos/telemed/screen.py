@@ -818,6 +818,12 @@ class StudyRows(View):
     is_more: bool = Field(description="True: there are more than `total`, which nobody counted to the end.")
 
 
+class StudyReadBody(View):
+    """Body of `POST /api/v1/studies/{study_key}/read` (hub): one has read what the page showed of it."""
+
+    images: int = Field(ge=0, le=1_000_000_000, description="How many images and other objects the page showed.")
+
+
 class EnrolledNode(View):
     """The newest certificate of a node."""
 

@@ -160,6 +160,7 @@ class Asker:
             "consent-end": {"purpose": "C4"},
             "review": {"verdict": "justified", "text": "looked at"},
             "consult-start": {"bed_key": self._key(what)},
+            "study-read": {"images": 1},
             "display-new": {"site": world.PLACES.get(what, (world.SITE,))[0], "name": "wall"},
         }
         query = f"?patient=Patient/{what}" if row.kind in ("observation-list", "audit-list", "consent-list") else ""

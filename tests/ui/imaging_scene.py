@@ -17,6 +17,7 @@ from cloud_hub.imaging.face import Images
 from cloud_hub.imaging.readers import Readers
 from cloud_hub.store.engine import Database
 from tests.cloud_hub import role_world as world
+from tests.fakes import dicom_files
 from tests.fakes.imaging_hub import ImagingHub
 
 HEAD = "1.2.826.0.1.1"
@@ -25,6 +26,8 @@ OTHERS = "1.2.826.0.1.2"
 """Study of `own`: one image of each of several kinds; its site has two more."""
 GROWING = "1.2.826.0.1.4"
 """Study that tests store slice by slice."""
+TWIN = "1.2.826.0.1.5"
+"""Study Instance UID that a modality gave to two patients, whose images have one series and one instance UID too."""
 SLICES = 12
 BROKEN = 5
 """The slice, from 0, whose pixels are fewer than its header says."""
@@ -75,13 +78,24 @@ def growing(shared: Path, number: int) -> bytes:
     return _written(found)
 
 
-def store(page: Page, content: bytes) -> None:
-    """Store an image of `own` with the session of a page."""
+def twin(shared: Path, number: int) -> bytes:
+    """Return an image of TWIN: two frames, the slices `number` and `number + 1` of the head."""
+    found = pydicom.dcmread(io.BytesIO(head_slice(shared, number)))
+    other = pydicom.dcmread(io.BytesIO(head_slice(shared, number + 1)))
+    found.PixelData += other.PixelData
+    found.NumberOfFrames, found.StudyDescription = 2, "Twin"
+    found.StudyInstanceUID, found.SeriesInstanceUID = TWIN, f"{TWIN}.1"
+    found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = UID(f"{TWIN}.1.1")
+    return _written(found)
+
+
+def store(page: Page, *contents: bytes, person: str = "own") -> None:
+    """Store images of somebody with the session of a page."""
     root = page.url.partition("/#")[0].rstrip("/")
     token = page.request.get(f"{root}/api/v1/session").json()["csrf_token"]
     headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b', "X-CSRF-Token": token}
-    body = b"--b\r\n\r\n" + content + b"\r\n--b--\r\n"
-    answer = page.request.post(f"{root}/dicom-web/studies?person=own", data=body, headers=headers)
+    body = b"".join(b"--b\r\n\r\n" + content + b"\r\n" for content in contents) + b"--b--\r\n"
+    answer = page.request.post(f"{root}/dicom-web/studies?person={person}", data=body, headers=headers)
     assert answer.ok, answer.text()
 
 
@@ -117,6 +131,11 @@ def _written(found: pydicom.Dataset) -> bytes:
     made = io.BytesIO()
     found.save_as(made)
     return made.getvalue()
+
+
+def plain(study: str, **more: str) -> bytes:
+    """Return the one small image of a study."""
+    return dicom_files.image(study, f"{study}.1", f"{study}.1.1", **more)
 
 
 def newcomer(shared: Path) -> bytes:

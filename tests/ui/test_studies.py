@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from cloud_hub.store import studies
 from tests.cloud_hub import role_world as world
 from tests.ui import imaging_scene as scene
 from tests.ui.real_hub import RealHub, hub
@@ -67,13 +68,20 @@ def opened(
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.goto(f"{served.address}#/study/{study}")
+    page.goto(f"{served.address}#/study/{key_of(page, study)}")
     expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "0", timeout=30_000)
     try:
         yield page
         assert faults == []
     finally:
         page.context.close()
+
+
+def key_of(page: Page, study: str, person: str = "own") -> str:
+    """Return by which key a study of somebody stands in the lists."""
+    rows = page.request.get(f"{at_root(page)}/api/v1/studies?study={study}&person={person}").json()["studies"]
+    (key,) = [str(row["study_key"]) for row in rows]
+    return key
 
 
 def go_to(page: Page, slice_number: int) -> None:
@@ -99,13 +107,23 @@ def small(picture: bytes) -> NDArray[np.float64]:
 def rendered(page: Page, slice_number: int, window: str) -> NDArray[np.float64]:
     """Return the same as the hub's own reader draws it, which shares no code with the page."""
     at = f"/dicom-web/studies/{scene.HEAD}/series/{scene.HEAD}.1/instances/{scene.HEAD}.1.{slice_number}/rendered"
-    answer = page.request.get(f"{at_root(page)}{at}?window={window}", headers={"Accept": "image/png"})
-    assert answer.ok
+    return picture(page, f"{at}?window={window}")
+
+
+def rendered_twin(page: Page, key: str, frame: int) -> NDArray[np.float64]:
+    """Return a frame of one of the two patients of TWIN, as the hub's own reader draws it."""
+    at = f"/dicom-web/studies/{scene.TWIN}/series/{scene.TWIN}.1/instances/{scene.TWIN}.1.1/frames/{frame}/rendered"
+    return picture(page, f"{at}?window=40,400&filed={key}")
+
+
+def picture(page: Page, path: str) -> NDArray[np.float64]:
+    answer = page.request.get(f"{at_root(page)}{path}", headers={"Accept": "image/png"})
+    assert answer.ok, answer.text()
     return small(answer.body())
 
 
 def at_root(page: Page) -> str:
-    return page.url.partition("/#")[0]
+    return page.url.partition("#")[0].rstrip("/")
 
 
 def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -141,6 +159,30 @@ def test_what_is_drawn_is_the_slice_that_was_sent_in_the_window_that_was_asked_f
         # The comparison tells slices and windows apart.
         assert difference(drawn(page), rendered(page, 1, "-600,1500")) > 12
         assert difference(drawn(page), rendered(page, 4, "40,400")) > 12
+
+
+def test_of_two_patients_with_one_study_uid_each_page_draws_its_own(
+    served: RealHub, browser: Browser, shared_data: Path
+) -> None:
+    page = enter(browser, served.address, "clinic")
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+    for person, number in (("own", 0), ("other", 6)):
+        scene.store(page, scene.twin(shared_data, number), person=person)
+    keys = {person: key_of(page, scene.TWIN, person) for person in ("own", "other")}
+    for person, nobody in (("own", "other"), ("other", "own"), ("own", "other")):
+        page.goto(f"{served.address}#/images")
+        page.get_by_test_id("list-all").click()
+        page.get_by_test_id("list-row").filter(has_text=f"谷{person}").filter(has_text="Twin").get_by_role(
+            "link"
+        ).click()
+        expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "0", timeout=30_000)
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"谷{person}")
+        page.keyboard.press("6")
+        for frame in (1, 2):
+            go_to(page, frame)
+            page.wait_for_timeout(300)
+            assert difference(drawn(page), rendered_twin(page, keys[person], frame)) < 2
+            assert difference(drawn(page), rendered_twin(page, keys[nobody], frame)) > 12
 
 
 def test_a_slice_whose_file_is_damaged_is_covered_by_words_and_never_by_its_neighbour(
@@ -224,7 +266,7 @@ def test_a_series_that_grows_leaves_the_slice_and_the_window_that_one_looks_at(
     for number in (2, 3, 4):
         scene.store(doctor, scene.growing(shared_data, number))
     page = enter(browser, served.address, "physician")
-    page.goto(f"{served.address}#/study/{scene.GROWING}")
+    page.goto(f"{served.address}#/study/{key_of(page, scene.GROWING)}")
     viewer = page.get_by_test_id("viewer")
     expect(viewer).to_have_attribute("data-shown", "0", timeout=30_000)
     page.keyboard.press("ArrowDown")
@@ -240,6 +282,23 @@ def test_a_series_that_grows_leaves_the_slice_and_the_window_that_one_looks_at(
     expect(page.get_by_test_id("edge-left")).to_have_text("L")
     page.wait_for_timeout(300)
     assert difference(drawn(page), before) < 2
+
+
+def test_of_more_frames_than_can_be_gone_through_the_first_are_offered_and_the_rest_named(
+    served: RealHub, browser: Browser
+) -> None:
+    page = enter(browser, served.address, "clinic")
+    scene.store(page, scene.plain("1.2.826.0.1.6", NumberOfFrames="2000000000"))
+    page.goto(f"{served.address}#/study/{key_of(page, '1.2.826.0.1.6')}")
+    expect(page.get_by_test_id("frames-cut")).to_have_text(
+        "只能浏览 10000 层，文件称共有 2000000000 层", timeout=30_000
+    )
+    expect(page.get_by_test_id("slice-slider")).to_have_attribute("max", "10000")
+    page.keyboard.press("Alt+l")
+    expect(page.get_by_test_id("frames-cut")).to_have_text(
+        "Only 10000 slices can be shown of the 2000000000 that the files name"
+    )
+    page.context.close()
 
 
 @pytest.mark.parametrize("number", range(len(scene.KINDS)), ids=scene.KINDS)
@@ -285,7 +344,8 @@ def test_the_viewer_has_no_serious_barrier_in_either_language(
 
 def test_a_study_that_is_not_open_to_somebody_is_not_there(served: RealHub, browser: Browser) -> None:
     page = enter(browser, served.address, "clinic")
-    page.goto(f"{served.address}#/study/{world.STUDIES['elsewhere']}")
+    elsewhere = studies.key_of(world.REGION, world.FAR_SITE, "g-elsewhere", world.STUDIES["elsewhere"])
+    page.goto(f"{served.address}#/study/{elsewhere}")
     expect(page.get_by_text("没有这项检查，或不在您的权限之内。")).to_be_visible()
 
 
@@ -296,7 +356,7 @@ def test_what_draws_images_is_fetched_with_the_first_study_and_not_before(served
     page.reload()
     expect(page.get_by_test_id("patient-card").first).to_be_visible()
     assert not any("Viewer-" in url for url in asked)
-    page.goto(f"{served.address}#/study/{scene.HEAD}")
+    page.goto(f"{served.address}#/study/{key_of(page, scene.HEAD)}")
     expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "0", timeout=30_000)
     assert any("Viewer-" in url for url in asked)
     assert not any(not url.startswith(served.address) for url in asked if not url.startswith(("blob:", "data:")))

@@ -26,6 +26,7 @@ Reader = Annotated[Principal, Depends(require(Right.SEE_RECORD))]
 Doctor = Annotated[Principal, Depends(require(Right.CHANGE_PLAN))]
 StudyKey = Annotated[str, Path(min_length=64, max_length=64, pattern=r"^[0-9a-f]+$")]
 PersonId = Annotated[str, Query(max_length=36, pattern=r"^[A-Za-z0-9-]*$")]
+Filed = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
 StudyUid = Annotated[str, Query(max_length=64, pattern=r"^[0-9.]*$")]
 SiteName = Annotated[str, Query(max_length=40, pattern=r"^[a-z0-9-]*$")]
 Modality = Annotated[str, Query(max_length=16, pattern=r"^[A-Z0-9]*$")]
@@ -33,16 +34,18 @@ Offset = Annotated[int, Query(ge=0, le=100_000)]
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MOST)]
 
 
+def _narrowing(person: PersonId = "", study: StudyUid = "", filed: Filed = "", site: SiteName = "") -> Narrowing:
+    keys, uids = _named(filed), _named(study)
+    return Narrowing(sites=_named(site), persons=_named(person), study_keys=keys, study_uids=uids)
+
+
 def _asked(
-    person: PersonId = "",
-    study: StudyUid = "",
-    site: SiteName = "",
+    narrowing: Annotated[Narrowing, Depends(_narrowing)],
     modality: Modality = "",
     unread: bool = False,
     offset: Offset = 0,
     limit: Limit = 50,
 ) -> Asked:
-    narrowing = Narrowing(sites=_named(site), persons=_named(person), study_uids=_named(study))
     return Asked(narrowing, modality, unread, offset, limit)
 
 
@@ -64,11 +67,11 @@ async def listed(request: Request, principal: Reader, asked: Annotated[Asked, De
 
 
 @router.post("/{study_key}/read", status_code=204)
-async def read(study_key: StudyKey, request: Request, principal: Doctor) -> None:
-    """Say that one has read what is there of a study."""
+async def read(study_key: StudyKey, body: screen.StudyReadBody, request: Request, principal: Doctor) -> None:
+    """Say that one has read what the page showed of a study."""
     parts = parts_of(request)
     now_ns = parts.live.now_ns()
-    await parts.stores.care.write(lambda c: readings.mark_read(c, principal, study_key, now_ns))
+    await parts.stores.care.write(lambda c: readings.mark_read(c, principal, study_key, body.images, now_ns))
 
 
 @router.delete("/{study_key}/read", status_code=204)

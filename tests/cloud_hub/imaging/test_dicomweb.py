@@ -198,7 +198,8 @@ async def test_every_file_of_the_shared_set_comes_back_and_tells_what_pydicom_te
         where = row["00081190"]["Value"][0].removeprefix("http://hub")
         content = (await pacs.get(where, "application/dicom")).content
         expected = json_of(content)
-        (told,) = (await pacs.get(f"{where}/metadata")).json()
+        path, _, query = where.partition("?")
+        (told,) = (await pacs.get(f"{path}/metadata?{query}")).json()
         short = {tag: one for tag, one in told.items() if "BulkDataURI" not in str(one) and tag != "00083002"}
         differing += [(where, tag) for tag, one in short.items() if _bare(one) != _bare(expected.get(tag))]
     assert not differing

@@ -1,6 +1,6 @@
 """The lists of studies: within somebody's rights, written down, and honest about how much has come."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from sqlalchemy import select
 from telemed.study import StudyManifest, StudyObject
 from telemed.topics import NodeAddress
 
+from cloud_hub.access import images
 from cloud_hub.access.oauth import OAuth
+from cloud_hub.access.rights import Principal
 from cloud_hub.store import accounts, studies
 from cloud_hub.store.accounts import Account
 from cloud_hub.store.schema import audit
@@ -41,8 +43,10 @@ class Desk:
         self.client.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
 
     async def mark(self, method: str, row: dict[str, Any]) -> int:
-        """Say that a study was read (POST) or is to be read again (DELETE)."""
-        return (await self.client.request(method, f"/api/v1/studies/{row['study_key']}/read")).status_code
+        """Say that a study was read as a row shows it (POST) or is to be read again (DELETE)."""
+        body = {"images": row["images"]} if method == "POST" else None
+        answer = await self.client.request(method, f"/api/v1/studies/{row['study_key']}/read", json=body)
+        return answer.status_code
 
     async def listed(self, query: str = "") -> dict[str, Any]:
         answer = await self.client.get(f"/api/v1/studies{query}")
@@ -177,7 +181,7 @@ async def test_a_study_is_unread_until_a_doctor_says_otherwise_and_again_when_mo
     assert "1.2.5" not in await desk.uids("?unread=true")
     await _arrive(desk, "g1", "1.2.5", "2")
     assert "1.2.5" in await desk.uids("?unread=true")
-    assert await desk.mark("POST", row) == 204
+    assert await desk.mark("POST", await desk.one("1.2.5")) == 204
     assert await desk.mark("DELETE", row) == 204
     assert (await desk.one("1.2.5"))["read_by"] is None
     query = select(audit.c.action).where(audit.c.action.like("study-marked-%"))
@@ -185,9 +189,62 @@ async def test_a_study_is_unread_until_a_doctor_says_otherwise_and_again_when_mo
     assert rows == ["study-marked-read", "study-marked-read", "study-marked-unread"]
 
 
+async def test_of_the_database_no_more_is_asked_than_the_unread_studies_that_may_be_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, person in ((1, "own"), (2, ""), (3, "ended")):
+        row = await _arrive(desk, f"g{number}", f"1.2.5{number}")
+        desk.hub.send_manifest(ADDRESS, told(f"g{number}", f"1.2.5{number}", [row], person))
+    await _arrive(desk, "g4", "1.2.54")
+    await desk.hub.indexer.read_all()
+    await desk.sign_in("physician")
+    assert await desk.mark("POST", await desk.one(world.STUDIES["own"])) == 204
+    looked_at = list[str]()
+    every = studies.studies
+
+    def noting(connection: Any, region: str, narrowing: Narrowing) -> Iterator[Study]:
+        for study in every(connection, region, narrowing):
+            looked_at.append(study.study_uid)
+            yield study
+
+    monkeypatch.setattr(studies, "studies", noting)
+    shown = await desk.uids("?unread=true")
+    assert sorted(looked_at) == sorted(shown)
+    assert {"1.2.51", "1.2.52", world.STUDIES["elsewhere"]} < set(shown)
+    # Of more persons than are asked for by name each study is judged by itself.
+    monkeypatch.setattr(images, "NAMED_MOST", 2)
+    looked_at.clear()
+    assert await desk.uids("?unread=true") == shown
+    assert {"1.2.53", "1.2.54"} < set(looked_at)
+
+
+async def test_whose_record_was_opened_in_an_emergency_their_studies_are_listed_too(desk: Desk) -> None:
+    def uids(who: Principal) -> set[str]:
+        return desk.stores.care.read_blocking(lambda c: {one.study_uid for one in images.seen(c, who, Narrowing())})
+
+    opened = replace(world.PHYSICIAN, opened=frozenset({(world.SITE, "ended")}))
+    assert uids(opened) - uids(world.PHYSICIAN) == {world.STUDIES["ended"]}
+
+
+async def test_only_the_images_that_were_shown_count_as_read(desk: Desk) -> None:
+    await _arrive(desk, "g1", "1.2.5", "1")
+    shown = await desk.one("1.2.5")
+    await _arrive(desk, "g1", "1.2.5", "2")
+    assert await desk.mark("POST", shown) == 204
+    row = await desk.one("1.2.5")
+    assert (row["images"], row["is_unread"], row["read_by"]["zh"]) == (2, True, "clinic")
+    # Nobody reads ahead of what is there.
+    assert await desk.mark("POST", row | {"images": 99}) == 204
+    assert not (await desk.one("1.2.5"))["is_unread"]
+    await _arrive(desk, "g1", "1.2.5", "3")
+    assert (await desk.one("1.2.5"))["is_unread"]
+    answer = await desk.client.post(f"/api/v1/studies/{row['study_key']}/read")
+    assert answer.status_code == 422
+
+
 async def test_nobody_marks_a_study_that_is_not_open_to_them_nor_by_a_forged_request(desk: Desk) -> None:
     key = studies.key_of(world.REGION, world.FAR_SITE, "g-elsewhere", world.STUDIES["elsewhere"])
-    assert await desk.mark("POST", {"study_key": key}) == 404
+    assert await desk.mark("POST", {"study_key": key, "images": 1}) == 404
     own = await desk.one(world.STUDIES["own"])
     desk.client.headers["X-CSRF-Token"] = "another"
     assert await desk.mark("POST", own) == 403

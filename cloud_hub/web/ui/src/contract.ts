@@ -781,6 +781,12 @@ export interface StudyRows {
   is_more: boolean;
 }
 
+/** Body of `POST /api/v1/studies/{study_key}/read` (hub): one has read what the page showed of it. */
+export interface StudyReadBody {
+  /** How many images and other objects the page showed. */
+  images: number;
+}
+
 /** The newest certificate of a node. */
 export interface EnrolledNode {
   site: string;

@@ -12,6 +12,9 @@ function isField(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 
+/** Keys that move within a field: a choice's next entry, a text's end. */
+const MOVES = /^(Arrow(Up|Down|Left|Right)|Page(Up|Down)|Home|End)$/;
+
 function nameOf(event: KeyboardEvent): string {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const front = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}`;
@@ -33,6 +36,7 @@ export function useKeys(keys: Keys): void {
       if (event.defaultPrevented || (isPlain && isField(event.target))) return;
       const onControl = event.target instanceof HTMLElement && /^(BUTTON|A)$/.test(event.target.tagName);
       const inField = isField(event.target);
+      if (inField && MOVES.test(event.key)) return;
       if (event.key === "Enter" && !event.ctrlKey && (onControl || inField)) return;
       const name = event.altKey && event.code === "KeyL" ? "Alt+l" : nameOf(event);
       const act = newest.current[name];

@@ -615,6 +615,7 @@ export const en: Record<keyof typeof zh, string> = {
   "viewer.fetching": "Fetching slice {{k}}",
   "viewer.windows": "Windows",
   "viewer.tools": "Tools",
+  "viewer.cut": "Only {{n}} slices can be shown of the {{m}} that the files name",
   "viewer.noMeasure": "A preview is not measured",
   "viewer.noPictures": "This series has no pictures that can be shown.",
   "viewer.sliceSlider": "Slice",

@@ -609,6 +609,7 @@ export const zh = {
   "viewer.fetching": "正在取第 {{k}} 层",
   "viewer.windows": "窗",
   "viewer.tools": "工具",
+  "viewer.cut": "只能浏览 {{n}} 层，文件称共有 {{m}} 层",
   "viewer.noMeasure": "预览图不能测量",
   "viewer.noPictures": "这个序列没有可以显示的图像。",
   "viewer.sliceSlider": "层",

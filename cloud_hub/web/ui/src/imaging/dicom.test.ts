@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Refused } from "../app/api";
-import { edges, firstWindow, height, letters, outwards, presetsOf, rangeOf, seriesOf, slicesOf, windowOf } from "./dicom";
+import { FRAMES_MOST, edges, firstWindow, height, letters, outwards, presetsOf, rangeOf, seriesOf, stackOf, windowOf } from "./dicom";
 import type { Told } from "./dicom";
 import { faultOf } from "./dicomweb";
 import { runs } from "../screens/study/Ruler";
@@ -16,28 +16,35 @@ describe("series and slices", () => {
   it("come in the order of their numbers", () => {
     const told = [3, 1].map((number) => values({ "0020000E": [`s${number}`], "00200011": [number] }));
     expect(seriesOf(told).map(({ uid }) => uid)).toEqual(["s1", "s3"]);
-    const slices = slicesOf([image("b", 2), image("a", 1)], "/x");
+    const { slices } = stackOf([image("b", 2), image("a", 1)], "/x", "k");
     expect(slices.map(({ imageId }) => imageId)).toEqual([
-      "wadors:/x/instances/a/frames/1",
-      "wadors:/x/instances/b/frames/1",
+      "wadors:/x/instances/a/frames/1?filed=k",
+      "wadors:/x/instances/b/frames/1?filed=k",
     ]);
   });
 
   it("of one number come in the order of where they lie", () => {
     const at = (uid: string, z: number) => image(uid, 0, { "00200037": [1, 0, 0, 0, 1, 0], "00200032": [0, 0, z] });
-    expect(slicesOf([at("top", 30), at("low", -5)], "/x").map(({ told }) => height(told))).toEqual([-5, 30]);
+    expect(stackOf([at("top", 30), at("low", -5)], "/x", "k").slices.map(({ told }) => height(told))).toEqual([-5, 30]);
   });
 
   it("are the frames of an object that has several, each with its own place", () => {
     const place = (z: number) => ({ "00209113": { Value: [{ "00200032": { Value: [0, 0, z] } }] } });
     const many = image("a", 1, { "00280008": [2], "52009230": [place(1), place(2)] });
-    const slices = slicesOf([many], "/x");
-    expect(slices.map(({ imageId }) => imageId.at(-1))).toEqual(["1", "2"]);
+    const { slices } = stackOf([many], "/x", "k");
+    expect(slices.map(({ imageId }) => imageId.split("/").at(-1))).toEqual(["1?filed=k", "2?filed=k"]);
     expect(slices.map(({ told }) => told["00200032"]?.Value?.[2])).toEqual([1, 2]);
   });
 
   it("are no pictures where there are no rows", () => {
-    expect(slicesOf([values({ "00080018": ["report"] })], "/x")).toEqual([]);
+    expect(stackOf([values({ "00080018": ["report"] })], "/x", "k").slices).toEqual([]);
+  });
+
+  it("are no more than one goes through, whatever a file says, and how many there are is told", () => {
+    const { slices, total } = stackOf([image("a", 1, { "00280008": [2_000_000_000] }), image("b", 2)], "/x", "k");
+    expect([slices.length, total]).toEqual([FRAMES_MOST + 1, 2_000_000_001]);
+    expect(slices.at(-2)?.imageId).toBe("wadors:/x/instances/a/frames/10000?filed=k");
+    expect(slices.at(-1)?.imageId).toBe("wadors:/x/instances/b/frames/1?filed=k");
   });
 
   it("are fetched from where one looks outwards", () => {

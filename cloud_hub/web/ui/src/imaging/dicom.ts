@@ -58,32 +58,55 @@ export function seriesOf(found: Told[]): SeriesTold[] {
     .sort((one, other) => one.number - other.number || one.uid.localeCompare(other.uid));
 }
 
-/** Attributes that some objects keep for each frame or for all frames, beside those of the whole object. */
-function ofFrame(told: Told, frame: number): Told {
-  const shared = (first(told, "52009229") ?? {}) as Told;
-  const each = ((told["52009230"]?.Value ?? [])[frame - 1] ?? {}) as Told;
+/**
+ * What is told of one frame as of an image of its own, with what the object keeps for each frame or for all of them.
+ *
+ * Were it still told as one of several, the loader would look for it at the first frame's address without a filing.
+ */
+function ofFrame(whole: Told, frame: number): Told {
+  const { "52009229": all, "52009230": some, "00280008": _count, ...told } = whole;
+  const shared = (all?.Value?.[0] ?? {}) as Told;
+  const each = ((some?.Value ?? [])[frame - 1] ?? {}) as Told;
   const inner = [...Object.values(shared), ...Object.values(each)].flatMap((group) =>
     group.Value?.[0] instanceof Object ? [group.Value[0] as Told] : [],
   );
   return Object.assign({}, told, ...inner) as Told;
 }
 
-/** The frames of a series that are pictures, in the order in which they were counted at the machine. */
-export function slicesOf(found: Told[], address: string): Slice[] {
+/** More frames of files nobody goes through, and one file may say that it has two thousand million. */
+export const FRAMES_MOST = 10_000;
+
+export interface Stack {
+  slices: Slice[];
+  /** How many the series says that it has. */
+  total: number;
+}
+
+/**
+ * The frames of a series that are pictures, as they were counted at the machine; `filed`: of which filing.
+ *
+ * Each image has its first frame in it, whatever another one says; of the further ones there are so many and no more.
+ */
+export function stackOf(found: Told[], address: string, filed: string): Stack {
+  let [total, further] = [0, FRAMES_MOST - 1];
   const slices = found
     .filter((told) => number(told, "00280010") > 0)
     .flatMap((told) => {
       const at = `${address}/instances/${text(told, "00080018")}/frames/`;
       const count = Math.max(1, number(told, "00280008"));
-      return Array.from({ length: count }, (_, index) => ({
-        imageId: `wadors:${at}${index + 1}`,
+      const offered = Math.min(count, 1 + further);
+      total += count;
+      further -= offered - 1;
+      return Array.from({ length: offered }, (_, index) => ({
+        imageId: `wadors:${at}${index + 1}?filed=${filed}`,
         number: number(told, "00200013"),
-        told: count > 1 ? ofFrame(told, index + 1) : told,
+        told: ofFrame(told, index + 1),
         isLossy: text(told, "00282110") === "01",
       }));
     });
   // Sorting keeps the frames of one instance in their order.
-  return slices.sort((one, other) => one.number - other.number || height(one.told) - height(other.told));
+  slices.sort((one, other) => one.number - other.number || height(one.told) - height(other.told));
+  return { slices, total };
 }
 
 type Vector = [number, number, number];

@@ -1,20 +1,24 @@
 /** Asks the hub's DICOMweb, with the page's own session. */
 import { Refused, request } from "../app/api";
-import { seriesOf, slicesOf } from "./dicom";
-import type { SeriesTold, Slice, Told } from "./dicom";
+import type { StudyRow } from "../contract";
+import { seriesOf, stackOf } from "./dicom";
+import type { SeriesTold, Stack, Told } from "./dicom";
 
 const BASE = "/dicom-web/studies";
 
+/** A study as one site filed it: its identifier alone may be another patient's too. */
+export type Filed = Pick<StudyRow, "study_key" | "study_uid">;
+
 /** The series of a study; empty where nothing of it is open to whoever asks. */
-export async function seriesOfStudy(study: string): Promise<SeriesTold[]> {
-  return seriesOf((await request<Told[] | undefined>("GET", `${BASE}/${study}/series`)) ?? []);
+export async function seriesOfStudy({ study_key: key, study_uid: uid }: Filed): Promise<SeriesTold[]> {
+  return seriesOf((await request<Told[] | undefined>("GET", `${BASE}/${uid}/series?filed=${key}`)) ?? []);
 }
 
 /** The pictures of a series in order; raises `Refused`. */
-export async function slicesOfSeries(study: string, series: string): Promise<Slice[]> {
-  const address = `${BASE}/${study}/series/${series}`;
-  const found = await request<Told[]>("GET", `${address}/metadata`);
-  return slicesOf(found, `${location.origin}${address}`);
+export async function stackOfSeries({ study_key: key, study_uid: uid }: Filed, series: string): Promise<Stack> {
+  const address = `${BASE}/${uid}/series/${series}`;
+  const found = await request<Told[]>("GET", `${address}/metadata?filed=${key}`);
+  return stackOf(found, `${location.origin}${address}`, key);
 }
 
 /** Why a picture is not shown: of the words after `fault.image.`. */

@@ -36,7 +36,7 @@ function Staff() {
     case "images":
       return <Worklist />;
     case "study":
-      return <StudyPage studyUid={subject} />;
+      return <StudyPage studyKey={subject} />;
     case "consult":
       return <ConsultRoom consultId={subject} />;
     case "glass":

@@ -17,7 +17,8 @@ export function ReadWords({ row }: { row: StudyRow }) {
   );
 }
 
-export function ReadState({ row }: { row: StudyRow }) {
+/** `shown`: how many images and other objects the page tells of, which may be fewer than there are by now. */
+export function ReadState({ row, shown }: { row: StudyRow; shown: number }) {
   const { t } = useWords();
   const role = useLive((state) => state.me?.role);
   const mark = useMarkRead();
@@ -27,7 +28,13 @@ export function ReadState({ row }: { row: StudyRow }) {
         <ReadWords row={row} />
       </span>
       {mayRead(role) && (
-        <button type="button" className="btn" data-testid="mark-read" disabled={mark.isPending} onClick={() => mark.mutate(row)}>
+        <button
+          type="button"
+          className="btn"
+          data-testid="mark-read"
+          disabled={mark.isPending}
+          onClick={() => mark.mutate({ ...row, images: Math.min(row.images, shown) })}
+        >
           {t(row.is_unread ? "list.markRead" : "list.markUnread")}
         </button>
       )}

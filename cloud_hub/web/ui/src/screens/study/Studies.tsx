@@ -33,7 +33,7 @@ function Entry({ row }: { row: StudyRow }) {
   return (
     <a
       className="study-entry"
-      href={address("study", row.study_uid)}
+      href={address("study", row.study_key)}
       data-testid="study-entry"
       data-state={row.state}
       onClick={() => noteListedAt(location.hash)}

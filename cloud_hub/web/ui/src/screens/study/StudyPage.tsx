@@ -94,7 +94,7 @@ function SeriesList({ row, series, picked, onPick }: Picked) {
           </li>
         ))}
       </ul>
-      <ReadState row={row} />
+      <ReadState row={row} shown={series.reduce((sum, one) => sum + one.images, 0)} />
       <p className="not-primary" data-testid="not-primary">
         {t("study.notPrimary")}
       </p>
@@ -107,8 +107,8 @@ function Opened({ row }: { row: StudyRow }) {
   const [wish, setWish] = useState("");
   // Asked for again when something of it was added.
   const found = useQuery({
-    queryKey: ["series", row.study_uid, row.changed_ms],
-    queryFn: () => seriesOfStudy(row.study_uid),
+    queryKey: ["series", row.study_key, row.changed_ms],
+    queryFn: () => seriesOfStudy(row),
     placeholderData: (before) => before,
   });
   const bed = useBedOf(row.person_id);
@@ -126,7 +126,7 @@ function Opened({ row }: { row: StudyRow }) {
           <Suspense fallback={<p className="viewer-words">{t("pending")}</p>}>
             <Viewer
               key={picked.uid}
-              study={row.study_uid}
+              study={row}
               series={picked}
               isPreview={row.state === "preview"}
               leave={leaveTo(bed)}
@@ -138,9 +138,9 @@ function Opened({ row }: { row: StudyRow }) {
   );
 }
 
-export function StudyPage({ studyUid }: { studyUid: string }) {
+export function StudyPage({ studyKey }: { studyKey: string }) {
   const { t } = useWords();
-  const found = useStudies({ study: studyUid, limit: "1" });
+  const found = useStudies({ filed: studyKey, limit: "1" });
   const row = found.data?.studies[0];
   return (
     <Page surface="night">

@@ -6,8 +6,9 @@ import { useKeys } from "../../app/keys";
 import type { Key } from "../../i18n";
 import { useWords } from "../../i18n";
 import { edges, isColour, presetsOf } from "../../imaging/dicom";
-import type { Preset, SeriesTold, Slice } from "../../imaging/dicom";
-import { slicesOfSeries } from "../../imaging/dicomweb";
+import type { Preset, SeriesTold, Slice, Stack } from "../../imaging/dicom";
+import { stackOfSeries } from "../../imaging/dicomweb";
+import type { Filed } from "../../imaging/dicomweb";
 import { Stage } from "../../imaging/stage";
 import type { StageState, Tool } from "../../imaging/stage";
 import { Fault, Pending } from "../../state/Small";
@@ -15,7 +16,7 @@ import { Icon } from "../../state/Icon";
 import { Ruler } from "./Ruler";
 
 interface Shown {
-  study: string;
+  study: Filed;
   series: SeriesTold;
   /** True while nothing but a preview has come: it is looked at, never measured. */
   isPreview: boolean;
@@ -174,9 +175,10 @@ function Words({ state, count, retry }: { state: StageState; count: number; retr
   );
 }
 
-function Tools({ stage, state, presets, mayMeasure }: {
+function Tools({ stage, state, stack, presets, mayMeasure }: {
   stage: Stage;
   state: StageState;
+  stack: Stack;
   presets: Preset[];
   mayMeasure: boolean;
 }) {
@@ -226,6 +228,11 @@ function Tools({ stage, state, presets, mayMeasure }: {
           {t("tool.reset")} <span className="key">R</span>
         </button>
         {!mayMeasure && <span className="dense t2">{t("viewer.noMeasure")}</span>}
+        {stack.total > stack.slices.length && (
+          <span className="dense strong" data-testid="frames-cut">
+            {t("viewer.cut", { n: stack.slices.length, m: stack.total })}
+          </span>
+        )}
       </div>
     </div>
   );
@@ -238,12 +245,12 @@ export default function Viewer({ study, series, isPreview, leave }: Shown) {
   const state = useStageState(stage);
   const found = useQuery({
     // Of a series that grows, whatever has come since.
-    queryKey: ["slices", study, series.uid, series.images],
-    queryFn: () => slicesOfSeries(study, series.uid),
+    queryKey: ["slices", study.study_key, series.uid, series.images],
+    queryFn: () => stackOfSeries(study, series.uid),
     placeholderData: (before) => before,
     staleTime: Number.POSITIVE_INFINITY,
   });
-  const slices = found.data;
+  const slices = found.data?.slices;
   useEffect(() => {
     if (stage && slices && slices.length > 0) void stage.open(slices);
   }, [stage, slices]);
@@ -271,7 +278,9 @@ export default function Viewer({ study, series, isPreview, leave }: Shown) {
         <Fault error={found.error} onRetry={() => void found.refetch()} />
         {state && isAsked && slices.length > 1 && <Ruler state={state} count={slices.length} onGo={(index) => void stage?.goTo(index)} />}
       </div>
-      {stage && state && isAsked && <Tools stage={stage} state={state} presets={presets} mayMeasure={!isPreview} />}
+      {stage && state && found.data && isAsked && (
+        <Tools stage={stage} state={state} stack={found.data} presets={presets} mayMeasure={!isPreview} />
+      )}
     </section>
   );
 }

@@ -11,6 +11,8 @@ import { PaperTop } from "../PaperTop";
 import { ReadWords } from "./ReadState";
 import { arrivalWords, mayRead, noteListedAt, takenAt, useMarkRead, useStudyPage } from "./studies";
 import { useHeldPage } from "./useHeldPage";
+import { FIRST, pickedOf, useFollowed } from "./usePicked";
+import type { Picked } from "./usePicked";
 import "./study.css";
 
 const PAGE = 25;
@@ -24,9 +26,9 @@ interface Asked {
 }
 
 /** What was asked for and chosen when the page was left: it is so again on the way back. */
-let kept: { asked: Asked; picked: number } = {
+let kept: { asked: Asked; picked: Picked } = {
   asked: { site: "", modality: "", isUnread: true, offset: 0 },
-  picked: 0,
+  picked: FIRST,
 };
 
 function query({ site, modality, isUnread, offset }: Asked): Record<string, string> {
@@ -87,7 +89,7 @@ function Row({ row, isPicked }: { row: StudyRow; isPicked: boolean }) {
   return (
     <tr data-testid="list-row" aria-current={isPicked || undefined} className={row.is_unread ? "unread" : ""}>
       <th scope="row">
-        <a href={address("study", row.study_uid)}>{both(row.name) || t("study.unnamed")}</a>
+        <a href={address("study", row.study_key)}>{both(row.name) || t("study.unnamed")}</a>
         {!row.person_id && <div className="dense">{t("study.nobody")}</div>}
       </th>
       <td>
@@ -134,7 +136,8 @@ export function Worklist() {
   const [picked, setPicked] = useState(kept.picked);
   useEffect(() => {
     kept = { asked, picked };
-    noteListedAt(location.hash);
+    // Its own address: by the time this runs a key may have led to a study already.
+    noteListedAt(address("images"));
   }, [asked, picked]);
   const found = useStudyPage(query(asked));
   const held = useHeldPage(found.data, JSON.stringify(asked), found.isPlaceholderData);
@@ -143,19 +146,26 @@ export function Worklist() {
   const total = held.page?.total ?? 0;
   const ask = (part: Partial<Asked>) => {
     setAsked({ ...asked, offset: 0, ...part });
-    setPicked(0);
+    setPicked(FIRST);
   };
   const turn = (by: number) => {
     const offset = asked.offset + by * PAGE;
     if (offset >= 0 && offset < total) ask({ offset });
   };
-  const row = rows[picked];
+  useFollowed(rows, picked, !found.isPlaceholderData, setPicked);
+  // Of a page that has emptied while one looked, the last one that there is.
+  const hasEnded = rows.length === 0 && total > 0 && asked.offset >= total;
+  useEffect(() => {
+    if (hasEnded) setAsked({ ...asked, offset: Math.floor((total - 1) / PAGE) * PAGE });
+  }, [hasEnded, asked, total]);
+  const { index, row, step } = pickedOf(rows, picked);
+  const move = (by: number) => () => rows.length > 0 && setPicked(step(by));
   useKeys({
-    j: () => setPicked(Math.min(picked + 1, rows.length - 1)),
-    k: () => setPicked(Math.max(picked - 1, 0)),
-    ArrowDown: () => setPicked(Math.min(picked + 1, rows.length - 1)),
-    ArrowUp: () => setPicked(Math.max(picked - 1, 0)),
-    Enter: () => row && go("study", row.study_uid),
+    j: move(1),
+    k: move(-1),
+    ArrowDown: move(1),
+    ArrowUp: move(-1),
+    Enter: () => row && go("study", row.study_key),
     r: () => row && mayRead(role) && !mark.isPending && mark.mutate(row, { onSuccess: held.show }),
     u: () => ask({ isUnread: !asked.isUnread }),
     PageDown: () => turn(1),
@@ -181,8 +191,8 @@ export function Worklist() {
             {t("list.fresh", { n: held.fresh })}
           </button>
         )}
-        {held.page && rows.length === 0 && <Empty text={t(asked.isUnread ? "list.emptyUnread" : "list.empty")} />}
-        {rows.length > 0 && <Table rows={rows} picked={picked} />}
+        {held.page && rows.length === 0 && !hasEnded && <Empty text={t(asked.isUnread ? "list.emptyUnread" : "list.empty")} />}
+        {rows.length > 0 && <Table rows={rows} picked={index} />}
         {total > PAGE && (
           <div className="row">
             <button type="button" className="btn" disabled={asked.offset === 0} onClick={() => turn(-1)}>

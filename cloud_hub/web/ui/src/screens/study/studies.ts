@@ -1,7 +1,7 @@
 /** The lists of studies: asking for them, and how a row says when and how much. */
 import { keepPreviousData, queryOptions, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { api } from "../../app/api";
-import type { StudyRow, StudyRows } from "../../contract";
+import type { StudyReadBody, StudyRow, StudyRows } from "../../contract";
 import type { Words } from "../../i18n";
 
 const ASK_EVERY_MS = 20_000;
@@ -44,13 +44,14 @@ export function mayRead(role: string | undefined): boolean {
   return READERS.has(role ?? "");
 }
 
-/** Say that a study is read, or where it is, that it is to be read again. */
+/** Say that what is shown of a study (`images`) is read, or where it is, that it is to be read again. */
 export function useMarkRead() {
   const queries = useQueryClient();
   return useMutation({
     mutationFn: (row: StudyRow) => {
       const path = `/studies/${row.study_key}/read`;
-      return row.is_unread ? api.post<void>(path) : api.delete(path);
+      const body: StudyReadBody = { images: row.images };
+      return row.is_unread ? api.post<void>(path, body) : api.delete(path);
     },
     onSuccess: () => queries.invalidateQueries({ queryKey: ["studies"] }),
   });

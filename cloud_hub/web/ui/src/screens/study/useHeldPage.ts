@@ -4,6 +4,14 @@ import type { StudyRows } from "../../contract";
 
 const HOLD_MS = 10_000;
 
+interface Held {
+  page: StudyRows | undefined;
+  newest: StudyRows | undefined;
+  asked: string;
+  /** When the newest answer came: what it changes waits from then on, however long the page has been looked at. */
+  since: number;
+}
+
 export interface HeldPage {
   page: StudyRows | undefined;
   /** Studies that have come since. */
@@ -21,10 +29,11 @@ export interface HeldPage {
 export function useHeldPage(newest: StudyRows | undefined, asked: string, isOfBefore: boolean): HeldPage {
   const [isOver, setOver] = useState(false);
   const [, render] = useState(0);
-  const held = useRef<{ page: StudyRows | undefined; asked: string; since: number }>({ page: undefined, asked: "", since: 0 });
+  const held = useRef<Held>({ page: undefined, newest: undefined, asked: "", since: 0 });
+  if (held.current.newest !== newest) held.current = { ...held.current, newest, since: Date.now() };
   const isYoung = Date.now() - held.current.since < HOLD_MS;
   const isHeld = held.current.page && (isOfBefore || (isOver && held.current.asked === asked && isYoung));
-  if (!isHeld) held.current = { page: newest, asked, since: Date.now() };
+  if (!isHeld) held.current = { ...held.current, page: newest, asked };
   const { page } = held.current;
   const same = new Map(newest?.studies.map((row) => [row.study_key, row]));
   // Rows stay where they are; what they say is always the newest.
