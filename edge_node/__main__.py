@@ -8,7 +8,7 @@ from pathlib import Path
 import uvloop
 from telemed.logs import log_to_stderr
 
-from edge_node import admit, app, arrangement, audit_command, config, keys_command, models_command
+from edge_node import admit, app, arrangement, audit_command, config, import_command, keys_command, models_command
 from edge_node.buffer import maintenance
 from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFailure, ConfigRefused, EnrolmentFailed, FileUnusable
@@ -62,6 +62,8 @@ def _told(settings: EdgeConfig, asked: argparse.Namespace) -> list[str]:
         return enrolment_command.run(settings, asked)
     if asked.command == keys_command.NAME:
         return keys_command.run(settings, asked)
+    if asked.command == import_command.NAME:
+        return import_command.run(settings, asked)
     if asked.command == models_command.NAME:
         return models_command.run(settings)
     if asked.command == "inspect":
@@ -100,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         ("inspect", "show what the store holds and what waits for the hub; also beside a running node"),
         ("admit", "put people into beds, while the node is stopped"),
         ("send", "queue a file for the hub; also beside a running node"),
+        ("import", "make DICOM of a volume, photo or PDF of a person of this site; beside a running node"),
         ("transfers", "list the files that go to the hub and come from it; also beside a running node"),
         ("enrol", "get this node its certificate, with a token from the hub"),
         ("audit", "verify the audit trail, or give out the hub's heads that are kept here; also beside a running node"),
@@ -111,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         if name in transfer_command.NAMES:
             transfer_command.add_arguments(name, command)
+        if name == import_command.NAME:
+            import_command.add_arguments(command)
         if name == audit_command.NAME:
             audit_command.add_arguments(command)
         if name == keys_command.NAME:

@@ -1,7 +1,9 @@
 """What a configuration means for each part of the node."""
 
+import hashlib
 import os
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -23,6 +25,7 @@ from edge_node.errors import ConfigRefused
 from edge_node.findings import due, filing, readings, rules
 from edge_node.findings.metrics import FindingsMetrics
 from edge_node.imaging.node import Imaging
+from edge_node.importing import imports
 from edge_node.inference import ports as inference_ports
 from edge_node.inference import trust
 from edge_node.inference.metrics import InferenceMetrics
@@ -30,11 +33,13 @@ from edge_node.inference.runtime import Inference
 from edge_node.inference.shelf import ENGINES
 from edge_node.inference.slot import RestartBudget
 from edge_node.inference.worker import Means
+from edge_node.samples.roster import Roster
 from edge_node.uplink.certificates import MODEL_ROOT, CertificateFolder
 from edge_node.uplink.second_way import SecondWay, Waits
 from edge_node.uplink.transfer.client import login
 
 NS = 10**9
+SHORTEST_TOKEN_CHARS = 32
 
 
 def check(config: EdgeConfig) -> None:
@@ -46,6 +51,7 @@ def check(config: EdgeConfig) -> None:
     ruleset.load(config.alarms.ruleset)
     rules.load(config.findings.rules_file or rules.DEFAULT)
     metrics_token(config)
+    web_senders(config)
     models_root(config)
     _page(config)
     for key, path in (*_identity(config), *records(config)):
@@ -254,6 +260,26 @@ def study_readings(
     return of
 
 
+def study_imports(
+    config: EdgeConfig,
+    roster: Callable[[], Roster],
+    note: Callable[[str, str, str], Awaitable[None]],
+    registry: CollectorRegistry,
+) -> Callable[[Imaging], imports.Imports]:
+    """Return what makes, of imaging that is open, what imports files of other kinds; imaging is configured."""
+    settings, imaging = config.findings, config.imaging
+    assert imaging is not None
+    share = imaging.disk_limit_pct / 100
+    results = imports.counter(registry)
+    means = imports.Means(settings.memory_mib, settings.limit_s, share, config.node.node, version("yuanzhen"))
+
+    def of(opened: Imaging) -> imports.Imports:
+        delivery = opened.delivery
+        return imports.Imports(opened.catalog, delivery.objects, roster, means, note, results, delivery.clock_ns)
+
+    return of
+
+
 def metrics_token(config: EdgeConfig) -> str:
     """Return what whoever reads the metrics must show; empty = nothing.
 
@@ -267,3 +293,29 @@ def metrics_token(config: EdgeConfig) -> str:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigRefused(f"bedside.metrics_token_file: {path} cannot be read: {error.strerror}") from error
+
+
+def web_senders(config: EdgeConfig) -> Callable[[str], str]:
+    """Return what tells whose a token is: the name of a device that stores images over HTTPS, empty for nobody's.
+
+    Raises:
+        ConfigRefused: a token cannot be read, is too short, or is another's too.
+    """
+    found: dict[bytes, str] = {}
+    for each in config.imaging.web_senders if config.imaging is not None else []:
+        key = f"imaging.web_senders: {each.name}"
+        try:
+            token = each.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise ConfigRefused(f"{key}: {each.token_file} cannot be read: {error}") from error
+        if len(token) < SHORTEST_TOKEN_CHARS:
+            raise ConfigRefused(f"{key}: a token has at least {SHORTEST_TOKEN_CHARS} characters")
+        if (digest := _digest(token)) in found:
+            raise ConfigRefused(f"{key}: {found[digest]} has the same token")
+        found[digest] = each.name
+    # Looked up by its hash: how long that takes says nothing of any token.
+    return lambda token: found.get(_digest(token), "")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

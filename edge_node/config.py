@@ -303,6 +303,13 @@ class DestinationConfig(Section):
     port: Port = Field(default=104, description="Its DICOM port.")
 
 
+class WebSenderConfig(Section):
+    """A device or program that stores images over HTTPS (STOW-RS)."""
+
+    name: ApplicationEntity = Field(description="What it is called; kept with every image, as a modality's title.")
+    token_file: Path = Field(description="File with its bearer token, at least 32 characters; never the token itself.")
+
+
 class ImagingConfig(Section):
     """Receiving of images (DICOM); off where the section is not there."""
 
@@ -318,11 +325,18 @@ class ImagingConfig(Section):
     destinations: list[DestinationConfig] = Field(
         default_factory=list, max_length=64, description="Where images may be moved to; nowhere else."
     )
+    web_senders: list[WebSenderConfig] = Field(
+        default_factory=list, max_length=64, description="Those that may store images over HTTPS with a token."
+    )
     folder: Path | None = Field(
         default=None, description="Folder of the images; none: the folder images in that of the store."
     )
     watched_folder: Path | None = Field(
         default=None, description="Folder whose DICOM files are taken in and deleted there; none: no folder is watched."
+    )
+    import_folder: Path | None = Field(
+        default=None,
+        description="Folder whose volumes, photos and PDFs are made into DICOM; what each is lies beside it.",
     )
     receivers: Annotated[int, Field(ge=1, le=16)] = Field(default=2, description="Processes that receive.")
     associations: Annotated[int, Field(ge=1, le=100)] = Field(
@@ -352,9 +366,11 @@ class ImagingConfig(Section):
     @model_validator(mode="after")
     def _destinations_differ(self) -> "ImagingConfig":
         titles = [each.ae_title for each in self.destinations]
-        doubled = {title for title in titles if titles.count(title) > 1}
-        if doubled:
-            raise ValueError(f"destination listed twice: {', '.join(sorted(doubled))}")
+        names = [each.name for each in self.web_senders]
+        for kind, told in (("destination", titles), ("web sender", names)):
+            doubled = {title for title in told if told.count(title) > 1}
+            if doubled:
+                raise ValueError(f"{kind} listed twice: {', '.join(sorted(doubled))}")
         return self
 
 
@@ -484,20 +500,23 @@ def load(path: Path) -> EdgeConfig:
     except ValidationError as error:
         raise ConfigRefused("\n".join(_explain(path, text, error))) from error
     config = _absolute(config, path.resolve().parent)
-    if with_what := _watched_overlap(config, path):
-        line = _line_of(text, ["imaging", "watched_folder"])
-        told = f"{path}:{line}: imaging.watched_folder: it is, holds or lies in {with_what}, whose files would be taken"
-        raise ConfigRefused(told)
+    for name in ("watched_folder", "import_folder"):
+        if with_what := _emptied_overlap(config, path, name):
+            line = _line_of(text, ["imaging", name])
+            told = f"{path}:{line}: imaging.{name}: it is, holds or lies in {with_what}, whose files would be taken"
+            raise ConfigRefused(told)
     return config
 
 
-def _watched_overlap(config: EdgeConfig, path: Path) -> str:
-    """Return the setting whose files lie where the watched folder is emptied; empty where none does."""
+def _emptied_overlap(config: EdgeConfig, path: Path, setting: str) -> str:
+    """Return the setting whose files lie where a folder of imaging is emptied; empty where none does."""
     imaging, buffer = config.imaging, config.buffer
-    if imaging is None or imaging.watched_folder is None:
+    emptied = {"watched_folder": imaging.watched_folder, "import_folder": imaging.import_folder} if imaging else {}
+    if imaging is None or (folder_emptied := emptied.pop(setting)) is None:
         return ""
-    watched = imaging.watched_folder.resolve()
+    watched = folder_emptied.resolve()
     kept = {
+        **{f"imaging.{name}": other for name, other in emptied.items()},
         "imaging.folder": imaging.folder,
         "buffer.folder": buffer.folder,
         "buffer.key_folder": buffer.key_folder,
@@ -580,7 +599,16 @@ def _absolute_imaging(config: EdgeConfig, base: Path) -> ImagingConfig | None:
         return None
     folder = imaging.folder if imaging.folder is not None else config.buffer.folder / "images"
     watched = base / imaging.watched_folder if imaging.watched_folder is not None else None
-    return imaging.model_copy(update={"folder": base / folder, "watched_folder": watched})
+    imports = base / imaging.import_folder if imaging.import_folder is not None else None
+    senders = [each.model_copy(update={"token_file": base / each.token_file}) for each in imaging.web_senders]
+    return imaging.model_copy(
+        update={
+            "folder": base / folder,
+            "watched_folder": watched,
+            "import_folder": imports,
+            "web_senders": senders,
+        }
+    )
 
 
 def _absolute_inference(inference: InferenceConfig, base: Path) -> InferenceConfig:

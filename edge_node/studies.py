@@ -62,6 +62,7 @@ class Studies:
         if self.imaging is not None:
             yield "imaging", self.imaging.receive, None
             yield "studies", self.imaging.deliver, None
+            yield "imports", self._imports(self.imaging), None
         if self.models is not None:
             yield "models", self.models.run, None
         if self._read is not None:
@@ -108,6 +109,19 @@ class Studies:
 
         outlets = arrangement.models_outlets(beside.figures, note, supervise.Budget, beside.clock)
         return arrangement.models(beside.config, root, BundleArrivals(files, beside.audit.settle), outlets)
+
+    def _imports(self, imaging: Images) -> Callable[[], Awaitable[None]]:
+        beside, settings = self._beside, self._beside.config.imaging
+
+        async def note(action: str, target: str, result: str) -> None:
+            await beside.audit.note(None, action, target, result)
+
+        imports_of = arrangement.study_imports(beside.config, lambda: beside.log.roster, note, beside.figures)
+
+        async def run() -> None:
+            await imports_of(await imaging.opened()).run(settings.import_folder if settings is not None else None)
+
+        return run
 
     def _readings(self) -> Callable[[], Awaitable[None]] | None:
         beside, imaging = self._beside, self.imaging

@@ -7,13 +7,13 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from telemed import answers
 
-from edge_node.bedside import consent_routes, problems, routes, socket, study_routes
+from edge_node.bedside import consent_routes, problems, routes, socket, store_routes, study_routes
 from edge_node.bedside.doorway import Doorway
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
 
 STATIC = Path(__file__).with_name("static")
-_OWN_PATHS = ("api/", "healthz", "readyz", "metrics", "openapi.json")
+_OWN_PATHS = ("api/", "dicom-web/", "healthz", "readyz", "metrics", "openapi.json")
 _YEAR_S = 31_536_000
 
 
@@ -33,6 +33,7 @@ def build(station: Station, more: Sequence[APIRouter] = (), static: Path = STATI
     app.include_router(routes.router)
     app.include_router(consent_routes.router)
     app.include_router(study_routes.router)
+    app.include_router(store_routes.router)
     app.include_router(socket.router)
     for router in more:
         app.include_router(router)

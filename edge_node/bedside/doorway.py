@@ -1,5 +1,6 @@
 """What every request passes first: limits on the body, and the headers of every answer (reliability 4.2)."""
 
+import re
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,6 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edge_node.bedside import problems
 from edge_node.bedside.headers import HEADERS, NO_STORE
 from edge_node.bedside.jsonguard import BODY_LIMIT_BYTES, BadBody, check
+
+_STREAMED = re.compile(r"/dicom-web/studies(/[0-9.]+)?")
 
 
 class Doorway:
@@ -22,8 +25,11 @@ class Doorway:
             return
         dressed = _dress(scope["path"], send)
         try:
-            body = await _read(receive)
             _check_query(scope)
+            if _is_streamed(scope):
+                await self._app(scope, receive, dressed)
+                return
+            body = await _read(receive)
             if body and _is_json(scope):
                 check(body)
         except BadBody as error:
@@ -31,6 +37,11 @@ class Doorway:
             await problems.answer(refusal)(scope, receive, dressed)
             return
         await self._app(scope, _replay(body, receive), dressed)
+
+
+def _is_streamed(scope: Scope) -> bool:
+    """Whether a body is files: its route takes them piece by piece, within limits of its own."""
+    return scope["method"] == "POST" and bool(_STREAMED.fullmatch(scope["path"]))
 
 
 def _dress(path: str, send: Send) -> Send:

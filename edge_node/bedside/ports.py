@@ -185,6 +185,39 @@ class StudyNow(Protocol):
         """When its newest image came."""
 
 
+class FileNow(Protocol):
+    """What became of a file that came piece by piece."""
+
+    @property
+    def status(self) -> int:
+        """As C-STORE answers (PS3.4 table B.2-1); 0 = file and row are synced."""
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Empty, as the others, where the file does not say."""
+
+    @property
+    def study_uid(self) -> str:
+        """Of its study."""
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Of itself."""
+
+
+class ArrivingFile(Protocol):
+    """A file that comes piece by piece; dropped by whoever opened it, whatever became of it."""
+
+    async def write(self, data: bytes) -> None:
+        """Take the next piece."""
+
+    async def keep(self) -> FileNow:
+        """Have it taken in as one that came by C-STORE; returns after file and row are synced."""
+
+    async def drop(self) -> None:
+        """Delete what was written; idempotent."""
+
+
 class StudiesView(Protocol):
     """The images that came to this node."""
 
@@ -196,6 +229,9 @@ class StudiesView(Protocol):
 
     async def assign(self, study_id: str, person_id: str, by: str) -> bool:
         """File a study under a person; False where there is no such study.  Returns after the synced commit."""
+
+    def arriving(self, sender: str, study_uid: str) -> ArrivingFile:
+        """Return a file that is to come, of a study or (empty) of any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,3 +260,5 @@ class Surroundings:
     audit: Audit
     studies: StudiesView | None = None
     """None where the node receives no images."""
+    sender_of: Callable[[str], str] = lambda _: ""
+    """Returns the name of the device whose token that is, which stores images over HTTPS; empty = nobody's."""

@@ -18,6 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 _WORDS: dict[str, tuple[int, str, str]] = {
     "bad-input": (422, "输入有误，请检查标出的项", "The input is not right; check the fields named"),
     "bad-json": (400, "内容不是有效的 JSON", "The body is not valid JSON"),
+    "bad-media": (415, "不支持这种内容类型", "This kind of content is not taken here"),
     "too-large": (413, "内容太大", "The body is too large"),
     "not-found": (404, "没有找到", "Not found"),
     "refused-rights": (403, "您没有这项权限", "You may not do this"),

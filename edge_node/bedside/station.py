@@ -1,5 +1,6 @@
 """What a page of this station shows, for one person: joins ward, log, link and consults."""
 
+import asyncio
 from collections.abc import Callable
 
 from telemed import screen
@@ -22,6 +23,8 @@ from edge_node.samples.measurement import WaveformSet
 
 MS = 1_000_000
 SHOWN_LIMIT = 20_000
+STORING_AT_ONCE = 4
+"""Requests that bring images; each may have a file of the largest size half-way."""
 FollowVitals = Callable[[str, Callable[[], str]], None]
 """Bed code and how to make the message: also feeds the consult's data channel."""
 
@@ -41,6 +44,7 @@ class Station:
         self.live = Live(around.clock, self.site_view)
         self.referrals = ReferralDesk(around)
         self.consents = ConsentDesk(around)
+        self.storing = asyncio.Semaphore(STORING_AT_ONCE)
         self._follow = follow
         self._shown = Shown(SHOWN_LIMIT)
         self._refusals = Refusals()

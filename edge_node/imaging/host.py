@@ -19,16 +19,29 @@ from edge_node import child
 from edge_node.errors import CatalogueFailure
 from edge_node.imaging import rows
 from edge_node.imaging.catalog import Catalog
-from edge_node.imaging.judged import Verdict
+from edge_node.imaging.judged import OUT_OF_RESOURCES, Verdict
 from edge_node.imaging.metrics import ImagingMetrics
 from edge_node.imaging.objects import Objects
-from edge_node.imaging.pipe import LINE_LIMIT_BYTES, Configure, Judged, Line, Ready, Refused, Stored, pack, unpack
+from edge_node.imaging.pipe import (
+    LINE_LIMIT_BYTES,
+    Configure,
+    Judged,
+    Line,
+    Look,
+    Ready,
+    Refused,
+    Stored,
+    Taken,
+    pack,
+    unpack,
+)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 1.0
 STEADY_S = 10.0
 """A receiver that lived this long is started again without a longer wait."""
 COMMIT_MOST = 64
 """Objects of one commit."""
+LOOK_WITHIN_S = 120.0
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +51,8 @@ class _Receiver:
     """One child process while it runs."""
 
     process: asyncio.subprocess.Process
+    looks: "dict[int, asyncio.Future[Taken]]" = field(default_factory=dict)
+    """Files that it takes in, by number."""
 
     def say(self, line: Line) -> None:
         stdin = self.process.stdin
@@ -59,6 +74,8 @@ class ImagingHost:
     is_listening: asyncio.Event = field(default_factory=asyncio.Event)
     pids: set[int] = field(default_factory=set)
     """Of the receivers that are up."""
+    _up: list[_Receiver] = field(default_factory=list)
+    _looks: int = 0
     _stored: "asyncio.Queue[tuple[_Receiver, Stored]]" = field(default_factory=asyncio.Queue)
     _refusals: dict[str, int] = field(default_factory=dict)
 
@@ -75,6 +92,33 @@ class ImagingHost:
                 # A folder is watched by one alone.
                 settings = self.settings if number == 0 else replace(self.settings, watched="")
                 group.create_task(self._keep(settings), name="imaging-receiver")
+
+    async def look(self, path: Path, sender: str, study_uid: str = "") -> Taken:
+        """Have a receiver take a file in, and return what became of it.
+
+        It is out of resources where no receiver is up, or one ends or is silent meanwhile: the file may be brought
+        again, whatever was done of it.
+
+        Args:
+            path: of the file, which stays.
+            sender: who brought it.
+            study_uid: the study that it must be of; empty: any.
+        """
+        self._looks += 1
+        number = self._looks
+        if not self._up:
+            return Taken(number, OUT_OF_RESOURCES)
+        receiver = min(self._up, key=lambda each: len(each.looks))
+        answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        receiver.looks[number] = answer
+        try:
+            async with asyncio.timeout(LOOK_WITHIN_S):
+                receiver.say(Look(number, str(path), sender, study_uid))
+                return await answer
+        except TimeoutError:
+            return Taken(number, OUT_OF_RESOURCES)
+        finally:
+            receiver.looks.pop(number, None)
 
     async def _keep(self, settings: Configure) -> None:
         wait_s, is_failing, loop = FIRST_WAIT_S, False, asyncio.get_running_loop()
@@ -117,8 +161,7 @@ class ImagingHost:
         except ValueError:
             return "it said what no receiver says"
         finally:
-            self.pids.discard(process.pid)
-            self._tell_up()
+            self._set_down(receiver)
             await child.stop(process)
 
     async def _listen(self, receiver: _Receiver) -> None:
@@ -136,7 +179,19 @@ class ImagingHost:
                 self._count_refused(line.reason)
             elif isinstance(line, Ready):
                 self.pids.add(receiver.process.pid)
+                self._up.append(receiver)
                 self._tell_up()
+            elif isinstance(line, Taken) and line.number in receiver.looks:
+                receiver.looks.pop(line.number).set_result(line)
+
+    def _set_down(self, receiver: _Receiver) -> None:
+        """Send nothing more to a receiver that ends, and answer for it."""
+        self.pids.discard(receiver.process.pid)
+        self._up = [each for each in self._up if each is not receiver]
+        for number, answer in receiver.looks.items():
+            if not answer.done():
+                answer.set_result(Taken(number, OUT_OF_RESOURCES))
+        self._tell_up()
 
     def _tell_up(self) -> None:
         self.metrics.receivers.set(len(self.pids))
@@ -177,7 +232,7 @@ class ImagingHost:
 REASONS = frozenset(
     {
         "association-aborted", "association-rejected", "deflated", "disk-failed", "disk-full", "no-uid",
-        "file-failed", "move-refused", "no-file", "other-object", "query-refused", "too-deep",
+        "file-failed", "move-refused", "no-file", "other-object", "other-study", "query-refused", "too-deep",
         "too-many-calls",
     }
 )  # fmt: skip

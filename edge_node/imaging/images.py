@@ -7,6 +7,7 @@ import structlog
 from telemed.errors import Code
 
 from edge_node.errors import CatalogueFailure, ImagingError
+from edge_node.imaging.arriving import Arriving
 from edge_node.imaging.node import Imaging
 from edge_node.imaging.study import Study
 
@@ -103,6 +104,14 @@ class Images:
             CatalogueFailure: it is not noted.
         """
         return await self._there().assign(study_id, person_id, by)
+
+    def arriving(self, sender: str, study_uid: str) -> Arriving:
+        """Return a file that is to come piece by piece.
+
+        Raises:
+            CatalogueFailure: imaging is not open.
+        """
+        return self._there().arriving(sender, study_uid)
 
     def stuck(self) -> Iterator[tuple[str, str]]:
         """Yield what somebody must look at: a code of `telemed.errors`, and how many."""

@@ -14,6 +14,7 @@ from telemed.errors import Code
 from edge_node.config import ImagingConfig
 from edge_node.errors import ConfigRefused, ImagingError
 from edge_node.imaging import rows
+from edge_node.imaging.arriving import Arriving
 from edge_node.imaging.catalog import Catalog
 from edge_node.imaging.delivery import Delivery, Offer, Quiet
 from edge_node.imaging.host import ImagingHost
@@ -147,6 +148,17 @@ class Imaging:
             CatalogueFailure: it is not noted.
         """
         return await self.catalog.write(lambda c: rows.assign(c, study_id, person_id, by))
+
+    def arriving(self, sender: str, study_uid: str) -> Arriving:
+        """Return a file that is to come piece by piece.
+
+        Args:
+            sender: who brings it.
+            study_uid: the study that it must be of; empty: any.
+        """
+        return Arriving(
+            self._objects.scratch(), self._limit_bytes, lambda path: self.host.look(path, sender, study_uid)
+        )
 
     def stuck(self) -> Iterator[tuple[str, str]]:
         """Yield what somebody must look at: a code of `telemed.errors`, and how many."""

@@ -63,6 +63,10 @@ class Objects:
         sync_folder(final.parent)
         return whole.hexdigest()
 
+    def scratch(self) -> Path:
+        """Return a new path for what is half-way; whoever uses it deletes it."""
+        return self._incoming / uuid4().hex
+
     def path(self, sha256: str) -> Path:
         """Return where a whole file lies."""
         return self._whole / sha256[:2] / sha256

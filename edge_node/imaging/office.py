@@ -4,11 +4,12 @@ import contextlib
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import BinaryIO
 
 from edge_node.imaging.intake import Arrived, OnDisk
 from edge_node.imaging.judged import Verdict
-from edge_node.imaging.pipe import Judged, Line, Refused, Stored, pack, unpack
+from edge_node.imaging.pipe import Judged, Line, Look, Refused, Stored, pack, unpack
 
 ANSWER_WITHIN_S = 30.0
 
@@ -21,6 +22,8 @@ class Office:
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[Verdict]] = {}
         self._number = 0
+        self.looks: SimpleQueue[Look] = SimpleQueue()
+        """What the node asked to be taken in, for whoever does it."""
 
     def commit(self, arrived: Arrived, on_disk: OnDisk) -> Verdict:
         """Have the row of a stored file committed, and return what became of it; FAILED where the node is silent."""
@@ -56,12 +59,14 @@ class Office:
             self._to_node.flush()
 
     def listen(self, from_node: Iterable[bytes]) -> None:
-        """Hand each verdict to who waits for it, until the node closes the pipe."""
+        """Hand each verdict and each file to who waits for it, until the node closes the pipe."""
         for raw in from_node:
             with contextlib.suppress(ValueError):
                 line = unpack(raw)
                 if isinstance(line, Judged):
                     self._judge(line)
+                elif isinstance(line, Look):
+                    self.looks.put(line)
 
     def _judge(self, line: Judged) -> None:
         with self._lock:

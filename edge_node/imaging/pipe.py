@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from edge_node import child
-from edge_node.imaging.content import FIELDS, NUMBERS, TEXT_LIMIT_CHARS, Content
+from edge_node.imaging.content import FIELDS, NUMBERS, TEXT_LIMIT_CHARS, Content, is_uid
 
 LINE_LIMIT_BYTES = 64 * 1024
 """Longest line: the texts of an object, escaped, with room."""
@@ -66,8 +66,33 @@ class Refused:
     reason: str
 
 
-Line = Configure | Ready | Stored | Judged | Refused
-_KINDS = child.named(Configure, Ready, Stored, Judged, Refused)
+@dataclass(frozen=True, slots=True)
+class Look:
+    """To a receiver: take this file in; answered by `Taken` with the same number."""
+
+    number: int
+    path: str
+    sender: str
+    study_uid: str = ""
+    """The study that it must be of; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """From a receiver: what became of a file, and what it is."""
+
+    number: int
+    status: int
+    """See `judged`."""
+    sop_class_uid: str = ""
+    """Empty, as the others, where the file does not say."""
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_instance_uid: str = ""
+
+
+Line = Configure | Ready | Stored | Judged | Refused | Look | Taken
+_KINDS = child.named(Configure, Ready, Stored, Judged, Refused, Look, Taken)
 
 
 def pack(line: Line) -> bytes:
@@ -92,6 +117,8 @@ def _checked(line: Line) -> Line:
     """Hold a receiver to what it may say: it is the process that strangers speak to."""
     if isinstance(line, Refused):
         _check_text(line.reason)
+    if isinstance(line, Taken):
+        _check_taken(line)
     if not isinstance(line, Stored):
         return line
     line = replace(line, content=Content(**line.content))  # type: ignore[arg-type]
@@ -107,6 +134,15 @@ def _checked(line: Line) -> Line:
     if not re.fullmatch(r"[0-9a-f]{64}", line.sha256):
         raise ValueError("no hash")
     return line
+
+
+def _check_taken(line: Taken) -> None:
+    if not all(isinstance(number, int) and 0 <= number < 2**53 for number in (line.number, line.status)):
+        raise ValueError("no number where one must be")
+    for uid in (line.sop_class_uid, line.study_uid, line.series_uid, line.sop_instance_uid):
+        _check_text(uid)
+        if uid and not is_uid(uid):
+            raise ValueError("no UID where one must be")
 
 
 def _check_text(text: object) -> None:

@@ -23,6 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from edge_node.imaging import association
 from edge_node.imaging.association import PDU_BYTES, Bounds, SharedPortServer
 from edge_node.imaging.intake import Arrived, Intake
+from edge_node.imaging.looking import Looking
 from edge_node.imaging.objects import Objects
 from edge_node.imaging.office import Office
 from edge_node.imaging.part10 import IMPLEMENTATION_UID, NAME
@@ -169,6 +170,8 @@ def run(settings: Configure, office: Office, listening: socket.socket, until_gon
     if settings.watched:
         folder = WatchedFolder(Path(settings.watched), receiver.intake)
         threading.Thread(target=for_life, args=(folder.run,), daemon=True, name="watch").start()
+    looking = Looking(receiver.intake, office.looks.get, office.say)
+    threading.Thread(target=for_life, args=(looking.run,), daemon=True, name="look").start()
     threading.Thread(target=for_life, args=(server.serve_forever,), daemon=True, name="accept").start()
     office.say(Ready())
     until_gone()

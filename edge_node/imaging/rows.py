@@ -43,6 +43,12 @@ def study(connection: sqlite3.Connection, study_id: str) -> Study | None:
     return None if row is None else _as_study(row)
 
 
+def study_id_of(connection: sqlite3.Connection, study_uid: str) -> str:
+    """Return the id of the study of a UID; empty where there is none."""
+    row = connection.execute("SELECT study_id FROM study WHERE study_key = ?", (study_uid,)).fetchone()
+    return "" if row is None else str(row["study_id"])
+
+
 def to_offer(connection: sqlite3.Connection) -> list[Study]:
     """Return the studies of which the hub has not been offered everything, the oldest first."""
     return _studies(connection, "generation > offered_generation")

@@ -156,11 +156,11 @@ class NodeProcess:
             "admit", "--config", str(self.folder / "node.toml"), "--from", str(self.folder / "people.toml")
         )
 
-    def start(self) -> None:
-        """Start and wait for the ready line."""
+    def start(self, before: tuple[str, ...] = ()) -> None:
+        """Start, by another program where one is named, and wait for the ready line."""
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge_node", "serve", "--config", str(self.folder / "node.toml")],
+                [*before, sys.executable, "-m", "edge_node", "serve", "--config", str(self.folder / "node.toml")],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -1,7 +1,10 @@
 """A bedside station around a real ward, with an event log and a link that tests set."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypedDict
 
 import httpx
 import pytest
@@ -22,6 +25,8 @@ from edge_node.config import EdgeConfig
 from edge_node.errors import BufferFull, CatalogueFailure
 from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
+from edge_node.imaging.arriving import Arriving
+from edge_node.imaging.pipe import Taken
 from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 from edge_node.samples.roster import Roster, build
@@ -157,6 +162,20 @@ class Images:
     is_failing: bool = False
 
     older: tuple[Study, ...] = ()
+    folder: Path = Path("/nowhere")
+    """Where files are half-way."""
+    taken: list[tuple[str, str, bytes]] = field(default_factory=list)
+    """Sender, study that it must be of, and content of each file that came."""
+    statuses: dict[bytes, int] = field(default_factory=dict)
+    """What becomes of a content; of all others 0."""
+
+    def arriving(self, sender: str, study_uid: str) -> Arriving:
+        async def look(path: Path) -> Taken:
+            content = await asyncio.to_thread(path.read_bytes)
+            self.taken.append((sender, study_uid, content))
+            return Taken(1, self.statuses.get(content, 0), "1.2.9", "1.2.3", "1.2.3.4", f"1.2.3.4.{len(self.taken)}")
+
+        return Arriving(self.folder / f"half-{len(self.taken)}", 1000, look)
 
     async def listed(self, limit: int, after: str = "") -> Sequence[Study]:
         every = [self.study, *self.older]
@@ -173,6 +192,21 @@ class Images:
             return False
         self.study = replace(self.study, person_id=person_id, assigned_by=by)
         return True
+
+
+class Content(TypedDict, total=False):
+    """What a request brings, as httpx takes it."""
+
+    content: bytes
+    headers: dict[str, str]
+    json: object
+
+
+def multipart(*files: bytes, kind: str = "application/dicom") -> Content:
+    """Return what brings some files, as STOW-RS has them."""
+    parts = [b"--B\r\nContent-Type: " + kind.encode() + b"\r\n\r\n" + file + b"\r\n" for file in files]
+    headers = {"content-type": 'multipart/related; type="application/dicom"; boundary=B'}
+    return Content(content=b"".join(parts) + b"--B--\r\n", headers=headers)
 
 
 def account(username: str, role: str, sites: Sequence[str] = (SITE,)) -> event_pb2.Event:
@@ -228,17 +262,21 @@ CONFIG = {
     },
     "buffer": {"folder": "buffer"},
     "uplink": {"secret_file": "secret"},
+    "imaging": {"senders": ["CT"]},
     "beds": [{"bed": "B01", "label": "01"}, {"bed": "B02", "label": "02"}],
     "devices": [{"device": "m1", "family": "hl7_monitor", "bed": "B01", "application": "MON"}],
 }
 
 
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
 class House:
     """A station with everything around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.audit = Trail()
-        self.images: Images | None = Images()
+        self.images: Images | None = Images(folder=folder)
         self.now_ns = START_NS
         self.link = Link()
         self.log = Log()
@@ -287,6 +325,7 @@ class House:
             clock=lambda: self.now_ns,
             audit=self.audit,
             studies=self.images,
+            sender_of=lambda token: "SCANNER" if token == TOKEN else "",
         )
 
     def build(self) -> FastAPI:
@@ -315,8 +354,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ async def test_nothing_but_the_named_routes_is_open_to_a_stranger(client: httpx.
             continue
         answer = await client.request(
             method,
-            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1", study_id="s-1"),
+            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1", study_id="s-1", study="1.2"),
             json={"purpose": "C4", "version": 0},
         )
         assert answer.status_code == 401, (method, path, answer.text)
@@ -161,7 +161,7 @@ async def test_a_caregiver_may_use_nothing_but_what_is_named(client: httpx.Async
             continue
         answer = await client.request(
             method,
-            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1", study_id="s-1"),
+            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1", study_id="s-1", study="1.2"),
             json={"purpose": "C4", "version": 0},
         )
         assert answer.status_code == 403, (method, path, answer.text)

@@ -42,6 +42,8 @@ ACTS = {
     ("POST", "/api/v1/referrals"),
     ("POST", "/api/v1/referrals/{referral_id}/moves"),
     ("POST", "/api/v1/studies/{study_id}/person"),
+    ("POST", "/dicom-web/studies"),
+    ("POST", "/dicom-web/studies/{study}"),
 }
 SHOWS_NOBODY = {
     ("GET", "/api/v1/station"),

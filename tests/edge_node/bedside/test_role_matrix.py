@@ -14,7 +14,7 @@ from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from tests.rights.table import ALLOW, FORBID, HIDE, OBJECTS, OUTCOMES, Route, routes
 
-from .conftest import HASH, NS, SITE, House, account, agreed, sign_in
+from .conftest import HASH, NS, SITE, Content, House, account, agreed, multipart, sign_in
 
 pytestmark = pytest.mark.anyio
 TABLE = routes("bedside_routes.csv")
@@ -103,8 +103,8 @@ def expected_of(row: Route, role: Role, what: str, *, is_home: bool) -> str:
     mark = row.marks[role.value]
     if mark == "✔h" and not is_home:
         return FORBID
-    if row.kind in ("referral-list", "study-list") and mark == "●" and what == "elsewhere":
-        return ALLOW  # a node's list has nothing of another site
+    if row.kind in ("referral-list", "study-list", "images-store") and mark == "●" and what == "elsewhere":
+        return ALLOW  # a node's list has nothing of another site, and images say themselves whose they are
     return OUTCOMES[mark][what]
 
 
@@ -123,6 +123,7 @@ async def ask(client: httpx.AsyncClient, house: House, row: Route, what: str, as
         "alarm_id": "a-far" if far else alarm_id,
         "referral_id": "r-far" if far else "r-1",
         "study_id": "s-1",
+        "study": "1.2.3",
     }
     bodies = {
         "observe": {"acvpu": "A"},
@@ -133,7 +134,8 @@ async def ask(client: httpx.AsyncClient, house: House, row: Route, what: str, as
         "study": {"person_id": person_id},
         "referral-new": REFERRAL | {"bed_key": key},
     }
-    answer = await client.request(row.method, row.path.format(**names), json=bodies.get(row.kind))
+    body = multipart(b"image") if row.kind == "images-store" else Content(json=bodies.get(row.kind))
+    answer = await client.request(row.method, row.path.format(**names), **body)
     if answer.status_code in (403, 404):
         return FORBID if answer.status_code == 403 else HIDE
     if row.kind == "referral-new" and answer.status_code == 422:

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 
 from edge_node.imaging.catalog import Catalog
 from edge_node.imaging.host import ImagingHost
+from edge_node.imaging.judged import OUT_OF_RESOURCES
 from edge_node.imaging.metrics import ImagingMetrics
-from edge_node.imaging.pipe import Configure, Refused, pack
+from edge_node.imaging.pipe import Configure, Ready, Refused, Taken, pack
 from tests.edge_node.imaging.test_rows import stored
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -76,3 +77,25 @@ async def test_the_bytes_of_an_object_are_counted_once_though_it_came_in_a_confl
         await asyncio.wait([running])
     catalog.close()
     assert registry.get_sample_value("edge_imaging_bytes_total") == first.size_bytes + other.size_bytes
+
+
+async def test_a_file_whose_receiver_ends_meanwhile_is_for_another_time_and_so_is_one_without_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "receiver.sh"
+    # Its settings first; it ends with the first file that it is given.
+    program.write_text(f"#!/bin/sh\nread settings\necho '{pack(Ready()).decode().strip()}'\nread look\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    catalog, metrics = Catalog(tmp_path / "images"), ImagingMetrics(CollectorRegistry())
+    settings = Configure(str(tmp_path / "images"), "YUANZHEN", ["CT"], 2, 1000, 0.9, 1, 1)
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        host = ImagingHost(settings, 1, lambda: port, catalog, metrics)
+        assert (await host.look(tmp_path / "file", "SCANNER")).status == OUT_OF_RESOURCES
+        running = asyncio.create_task(host.run())
+        async with asyncio.timeout(15):
+            await host.is_listening.wait()
+            assert await host.look(tmp_path / "file", "SCANNER") == Taken(2, OUT_OF_RESOURCES)
+        running.cancel()
+        await asyncio.wait([running])
+    catalog.close()
