@@ -7,6 +7,7 @@ root; DCMTK).  What observes does not pass the tunnel.
 import argparse
 import json
 import math
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from telemed.study import KEY_IMAGE_NAME
 
 from bench.__main__ import HERE, circumstances
 from bench.alarm_source import RULESET, AlarmSource, raising
@@ -68,7 +70,7 @@ class Times:
     stored: float = math.inf
     """The last C-STORE was answered."""
     key_image: float = math.inf
-    """The hub lists an image of the study: the key image, which goes ahead."""
+    """The hub has the key image, which goes ahead, whole and synced."""
     inferred: float = math.inf
     """The last run of a graph ended."""
     report: float = math.inf
@@ -107,10 +109,10 @@ class Watch:
 
     def look(self, hub: httpx.Client, node: httpx.Client) -> None:
         """Note what is there now and was not before."""
-        rows = _rows(hub, f"/dicom-web/studies/{self.study}/instances")
         now_s = time.monotonic()
+        rows = _rows(hub, f"/dicom-web/studies/{self.study}/instances")
         modalities = [row["00080060"]["Value"][0] for row in rows]
-        if "MR" in modalities:
+        if self.times.key_image == math.inf and _has_key_image(self.region.folder / "hub" / "care.db"):
             self.times.key_image = min(self.times.key_image, now_s)
         if "SR" in modalities:
             self.times.report = min(self.times.report, now_s)
@@ -134,6 +136,12 @@ def _rows(hub: httpx.Client, address: str) -> list[dict[str, dict[str, list[str]
     answer.raise_for_status()
     found: list[dict[str, dict[str, list[str]]]] = answer.json()
     return found
+
+
+def _has_key_image(care: Path) -> bool:
+    asked = "SELECT count(*) FROM transfer WHERE name = ? AND state = 'complete'"
+    with closing(sqlite3.connect(f"file:{care}?mode=ro", uri=True)) as database:
+        return bool(database.execute(asked, (KEY_IMAGE_NAME,)).fetchone()[0])
 
 
 def _is_whole(hub: httpx.Client, study: str, sent: int) -> bool:
@@ -207,17 +215,16 @@ def measure() -> Figures:
         source = AlarmSource(
             lambda: region.dial("edge", region.ports[f"{CLINIC.node}.hl7"]), Speaker(CLINIC.eui64("B01"))
         )
-        with region.screen("physician") as live, hearing(live) as heard, raising(source, ALARMS_MOST):
-            thread.start()
-            store = [program("storescu"), "-aec", "YUANZHEN", "127.0.0.1", str(PORT), *map(str, files)]
-            with _ended(is_over, thread):
+        with region.screen("physician") as live, hearing(live) as heard:
+            with raising(source, ALARMS_MOST), _ended(is_over, thread):
+                thread.start()
+                store = [program("storescu"), "-aec", "YUANZHEN", "127.0.0.1", str(PORT), *map(str, files)]
                 subprocess.run(region.link.command("edge", store), check=True, capture_output=True, timeout=120)
                 watch.times.stored = time.monotonic()
                 until(lambda: not thread.is_alive(), LIMIT_S, f"all at the hub: {watch.times}")
-            sent = source.sent
             with suppress(AssertionError):
-                until(lambda: heard.count() >= sent - 1, 10, "the last alarms")
-            rows = stored_steps(region.folder / "hub" / "care.db")
+                until(lambda: heard.count() >= source.sent, 10, "the last alarms")
+            rows, sent = stored_steps(region.folder / "hub" / "care.db"), source.sent
             delays = sorted(heard.at_ns[key] / 1e6 - row.at_ms for key, row in rows.items() if key in heard.at_ns)
     times = watch.times
     return Figures(

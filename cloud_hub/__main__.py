@@ -4,7 +4,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import uvloop
@@ -18,6 +18,7 @@ from cloud_hub import (
     audit_command,
     authority_command,
     erase_command,
+    labels_command,
     node_access,
     nodes_command,
     release_command,
@@ -30,6 +31,16 @@ from cloud_hub.errors import ConfigRefused, HubError
 REFUSED = 2
 FAILED = 1
 GARBAGE_THRESHOLDS = (100_000, 20, 50)
+TELLS: dict[str, Callable[[HubConfig, argparse.Namespace], Iterable[str]]] = {
+    "accounts": accounts_command.run,
+    "authority": authority_command.run,
+    "erase": erase_command.run,
+    "labels": labels_command.run,
+    "nodes": nodes_command.run,
+    "release": release_command.run,
+    "retention": retention_command.run,
+}
+"""Commands that do their work and return the lines to print."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,18 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check(config)
         if options.command == "check-config":
             print(f"{options.config}: in order")
-        elif options.command == "nodes":
-            print("\n".join(nodes_command.run(config, options)))
-        elif options.command == "authority":
-            print("\n".join(authority_command.run(config, options)))
-        elif options.command == "accounts":
-            print("\n".join(accounts_command.run(config, options)))
-        elif options.command == "release":
-            print("\n".join(release_command.run(config, options)))
-        elif options.command == "erase":
-            print("\n".join(erase_command.run(config, options)))
-        elif options.command == "retention":
-            print("\n".join(retention_command.run(config, options)))
+        elif options.command in TELLS:
+            print("\n".join(TELLS[options.command](config, options)))
         elif options.command == "audit":
             _audit(config, options)
         else:
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     nodes_command.add_arguments(commands.add_parser("nodes", help="let nodes in and shut them out"))
     authority_command.add_arguments(commands.add_parser("authority", help="the hub's own authority, and its successor"))
     release_command.add_arguments(commands.add_parser("release", help="let nodes fetch a file, such as a bundle"))
+    labels_command.add_arguments(commands.add_parser("labels", help="what physicians said of findings, for training"))
     retention_command.add_arguments(commands.add_parser("retention", help="what is over its time, and deleting it"))
     erase_command.add_arguments(commands.add_parser("erase", help="take a person out, once their time is over"))
     audit = commands.add_parser("audit", help="verify the audit trail, or give out its anchors")

@@ -40,6 +40,7 @@ from cloud_hub.errors import ConfigRefused, HubError
 from cloud_hub.imaging.face import Images
 from cloud_hub.imaging.indexing import Indexer
 from cloud_hub.imaging.readers import Readers
+from cloud_hub.imaging.verifying import Verifying
 from cloud_hub.ingest import datagram
 from cloud_hub.ingest.gateway import Ingest
 from cloud_hub.reload import Reload
@@ -110,6 +111,7 @@ class Hub:
         self._readers = Readers(config.imaging)
         self._blobs = self._open_blobs() if config.rpc.enabled else None
         self._indexer = self._make_indexer()
+        self._verifying = self._make_verifying()
         self._files = self._make_files() if config.rpc.enabled else None
         self._datagrams = self._make_datagrams() if config.ingest.datagram_enabled else None
         self.live.on_signal = self.consults.from_edge
@@ -154,7 +156,14 @@ class Hub:
             if certificate is not None and secure is not None:
                 pages.append((server.make(built, certificate.context), secure))
             async with asyncio.TaskGroup() as group:
-                for optional in (self.broker, self._mosquitto, self._files, self._indexer, certificate):
+                for optional in (
+                    self.broker,
+                    self._mosquitto,
+                    self._files,
+                    self._indexer,
+                    self._verifying,
+                    certificate,
+                ):
                     if optional is not None:
                         group.create_task(optional.run())
                 if self._datagrams is not None and alarms is not None:
@@ -302,9 +311,10 @@ class Hub:
 
     def _images(self) -> Images | None:
         rpc = self.config.rpc
-        if self._blobs is None:
+        if self._blobs is None or self._verifying is None:
             return None
-        return Images(self._blobs, self._readers, rpc.disk_limit_pct, rpc.largest_file_mib << 20)
+        largest_bytes, told = rpc.largest_file_mib << 20, self._verifying.wake
+        return Images(self._blobs, self._readers, rpc.disk_limit_pct, largest_bytes, told)
 
     def _file_whole(self, row: Transfer) -> None:
         if self._indexer is not None:
@@ -321,6 +331,11 @@ class Hub:
             return None
         region, care = self.config.region, self.stores.care
         return Indexer(care, region, self._blobs, self._readers, self.registry, time.time_ns)
+
+    def _make_verifying(self) -> Verifying | None:
+        if self._blobs is None:
+            return None
+        return Verifying(self.stores.care, self.config.region, Images(self._blobs, self._readers), time.time_ns)
 
     def _make_files(self) -> RpcServer:
         identity = self.nodes.identity()

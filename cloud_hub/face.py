@@ -1,6 +1,7 @@
 """The hub's HTTP application, put together from its routers."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -12,7 +13,7 @@ from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import export_routes, outcome
 from cloud_hub.fhir import routes as fhir
 from cloud_hub.imaging import face as imaging
-from cloud_hub.imaging import findings_routes
+from cloud_hub.imaging import findings_routes, model_reports, review_routes
 from cloud_hub.imaging import routes as dicomweb
 from cloud_hub.web import headers, health, oauth, problems, socket, static_files
 from cloud_hub.web.api import (
@@ -106,6 +107,7 @@ def build(
         utc_offset=_offset(parts.config.utc_offset),
         is_demo=parts.config.demo,
         blobs=None if images is None else images.blobs,
+        read_report=None if images is None else partial(model_reports.read_one, images),
     )
     app.include_router(health.router(registry, parts.config.web.metrics_token_file))
     for module in PLAIN:
@@ -115,6 +117,7 @@ def build(
     pictures = imaging.Face(parts.stores.care, images, app.state.viewed.show_things)
     app.include_router(dicomweb.router(pictures, require))
     app.include_router(findings_routes.router(pictures, require))
+    app.include_router(review_routes.router(pictures, require))
     static_files.install(app)
     return app
 

@@ -28,6 +28,7 @@ _READS: dict[str, frozenset[Right]] = {
     "Consent": frozenset({_R.SEE_CONSENT}),
     "AuditEvent": frozenset({_R.READ_AUDIT}),
     "ImagingStudy": frozenset({_R.SEE_RECORD}),
+    "DiagnosticReport": frozenset({_R.SEE_RECORD}),
 }
 _BY_NAME_ALONE = frozenset({"AuditEvent", "Consent"})
 """Resource types that a scope for all of them (`*`) neither opens nor covers."""

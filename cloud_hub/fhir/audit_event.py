@@ -52,6 +52,7 @@ _USED = Kind(DICOM, "110101", "Audit Log Used", "R")
 _SECURITY = Kind(DICOM, "110113", "Security Alert", "E")
 _DESTROYED = Kind(LIFECYCLE, "destroy", "Destroy/Delete Record Lifecycle Event", "D")
 KINDS: dict[str, Kind] = {
+    "labels-export": Kind(DICOM, "110106", "Export", "R"),
     "patient-export": Kind(DICOM, "110106", "Export", "R"),
     "sign-in": _LOGIN,
     "sign-out": _LOGOUT,
@@ -64,6 +65,7 @@ KINDS: dict[str, Kind] = {
     "observation-read": _READ,
     "images-read": _READ,
     "imagingstudy-read": _READ,
+    "diagnosticreport-read": _READ,
     "images-search": _VIEW,
     "images-store": _RECORD,
     "live-view": _VIEW,

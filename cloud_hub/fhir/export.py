@@ -16,7 +16,17 @@ from sqlalchemy import Connection
 from cloud_hub.access.rights import Principal
 from cloud_hub.care import referral
 from cloud_hub.care.places import Stay
-from cloud_hub.fhir import audit_event, audit_reads, consent_reads, export_images, imaging_study, reads, record, scan
+from cloud_hub.fhir import (
+    audit_event,
+    audit_reads,
+    consent_reads,
+    diagnostic_report,
+    export_images,
+    imaging_study,
+    reads,
+    record,
+    scan,
+)
 from cloud_hub.fhir import patient as resource_of
 from cloud_hub.fhir.archive import Archive, Member, manifest
 from cloud_hub.fhir.json_text import Json, dumps
@@ -92,6 +102,7 @@ async def stream(face: Face, who: Subject, now_ns: int, may_go_on: Ask) -> Async
         ("Observation.ndjson", _observations(face, who)),
         ("Observation-waves.ndjson", _waves(face, who)),
         ("ImagingStudy.ndjson", _studies(face, who)),
+        ("DiagnosticReport.ndjson", _reports(face, who)),
         ("AuditEvent.ndjson", _audit(face, who)),
     )
     try:
@@ -158,6 +169,7 @@ _WORDS = {
     "Observation.ndjson": "测量值 Measurements",
     "Observation-waves.ndjson": "波形 Waveforms",
     "ImagingStudy.ndjson": "影像检查 Studies with images",
+    "DiagnosticReport.ndjson": "AI 报告与医师判断 Reports of AI, and what physicians said of them",
     "AuditEvent.ndjson": "谁看过您的资料 Who looked at your record",
     "manifest.json": "文件清单与校验 List of files with hashes",
 }
@@ -263,6 +275,15 @@ async def _studies(face: Face, who: Subject) -> Some:
     for study in await face.care.read(lambda c: _imaged(c, who)):
         found = await face.care.read(lambda c, study=study: imaging_study.scan_of(c, study))  # type: ignore[misc]
         yield [imaging_study.compose(found, face.utc_offset, "")]
+
+
+async def _reports(face: Face, who: Subject) -> Some:
+    asked = diagnostic_report.ReportSearch.read([("patient", who.person.person_id)])
+    following: int | None = 0
+    while following is not None:
+        asked = replace(asked, skipped=following)
+        page, following = await diagnostic_report.search(face.care, face.read_report, who.principal, asked)
+        yield [diagnostic_report.compose(one, face.utc_offset) for one in page]
 
 
 async def _audit(face: Face, who: Subject) -> Some:

@@ -70,6 +70,13 @@ SEARCH: dict[str, tuple[Parameter, ...]] = {
         Parameter("modality", "token", "a modality of one of its series, e.g. CT"),
         Parameter("_lastUpdated", "date", "when something was last added to it"),
     ),
+    "DiagnosticReport": (
+        Parameter("_id", "token", "id of the report"),
+        Parameter("identifier", "token", "SOP Instance UID of the report, bare or as urn:oid:, system urn:dicom:uid"),
+        Parameter("patient", "reference", "Patient/id or id"),
+        Parameter("subject", "reference", "as patient"),
+        Parameter("status", "token", "preliminary, final, amended or cancelled"),
+    ),
     "AuditEvent": (
         Parameter("_id", "token", "id of the event"),
         Parameter("date", "date", "when it happened; eq, ne, gt, ge, lt, le, sa, eb"),

@@ -13,7 +13,17 @@ from telemed import answers
 from cloud_hub.access import images
 from cloud_hub.access.rights import Principal, Right, result_of_read
 from cloud_hub.errors import NotPermitted
-from cloud_hub.fhir import audit_event, audit_reads, capability, consent_reads, imaging_study, outcome, reads
+from cloud_hub.fhir import (
+    audit_event,
+    audit_reads,
+    capability,
+    consent_reads,
+    diagnostic_report,
+    imaging_study,
+    outcome,
+    reads,
+)
+from cloud_hub.fhir.diagnostic_report import ReadReport
 from cloud_hub.fhir.json_text import Json, dumps
 from cloud_hub.fhir.observation import Draft, Setting, compose
 from cloud_hub.fhir.parameters import Values, write_cursor
@@ -29,6 +39,7 @@ RIGHT_OF = {
     "Consent": Right.SEE_CONSENT,
     "AuditEvent": Right.READ_AUDIT,
     "ImagingStudy": Right.SEE_RECORD,
+    "DiagnosticReport": Right.SEE_RECORD,
 }
 Guard = Callable[[Right], Callable[[Request], Awaitable[Principal]]]
 """`cloud_hub.web.guard.require`: this part may not import its neighbour."""
@@ -53,6 +64,8 @@ class Face:
     is_demo: bool = False
     blobs: Blobs | None = None
     """Files of studies, for a person's own copy; None: this hub takes none."""
+    read_report: ReadReport | None = None
+    """Reads the report of a model; None: this hub takes no files."""
     now_ns: Callable[[], int] = time.time_ns
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -68,6 +81,7 @@ def router(face: Face, guard: Guard) -> APIRouter:
     _add_consent(routes, face, guard)
     _add_audit_event(routes, face, guard)
     _add_imaging_study(routes, face, guard)
+    _add_diagnostic_report(routes, face, guard)
 
     @routes.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(rest: str, request: Request) -> Response:
@@ -221,6 +235,35 @@ def _add_imaging_study(routes: APIRouter, face: Face, guard: Guard) -> None:
         await _audit_studies(face, principal, page)
         told = [imaging_study.compose(one, face.utc_offset, _dicomweb(request)) for one in page]
         return _bundle(request, values, told, write_cursor(following) if following is not None else None)
+
+
+def _add_diagnostic_report(routes: APIRouter, face: Face, guard: Guard) -> None:
+    who = Annotated[Principal, Depends(guard(RIGHT_OF["DiagnosticReport"]))]
+
+    @routes.get("/DiagnosticReport/{fhir_id}")
+    async def read(fhir_id: str, principal: who) -> Response:
+        """Return what a model said of one study, and what physicians say of each finding."""
+        _demand(principal, "DiagnosticReport", "r")
+        found = await diagnostic_report.find(face.care, face.read_report, principal, fhir_id)
+        await _audit_reports(face, principal, [found])
+        return _answer(diagnostic_report.compose(found, face.utc_offset))
+
+    @routes.get("/DiagnosticReport")
+    async def search(request: Request, principal: who) -> Response:
+        """Return the reports that match, of the newest study first."""
+        _demand(principal, "DiagnosticReport", "s")
+        values = request.query_params.multi_items()
+        asked = diagnostic_report.ReportSearch.read(values)
+        page, following = await diagnostic_report.search(face.care, face.read_report, principal, asked)
+        await _audit_reports(face, principal, page)
+        told = [diagnostic_report.compose(one, face.utc_offset) for one in page]
+        return _bundle(request, values, told, write_cursor(following) if following is not None else None)
+
+
+async def _audit_reports(face: Face, principal: Principal, found: Sequence[diagnostic_report.Reviewed]) -> None:
+    things = dict.fromkeys(images.audited(principal, one.study) for one in found)
+    if things:
+        await face.audit(principal, [("diagnosticreport-read", target, result) for target, result in things])
 
 
 async def _audit_studies(face: Face, principal: Principal, found: Sequence[imaging_study.Scan]) -> None:

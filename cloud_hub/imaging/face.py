@@ -47,6 +47,8 @@ class Images:
     disk_limit_pct: float = 85
     """How full the disk may get by what is stored here."""
     largest_file_bytes: int = 2048 * 1024 * 1024
+    reviewed: Callable[[], None] = lambda: None
+    """Called on the event loop after something was said of a finding."""
 
     def path(self, instance: Instance) -> Path:
         """Return where the bytes of an instance lie."""

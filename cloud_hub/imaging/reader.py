@@ -59,6 +59,11 @@ def work(asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
             return {}, json.dumps(files.metadata(path, asked["address"], asked["query"])).encode()
         case "report":
             return reports.report(path), b""
+        case "verified":
+            # Its library takes a second to load, which no reader of images shall wait for.
+            from cloud_hub.imaging import verified  # noqa: PLC0415
+
+            return {}, verified.verified(path, asked["verify"])
         case "bulk":
             return {}, files.bulk_value(path, asked["tags"])
         case "stored":

@@ -29,7 +29,7 @@ from cloud_hub.store import accounts, dialect, erased_images, erasure, persons, 
 from cloud_hub.store.accounts import AuditEntry
 from cloud_hub.store.engine import Database
 from cloud_hub.store.studies import Entry, Narrowing
-from cloud_hub.store.transfers import FileFacts
+from cloud_hub.store.transfers import FileFacts, Transfer
 
 HUB = studies.HUB_NODE
 MOST_PARTS = 1000
@@ -152,8 +152,7 @@ class Storing:
         if where is None:
             return Stored(sop_class, uids, NO_PATIENT)
         sha256, size_bytes, hashes = await asyncio.to_thread(self._files.blobs.keep, path)
-        manifest = hashlib.sha256(hashes).hexdigest()
-        facts = FileFacts(sha256, size_bytes, manifest, FileKind.STUDY, OBJECT_NAME, where.group_id)
+        facts = FileFacts(sha256, size_bytes, manifest_of(hashes), FileKind.STUDY, OBJECT_NAME, where.group_id)
         if not await self._care.write(lambda c: self._commit(c, (where, facts, hashes), entry, now_ns)):
             return Stored(sop_class, uids, NO_PATIENT)
         self._told.add(where.person_id)
@@ -208,13 +207,7 @@ class Storing:
         if not self._files.blobs.path(facts.sha256).is_file():
             raise StoreFailure("the file went from the disk before it was committed")
         address = NodeAddress(self._principal.region, where.site, HUB)
-        row = transfers.offer(connection, address, facts, now_ns)
-        transfers.keep_hashes(connection, address, row.transfer_id, hashes, now_ns)
-        transfers.complete(connection, address, row.transfer_id, now_ns)
-        whole = transfers.find(connection, address, row.transfer_id)
-        assert whole is not None
-        studies.note(connection, whole, studies.INDEXED, now_ns)
-        studies.add(connection, whole, entry, now_ns)
+        whole = keep_row(connection, address, (facts, hashes), entry, now_ns)
         if where.group_id.startswith("stow-"):
             studies.tell_person(connection, whole, where.person_id, FIRST)
         self._write_down(connection, where, now_ns)
@@ -235,6 +228,34 @@ class Storing:
         who, target = self._principal, f"Patient/{where.person_id}"
         entry = AuditEntry(now_ns, who.username, who.role, "images-store", target, "ok", who.region, where.site)
         accounts.write_audit(connection, entry)
+
+
+def manifest_of(hashes: bytes) -> str:
+    """Return the hash that a file is known by on its way: that of the hashes of all its chunks."""
+    return hashlib.sha256(hashes).hexdigest()
+
+
+def keep_row(
+    connection: Connection, address: NodeAddress, what: tuple[FileFacts, bytes], entry: Entry, now_ns: int
+) -> Transfer:
+    """Take a file that lies whole among the blobs into the index, as if a node had sent it; harmless twice.
+
+    Args:
+        connection: of the care store, in a transaction.
+        address: the node "hub" of the site.
+        what: facts of the file, and its chunk hashes.
+        entry: what a reader said of it.
+        now_ns: when.
+    """
+    facts, hashes = what
+    row = transfers.offer(connection, address, facts, now_ns)
+    transfers.keep_hashes(connection, address, row.transfer_id, hashes, now_ns)
+    transfers.complete(connection, address, row.transfer_id, now_ns)
+    whole = transfers.find(connection, address, row.transfer_id)
+    assert whole is not None
+    studies.note(connection, whole, studies.INDEXED, now_ns)
+    studies.add(connection, whole, entry, now_ns)
+    return whole
 
 
 def _check(begun: Begin, count: int) -> None:

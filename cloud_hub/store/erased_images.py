@@ -20,6 +20,7 @@ from cloud_hub.store.schema import (
     dicom_instance,
     dicom_series,
     dicom_study,
+    finding_review,
     person,
     release,
 )
@@ -67,7 +68,7 @@ def empty(connection: Connection, group: Group, now_ns: int) -> dict[str, str]:
     """Take a group out of the index for good; return the files that go now: number and hash.  Harmless twice."""
     c = dicom_study.c
     mine = and_(c.region == group[0], c.site == group[1], c.group_id == group[2])
-    for below in (dicom_instance, dicom_series):
+    for below in (dicom_instance, dicom_series, finding_review):
         connection.execute(delete(below).where(below.c.study_key.in_(select(c.study_key).where(mine))))
     connection.execute(delete(dicom_study).where(mine))
     going = _files(group), table.c.state == State.COMPLETE, table.c.code != ERASED

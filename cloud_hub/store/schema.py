@@ -712,6 +712,32 @@ release = Table(
 )
 """A blob that a node may fetch."""
 
+finding_review = Table(
+    "finding_review",
+    CARE,
+    Column("review_id", String(36), primary_key=True, comment="made by the page of whoever says it"),
+    Column("region", String(40), nullable=False),
+    Column("site", String(40), nullable=False),
+    Column("study_key", String(64), nullable=False),
+    Column("sop_uid", String(64), nullable=False, comment="of the report"),
+    Column("sha256", String(64), nullable=False, comment="of the very bytes of the report"),
+    Column("finding_uid", String(64), nullable=False, comment="tracking UID"),
+    Column("version", Integer, nullable=False, comment="1, 2, 3 ... for each finding"),
+    Column("verdict", String(10), nullable=False, comment="accepted, edited, rejected or reopened"),
+    Column("reason", String(20), nullable=False, comment="why it was rejected; else empty"),
+    Column("said", Text, nullable=False, comment="JSON, what it is instead; empty where it was not edited"),
+    Column("told", Text, nullable=False, comment="JSON, what the model said of it"),
+    Column("task", String(40), nullable=False),
+    Column("task_version", String(40), nullable=False),
+    Column("bundle_sha256", String(64), nullable=False),
+    Column("findings", Integer, nullable=False, comment="how many the report has"),
+    Column("username", String(64), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    UniqueConstraint("study_key", "sha256", "finding_uid", "version"),
+)
+"""What physicians said of findings of models; rows are added, and deleted by an erasure alone."""
+
 care_reconciled, care_reopened = _reconciled_table(CARE), _reopened_table(CARE)
 
 reconciliation = Table(

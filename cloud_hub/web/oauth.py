@@ -230,6 +230,7 @@ _WORDS = {
     "Encounter": ("会诊", "consults"),
     "Consent": ("授权", "consents"),
     "ImagingStudy": ("影像检查与图像", "studies with their images"),
+    "DiagnosticReport": ("影像的 AI 报告与医师判断", "reports of models, and what physicians say of them"),
 }
 _KEY_SCRIPT = Path(__file__).with_name("oauth_key.js")
 _STYLE = Path(__file__).with_name("oauth_page.css")

@@ -177,5 +177,6 @@ API_SCOPES = [
     "system/Patient.rs",
     "system/Observation.rs",
     "system/ImagingStudy.rs",
+    "system/DiagnosticReport.rs",
     "system/Device.rs",
 ]

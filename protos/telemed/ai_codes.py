@@ -19,3 +19,5 @@ CODES: dict[str, tuple[str, str]] = {
 """Chinese and English."""
 FINDINGS = {"cerebral-microbleed": "CMB"}
 """Findings of `ai_result.AiResult`, by their code there."""
+REGIONS = ("lobar", "deep", "infratentorial")
+"""Regions of `ai_result.AiResult`; in capitals they are codes."""

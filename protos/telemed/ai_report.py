@@ -16,7 +16,7 @@ WEIGHTS, TRAINED_ON, BUNDLE, ENGINE, THRESHOLD, LIMITS = (
     "weights_sha256", "training_data", "bundle_sha256", "engine", "threshold", "limits",
 )  # fmt: skip
 """Algorithm parameters, each as name=value."""
-_GROUP, _TRACKING, _FINDING = "125007", "112039", "121071"
+_GROUP, _TRACKING, _TRACKING_UID, _FINDING = "125007", "112039", "112040", "121071"
 _NAME, _VERSION, _PARAMETER = "111001", "111003", "111002"
 _SURFACE, _DIAMETER, _CERTAINTY, _SOURCE_IMAGE = "121231", "81827009", "111012", "121233"
 Item = Any
@@ -39,15 +39,19 @@ class Report:
     model: ModelIdentity
     bundle_id: str
     comments: tuple[str, ...]
+    tracking_uids: tuple[str, ...]
+    """Of each result: its name, the same in its segment and in what a person makes of it."""
 
 
 def read_back(report: Item) -> Report:
     """Return what a report says.
 
     Raises:
-        NotOurs: it is none of ours.
+        NotOurs: it is none of ours, or one that a person verified, which is no model's word any more.
     """
     try:
+        if report.VerificationFlag != "UNVERIFIED":
+            raise NotOurs("verified")
         groups = [each for each in _below(report) if _concept(each) == _GROUP]
         summary = next(each for each in groups if _text(each, _TRACKING) == SUMMARY)
         said = dict(each.partition("=")[::2] for each in _texts(summary, _PARAMETER))
@@ -57,7 +61,7 @@ def read_back(report: Item) -> Report:
         results = tuple(_result(each, model, series, said[LIMITS]) for each in others)
         return Report(
             _code(summary, "OUTCOME"), _code(summary, "REASON"), results, model, said[BUNDLE],
-            tuple(_texts(summary, "121106")),
+            tuple(_texts(summary, "121106")), tuple(str(_one(each, _TRACKING_UID).UID) for each in others),
         )  # fmt: skip
     except (AttributeError, KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
         raise NotOurs(type(error).__name__) from error

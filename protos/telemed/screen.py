@@ -824,6 +824,82 @@ class StudyReadBody(View):
     images: int = Field(ge=0, le=1_000_000_000, description="How many images and other objects the page showed.")
 
 
+class FindingSaid(View):
+    """What a finding is, and where: by a model, or by whoever corrected it."""
+
+    code: str = Field(min_length=1, max_length=40, description="One of `telemed.ai_codes.FINDINGS`.")
+    region: Literal["", "lobar", "deep", "infratentorial"]
+    centre_mm: tuple[float, float, float] = Field(description="LPS, in the frame of reference of the series.")
+    diameter_mm: float
+
+
+class FindingReview(View):
+    """What somebody said of a finding; nothing of it is ever changed, a later one stands."""
+
+    version: int
+    verdict: Literal["accepted", "edited", "rejected", "reopened"]
+    reason: str = Field(description="Code why it was rejected; else empty.")
+    said: FindingSaid | None = Field(description="What it is instead, where it was edited.")
+    by: Text2
+    at_ms: int
+
+
+class ReviewedFinding(View):
+    """A finding of a model with all that was said of it, the newest last."""
+
+    finding_uid: str
+    name: Text2
+    told: FindingSaid
+    confidence: float = Field(description="0 to 1, calibrated.")
+    series_uid: str
+    key_image_uid: str = Field(description="Empty where no image shows it.")
+    reviews: list[FindingReview]
+
+
+class ReviewedReport(View):
+    """One report of one model, and how far people have come with it."""
+
+    sop_uid: str
+    sha256: str = Field(description="Of the report's bytes: to be sent with what is said of a finding.")
+    outcome: str = Field(description="FOUND, NONE-FOUND or NOT-READ.")
+    reason: str = Field(description="Code why the study was not read.")
+    task: str
+    version: str
+    bundle_sha256: str
+    training_data: str
+    comments: list[str] = Field(description="Marks, summary and limits, in both languages.")
+    state: Literal["preliminary", "final", "amended", "cancelled"]
+    findings: list[ReviewedFinding]
+
+
+class ReviewedReports(View):
+    """Answer of `GET /api/v1/studies/{study_key}/reviews`."""
+
+    reports: list[ReviewedReport]
+
+
+class FindingReviews(View):
+    """Answer of what is said of a finding: all that is said of it now, the newest last."""
+
+    reviews: list[FindingReview]
+
+
+class FindingReviewBody(View):
+    """Body of `POST /api/v1/studies/{study_key}/findings/{finding_uid}/reviews`."""
+
+    review_id: str = Field(
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        description="UUID made by the page: sending twice says it once.",
+    )
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the report that the page shows.")
+    version: int = Field(ge=0, le=2_147_483_647, description="Version the page saw, 0: none; another one answers 409.")
+    verdict: Literal["accepted", "edited", "rejected", "reopened"]
+    reason: Literal["", "vessel", "calcification", "artefact", "normal-structure", "duplicate", "not-seen", "other"] = (
+        ""
+    )
+    said: FindingSaid | None = None
+
+
 class EnrolledNode(View):
     """The newest certificate of a node."""
 
@@ -877,3 +953,9 @@ class Problem(View):
     text: Text2
     fields: list[str] = Field(default_factory=list)
     allowed: list[str] = Field(default_factory=list)
+
+
+class FindingConflict(Problem):
+    """Refusal of what was said of a finding after somebody else was first, with what stands."""
+
+    reviews: list[FindingReview]

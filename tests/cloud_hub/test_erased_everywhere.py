@@ -28,6 +28,7 @@ from telemed.wire import Kind, Record, Stamp, encode, pack, seal
 
 from cloud_hub.__main__ import main
 from cloud_hub.audit_command import verify
+from cloud_hub.care.finding_review import Report, Review, Said, Told, Verdict, Word
 from cloud_hub.care.retention import NS_PER_DAY
 from cloud_hub.config import HubConfig, load
 from cloud_hub.desk.intake import Intake
@@ -35,7 +36,7 @@ from cloud_hub.imaging import entries
 from cloud_hub.ingest.admit import admit
 from cloud_hub.ingest.batch import Batch
 from cloud_hub.ingest.stores import CareStore, SampleStore
-from cloud_hub.store import accounts, broken_glass, engine, holdings, persons, studies, transfers
+from cloud_hub.store import accounts, broken_glass, engine, finding_reviews, holdings, persons, studies, transfers
 from cloud_hub.store.accounts import Account
 from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.broken_glass import Broken
@@ -272,6 +273,11 @@ def _image(connection: Connection, person: str) -> None:
     transfers.complete(connection, CLINIC, row.transfer_id, ago(5995))
     studies.add(connection, row, entries.entry(told), ago(5995))
     studies.tell_person(connection, row, person, 1)
+    key = studies.key_of(*WHERE, f"g-{person}", "1.2")
+    found, report = Said(WORD, "", (0.0, 0.0, 0.0), 1.0), Report(key, "1.2.1", "0" * 64, "cmb", "1", "0" * 64, 1)
+    word = Word(Verdict.EDITED, "", found)
+    review = Review(f"w-{person}", report, "2.25.1", Told(found, 0.5, "1.2", ""), 1, word, "clinic", "clinic", 1)
+    assert finding_reviews.add(connection, WHERE, review)
 
 
 BEFORE = {
@@ -283,6 +289,7 @@ BEFORE = {
     "care.dicom_series": 2,
     "care.dicom_study": 2,
     "care.event": 12,
+    "care.finding_review": 2,
     "care.person": 2,
     "care.transfer": 2,
     "samples.dead_letter": 4,
@@ -297,6 +304,7 @@ AFTER = {
     "care.dicom_series": 1,
     "care.dicom_study": 1,
     "care.event": 6,
+    "care.finding_review": 1,
     "care.person": 1,
     "care.transfer": 1,
     "samples.dead_letter": 2,  # what came before, and the other person's
@@ -543,6 +551,10 @@ EMPTIED = {
         "study_key", "group_id", "study_uid", "study_date", "study_time", "modalities", "attributes", "read_by",
     },
     "event": {"body"},
+    "finding_review": {
+        "review_id", "study_key", "sop_uid", "sha256", "finding_uid", "verdict", "reason", "said", "told", "task",
+        "task_version", "bundle_sha256", "username", "role",
+    },
     "person": {
         "family_name", "given_name", "name_en", "birth_date", "identifiers", "phone", "caregiver", "caregiver_calls",
         "allergies", "note",

@@ -147,6 +147,7 @@ class Asker:
             "fhir_id": self._fhir_id(row.kind, what),
             **world.image_names(what),
             "study_key": _study_key(what),
+            "finding_uid": "2.25.1",
             "display_id": self._ids.get(f"display-{what}", ""),
             "consult_id": self._consult(what) if row.kind == "consult-end" else "",
         }
@@ -161,6 +162,12 @@ class Asker:
             "review": {"verdict": "justified", "text": "looked at"},
             "consult-start": {"bed_key": self._key(what)},
             "study-read": {"images": 1},
+            "finding-review": {
+                "review_id": "00000000-0000-4000-8000-000000000000",
+                "sha256": "0" * 64,
+                "version": 0,
+                "verdict": "accepted",
+            },
             "display-new": {"site": world.PLACES.get(what, (world.SITE,))[0], "name": "wall"},
         }
         query = f"?patient=Patient/{what}" if row.kind in ("observation-list", "audit-list", "consent-list") else ""
@@ -168,7 +175,7 @@ class Asker:
         return row.path.replace(":path}", "}").format(**names) + query, bodies.get(row.kind)
 
     def _fhir_id(self, kind: str, what: str) -> str:
-        known = {"consent": f"{what}-C1", "imaging-study": _study_key(what)}
+        known = {"consent": f"{what}-C1", "imaging-study": _study_key(what), "absent": "none"}
         return known.get(kind) or self._ids.get(f"{kind}-{what}", "")
 
     async def _store(self, path: str, what: str) -> httpx.Response:

@@ -40,10 +40,14 @@ SHOWS_OTHERWISE = {
     ("GET", "/fhir/R4/AuditEvent/{fhir_id}"),
     ("GET", "/fhir/R4/Consent/{fhir_id}"),
     ("GET", "/api/v1/studies"),
+    ("GET", "/api/v1/studies/{study_key}/reviews"),
     ("GET", "/fhir/R4/ImagingStudy"),
     ("GET", "/fhir/R4/ImagingStudy/{fhir_id}"),
+    ("GET", "/fhir/R4/DiagnosticReport"),
+    ("GET", "/fhir/R4/DiagnosticReport/{fhir_id}"),
 }
-"""The live socket is tested below, studies in tests/cloud_hub/web, the others in tests/cloud_hub/fhir."""
+"""The live socket is tested below, studies in tests/cloud_hub/web, what is said of findings in
+tests/cloud_hub/imaging/test_reviews.py, the others in tests/cloud_hub/fhir."""
 _IMAGE = "/dicom-web/studies/{study}/series/{series}/instances/{instance}"
 SHOWS_IMAGES = {
     "/dicom-web/studies",
@@ -72,6 +76,7 @@ ACTS = {
     ("POST", "/api/v1/referrals/{referral_id}/moves"),
     ("POST", "/api/v1/studies/{study_key}/read"),
     ("DELETE", "/api/v1/studies/{study_key}/read"),
+    ("POST", "/api/v1/studies/{study_key}/findings/{finding_uid}/reviews"),
     ("POST", "/api/v1/consults"),
     ("POST", "/api/v1/consults/{consult_id}/end"),
     ("POST", "/api/v1/oidc/begin"),

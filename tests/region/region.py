@@ -278,7 +278,9 @@ class Region:
             "name_zh": "接口",
             "name_en": "API",
             "sites": [],
-            "scopes": ["system/Patient.rs", "system/Observation.rs", "system/Device.rs", "system/ImagingStudy.rs"],
+            "scopes": [
+                f"system/{kind}.rs" for kind in ("Patient", "Observation", "Device", "ImagingStudy", "DiagnosticReport")
+            ],
         }
         (self.folder / "hub" / "accounts-seed.json").write_text(json.dumps(seed))
 

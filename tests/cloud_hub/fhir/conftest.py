@@ -184,7 +184,9 @@ def _people(hub: Hub) -> None:
     other = event_pb2.PersonRegistered(
         family_name="秋", given_name="禾", gender="male", birth_date="1941", caregiver="caregiver"
     )
-    scopes = ("system/Patient.rs", "system/Observation.rs", "system/Device.rs", "system/ImagingStudy.rs")
+    scopes = tuple(
+        f"system/{kind}.rs" for kind in ("Patient", "Observation", "Device", "ImagingStudy", "DiagnosticReport")
+    )
 
     def work(c: Connection) -> None:
         persons.save_person(c, where, "p-1", ill, admitted)

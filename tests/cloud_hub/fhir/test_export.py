@@ -133,6 +133,7 @@ async def test_a_copy_holds_everything_of_the_person_and_nothing_of_another(hub:
         "Observation.ndjson": 6,
         "Observation-waves.ndjson": 1,
         "ImagingStudy.ndjson": 0,
+        "DiagnosticReport.ndjson": 0,
         "AuditEvent.ndjson": 1,
     }
     everything = b"".join(found.values()).decode()

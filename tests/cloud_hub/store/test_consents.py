@@ -8,7 +8,15 @@ from telemed.v1 import event_pb2
 
 from cloud_hub.store import consents
 from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import consent, dicom_file, dicom_group, dicom_instance, dicom_series, dicom_study
+from cloud_hub.store.schema import (
+    consent,
+    dicom_file,
+    dicom_group,
+    dicom_instance,
+    dicom_series,
+    dicom_study,
+    finding_review,
+)
 
 WHERE = ("baoshan", "clinic")
 
@@ -85,7 +93,7 @@ def test_a_no_that_was_kept_beside_its_consent_is_mended_by_the_migration(care_d
         same = {"region": WHERE[0], "site": WHERE[1], "until_ns": 0}
         connection.execute(insert(consent), [same | dict(zip(names, row, strict=True)) for row in rows])
         # A later migration makes these again.
-        for table in (dicom_file, dicom_group, dicom_study, dicom_series, dicom_instance):
+        for table in (dicom_file, dicom_group, dicom_study, dicom_series, dicom_instance, finding_review):
             table.drop(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = 'care_0015'"))
 

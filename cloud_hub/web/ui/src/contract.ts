@@ -787,6 +787,83 @@ export interface StudyReadBody {
   images: number;
 }
 
+/** What a finding is, and where: by a model, or by whoever corrected it. */
+export interface FindingSaid {
+  /** One of `telemed.ai_codes.FINDINGS`. */
+  code: string;
+  region: "" | "lobar" | "deep" | "infratentorial";
+  /** LPS, in the frame of reference of the series. */
+  centre_mm: [number, number, number];
+  diameter_mm: number;
+}
+
+/** What somebody said of a finding; nothing of it is ever changed, a later one stands. */
+export interface FindingReview {
+  version: number;
+  verdict: "accepted" | "edited" | "rejected" | "reopened";
+  /** Code why it was rejected; else empty. */
+  reason: string;
+  /** What it is instead, where it was edited. */
+  said: FindingSaid | null;
+  by: Text2;
+  at_ms: number;
+}
+
+/** A finding of a model with all that was said of it, the newest last. */
+export interface ReviewedFinding {
+  finding_uid: string;
+  name: Text2;
+  told: FindingSaid;
+  /** 0 to 1, calibrated. */
+  confidence: number;
+  series_uid: string;
+  /** Empty where no image shows it. */
+  key_image_uid: string;
+  reviews: FindingReview[];
+}
+
+/** One report of one model, and how far people have come with it. */
+export interface ReviewedReport {
+  sop_uid: string;
+  /** Of the report's bytes: to be sent with what is said of a finding. */
+  sha256: string;
+  /** FOUND, NONE-FOUND or NOT-READ. */
+  outcome: string;
+  /** Code why the study was not read. */
+  reason: string;
+  task: string;
+  version: string;
+  bundle_sha256: string;
+  training_data: string;
+  /** Marks, summary and limits, in both languages. */
+  comments: string[];
+  state: "preliminary" | "final" | "amended" | "cancelled";
+  findings: ReviewedFinding[];
+}
+
+/** Answer of `GET /api/v1/studies/{study_key}/reviews`. */
+export interface ReviewedReports {
+  reports: ReviewedReport[];
+}
+
+/** Answer of what is said of a finding: all that is said of it now, the newest last. */
+export interface FindingReviews {
+  reviews: FindingReview[];
+}
+
+/** Body of `POST /api/v1/studies/{study_key}/findings/{finding_uid}/reviews`. */
+export interface FindingReviewBody {
+  /** UUID made by the page: sending twice says it once. */
+  review_id: string;
+  /** Of the report that the page shows. */
+  sha256: string;
+  /** Version the page saw, 0: none; another one answers 409. */
+  version: number;
+  verdict: "accepted" | "edited" | "rejected" | "reopened";
+  reason?: "" | "vessel" | "calcification" | "artefact" | "normal-structure" | "duplicate" | "not-seen" | "other";
+  said?: FindingSaid | null;
+}
+
 /** The newest certificate of a node. */
 export interface EnrolledNode {
   site: string;
@@ -836,6 +913,19 @@ export interface Problem {
   text: Text2;
   fields: string[];
   allowed: string[];
+}
+
+/** Refusal of what was said of a finding after somebody else was first, with what stands. */
+export interface FindingConflict {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+  text: Text2;
+  fields: string[];
+  allowed: string[];
+  reviews: FindingReview[];
 }
 
 export type ServerMessage = Snapshot | BedMessage | ReadingsMessage | WaveMessage | AlarmMessage | SiteMessage | ReferralMessage | ConsultMessage | SignalMessage | Tick;

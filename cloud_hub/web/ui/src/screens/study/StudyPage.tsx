@@ -15,6 +15,8 @@ import { Empty, Fault, NotLive, Pending } from "../../state/Small";
 import { AlarmCounts } from "../AlarmCounts";
 import { GlassBanner } from "../glass/GlassBanner";
 import { sexWord } from "../wall/Tile";
+import { Findings } from "./Findings";
+import type { Pointed } from "./Findings";
 import { ReadState } from "./ReadState";
 import { arrivalWords, cameFrom, takenAt, useStudies } from "./studies";
 import "./study.css";
@@ -105,6 +107,7 @@ function SeriesList({ row, series, picked, onPick }: Picked) {
 function Opened({ row }: { row: StudyRow }) {
   const { t } = useWords();
   const [wish, setWish] = useState("");
+  const [pointed, setPointed] = useState<Pointed | null>(null);
   // Asked for again when something of it was added.
   const found = useQuery({
     queryKey: ["series", row.study_key, row.changed_ms],
@@ -130,9 +133,17 @@ function Opened({ row }: { row: StudyRow }) {
               series={picked}
               isPreview={row.state === "preview"}
               leave={leaveTo(bed)}
+              pointed={pointed}
             />
           </Suspense>
         )}
+        <Findings
+          row={row}
+          onShow={(shown) => {
+            if (series.some(({ uid }) => uid === shown.series)) setWish(shown.series);
+            setPointed(shown);
+          }}
+        />
       </main>
     </>
   );

@@ -13,6 +13,7 @@ import { Stage } from "../../imaging/stage";
 import type { StageState, Tool } from "../../imaging/stage";
 import { Fault, Pending } from "../../state/Small";
 import { Icon } from "../../state/Icon";
+import type { Pointed } from "./Findings";
 import { Ruler } from "./Ruler";
 
 interface Shown {
@@ -22,6 +23,8 @@ interface Shown {
   isPreview: boolean;
   /** Where Escape leads to. */
   leave: string;
+  /** The image that was pointed to last, of this series or of another one. */
+  pointed: Pointed | null;
 }
 
 const JUMP = 10;
@@ -87,6 +90,18 @@ function useViewerKeys(stage: Stage | null, presets: Preset[], mayMeasure: boole
       location.hash = leave;
     },
   });
+}
+
+/** Go to the image that is pointed to, once for each time: what comes of the series later leaves the slice. */
+function usePointed(stage: Stage | null, slices: Slice[] | undefined, pointed: Pointed | null): void {
+  const followed = useRef<Pointed | null>(null);
+  useEffect(() => {
+    if (!stage || !slices || !pointed?.image || followed.current === pointed) return;
+    const at = slices.findIndex(({ imageId }) => imageId.includes(`/instances/${pointed.image}/`));
+    if (at < 0) return;
+    followed.current = pointed;
+    void stage.goTo(at);
+  }, [stage, slices, pointed]);
 }
 
 /** Swipes of one finger, or drags where scrolling is the tool. */
@@ -238,7 +253,7 @@ function Tools({ stage, state, stack, presets, mayMeasure }: {
   );
 }
 
-export default function Viewer({ study, series, isPreview, leave }: Shown) {
+export default function Viewer({ study, series, isPreview, leave, pointed }: Shown) {
   const { t } = useWords();
   const box = useRef<HTMLDivElement>(null);
   const stage = useStage(box);
@@ -254,6 +269,7 @@ export default function Viewer({ study, series, isPreview, leave }: Shown) {
   useEffect(() => {
     if (stage && slices && slices.length > 0) void stage.open(slices);
   }, [stage, slices]);
+  usePointed(stage, slices, pointed);
   const slice = slices?.[state?.shown ?? -1];
   const presets = slices?.[0] ? presetsOf(slices[0].told) : [];
   useViewerKeys(stage, presets, !isPreview, leave);

@@ -1,0 +1,73 @@
+/** What models said of a study and what physicians say of it: asking, saying, and what stands. */
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useRef } from "react";
+import { api } from "../../app/api";
+import type {
+  FindingReview,
+  FindingReviewBody,
+  FindingReviews,
+  FindingSaid,
+  ReviewedFinding,
+  ReviewedReport,
+  ReviewedReports,
+} from "../../contract";
+import type { Key } from "../../i18n";
+import { uuid7 } from "../bedside/draft";
+
+const ASK_EVERY_MS = 20_000;
+export const REASONS = ["vessel", "calcification", "artefact", "normal-structure", "duplicate", "not-seen", "other"] as const;
+export const REGIONS = ["lobar", "deep", "infratentorial"] as const;
+export type Reason = (typeof REASONS)[number];
+/** What somebody says, without what the page adds to it. */
+export type Word = Pick<FindingReviewBody, "verdict" | "reason" | "said">;
+
+/** One finding with the report it stands in. */
+export interface Row {
+  report: ReviewedReport;
+  finding: ReviewedFinding;
+}
+
+export function useReports(studyKey: string, changedMs: number) {
+  return useQuery({
+    queryKey: ["reviews", studyKey, changedMs],
+    queryFn: () => api.get<ReviewedReports>(`/studies/${studyKey}/reviews`),
+    refetchInterval: ASK_EVERY_MS,
+    placeholderData: (before) => before,
+  });
+}
+
+/** What stands of a finding; null while nothing does. */
+export function standing(finding: ReviewedFinding): FindingReview | null {
+  const last = finding.reviews.at(-1);
+  return last && last.verdict !== "reopened" ? last : null;
+}
+
+/** What a finding is now: as a model told it, or as it was corrected. */
+export function present(finding: ReviewedFinding): FindingSaid {
+  return standing(finding)?.said ?? finding.told;
+}
+
+/** How sure the model is, in a word. */
+export function surety(confidence: number): Key {
+  if (confidence > 0.9) return "finding.veryProbable";
+  if (confidence >= 0.75) return "finding.probable";
+  return confidence >= 0.5 ? "finding.possible" : "finding.low";
+}
+
+/** Say something of a finding.  The same word pressed again has the same name, so that it is said once. */
+export function useSay(studyKey: string) {
+  const queries = useQueryClient();
+  const names = useRef(new Map<string, string>());
+  return useMutation({
+    mutationFn: ({ row, word }: { row: Row; word: Word }) => {
+      const said = { ...word, sha256: row.report.sha256, version: row.finding.reviews.length };
+      const key = JSON.stringify([row.finding.finding_uid, said]);
+      const name = names.current.get(key) ?? uuid7(Date.now(), crypto.getRandomValues(new Uint8Array(16)));
+      names.current.set(key, name);
+      const path = `/studies/${studyKey}/findings/${row.finding.finding_uid}/reviews`;
+      return api.post<FindingReviews>(path, { ...said, review_id: name });
+    },
+    // Also where somebody else was first: then one sees what they said.
+    onSettled: () => queries.invalidateQueries({ queryKey: ["reviews", studyKey] }),
+  });
+}

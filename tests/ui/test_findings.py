@@ -1,0 +1,190 @@
+"""A physician judges what a model points to, at a real hub with the very report that a node writes."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from cloud_hub.config import ImagingConfig
+from cloud_hub.imaging.face import Images
+from cloud_hub.imaging.readers import Readers
+from cloud_hub.store import studies
+from cloud_hub.store.engine import Database
+from cloud_hub.store.studies import Narrowing
+from tests.cloud_hub import role_world as world
+from tests.fakes import ai_reports, swi_dicom
+from tests.fakes.imaging_hub import ImagingHub
+from tests.ui import imaging_scene as scene
+from tests.ui.real_hub import RealHub, hub
+from tests.ui.test_people import enter
+from tests.ui.test_screens import CHROMIUM, DESK, FLAGS, PHONE
+from tests.ui.test_second_factor import pytestmark
+from tests.ui.test_studies import AXE, SERIOUS
+
+__all__ = ["pytestmark"]
+
+
+def fill(folder: Path) -> Callable[[Database], Images]:
+    """Return what puts a study that a model read into a hub."""
+
+    def work(care: Database) -> Images:
+        made = ImagingHub.over(care, folder / "blobs")
+        results = ai_reports.objects(folder / "mr", 2)
+        files = [*results, *(path.read_bytes() for path in sorted((folder / "mr").glob("*.dcm"))[:40])]
+        for content in files:
+            made.arrive(scene.ADDRESS, content, "swi")
+        named = [hashlib.sha256(one).hexdigest() for one in files]
+        made.send_manifest(scene.ADDRESS, scene.manifest("swi", swi_dicom.STUDY, named))
+        asyncio.run(index(made))
+        return Images(made.blobs, Readers(ImagingConfig()))
+
+    return work
+
+
+async def index(made: ImagingHub) -> None:
+    await made.indexer.read_all()
+    await made.readers.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    folder = tmp_path_factory.mktemp("hub")
+    with hub(folder, fill(folder), second_factor=False) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield started
+        started.close()
+
+
+def address_of(served: RealHub) -> str:
+    """Return where the study's page is: by its key, or by its UID."""
+    asked = Narrowing(study_uids=frozenset({swi_dicom.STUDY}))
+    care = served.app.state.parts.stores.care
+    (study,) = care.read_blocking(lambda c: list(studies.studies(c, world.REGION, asked)))
+    return f"{served.address}#/study/{study.study_key}"
+
+
+@contextmanager
+def opened(
+    browser: Browser, served: RealHub, size: tuple[int, int] = DESK, username: str = "physician"
+) -> Iterator[Page]:
+    page = enter(browser, served.address, username)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(address_of(served))
+    expect(page.get_by_test_id("findings")).to_be_visible(timeout=30_000)
+    try:
+        yield page
+        assert faults == []
+    finally:
+        page.context.close()
+
+
+def finding(page: Page, number: int) -> Locator:
+    return page.get_by_test_id("finding").nth(number)
+
+
+def take_back(page: Page) -> None:
+    """Leave no word standing, whatever a test before said."""
+    for number in range(2):
+        button = finding(page, number).get_by_test_id("finding-reopen")
+        if button.count():
+            button.click()
+            expect(finding(page, number)).to_have_attribute("data-verdict", "")
+
+
+def test_a_finding_is_marked_as_the_models_word_until_somebody_says_otherwise(
+    served: RealHub, browser: Browser
+) -> None:
+    with opened(browser, served) as page:
+        take_back(page)
+        marks = page.get_by_test_id("finding-mark")
+        expect(marks).to_have_text(["AI · 未经核实", "AI · 未经核实"])
+        page.keyboard.press("y")
+        expect(marks.nth(0)).to_contain_text("physician")
+        expect(marks.nth(0)).to_contain_text("核实：属实")
+        expect(marks.nth(1)).to_have_text("AI · 未经核实")
+        expect(page.get_by_test_id("report-state")).to_have_attribute("data-state", "preliminary")
+
+
+def test_a_rejection_asks_why_and_a_word_is_taken_back_by_another(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served) as page:
+        take_back(page)
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        page.get_by_test_id("reason-vessel").click()
+        expect(finding(page, 1)).to_have_attribute("data-verdict", "rejected")
+        expect(finding(page, 1).get_by_test_id("finding-mark")).to_contain_text("不属实（血管）")
+        page.keyboard.press("u")
+        expect(finding(page, 1)).to_have_attribute("data-verdict", "")
+        expect(finding(page, 1)).to_contain_text("此前的判断")
+
+
+def test_a_change_says_what_it_is_and_keeps_what_the_model_said(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served) as page:
+        take_back(page)
+        page.keyboard.press("e")
+        expect(page.get_by_test_id("edit-save")).to_be_disabled()
+        page.get_by_test_id("edit-region").select_option("deep")
+        page.get_by_test_id("edit-diameter").fill("4.5")
+        page.get_by_test_id("edit-save").click()
+        expect(finding(page, 0)).to_have_attribute("data-verdict", "edited")
+        expect(finding(page, 0)).to_contain_text("直径 4.5 mm · 深部")
+        expect(finding(page, 0)).to_contain_text("AI 原为：直径 3 mm · 脑叶")
+
+
+def test_pressing_a_finding_shows_the_image_that_shows_it_best(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served) as page:
+        finding(page, 1).get_by_test_id("finding-show").click()
+        viewer = page.get_by_test_id("viewer")
+        expect(viewer).to_have_attribute("data-shown", "14", timeout=30_000)
+        page.keyboard.press("k")
+        expect(viewer).to_have_attribute("data-shown", "13")
+
+
+def test_who_was_second_sees_what_the_first_said(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served) as first:
+        take_back(first)
+        with opened(browser, served, username="clinic") as second:
+            first.keyboard.press("y")
+            expect(finding(first, 0)).to_have_attribute("data-verdict", "accepted")
+            second.keyboard.press("x")
+            second.get_by_test_id("reason-artefact").click()
+            expect(second.get_by_test_id("findings").get_by_role("alert")).to_contain_text("其他医师已先作出判断")
+            expect(finding(second, 0)).to_have_attribute("data-verdict", "accepted")
+
+
+def test_a_nurse_sees_the_words_and_no_buttons(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served, username="nurse") as page:
+        expect(page.get_by_test_id("finding")).to_have_count(2)
+        expect(page.get_by_test_id("finding-accept")).to_have_count(0)
+        page.keyboard.press("x")
+        expect(page.get_by_test_id("reason-vessel")).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_findings_have_no_serious_barrier_and_are_not_wider_than_the_page(
+    served: RealHub, browser: Browser, size: tuple[int, int]
+) -> None:
+    with opened(browser, served, size) as page:
+        take_back(page)
+        page.keyboard.press("x")
+        for _ in ("zh", "en"):
+            page.evaluate(AXE.read_text(encoding="utf-8"))
+            found = page.evaluate("axe.run()")
+            grave = [one["id"] for one in found["violations"] if one["impact"] in SERIOUS]
+            assert not grave, json.dumps([one for one in found["violations"] if one["id"] in grave])[:2000]
+            over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert over <= 0
+            page.keyboard.press("Alt+l")
