@@ -209,6 +209,20 @@ async def test_without_a_person_only_a_known_study_takes_more(client: httpx.Asyn
 
 
 @pytest.mark.anyio
+async def test_a_study_that_two_persons_have_takes_more_for_the_one_that_is_named(
+    client: httpx.AsyncClient, stores: Stores
+) -> None:
+    for number, person in enumerate(("own", "other")):
+        image = dicom_files.image(instance=f"1.2.3.4.{number}")
+        assert (await store(client, image, path=f"?person={person}")).status_code == 200
+    more = dicom_files.image(instance="1.2.3.4.6")
+    unnamed = await store(client, more, path="")
+    assert (unnamed.status_code, unnamed.json()[FAILED]["Value"][0][REASON]["Value"]) == (409, [0xA901])
+    assert (await store(client, more, path="?person=other")).status_code == 200
+    assert stored_of(stores) == ["Patient/own", "Patient/other", "Patient/other"]
+
+
+@pytest.mark.anyio
 async def test_who_does_not_see_a_person_stores_nothing_for_them(client: httpx.AsyncClient, stores: Stores) -> None:
     assert (await store(client, dicom_files.image(), path="?person=elsewhere")).status_code == 404
     await sign_in(client, "caregiver")
