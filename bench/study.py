@@ -74,9 +74,9 @@ class Times:
     inferred: float = math.inf
     """The last run of a graph ended."""
     report: float = math.inf
-    """The hub lists the report."""
+    """The hub has the report in its index."""
     whole: float = math.inf
-    """The hub lists all that was sent."""
+    """The hub has all that was sent in its index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,54 +101,35 @@ class Watch:
     """Looks at node and hub in a thread of its own."""
 
     region: FarRegion
-    study: str
     sent: int
     times: Times = field(default_factory=Times)
     runs: float = 0.0
     inference_s: float = 0.0
 
-    def look(self, hub: httpx.Client, node: httpx.Client) -> None:
+    def look(self, hub: sqlite3.Connection, node: httpx.Client) -> None:
         """Note what is there now and was not before."""
         now_s = time.monotonic()
-        rows = _rows(hub, f"/dicom-web/studies/{self.study}/instances")
-        modalities = [row["00080060"]["Value"][0] for row in rows]
-        if self.times.key_image == math.inf and _has_key_image(self.region.folder / "hub" / "care.db"):
+        asked = "SELECT count(*) FROM transfer WHERE name = ? AND state = 'complete'"
+        if hub.execute(asked, (KEY_IMAGE_NAME,)).fetchone()[0]:
             self.times.key_image = min(self.times.key_image, now_s)
-        if "SR" in modalities:
+        asked = "SELECT modality, sum(instance_count) FROM dicom_series GROUP BY modality"
+        listed = dict(hub.execute(asked).fetchall())
+        if listed.get("SR"):
             self.times.report = min(self.times.report, now_s)
-        if modalities.count("MR") >= self.sent and _is_whole(hub, self.study, self.sent):
+        if listed.get("MR", 0) >= self.sent:
             self.times.whole = min(self.times.whole, now_s)
-        runs, seconds = _inference(node.get("/metrics").text)
-        if runs > self.runs and self.times.report == math.inf:
-            self.runs, self.inference_s, self.times.inferred = runs, seconds, time.monotonic()
+        if self.times.report == math.inf:
+            runs, seconds = _inference(node.get("/metrics").text)
+            if runs > self.runs:
+                self.runs, self.inference_s, self.times.inferred = runs, seconds, time.monotonic()
 
     def run(self, is_over: threading.Event) -> None:
-        """Look until told to stop, or all is there."""
-        with closing(self.region.fhir()) as hub, closing(httpx.Client(base_url=self.region.page_url())) as node:
+        """Look until told to stop, or all is there; the hub's database is read, so that looking costs it nothing."""
+        care = f"file:{self.region.folder / 'hub' / 'care.db'}?mode=ro"
+        with closing(sqlite3.connect(care, uri=True)) as hub, closing(httpx.Client()) as node:
+            node.base_url = httpx.URL(self.region.page_url())
             while self.times.whole == math.inf and not is_over.wait(LOOK_EVERY_S):
                 self.look(hub, node)
-
-
-def _rows(hub: httpx.Client, address: str) -> list[dict[str, dict[str, list[str]]]]:
-    answer = hub.get(address, params={"limit": 1000})
-    if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.NO_CONTENT):
-        return []
-    answer.raise_for_status()
-    found: list[dict[str, dict[str, list[str]]]] = answer.json()
-    return found
-
-
-def _has_key_image(care: Path) -> bool:
-    asked = "SELECT count(*) FROM transfer WHERE name = ? AND state = 'complete'"
-    with closing(sqlite3.connect(f"file:{care}?mode=ro", uri=True)) as database:
-        return bool(database.execute(asked, (KEY_IMAGE_NAME,)).fetchone()[0])
-
-
-def _is_whole(hub: httpx.Client, study: str, sent: int) -> bool:
-    """Whether the hub counts as many images as were sent: it counts no preview."""
-    series = _rows(hub, f"/dicom-web/studies/{study}/series")
-    counts = [int(row["00201209"]["Value"][0]) for row in series if row["00080060"]["Value"][0] == "MR"]
-    return sum(counts) >= sent
 
 
 def _inference(metrics: str) -> tuple[float, float]:
@@ -210,7 +191,7 @@ def measure() -> Figures:
         files = [*swi_dicom.written(region.folder / "head", study=study), *more_slices(region.folder, study)]
         size_bytes = sum(path.stat().st_size for path in files)
         region.link.set("up", replace(TRAVEL, rate=constant(RATE_BPS)))
-        watch, is_over = Watch(region, study, len(files)), threading.Event()
+        watch, is_over = Watch(region, len(files)), threading.Event()
         thread = threading.Thread(target=watch.run, args=(is_over,), name="watch")
         source = AlarmSource(
             lambda: region.dial("edge", region.ports[f"{CLINIC.node}.hl7"]), Speaker(CLINIC.eui64("B01"))

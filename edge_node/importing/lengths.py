@@ -3,6 +3,7 @@
 The library's readers pass over what is too long, and some over what is too short.
 """
 
+import re
 from pathlib import Path
 
 from edge_node.importing import kinds
@@ -47,10 +48,12 @@ def _check_meta(path: Path, head: bytes, data_bytes: int) -> None:
         if skipped == "-1":
             _fits(min(size_bytes, data_bytes), data_bytes)
         else:
-            _fits(size_bytes, data_bytes + (int(skipped) if skipped.isdigit() else 0))
+            _fits(size_bytes, data_bytes + (int(skipped) if re.fullmatch("[0-9]{1,18}", skipped) else 0))
         return
-    at = head.lower().index(b"elementdatafile")
-    _fits(path.stat().st_size, head.index(b"\n", at) + 1 + data_bytes)
+    at = head.find(b"\n", head.lower().find(b"elementdatafile"))
+    if at < 0:
+        raise NotImported(Reason.HEADER_BROKEN)
+    _fits(path.stat().st_size, at + 1 + data_bytes)
 
 
 def _check_nrrd(path: Path, head: bytes, data_bytes: int) -> None:

@@ -1,7 +1,18 @@
 """All targets, by name."""
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import bundles, datagrams, images, monitors, pages, recordings, records, settings, transfers
+from tests.fuzz.targets import (
+    arrivals,
+    bundles,
+    datagrams,
+    images,
+    monitors,
+    pages,
+    recordings,
+    records,
+    settings,
+    transfers,
+)
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -29,6 +40,9 @@ TARGETS: dict[str, Target] = {
         recordings.EDF,
         images.DATA_SET,
         images.FILE,
+        arrivals.MULTIPART,
+        arrivals.HEADER,
+        arrivals.LINES,
         bundles.BUNDLE,
         bundles.MANIFEST,
         bundles.ONNX,
