@@ -183,10 +183,14 @@ class Storing:
         """Return under whom a file is put; None where neither the request nor its study says."""
         asked = Narrowing(study_uids=frozenset({entry.study_uid}))
         seen = list(images.seen(connection, self._principal, asked))
-        fitting = [one for one in seen if one.person_id and self._person_id in ("", one.person_id)]
+        fitting = [
+            Where(one.site, one.group_id, one.person_id)
+            for one in seen
+            if one.person_id and self._person_id in ("", one.person_id)
+        ]
         # Where a number is that of two persons, or of one and nobody yet, only the request can say whose a file is.
         if fitting and (self._person_id or len({one.owner for one in seen}) == 1):
-            return Where(fitting[0].site, fitting[0].group_id, fitting[0].person_id)
+            return fitting[0]
         if not self._person_id:
             return None
         site = self._demand_person(connection)
