@@ -31,6 +31,20 @@ async def stop(process: asyncio.subprocess.Process) -> None:
             await process.wait()
 
 
+def tell(process: asyncio.subprocess.Process, *pieces: bytes) -> None:
+    """Write to a child's standard input.
+
+    Raises:
+        BrokenPipeError: the child is gone.
+    """
+    assert process.stdin is not None
+    for each in pieces:
+        # Told apart here, for uvloop raises RuntimeError where asyncio says nothing.
+        if process.stdin.is_closing():
+            raise BrokenPipeError("the child is gone")
+        process.stdin.write(each)
+
+
 def named(*kinds: type[Any]) -> dict[str, type[Any]]:
     """Return dataclasses by the names that they have in lines."""
     return {kind.__name__.lower(): kind for kind in kinds}

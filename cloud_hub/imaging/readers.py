@@ -95,6 +95,9 @@ class _Reader:
 
     async def _exchange(self, process: Process, asked: dict[str, Any]) -> tuple[Answer, str]:
         assert process.stdin is not None
+        # Told apart here, for uvloop raises RuntimeError where asyncio says nothing.
+        if process.stdin.is_closing():
+            raise BrokenPipeError("the reader is gone")
         process.stdin.write(json.dumps(asked).encode() + b"\n")
         await process.stdin.drain()
         return await self._heard(process)

@@ -10,12 +10,13 @@ import numpy as np
 from telemed.bundle import Manifest, Tensor
 from telemed.bundle_golden import Array
 
+from edge_node import child
 from edge_node.errors import ModelAbsent, NotForPatients
-from edge_node.findings.launch import launched
 from edge_node.findings.pipe import LINE_LIMIT_BYTES, Ask, Fits, Go, Line, Ran, Refused, Run, Told, Unfit, pack, unpack
 from edge_node.findings.reasons import NotRead, Reason
 from edge_node.inference.arena import Misfit
 from edge_node.inference.confinement import Unconfined
+from edge_node.inference.launch import launched
 from edge_node.inference.provenance import Provenance, Subject
 from edge_node.inference.runtime import Inference, Model
 
@@ -60,9 +61,7 @@ class _Reader:
 
     async def say(self, line: Line, *arrays: Array) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(pack(line))
-        for each in arrays:
-            self.process.stdin.write(each.tobytes())
+        child.tell(self.process, pack(line), *(each.tobytes() for each in arrays))
         await self.process.stdin.drain()
 
     async def hear(self) -> Line:

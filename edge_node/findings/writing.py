@@ -5,11 +5,12 @@ import sys
 
 import structlog
 
+from edge_node import child
 from edge_node.findings.documents import Write, pack
-from edge_node.findings.launch import launched
 from edge_node.findings.reasons import NotRead, Reason
 from edge_node.imaging.pipe import LINE_LIMIT_BYTES, Stored, unpack
 from edge_node.inference.confinement import Unconfined
+from edge_node.inference.launch import launched
 
 WRITE = "--write"
 PROGRAM = (sys.executable, "-B", "-m", "edge_node.findings", WRITE)
@@ -30,7 +31,10 @@ async def written(write: Write, limit_s: float) -> list[Stored]:
     """
     try:
         async with asyncio.timeout(limit_s), launched(PROGRAM, LINE_LIMIT_BYTES) as process:
-            said, _ = await process.communicate(pack(write))
+            child.tell(process, pack(write))
+            assert process.stdin is not None
+            process.stdin.close()
+            said, _ = await process.communicate()
             exit_code = await process.wait()
     except TimeoutError as error:
         raise NotRead(Reason.WRITER_FAILED, "(late)") from error

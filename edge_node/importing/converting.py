@@ -1,15 +1,16 @@
 """The node's side of the process that converts: a file in, objects that lie among the images out, or why not."""
 
 import asyncio
-import contextlib
 import sys
 
+from edge_node import child
 from edge_node.imaging.pipe import LINE_LIMIT_BYTES, Stored, unpack
 from edge_node.importing import names, order
 from edge_node.importing.names import STUDY
 from edge_node.importing.order import Order
 from edge_node.importing.reasons import NotImported, Reason
-from edge_node.inference.worker import environment
+from edge_node.inference.confinement import Unconfined
+from edge_node.inference.launch import launched
 
 PROGRAM = (sys.executable, "-B", "-m", "edge_node.importing")
 MOST_OBJECTS = 8192
@@ -23,27 +24,19 @@ async def converted(asked: Order, limit_s: float) -> list[Stored]:
     Raises:
         NotImported: none was made, or not all; what lies on the disk has no row and is swept later.
     """
-    process = await asyncio.create_subprocess_exec(
-        *PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        limit=LINE_LIMIT_BYTES, env=environment(),
-    )  # fmt: skip
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(limit_s), launched(PROGRAM, LINE_LIMIT_BYTES) as process:
             return await _heard(process, asked)
     except TimeoutError as error:
         raise NotImported(Reason.TOO_LATE) from error
-    except (ValueError, ConnectionError) as error:
-        raise NotImported(Reason.CONVERTER_FAILED) from error
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    except (ValueError, OSError, Unconfined) as error:
+        raise NotImported(Reason.CONVERTER_FAILED, type(error).__name__) from error
 
 
 async def _heard(process: asyncio.subprocess.Process, asked: Order) -> list[Stored]:
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(order.pack(asked))
+    child.tell(process, order.pack(asked))
     await process.stdin.drain()
     process.stdin.close()
     found: list[Stored] = []

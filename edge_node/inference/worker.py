@@ -14,6 +14,7 @@ import structlog
 from telemed.bundle import Bundle, Graph, Refusal
 from telemed.bundle_golden import Array, Arrays
 
+from edge_node import child
 from edge_node.errors import EngineFailed, EngineLate
 from edge_node.inference import arena
 from edge_node.inference.arena import Arena
@@ -162,11 +163,10 @@ class Worker:
                 await self.close()
 
     async def _ask(self, line: Line, expected: type[L], limit_s: float) -> L:
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
         async with asyncio.timeout(limit_s):
             try:
-                self._process.stdin.write(pack(line))
+                child.tell(self._process, pack(line))
                 answer = _believed(unpack(await self._process.stdout.readline()))
             except (ValueError, OSError) as error:
                 raise _Said(

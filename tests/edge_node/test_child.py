@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+import uvloop
 
 from edge_node import child
 
@@ -85,3 +86,15 @@ async def test_a_child_is_not_left_behind_by_whoever_is_cancelled_while_it_waits
     await asyncio.wait([stopping])
     assert stopping.cancelled()
     assert process.returncode == -9
+
+
+@pytest.mark.slow
+def test_who_speaks_to_a_child_that_is_gone_is_told_so_as_of_a_broken_pipe() -> None:
+    async def speaks() -> None:
+        process = await started("import time; print('up', flush=True); time.sleep(60)")
+        process.kill()
+        await process.wait()
+        child.tell(process, b"anybody there?\n")
+
+    with pytest.raises(BrokenPipeError):
+        uvloop.run(speaks())

@@ -9,11 +9,12 @@ from typing import NoReturn, cast
 
 import pytest
 
-from edge_node.findings import launch, reader, writing
+from edge_node.findings import reader, writing
 from edge_node.findings.documents import ModelSaid, Write
 from edge_node.findings.pipe import Ask, Fits, Found, Line, pack
 from edge_node.findings.reasons import NotRead, Reason
 from edge_node.imaging.objects import Objects
+from edge_node.inference import launch
 from edge_node.inference.confinement import Unconfined
 from edge_node.inference.runtime import Inference
 from tests.fakes import swi_dicom
@@ -116,7 +117,7 @@ async def test_neither_reader_nor_writer_starts_where_the_node_cannot_close_its_
 def test_the_memory_of_the_node_is_closed_before_the_first_reader_runs() -> None:
     program = textwrap.dedent("""
         import asyncio, ctypes
-        from edge_node.findings.launch import launched
+        from edge_node.inference.launch import launched
 
         def is_open():
             return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from PIL import Image
@@ -25,6 +26,8 @@ from edge_node.importing.inbox import Inbox, Job
 from edge_node.importing.names import STUDY
 from edge_node.importing.order import Order
 from edge_node.importing.reasons import WORDS, NotImported, Reason
+from edge_node.inference import launch
+from edge_node.inference.confinement import Unconfined
 from edge_node.samples.roster import Roster
 from tests.edge_node.importing.test_asking import PERSONS
 from tests.edge_node.importing.volume_writing import Phantom, gipl, little, mhd, nifti, vti
@@ -135,6 +138,20 @@ async def test_a_converter_that_makes_something_of_somebody_else_is_not_believed
             await bench.imports.take(job)
         assert refusal.value.reason is Reason.CONVERTER_FAILED
         assert bench.studies() == []
+
+
+async def test_no_converter_starts_where_the_node_cannot_close_its_memory_to_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuses() -> NoReturn:
+        raise Unconfined("the kernel refuses")
+
+    monkeypatch.setattr(launch, "shield", refuses)
+    monkeypatch.setattr(converting, "PROGRAM", ("/bin/touch", str(tmp_path / "started")))
+    with pytest.raises(NotImported) as refusal:
+        await bench.imports.take(bench.job("p.jpg", photo(), "patient = 'P-1'"))
+    assert refusal.value.reason is Reason.CONVERTER_FAILED
+    assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize(
