@@ -95,6 +95,12 @@ def image_names(person: str) -> dict[str, str]:
     return {"study": uid, "series": f"{uid}.1", "instance": f"{uid}.1.1", "numbers": "1", "tags": "7FE00010"}
 
 
+def study_key(person: str) -> str:
+    """Return the key by which the study of a person is filed."""
+    site, _ = PLACES.get(person, (SITE, ""))
+    return studies.key_of(REGION, site, f"g-{person}", STUDIES.get(person, ""))
+
+
 def sha256_of(person: str) -> str:
     """Return its hash."""
     return hashlib.sha256(image_of(person)).hexdigest()

@@ -14,7 +14,7 @@ from cloud_hub.access.oauth import OAuth
 from cloud_hub.access.sign_in import Access, SecondFactor
 from cloud_hub.access.wall_displays import WallDisplays
 from cloud_hub.fhir.audit_event import HASH_SHOWN_CHARS
-from cloud_hub.store import accounts, studies
+from cloud_hub.store import accounts
 from cloud_hub.store.accounts import SetBy
 from cloud_hub.store.schema import audit
 from cloud_hub.web import guard
@@ -74,11 +74,6 @@ def _expected(row: Route, role: Role) -> dict[str, str]:
         # There is one socket for all who are signed in; what they may not see is not in it.
         expected = {what: HIDE if outcome == FORBID else outcome for what, outcome in expected.items()}
     return expected
-
-
-def _study_key(what: str) -> str:
-    site, _ = world.PLACES.get(what, (world.SITE, ""))
-    return studies.key_of(world.REGION, site, f"g-{what}", world.STUDIES.get(what, ""))
 
 
 def _entry_about(connection: Connection, person: str) -> str:
@@ -146,7 +141,7 @@ class Asker:
             "break_id": "none" if row.kind == "absent" else f"b-{what}",
             "fhir_id": self._fhir_id(row.kind, what),
             **world.image_names(what),
-            "study_key": _study_key(what),
+            "study_key": world.study_key(what),
             "finding_uid": "2.25.1",
             "display_id": self._ids.get(f"display-{what}", ""),
             "consult_id": self._consult(what) if row.kind == "consult-end" else "",
@@ -175,7 +170,7 @@ class Asker:
         return row.path.replace(":path}", "}").format(**names) + query, bodies.get(row.kind)
 
     def _fhir_id(self, kind: str, what: str) -> str:
-        known = {"consent": f"{what}-C1", "imaging-study": _study_key(what), "absent": "none"}
+        known = {"consent": f"{what}-C1", "imaging-study": world.study_key(what), "absent": "none"}
         return known.get(kind) or self._ids.get(f"{kind}-{what}", "")
 
     async def _store(self, path: str, what: str) -> httpx.Response:
