@@ -172,7 +172,9 @@ class MqttLink:
         try:
             async with asyncio.timeout(CONNECT_LIMIT_S * 2):
                 if self._identity.certificates is not None:
-                    client.tls_set_context(self._identity.certificates.tls())
+                    context = self._identity.certificates.tls()
+                    context.sslsocket_class = TidySocket
+                    client.tls_set_context(context)
                 await asyncio.to_thread(client.connect, config.broker_host, config.broker_port, KEEPALIVE_S)
                 await conversation.accepted
                 if self._filters:
@@ -208,6 +210,22 @@ class MqttLink:
         client.on_message = conversation.on_message
         client.on_publish = conversation.on_publish
         return client
+
+
+class TidySocket(ssl.SSLSocket):
+    """A socket that is closed where its handshake fails: paho leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Do the handshake.
+
+        Raises:
+            OSError: it failed, and the socket is closed.
+        """
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 class _Conversation:

@@ -36,7 +36,11 @@ def test_a_withdrawal_at_either_side_blanks_the_open_page_at_the_other(region: R
         closing(region.signed_in(region.hub_url, "clinic")) as hub,
     ):
         at_hub = Screen(family)
-        (bed,) = at_hub.snapshot["beds"]
+        # The admission may still be on its way to the hub.
+        shown = (
+            at_hub.snapshot if at_hub.snapshot["beds"] else at_hub.until("snapshot", lambda message: message["beds"])
+        )
+        (bed,) = shown["beds"]
         assert bed["key"] == BED
         path = f"/api/v1/persons/{bed['patient']['person_id']}/consents"
         person_id = bed["patient"]["person_id"]
