@@ -20,13 +20,12 @@ from cloud_hub.errors import ImageUnreadable, StoreFailure
 from cloud_hub.imaging import entries
 from cloud_hub.imaging.entries import NoEntry
 from cloud_hub.imaging.readers import Readers
+from cloud_hub.imaging.sweeping import sweep
 from cloud_hub.store import dialect, erased_images, studies
 from cloud_hub.store.blobs import Blobs
 from cloud_hub.store.engine import Database
 from cloud_hub.store.transfers import Transfer
 
-SWEEP_EVERY_S = 600.0
-AFTER_FAILURE_S = 5.0
 AT_ONCE = 200
 MARGIN_NS = 60 * 10**9
 """A transaction that was under way when the last look began had its time before."""
@@ -76,19 +75,10 @@ class Indexer:
     async def run(self) -> None:
         """Read until cancelled: what lies unread now, what is told, and now and then whatever was not."""
         await self._forget_missing()
-        while True:
-            self._awake.clear()
-            try:
-                await self.read_all()
-                wait_s = SWEEP_EVERY_S
-            except (StoreFailure, OSError) as failure:
-                log.warning("images not indexed", why=type(failure).__name__)
-                wait_s = AFTER_FAILURE_S
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._awake.wait()
-            except TimeoutError:
-                self._since_ns = 0
+        await sweep(self._awake, self.read_all, self._forget, "images not indexed")
+
+    def _forget(self) -> None:
+        self._since_ns = 0
 
     async def _forget_missing(self) -> None:
         with contextlib.suppress(StoreFailure):  # it is tried again at the next start

@@ -19,10 +19,11 @@ from telemed.transfer import FileKind
 
 from cloud_hub.care import finding_review
 from cloud_hub.care.finding_review import Review
-from cloud_hub.errors import ImageUnreadable, StoreFailure
+from cloud_hub.errors import ImageUnreadable
 from cloud_hub.imaging import entries, storing
 from cloud_hub.imaging.face import Images
 from cloud_hub.imaging.model_reports import COMPREHENSIVE_3D_SR
+from cloud_hub.imaging.sweeping import sweep
 from cloud_hub.store import accounts, dialect, finding_reviews, studies
 from cloud_hub.store.accounts import AuditEntry
 from cloud_hub.store.engine import Database
@@ -30,8 +31,6 @@ from cloud_hub.store.studies import Entry, Instance, Narrowing, Study
 from cloud_hub.store.transfers import FileFacts
 
 ACTION = "study-report-verified"
-SWEEP_EVERY_S = 600.0
-AFTER_FAILURE_S = 5.0
 MARGIN_NS = 60 * 10**9
 """Words that were being committed when the last look began."""
 _ROOM = uuid.UUID("3f0c8f1e-7a52-4a26-9f0b-0f6f2f7f4c55")
@@ -62,25 +61,16 @@ class Verifying:
 
     async def run(self) -> None:
         """Write until cancelled: what is due now, what is told, and now and then whatever was missed."""
-        while True:
-            self._awake.clear()
-            try:
-                await self.write_all()
-                wait_s = SWEEP_EVERY_S
-            except (StoreFailure, OSError) as failure:
-                log.warning("reports not verified", why=type(failure).__name__)
-                wait_s = AFTER_FAILURE_S
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._awake.wait()
-            except TimeoutError:
-                self._since_ns = 0
+        await sweep(self._awake, self.write_all, self._forget, "reports not verified")
+
+    def _forget(self) -> None:
+        self._since_ns = 0
 
     async def write_all(self) -> int:
         """Write what is due; return how many reports.
 
         Raises:
-            StoreFailure: the database failed, a file is gone, or no reader starts; what was committed stays.
+            StoreFailure: the database failed, or no reader starts; what was committed stays.
             OSError: the disk failed; likewise.
         """
         since_ns = self._clock() - MARGIN_NS
@@ -100,10 +90,9 @@ class Verifying:
             await asyncio.to_thread(scratch.write_bytes, made.body)
             told = (await self._files.readers.ask("header", scratch)).told
             return await self._keep(study, said, scratch, entries.entry(told))
-        except FileNotFoundError as error:
-            raise StoreFailure("a file of this study is gone from the hub's disk") from error
-        except ImageUnreadable as error:
-            log.error("report not verified", why=error.reason)
+        except (FileNotFoundError, ImageUnreadable) as error:
+            # What ails one study holds up no other; the next sweep tries it again.
+            log.error("report not verified", why=error.reason if isinstance(error, ImageUnreadable) else "gone")
             return 0
         finally:
             await asyncio.to_thread(scratch.unlink, missing_ok=True)

@@ -164,6 +164,17 @@ async def test_of_an_erased_person_none_is_written(desk: Desk) -> None:
     assert await verifying(desk.pacs).write_all() == 0
 
 
+async def test_a_report_whose_file_is_gone_holds_up_no_other_and_is_tried_again(desk: Desk) -> None:
+    await judge(desk)
+    model = desk.pacs.hub.images.blobs.path((await desk.report())["sha256"])
+    kept, writing = model.read_bytes(), verifying(desk.pacs)
+    model.unlink()
+    assert await writing.write_all() == 0
+    model.write_bytes(kept)
+    writing._forget()
+    assert await writing.write_all() == 1
+
+
 async def test_dciodvfy_finds_no_fault_in_it(desk: Desk, tmp_path: Path) -> None:
     program = shutil.which("dciodvfy")
     if program is None:
