@@ -215,6 +215,19 @@ class MqttLink:
 class TidySocket(ssl.SSLSocket):
     """A socket that is closed where its handshake fails: paho leaves that to the garbage collector."""
 
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Read up to `buflen` bytes; `ssl` does so before a handshake too, to see whether anybody is still there.
+
+        Raises:
+            OSError: nothing to read; a socket whose peer went before the handshake is closed.
+        """
+        try:
+            return super().recv(buflen, flags)
+        except ConnectionError:
+            if self.version() is None:
+                self.close()
+            raise
+
     def do_handshake(self, block: bool = False) -> None:
         """Do the handshake.
 
