@@ -74,6 +74,8 @@ class NodeClock:
     _shift_ns: int = 0
     """The node's time minus CLOCK_BOOTTIME, as of `_shifted_at_ns`."""
     _shifted_at_ns: int = 0
+    _set_from_ns: int | None = None
+    """What `_shift_ns` was before, where the last change was no slewing."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now_ns(self) -> int:
@@ -84,17 +86,21 @@ class NodeClock:
     def stamp(self, arrived_at_ns: int = 0) -> Stamp:
         """Return the stamp of something that arrived at `arrived_at_ns` on the node's clock (0 = now).
 
-        The boot-time clock is taken back by the same stretch; an arrival in the future, more than a minute ago or from
-        before the node's clock was seen to change means that it was set meanwhile: the present is taken instead.
+        The boot-time clock is taken back by the same stretch.  Where the node's clock was set meanwhile, the stamp is
+        of the clock before, with nothing known of the hub: what arrived was timed by that one, and the hub puts both
+        right together.  An arrival in the future or more than a minute ago by either clock is taken for now.
         """
         with self._lock:
             read = self._read()
             now_ns, steady_ns = self._now(read), read.steady_ns
             offset_ms, error_ms = self._offset(now_ns, steady_ns)
-            shifted_at_ns = self._shifted_at_ns
+            shifted_at_ns, set_from_ns = self._shifted_at_ns, self._set_from_ns
         waited_ns = now_ns - arrived_at_ns
         if arrived_at_ns and 0 <= waited_ns <= min(_LONGEST_WAIT_NS, steady_ns - shifted_at_ns):
-            now_ns, steady_ns = arrived_at_ns, steady_ns - waited_ns
+            return Stamp(arrived_at_ns, steady_ns - waited_ns, self.boot, offset_ms, error_ms)
+        then_ns = arrived_at_ns - (set_from_ns or 0)
+        if arrived_at_ns and set_from_ns and 0 <= shifted_at_ns - then_ns <= _LONGEST_WAIT_NS:
+            return Stamp(arrived_at_ns, then_ns, self.boot, 0, OFFSET_UNKNOWN_MS)
         return Stamp(now_ns, steady_ns, self.boot, offset_ms, error_ms)
 
     def hear(self, ahead_ns: int, error_ns: int, at_ns: int) -> None:
@@ -146,6 +152,8 @@ class NodeClock:
         now_ns = self._judged(read)
         shift_ns = now_ns - read.steady_ns
         if abs(shift_ns - self._shift_ns) > SHIFT_NS:
+            was_set = self._shift_ns and abs(shift_ns - self._shift_ns) > STEP_NS
+            self._set_from_ns = self._shift_ns if was_set else None
             self._shifted_at_ns = read.steady_ns if self._shift_ns else 0
             self._shift_ns = shift_ns
         return now_ns

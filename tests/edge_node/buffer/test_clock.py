@@ -180,3 +180,23 @@ def test_an_arrival_that_was_read_before_the_clock_changed_a_little_is_not_taken
     later_ns = clock.now_ns()
     machine.steady_ns += S_NS
     assert clock.stamp(later_ns).mono_ns == machine.steady_ns - S_NS
+
+
+@pytest.mark.parametrize("wrong_ns", [-5 * HOUR_NS, 5 * HOUR_NS])
+def test_what_arrived_by_a_wrong_clock_bears_its_time_although_the_clock_was_put_right_before_it_was_stored(
+    wrong_ns: int,
+) -> None:
+    machine = Machine(wrong_ns=wrong_ns)
+    clock = machine.clock()
+    arrived_ns, arrived_steady_ns = clock.now_ns(), machine.steady_ns
+    machine.steady_ns += 10 * MS_NS
+    machine.hear(clock)
+    assert clock.now_ns() == machine.true_ns
+    machine.steady_ns += 10 * MS_NS
+    stamp = clock.stamp(arrived_ns)
+
+    # Its measurement was timed by the wrong clock too: the hub puts both right, where no offset is told.
+    assert (stamp.wall_ns, stamp.mono_ns) == (arrived_ns, arrived_steady_ns)
+    assert stamp.offset_error_ms == OFFSET_UNKNOWN_MS
+    assert clock.stamp(clock.now_ns()).wall_ns == machine.true_ns
+    assert clock.stamp(arrived_ns + 2 * 60 * S_NS).wall_ns == machine.true_ns
