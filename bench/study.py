@@ -26,11 +26,8 @@ from bench.__main__ import HERE, circumstances
 from bench.alarm_source import RULESET, AlarmSource, raising
 from bench.alarm_trial import at, hearing, path_is_up, stored_steps
 from bench.far import FarRegion
-from deploy.bundles import packing
-from deploy.bundles.keys import KeyFolder
-from deploy.bundles.repository import Repository
+from deploy.demo import model
 from edge_node.devices.simulated.messages import Speaker
-from models.tasks.cmb import bundling
 from tests.fakes import dicom_files, swi_dicom
 from tests.fakes.dcmtk import program
 from tests.faults.relay.settings import Settings
@@ -55,7 +52,7 @@ port = {PORT}
 senders = ["STORESCU"]
 complete_after_s = 5
 [inference]
-root_file = "root.json"
+root_file = "models/root.json"
 memory_mib = 1024
 threads = 1
 research = true
@@ -159,17 +156,13 @@ def _region() -> Iterator[FarRegion]:
     """Hold a region behind a tunnel without limit, the model on duty and the alarms' path up."""
     with tunnel(up=TRAVEL, down=TRAVEL) as link, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        repository = Repository(folder / "repository", KeyFolder(folder / "keys"))
-        repository.begin()
-        repository.add_task("cmb")
-        (folder / "root.json").write_bytes(repository.root())
-        packing.pack(bundling.fill(folder / "draft"), folder / "draft", repository, folder / "cmb.bundle")
+        model.make(folder / "models")
         region = FarRegion(folder, (CLINIC,), link=link)
         region.prepare()
         try:
             region.start()
             to = f"baoshan-clinic/{CLINIC.node}"
-            region.run("cloud_hub", "release", "cmb.bundle", "--config", "hub.toml", "--to", to)
+            region.run("cloud_hub", "release", "models/cmb.bundle", "--config", "hub.toml", "--to", to)
             until(lambda: "edge_inference_serving{" in _metrics(region), 180, "the bundle is on duty")
             until(lambda: path_is_up(region), 30, "the alarms' datagram path is up")
             yield region

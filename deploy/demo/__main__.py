@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from deploy.demo.model import BUNDLE_FILE, MODEL_FOLDER
 from deploy.demo.processes import Program, Troupe, end_leftovers
 from deploy.demo.state import (
     Ports,
@@ -24,6 +25,7 @@ from deploy.demo.state import (
 from deploy.demo.story import CLINIC, SITES, Site
 
 READY_LIMIT_S = 90.0
+MODEL_LIMIT_S = 60.0
 
 
 def is_up(url: str) -> bool:
@@ -46,6 +48,19 @@ async def until_up(name: str, url: str) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f"{name} is not ready after {READY_LIMIT_S:g} s; its log: var/demo/{name}.log")
         await asyncio.sleep(0.1)
+
+
+async def until_model_serves(metrics_url: str) -> None:
+    """Wait until a node's figures name a model that serves."""
+
+    def serves() -> bool:
+        # A node that starts again answers nobody for a moment.
+        with contextlib.suppress(OSError), urllib.request.urlopen(metrics_url, timeout=5) as answer:  # noqa: S310
+            return any(line.startswith(b"edge_inference_serving{") for line in answer)
+        return False
+
+    while not await asyncio.to_thread(serves):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.5)
 
 
 def prepare(folder: Path, ports: Ports, record: str) -> dict[str, dict[str, str]]:
@@ -74,6 +89,7 @@ async def first_time(folder: Path) -> None:
     steps = [
         (folder / "test-camera.mp4", ["edge_node.consult.testcard", str(folder / "test-camera.mp4")]),
         (folder / "records" / "demo.hea", ["deploy.demo.recording", str(folder / "records")]),
+        (folder / MODEL_FOLDER / BUNDLE_FILE, ["deploy.demo.model", str(folder / MODEL_FOLDER)]),
         *((folder / site.node / "admitted", admit(folder, site)) for site in SITES),
     ]
     for done, command in steps:
@@ -86,12 +102,24 @@ async def first_time(folder: Path) -> None:
             done.touch()
 
 
-async def scan(folder: Path, ports: Ports) -> None:
-    """Have the scanner send a study of the first bed, once in the life of the demo's folder."""
-    done = folder / CLINIC.node / "scanned"
+async def show_images(folder: Path, ports: Ports) -> None:
+    """Release the model to the clinic, then have the scanner send a study of the first bed; each only once.
+
+    The scanner waits for the model no longer than MODEL_LIMIT_S: a study that is not read is worth seeing too.
+    """
+    release = ["cloud_hub", "release", str(folder / MODEL_FOLDER / BUNDLE_FILE), "--config", str(folder / "hub.toml")]
+    release += ["--to", f"{CLINIC.site}/{CLINIC.node}"]
+    await once(folder / "hub" / "released", release)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(MODEL_LIMIT_S):
+            await until_model_serves(f"http://127.0.0.1:{ports.page(CLINIC)}/metrics")
+    await once(folder / CLINIC.node / "scanned", ["deploy.demo.scanner", str(ports.dicom), CLINIC.beds[0].bed])
+
+
+async def once(done: Path, command: list[str]) -> None:
+    """Run a command unless it succeeded before, and note that it did."""
     if done.exists():
         return
-    command = ["deploy.demo.scanner", str(ports.dicom), CLINIC.beds[0].bed]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command)
     if await process.wait() == 0:
         done.touch()
@@ -160,7 +188,7 @@ async def perform(folder: Path, ports: Ports, record: str) -> None:
                 if program.ready is not None:
                     await program.ready()
             greet(accounts, ports)
-            tasks.append(group.create_task(scan(folder, ports)))
+            tasks.append(group.create_task(show_images(folder, ports)))
             await stop.wait()
             print("stopping ...", flush=True)
         finally:

@@ -5,6 +5,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.demo.model import MODEL_FOLDER, ROOT_FILE
 from deploy.demo.story import API_SCOPES, REGION, SCANNER, SITES, STAFF, Bed, Site
 
 AGREED = ["C1", "C2", "C3"]
@@ -188,6 +189,7 @@ def edge_config(site: Site, ports: Ports, record: str) -> str:
         "longest_retry_s = 2",
         "[transfer]",
         f"hub_port = {ports.files}",
+        "look_every_s = 5",
         "[hl7]",
         f"port = {ports.hl7(site)}",
         "[bedside]",
@@ -199,6 +201,8 @@ def edge_config(site: Site, ports: Ports, record: str) -> str:
     if not site.home:
         # A study goes to the hub as soon as the scanner is done: nobody who tries the demo waits for half a minute.
         lines += ["[imaging]", f"port = {ports.dicom}", f'senders = ["{SCANNER}"]', "complete_after_s = 5"]
+        # Everybody in the demo is made up, as the heads are that the model was trained on.
+        lines += ["[inference]", f'root_file = "{MODEL_FOLDER}/{ROOT_FILE}"', "threads = 1", "research = true"]
     for bed in site.beds:
         lines += ["[[beds]]", f'bed = "{bed.bed}"', f"label = {quoted(bed.label)}"]
     if record and not site.home:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cloud_hub import config as hub_config
@@ -29,6 +30,7 @@ def test_hub_and_nodes_read_the_configurations_that_the_demo_writes(tmp_path: Pa
         assert node.uplink.secret_file.is_file()
         assert (node.uplink.broker_port, node.transfer.hub_port) == (ports.broker, ports.files)
         assert (node.imaging is None) == site.home
+        assert (node.inference.root_file is None) == site.home
         assert node.imaging is None or (node.imaging.port, node.imaging.senders) == (ports.dicom, [SCANNER])
         assert bool(record and not site.home) == any(row.family == "recorded" for row in node.devices)
 
@@ -54,7 +56,9 @@ def test_the_demo_starts_says_where_it_is_and_ends_with_its_terminal() -> None:
                 break
         else:
             raise AssertionError("".join(said))
-        until((ROOT / "var" / f"demo-{offset}" / CLINIC.node / "scanned").exists, 30, "the scanner's study is taken")
+        until((ROOT / "var" / f"demo-{offset}" / CLINIC.node / "scanned").exists, 90, "the scanner's study is taken")
+        figures = httpx.get(f"http://127.0.0.1:{Ports(offset).page(CLINIC)}/metrics").text
+        assert "\nedge_inference_serving{" in figures
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 0
     finally:

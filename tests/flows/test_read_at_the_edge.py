@@ -21,11 +21,8 @@ from telemed import ai_report
 from telemed.ai_report import Report
 from telemed.ai_result import AiResult
 
-from deploy.bundles import packing
-from deploy.bundles.keys import KeyFolder
-from deploy.bundles.repository import Repository
+from deploy.demo import model
 from models.phantoms.swi_head import Mark, head
-from models.tasks.cmb import bundling
 from tests.fakes import swi_dicom
 from tests.fakes.dcmtk import needs_dcmtk, program
 from tests.fakes.ports import free_port
@@ -40,7 +37,7 @@ senders = ["STORESCU"]
 complete_after_s = 2
 preview_after_s = 0.5
 [inference]
-root_file = "root.json"
+root_file = "models/root.json"
 memory_mib = 1024
 threads = 1
 research = true
@@ -97,11 +94,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder, port = tmp_path_factory.mktemp("region"), free_port()
-    repository = Repository(folder / "repository", KeyFolder(folder / "keys"))
-    repository.begin()
-    repository.add_task("cmb")
-    (folder / "root.json").write_bytes(repository.root())
-    bundle = packing.pack(bundling.fill(folder / "draft"), folder / "draft", repository, folder / "cmb.bundle")
+    bundle = model.make(folder / "models")
     region = Region(folder, (Clinic(extra=EXTRA.format(port=port)),))
     region.prepare()
     config = folder / "edge-clinic.toml"
@@ -109,7 +102,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     try:
         region.start()
         found = Site(region, port, bundle.bundle_id)
-        region.run("cloud_hub", "release", "cmb.bundle", "--config", "hub.toml", "--to", "baoshan-clinic/edge-clinic")
+        to = "baoshan-clinic/edge-clinic"
+        region.run("cloud_hub", "release", "models/cmb.bundle", "--config", "hub.toml", "--to", to)
         until(lambda: "serving" in figures(region), WITHIN_S, "the bundle is on duty")
         yield found
     except BaseException:

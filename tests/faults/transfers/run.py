@@ -10,10 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.bundles import packing
-from deploy.bundles.keys import KeyFolder
-from deploy.bundles.repository import Repository
-from models.tasks.cmb import bundling
+from deploy.demo import model
 from tests.fakes import swi_dicom
 from tests.fakes.ports import free_port
 from tests.faults.transfers import modality
@@ -38,7 +35,7 @@ senders = ["STORESCU"]
 complete_after_s = 2
 preview_after_s = 0.5
 [inference]
-root_file = "root.json"
+root_file = "models/root.json"
 memory_mib = 1024
 threads = 1
 research = true
@@ -113,10 +110,7 @@ def _studies(asked: Asked, folder: Path) -> list[list[Image]]:
 @contextmanager
 def _region(folder: Path, *, with_model: bool) -> Iterator[tuple[Region, int]]:
     port = free_port()
-    repository = Repository(folder / "repository", KeyFolder(folder / "keys"))
-    repository.begin()
-    repository.add_task("cmb")
-    (folder / "root.json").write_bytes(repository.root())
+    model.make(folder / "models")
     region = Region(folder, (Clinic(extra=NODE_LINES.format(port=port)),))
     region.prepare()
     config = folder / f"{NODE}.toml"
@@ -124,8 +118,9 @@ def _region(folder: Path, *, with_model: bool) -> Iterator[tuple[Region, int]]:
     try:
         region.start()
         if with_model:
-            packing.pack(bundling.fill(folder / "draft"), folder / "draft", repository, folder / "cmb.bundle")
-            region.run("cloud_hub", "release", "cmb.bundle", "--config", "hub.toml", "--to", f"baoshan-clinic/{NODE}")
+            region.run(
+                "cloud_hub", "release", "models/cmb.bundle", "--config", "hub.toml", "--to", f"baoshan-clinic/{NODE}"
+            )
         yield region, port
     except BaseException:
         print(region.logs())
