@@ -7,6 +7,7 @@ command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || wanted+=(mosqui
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted+=(postgresql)
 command -v strace >/dev/null || wanted+=(strace)
 command -v dbus-daemon >/dev/null || wanted+=(dbus)
+command -v faketime >/dev/null || wanted+=(faketime)
 [ -x /usr/sbin/ModemManager ] || wanted+=(modemmanager)
 [ -x /usr/bin/chromium ] || wanted+=(chromium)
 # Not by its name: pynetdicom puts programs of the same names into the environment.
