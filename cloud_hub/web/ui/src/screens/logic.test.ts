@@ -6,6 +6,7 @@ import { isStale, shownValue } from "../state/format";
 import { bodyOf, instantOf, newDraft, uuid7 } from "./bedside/draft";
 import { columnsOf, LANES, rangeOf } from "./patient/trend";
 import { acceptedReferral, byUrgency, groupOf } from "./queue/order";
+import { tenths } from "./study/findings";
 import { pagesOf } from "./wall/pages";
 
 const alarm = (part: Partial<Alarm>): Alarm =>
@@ -154,5 +155,11 @@ describe("the wall", () => {
 describe("the QR code of a token", () => {
   it("is drawn as one rectangle for each run of dark modules", () => {
     expect(qrPath(["110", "000", "101"])).toBe("M0 0h2v1h-2zM0 2h1v1h-1zM2 2h1v1h-1z");
+  });
+});
+
+describe("a finding", () => {
+  it("is measured in tenths of a millimetre", () => {
+    expect([1.796875, 2.3125, 3].map(tenths)).toEqual(["1.8", "2.3", "3.0"]);
   });
 });

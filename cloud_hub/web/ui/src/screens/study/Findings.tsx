@@ -10,7 +10,7 @@ import { serverNow, shortMoment } from "../../live/clock";
 import { Icon } from "../../state/Icon";
 import { Fault, Pending } from "../../state/Small";
 import { EditForm, ReasonForm } from "./FindingForms";
-import { present, standing, surety, useReports, useSay } from "./findings";
+import { present, standing, surety, tenths, useReports, useSay } from "./findings";
 import type { Reason, Row, Word } from "./findings";
 import { mayRead } from "./studies";
 import "./findings.css";
@@ -22,7 +22,7 @@ export interface Pointed {
 }
 
 function placeWords({ region, diameter_mm: diameter }: FindingSaid, t: Words["t"]): string {
-  return [t("finding.size", { n: diameter }), region && t(`region.${region}`)].filter(Boolean).join(" · ");
+  return [t("finding.size", { n: tenths(diameter) }), region && t(`region.${region}`)].filter(Boolean).join(" · ");
 }
 
 function verdictWords(review: FindingReview, { t, both }: Words): string {

@@ -54,6 +54,11 @@ export function surety(confidence: number): Key {
   return confidence >= 0.5 ? "finding.possible" : "finding.low";
 }
 
+/** Millimetres to the tenth: a model tells more digits than a voxel carries. */
+export function tenths(mm: number): string {
+  return mm.toFixed(1);
+}
+
 /** Say something of a finding.  The same word pressed again has the same name, so that it is said once. */
 export function useSay(studyKey: string) {
   const queries = useQueryClient();
