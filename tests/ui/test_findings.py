@@ -141,7 +141,7 @@ def test_a_change_says_what_it_is_and_keeps_what_the_model_said(served: RealHub,
         page.get_by_test_id("edit-save").click()
         expect(finding(page, 0)).to_have_attribute("data-verdict", "edited")
         expect(finding(page, 0)).to_contain_text("直径 4.5 mm · 深部")
-        expect(finding(page, 0)).to_contain_text("AI 原为：直径 3 mm · 脑叶")
+        expect(finding(page, 0)).to_contain_text("AI 原为：直径 3.0 mm · 脑叶")
 
 
 def test_pressing_a_finding_shows_the_image_that_shows_it_best(served: RealHub, browser: Browser) -> None:
