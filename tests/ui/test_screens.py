@@ -114,6 +114,18 @@ def test_the_walls_waves_move_at_25_frames_and_its_values_carry_their_time(brows
         assert abs(time.time() * 1000 - int(hr.get_attribute("data-measured-at") or 0)) < 10_000
 
 
+def test_g_and_a_letter_go_to_a_page_and_do_not_act_as_that_letter_alone(browser: Browser) -> None:
+    with serving("hub") as (address, state), page_of(browser) as page:
+        sign_in(page, address, "physician")
+        expect(page.get_by_test_id("alarm-accept").first).to_be_visible()
+        for letter, name in (("a", "alarms"), ("w", "wall"), ("p", "patient"), ("w", "wall"), ("i", "images")):
+            page.keyboard.press("g")
+            page.keyboard.press(letter)
+            page.wait_for_url(f"**/#/{name}")
+        assert state.alarms["alarm-1"].accepted_by is None
+        assert state.alarms["alarm-1"].audio_paused_until_ms is None
+
+
 def test_a_lost_sites_values_look_old_and_a_replay_carries_its_strip(browser: Browser) -> None:
     with serving("hub") as (address, _), page_of(browser) as page:
         sign_in(page, address, "physician")

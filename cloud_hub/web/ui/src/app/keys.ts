@@ -15,7 +15,16 @@ function isField(target: EventTarget | null): boolean {
 /** Keys that move within a field: a choice's next entry, a text's end. */
 const MOVES = /^(Arrow(Up|Down|Left|Right)|Page(Up|Down)|Home|End)$/;
 
+const named = new WeakMap<KeyboardEvent, string>();
+
+/** What an event is called: the same to all who listen, or the first would end the pair and the next take its letter alone. */
 function nameOf(event: KeyboardEvent): string {
+  const name = named.get(event) ?? newName(event);
+  named.set(event, name);
+  return name;
+}
+
+function newName(event: KeyboardEvent): string {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const front = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}`;
   if (front === "" && key !== "g" && Date.now() - pendingG < PAIR_MS) {

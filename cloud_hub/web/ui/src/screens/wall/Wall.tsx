@@ -49,6 +49,7 @@ function Top({ pages, page, onPage }: { pages: number; page: number; onPage: (pa
           {t("nav.wall")}
         </a>
         {!isDisplay && <a href={address("queue")}>{t("nav.queue")}</a>}
+        {!isDisplay && <a href={address("images")}>{t("nav.images")}</a>}
         {!isDisplay && <a href={address("alarms")}>{t("nav.alarms")}</a>}
       </nav>
       <AlarmCounts counts={countByPriority(alarms)} withWords />
