@@ -633,6 +633,7 @@ export const en: Record<keyof typeof zh, string> = {
   "finding.open": "{{n}} of {{m}} not verified by a physician",
   "finding.allReviewed": "A physician has judged each finding",
   "finding.model": "Model {{task}} {{version}}",
+  "finding.phantom": "trained on made-up data alone",
   "finding.asTold": "The report itself says:",
   "finding.keys": "J K choose · Y accept · E change · X reject · U take back",
   "region.none": "Not stated",

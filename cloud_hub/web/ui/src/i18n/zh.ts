@@ -627,6 +627,7 @@ export const zh = {
   "finding.open": "还有 {{n}} / {{m}} 处未经医师核实",
   "finding.allReviewed": "全部已由医师判断",
   "finding.model": "模型 {{task}} {{version}}",
+  "finding.phantom": "仅以仿真数据训练",
   "finding.asTold": "AI 报告原文：",
   "finding.keys": "J K 选择 · Y 属实 · E 改 · X 不属实 · U 撤回",
   "region.none": "未注明",

@@ -6,7 +6,7 @@ import { isStale, shownValue } from "../state/format";
 import { bodyOf, instantOf, newDraft, uuid7 } from "./bedside/draft";
 import { columnsOf, LANES, rangeOf } from "./patient/trend";
 import { acceptedReferral, byUrgency, groupOf } from "./queue/order";
-import { tenths } from "./study/findings";
+import { percent, tenths } from "./study/findings";
 import { pagesOf } from "./wall/pages";
 
 const alarm = (part: Partial<Alarm>): Alarm =>
@@ -161,5 +161,9 @@ describe("the QR code of a token", () => {
 describe("a finding", () => {
   it("is measured in tenths of a millimetre", () => {
     expect([1.796875, 2.3125, 3].map(tenths)).toEqual(["1.8", "2.3", "3.0"]);
+  });
+
+  it("is never told as certain", () => {
+    expect([0.5, 0.994, 0.9996, 1].map(percent)).toEqual(["50\u00a0%", "99\u00a0%", ">\u00a099\u00a0%", ">\u00a099\u00a0%"]);
   });
 });

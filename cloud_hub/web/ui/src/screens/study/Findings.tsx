@@ -10,7 +10,7 @@ import { serverNow, shortMoment } from "../../live/clock";
 import { Icon } from "../../state/Icon";
 import { Fault, Pending } from "../../state/Small";
 import { EditForm, ReasonForm } from "./FindingForms";
-import { present, standing, surety, tenths, useReports, useSay } from "./findings";
+import { PHANTOM, percent, present, standing, surety, tenths, useReports, useSay } from "./findings";
 import type { Reason, Row, Word } from "./findings";
 import { mayRead } from "./studies";
 import "./findings.css";
@@ -98,7 +98,7 @@ function Finding(item: Item) {
           {number} {both(finding.name)}
         </span>
         <span className="dense t2">
-          {placeWords(present(finding), t)} · {t(surety(finding.confidence))} {Math.round(100 * finding.confidence)} %
+          {placeWords(present(finding), t)} · {t(surety(finding.confidence))} {percent(finding.confidence)}
         </span>
         {review?.said && <span className="dense t2">{t("finding.told", { words: placeWords(finding.told, t) })}</span>}
       </button>
@@ -147,7 +147,8 @@ function Provenance({ report }: { report: ReviewedReport }) {
   return (
     <div className="finding-from dense t2">
       <p>
-        {t("finding.model", { task: report.task, version: report.version })} · {report.training_data}
+        {t("finding.model", { task: report.task, version: report.version })} ·{" "}
+        {report.training_data === PHANTOM ? t("finding.phantom") : report.training_data}
       </p>
       <p>{t("finding.asTold")}</p>
       {report.comments.map((one) => (

@@ -14,6 +14,8 @@ import type {
 import type { Key } from "../../i18n";
 import { uuid7 } from "../bedside/draft";
 
+/** What a report calls made-up heads. */
+export const PHANTOM = "synthetic phantom";
 const ASK_EVERY_MS = 20_000;
 export const REASONS = ["vessel", "calcification", "artefact", "normal-structure", "duplicate", "not-seen", "other"] as const;
 export const REGIONS = ["lobar", "deep", "infratentorial"] as const;
@@ -52,6 +54,11 @@ export function surety(confidence: number): Key {
   if (confidence > 0.9) return "finding.veryProbable";
   if (confidence >= 0.75) return "finding.probable";
   return confidence >= 0.5 ? "finding.possible" : "finding.low";
+}
+
+/** A probability in whole percent, and never a certainty that nobody has. */
+export function percent(confidence: number): string {
+  return confidence > 0.995 ? ">\u00a099\u00a0%" : `${Math.round(100 * confidence)}\u00a0%`;
 }
 
 /** Millimetres to the tenth: a model tells more digits than a voxel carries. */
