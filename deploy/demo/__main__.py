@@ -93,13 +93,19 @@ async def first_time(folder: Path) -> None:
         *((folder / site.node / "admitted", admit(folder, site)) for site in SITES),
     ]
     for done, command in steps:
-        if done.exists():
-            continue
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command)
-        if await process.wait() != 0:
+        if not await once(done, command):
             raise SystemExit(f"{' '.join(command)} failed")
-        if done.name == "admitted":
-            done.touch()
+
+
+async def once(done: Path, command: list[str]) -> bool:
+    """Run a command unless it succeeded before; return whether it has.  Its own words are for who calls it by hand."""
+    if done.exists():
+        return True
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command, stdout=asyncio.subprocess.DEVNULL)
+    if await process.wait() != 0:
+        return False
+    done.touch()
+    return True
 
 
 async def show_images(folder: Path, ports: Ports) -> None:
@@ -109,20 +115,13 @@ async def show_images(folder: Path, ports: Ports) -> None:
     """
     release = ["cloud_hub", "release", str(folder / MODEL_FOLDER / BUNDLE_FILE), "--config", str(folder / "hub.toml")]
     release += ["--to", f"{CLINIC.site}/{CLINIC.node}"]
-    await once(folder / "hub" / "released", release)
+    if not await once(folder / "hub" / "released", release):
+        print("the model could not be released: the images come without findings", flush=True)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(MODEL_LIMIT_S):
             await until_model_serves(f"http://127.0.0.1:{ports.page(CLINIC)}/metrics")
-    await once(folder / CLINIC.node / "scanned", ["deploy.demo.scanner", str(ports.dicom), CLINIC.beds[0].bed])
-
-
-async def once(done: Path, command: list[str]) -> None:
-    """Run a command unless it succeeded before, and note that it did."""
-    if done.exists():
-        return
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command)
-    if await process.wait() == 0:
-        done.touch()
+    if not await once(folder / CLINIC.node / "scanned", ["deploy.demo.scanner", str(ports.dicom), CLINIC.beds[0].bed]):
+        print("the scanner's images were not taken: the next start sends them again", flush=True)
 
 
 def programs(folder: Path, ports: Ports) -> list[Program]:
