@@ -74,8 +74,8 @@ class NodeClock:
     _shift_ns: int = 0
     """The node's time minus CLOCK_BOOTTIME, as of `_shifted_at_ns`."""
     _shifted_at_ns: int = 0
-    _set_from_ns: int | None = None
-    """What `_shift_ns` was before, where the last change was no slewing."""
+    _set_from_ns: int = 0
+    """What `_shift_ns` was before; 0 where the last change was slewing."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now_ns(self) -> int:
@@ -98,7 +98,7 @@ class NodeClock:
         waited_ns = now_ns - arrived_at_ns
         if arrived_at_ns and 0 <= waited_ns <= min(_LONGEST_WAIT_NS, steady_ns - shifted_at_ns):
             return Stamp(arrived_at_ns, steady_ns - waited_ns, self.boot, offset_ms, error_ms)
-        then_ns = arrived_at_ns - (set_from_ns or 0)
+        then_ns = arrived_at_ns - set_from_ns
         if arrived_at_ns and set_from_ns and 0 <= shifted_at_ns - then_ns <= _LONGEST_WAIT_NS:
             return Stamp(arrived_at_ns, then_ns, self.boot, 0, OFFSET_UNKNOWN_MS)
         return Stamp(now_ns, steady_ns, self.boot, offset_ms, error_ms)
@@ -152,8 +152,7 @@ class NodeClock:
         now_ns = self._judged(read)
         shift_ns = now_ns - read.steady_ns
         if abs(shift_ns - self._shift_ns) > SHIFT_NS:
-            was_set = self._shift_ns and abs(shift_ns - self._shift_ns) > STEP_NS
-            self._set_from_ns = self._shift_ns if was_set else None
+            self._set_from_ns = self._shift_ns if abs(shift_ns - self._shift_ns) > STEP_NS else 0
             self._shifted_at_ns = read.steady_ns if self._shift_ns else 0
             self._shift_ns = shift_ns
         return now_ns
