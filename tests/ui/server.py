@@ -218,7 +218,8 @@ async def serve(socket: WebSocket, state: Face, role: str) -> None:
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     state.sockets.add(queue)
     watched: set[str] = set()
-    await socket.send_json(state.snapshot(role).model_dump(mode="json"))
+    if not state.silent:
+        await socket.send_json(state.snapshot(role).model_dump(mode="json"))
 
     async def receive() -> None:
         while True:

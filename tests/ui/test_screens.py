@@ -144,6 +144,9 @@ def test_nothing_claims_to_be_current_15_s_after_the_feed_fell_silent(browser: B
         state.silent = True
         expect(page.get_by_test_id("feed-lost")).to_contain_text("床旁报警仍响", timeout=15_000)
         expect(page.locator('.reading[data-state="live"]')).to_have_count(0)
+        # Nor does a connection that is made anew, and brings nothing, make them current.
+        page.wait_for_timeout(3000)
+        assert page.locator('.reading[data-state="live"]').count() == 0
 
 
 def test_one_press_accepts_an_alarm_and_its_conversation_says_who_has_it(browser: Browser) -> None:
