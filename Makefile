@@ -42,7 +42,7 @@ bench: $(VENV)/.dev debian $(UI)/dist/.built
 	@$(BIN)/python -m bench
 
 # Kills edge, hub and broker for so many minutes and adds to bench/chaos.md; needs root (namespaces).  OF=bundle: each
-# episode is one in which model bundles come, OF=renewal: one whose certificates end.
+# episode is one in which model bundles come, OF=renewal: one whose certificates end, OF=plain: none of these.
 chaos: $(VENV)/.dev debian
 	@$(BIN)/python -m tests.faults.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(OF),--of $(OF))
 

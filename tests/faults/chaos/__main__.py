@@ -21,7 +21,6 @@ from tests.faults.chaos.episode import Episode
 from tests.faults.chaos.mishaps import KINDS
 from tests.faults.chaos.nursery import ROOT
 from tests.faults.chaos.schedule import AIMED_ROUND_S, AIMED_ROUNDS, ROUND_S, ROUNDS
-from tests.faults.chaos.steps import Need
 from tests.faults.chaos.tally import Counts, Tally
 from tests.faults.chaos.world import PRISTINE, World, living
 
@@ -46,8 +45,8 @@ class Run:
     """No other run has it."""
     tally: str = ""
     """Name of the tally that the only episode begins from; empty: from the report as it is."""
-    theme: Need = ""
-    """What every episode has of its own; empty: as it is drawn."""
+    theme: str = ""
+    """What every episode is of, see `theme.NAMED`; empty: as it is drawn."""
 
     @property
     def about(self) -> dict[str, str]:

@@ -47,8 +47,8 @@ class Theme:
 
 
 NOTHING, ENDING, BUNDLES = Theme(), Theme(known_by="short"), Theme(has_bundles=True)
-NAMED = {each.own: each for each in (ENDING, BUNDLES)}
-"""Those with something of their own."""
+NAMED: dict[str, Theme] = {"plain": NOTHING} | {each.own: each for each in (ENDING, BUNDLES)}
+"""Those that a run may be of: with nothing but crashes and bad links, and with something of their own."""
 THEMES = (
     (0.26, NOTHING),
     (0.12, ENDING),
