@@ -86,9 +86,12 @@ class RunWatch:
         name = self._names.get(address)
         if name is None and run.number:
             name = self._names[address] = _Name(run, now_s, now_s)
-        known = self.heard(address, run.number, now_s, is_late=True)
-        if name is None or known is not Verdict.WAITS:
-            return known
+        heard = self.heard(address, run.number, now_s, is_late=True)
+        if name is not None and heard is Verdict.TAKEN:
+            # It may name what it has stored in several greetings.
+            name.held -= run.known
+        if name is None or heard is not Verdict.WAITS:
+            return heard
         is_silent = now_s - name.heard_s >= SILENT_S
         if is_silent or name.is_followed_by(run):
             name.take(run, now_s, is_silent=is_silent)

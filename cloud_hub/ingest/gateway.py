@@ -270,7 +270,7 @@ class Ingest:
                 self.metrics.lost_history.inc()
                 self.note(address, Code.HUB_LOST_HISTORY, 1)
                 log.error("hub-lost-history", node=address.node, stream=state.stream, edge_acked=state.acked)
-        if len(hello.streams) <= HELLO_STREAMS_LIMIT:
+        if not hello.is_part and len(hello.streams) <= HELLO_STREAMS_LIMIT:
             await self._mind_epochs(address, states)
         self.downlink.greeted(address, marks, hello.event_cursor, hello.run)
         if hello.HasField("hub_audit") and not await self.agrees_with(head_of(hello.hub_audit)):

@@ -17,7 +17,7 @@ from telemed.v1 import event_pb2, uplink_pb2
 from telemed.wire import WIRE_VERSION
 
 from edge_node.buffer.clock import boottime_ns
-from edge_node.buffer.outbox import StreamKey
+from edge_node.buffer.outbox import StreamKey, StreamState
 from edge_node.buffer.store import Buffer
 from edge_node.config import PathConfig, UplinkConfig
 from edge_node.errors import BufferFailure
@@ -35,8 +35,6 @@ from edge_node.uplink.schedule import Traffic
 from edge_node.uplink.second_way import SecondWay
 
 WATCH_EVERY_S = 1.0
-HELLO_STREAMS = 400
-"""As many as a hub answers, with room to spare: a node that was started very often has more epochs than that."""
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +106,7 @@ class Uplink:
         self._heard_ns = 0
         self._hub_run = 0
         """The run of the hub that answered our hello; 0: none has since we are connected."""
+        self._roll = greeting.Roll()
         self._is_stranger = asyncio.Event()
         """Set when the hub is to be greeted anew."""
         self._event_cursor = 0
@@ -334,6 +333,11 @@ class Uplink:
                 failures.append(failure)
         if message.hub_run and message.node_run in (0, self._buffer.life):
             self._hub_run = message.hub_run
+            # What could not be taken in is to be said again.
+            named = [StreamKey(each.stream, each.epoch) for each in message.receipts]
+            if not failures and self._roll.answered(named, self._hub_run):
+                self._say_part()
+                self._is_stranger.set()
             for up in (Up.VITALS, Up.WAVES):
                 self._pumps[up].history_packer = message.history_packer
             self._ways.set()
@@ -392,20 +396,22 @@ class Uplink:
         """Say our hello again until the hub answers, less and less often."""
         unanswered = 0
         while True:
-            wait_s = greeting.wait_s(unanswered, self._config.presence_every_s, random.random)
+            steady_s = self._config.presence_every_s
+            wait_s = steady_s if self._hub_run else greeting.wait_s(unanswered, steady_s, random.random)
             try:
                 async with asyncio.timeout(wait_s if self._must_greet() else None):
                     await self._is_stranger.wait()
             except TimeoutError:
                 unanswered += 1
                 if self._must_greet():
-                    self._say_hello()
+                    say = self._say_part if self._hub_run else self._say_hello
+                    say()
             else:
                 self._is_stranger.clear()
                 unanswered = 0
 
     def _must_greet(self) -> bool:
-        return self._links[Up.CARE].is_up and not self._hub_run
+        return self._links[Up.CARE].is_up and (not self._hub_run or self._roll.is_open)
 
     async def _watch(self) -> None:
         while True:
@@ -453,10 +459,13 @@ class Uplink:
         self._stuck_before = stuck
 
     def _say_hello(self) -> None:
-        known = [state for up in STORED for state in self._buffer.streams(up).values()]
-        # What waits goes first, then the newest: of epochs long over, all that can be said is that nothing changed.
-        known.reverse()
-        states = sorted(known, key=lambda state: state.waiting <= 0)[:HELLO_STREAMS]
+        """Greet the hub; where it is another run of it than the one that was told of all, `_say_part` goes on."""
+        self._roll.begin({up: self._buffer.streams(up) for up in STORED})
+        self._say_part()
+
+    def _say_part(self) -> None:
+        part = self._roll.part()
+        states = [self._buffer.streams(CLASS_OF[key.kind]).get(key, StreamState(*key)) for key in part]
         hello = uplink_pb2.Hello(
             node=self._address.node,
             streams=[
@@ -473,6 +482,7 @@ class Uplink:
             boot=self._buffer.clock.boot,
             epochs=self._buffer.epochs,
             hub_audit=None if self._anchor is None else head_message(self._anchor),
+            is_part=len(part) < sum(len(self._buffer.streams(up)) for up in STORED),
         )
         self._say(Up.HELLO, hello.SerializeToString())
 

@@ -62,11 +62,20 @@ class FakeEdge:
         return [receipt for receipt in self.receipts if receipt.stream == stream][-1]
 
     def hello(
-        self, *streams: uplink_pb2.StreamState, cursor: int = 0, anchor: audit_pb2.AuditHead | None = None
+        self,
+        *streams: uplink_pb2.StreamState,
+        cursor: int = 0,
+        anchor: audit_pb2.AuditHead | None = None,
+        is_part: bool = False,
     ) -> None:
         """Say hello."""
         message = uplink_pb2.Hello(
-            node=self.address.node, streams=streams, event_cursor=cursor, wire_version=1, hub_audit=anchor
+            node=self.address.node,
+            streams=streams,
+            event_cursor=cursor,
+            wire_version=1,
+            hub_audit=anchor,
+            is_part=is_part,
         )
         self.raw(Up.HELLO, message.SerializeToString())
 

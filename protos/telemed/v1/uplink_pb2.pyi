@@ -68,6 +68,7 @@ class Hello(_message.Message):
     BOOT_FIELD_NUMBER: _builtins.int
     EPOCHS_FIELD_NUMBER: _builtins.int
     HUB_AUDIT_FIELD_NUMBER: _builtins.int
+    IS_PART_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     event_cursor: _builtins.int
     """Last site_seq that the edge has applied."""
@@ -78,6 +79,8 @@ class Hello(_message.Message):
     """Random number of this run of the node; 0 from older software.  Two runs that take turns are two machines."""
     boot: _builtins.int
     """First 32 bits of the kernel's boot id."""
+    is_part: _builtins.bool
+    """The node has more streams than this names: the rest follows once this is answered, and their absence says nothing."""
     @_builtins.property
     def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamState]: ...
     @_builtins.property
@@ -105,10 +108,11 @@ class Hello(_message.Message):
         boot: _builtins.int = ...,
         epochs: _abc.Iterable[_builtins.int] | None = ...,
         hub_audit: _audit_pb2.AuditHead | None = ...,
+        is_part: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hub_audit", b"hub_audit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "epochs", b"epochs", "event_cursor", b"event_cursor", "hub_audit", b"hub_audit", "node", b"node", "previous_runs", b"previous_runs", "run", b"run", "software_version", b"software_version", "streams", b"streams", "wire_version", b"wire_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "epochs", b"epochs", "event_cursor", b"event_cursor", "hub_audit", b"hub_audit", "is_part", b"is_part", "node", b"node", "previous_runs", b"previous_runs", "run", b"run", "software_version", b"software_version", "streams", b"streams", "wire_version", b"wire_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,6 +138,17 @@ def test_the_machine_that_was_shut_out_goes_on_after_a_restart_once_the_other_is
     assert watch.greeted(CLINIC, run(2, 1, boot=7, epochs=(20,)), 127) is Verdict.REFUSED
 
 
+def test_what_a_machine_that_goes_on_has_stored_is_taken_also_where_a_later_greeting_names_it() -> None:
+    watch = RunWatch()
+    watch.greeted(CLINIC, run(2, 1, boot=7), 100)
+    watch.greeted(CLINIC, run(3, 1, boot=8, epochs=(30,)), 101)
+    again = run(4, 1, 3, boot=8, epochs=(40,))
+    assert watch.greeted(CLINIC, again, 119) is Verdict.TAKEN
+    assert watch.held(CLINIC) == {30}, "its first part did not name it"
+    watch.greeted(CLINIC, again._replace(known=frozenset({30})), 120)
+    assert watch.held(CLINIC) == set()
+
+
 def test_older_software_that_tells_no_run_is_taken() -> None:
     watch = RunWatch()
     assert watch.greeted(CLINIC, run(0), 100) is Verdict.TAKEN

@@ -19,6 +19,7 @@ from edge_node.buffer.store import Buffer
 from edge_node.config import UplinkConfig
 from edge_node.errors import BufferDamaged
 from edge_node.samples.measurement import Intake, NumericSet, Value
+from edge_node.uplink import greeting
 from edge_node.uplink.link import LinkEvents
 from edge_node.uplink.presence import LinkView
 from edge_node.uplink.uplink import Callbacks, Uplink
@@ -63,9 +64,9 @@ async def until(claim: Callable[[], bool], limit_s: float = 15) -> None:
             await asyncio.sleep(0.01)
 
 
-def intake() -> Intake:
+def intake(device: str = "monitor-1") -> Intake:
     now_ns = time.time_ns()
-    return Intake(sets=(NumericSet("monitor-1", now_ns, now_ns, (Value("hr", "70", "/min"),)),))
+    return Intake(sets=(NumericSet(device, now_ns, now_ns, (Value("hr", "70", "/min"),)),))
 
 
 def at(config: UplinkConfig, broker: Broker) -> UplinkConfig:
@@ -253,6 +254,31 @@ async def test_a_hub_that_was_restored_while_the_node_stayed_connected_gets_it_a
                 del found[seq]
         hub.run += 1
         await until(lambda: hub.seqs(STREAM) == list(range(1, 21)))
+
+
+async def test_a_hub_that_was_restored_gets_again_what_no_single_greeting_can_name(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greeting, "PART_STREAMS", 3)
+    streams = [f"monitor-{number}/numeric" for number in range(10)]
+    async with running(Uplink(at(config, broker), buffer, ADDRESS)):
+        for stream in streams:
+            await buffer.store_intake(intake(stream.partition("/")[0]))
+        await buffer.append_alarms([alarm_pb2.AlarmEvent(alarm_id="a")])
+        await until(lambda: sum(each.records for each in buffer.waiting().values()) == 0)
+        hub.records.clear()
+        hub.hellos.clear()
+        hub.run += 1
+        await until(lambda: all(hub.seqs(stream) == [1] for stream in (*streams, "node/alarm")))
+        assert {len(each.streams) for each in hub.hellos} == {2, 3}
+        assert all(each.is_part for each in hub.hellos)
+        # To a hub that still runs, and was told of all, the first part says enough.
+        hub.hellos.clear()
+        broker.kill()
+        broker.start()
+        await until(lambda: bool(hub.hellos))
+        await asyncio.sleep(1)
+        assert {state.stream for each in hub.hellos for state in each.streams} != {*streams, "node/alarm"}
 
 
 async def test_a_greeting_that_the_hub_missed_is_said_again(

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,10 +191,10 @@ class Reader:
     def _copy(self, folder: Path, name: str) -> Iterator[sqlite3.Connection]:
         for path in self._scratch.iterdir():
             path.unlink()
-        for ending in ("", "-wal"):
-            source = folder / f"{name}{ending}"
-            if source.exists():
-                shutil.copy(source, self._scratch / source.name)
+        # The log goes first: a helper that outlived its hub may move it into the file at any moment, and then it is gone.
+        for ending in ("-wal", ""):
+            with suppress(FileNotFoundError):
+                shutil.copy(folder / f"{name}{ending}", self._scratch / f"{name}{ending}")
         with closing(sqlite3.connect(self._scratch / name)) as connection:
             yield connection
 

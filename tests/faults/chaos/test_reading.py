@@ -1,5 +1,6 @@
 """What is read of the product's own files, and that the invariants see a bug that lies in them."""
 
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -19,7 +20,7 @@ from cloud_hub.store.streams import Incoming
 from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from tests.fakes.containers import CLINIC, EPOCH, T0_NS, numeric
-from tests.faults.chaos import invariants
+from tests.faults.chaos import invariants, reading
 from tests.faults.chaos.reading import Reader
 from tests.faults.chaos.seen import EdgeSeen, EdgeStream, Mark
 
@@ -90,6 +91,27 @@ def test_the_hubs_own_files_are_read_dead_or_alive(tmp_path: Path) -> None:
     assert [seq for seq, _ in dead.pages[KEY]] == [1, 2, 4]
     assert reader.hub_whatever(tmp_path / "hub", CLINIC.node) == dead
     assert invariants.claims_are_true(dead) == []
+
+
+def test_a_log_that_goes_into_its_file_while_both_are_copied_takes_no_row_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_files(tmp_path / "hub", [])
+    helper = Database(f"sqlite:///{tmp_path}/hub/samples.db", SAMPLES, "samples")
+    helper.write_blocking(partial(take_all, [numeric(1), numeric(2)]))
+    copied = []
+
+    def copy(source: Path, into: Path) -> None:
+        shutil.copyfile(source, into)
+        copied.append(source.name)
+        if source.name.startswith("samples") and len(copied) == 1:
+            helper.close()
+
+    monkeypatch.setattr(reading.shutil, "copy", copy)
+    seen = Reader(tmp_path / "copies").hub(tmp_path / "hub", CLINIC.node, is_dead=True)
+
+    assert not (tmp_path / "hub" / "samples.db-wal").exists()
+    assert seen.marks == {KEY: Mark(2, 2, ())}
 
 
 def test_a_row_that_is_gone_under_its_watermark_is_found_in_the_files(tmp_path: Path) -> None:
