@@ -42,7 +42,7 @@ class Roll:
         return bool(self._left)
 
     def begin(self, known: Mapping[Up, Mapping[StreamKey, StreamState]]) -> None:
-        """Begin anew: what waits comes first, then what goes on, then what is over, the newest of each before the others."""
+        """Begin anew: what waits comes first, then what goes on, then what is over, of each the newest first."""
         newest = [state for up in STORED for state in reversed(list(known[up].values()))]
         newest.sort(key=lambda state: (state.waiting <= 0, state.is_closed))
         self._left = {state.key: None for state in newest}

@@ -191,7 +191,7 @@ class Reader:
     def _copy(self, folder: Path, name: str) -> Iterator[sqlite3.Connection]:
         for path in self._scratch.iterdir():
             path.unlink()
-        # The log goes first: a helper that outlived its hub may move it into the file at any moment, and then it is gone.
+        # The log first: a helper that outlived its hub may move it into the file at any moment, and then it is gone.
         for ending in ("-wal", ""):
             with suppress(FileNotFoundError):
                 shutil.copy(folder / f"{name}{ending}", self._scratch / f"{name}{ending}")

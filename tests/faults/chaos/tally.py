@@ -13,6 +13,8 @@ from tests.faults.chaos.seen import Violation
 from tests.faults.chaos.steps import AT_RANDOM, STEPS
 
 COUNTED = ("crashes", "faults", "checks", "totals")
+SHOWN = 4
+"""Violations of one episode that are told of; what one bug does to a hundred streams is one line more."""
 
 
 @dataclass(slots=True)
@@ -60,8 +62,13 @@ class Tally:
         if not found:
             self.counts.add(counts)
             return
-        for each in found:
-            self.violations.append({**about, "invariant": each.invariant, "what": each.what})
+        shown = [{"invariant": each.invariant, "what": each.what} for each in found[:SHOWN]]
+        more = len(found) - SHOWN
+        if more > 0:
+            shown.append({"invariant": "and more", "what": f"{more} other violations of the same episode"})
+        # What the episode began from is kept once.
+        rest = {name: value for name, value in about.items() if name != "began_from"}
+        self.violations.extend({**(rest if number else about), **each} for number, each in enumerate(shown))
 
 
 def name_of(crashes: Mapping[str, int]) -> str:

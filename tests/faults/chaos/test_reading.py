@@ -20,7 +20,7 @@ from cloud_hub.store.streams import Incoming
 from edge_node.buffer.store import Buffer
 from edge_node.samples.measurement import Intake, NumericSet, Value
 from tests.fakes.containers import CLINIC, EPOCH, T0_NS, numeric
-from tests.faults.chaos import invariants, reading
+from tests.faults.chaos import invariants
 from tests.faults.chaos.reading import Reader
 from tests.faults.chaos.seen import EdgeSeen, EdgeStream, Mark
 
@@ -107,7 +107,7 @@ def test_a_log_that_goes_into_its_file_while_both_are_copied_takes_no_row_along(
         if source.name.startswith("samples") and len(copied) == 1:
             helper.close()
 
-    monkeypatch.setattr(reading.shutil, "copy", copy)
+    monkeypatch.setattr("shutil.copy", copy)
     seen = Reader(tmp_path / "copies").hub(tmp_path / "hub", CLINIC.node, is_dead=True)
 
     assert not (tmp_path / "hub" / "samples.db-wal").exists()

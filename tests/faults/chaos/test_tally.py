@@ -172,6 +172,13 @@ def test_an_episode_that_violates_anything_counts_nothing_and_is_named_with_its_
     assert "I1: 6 of 7 lost (seed 7, episode 3, 2026-11-26, abc; replay: `python -m tests.faults.chaos`)" in page
 
 
+def test_of_one_bug_that_shows_in_a_hundred_streams_a_few_are_told() -> None:
+    kept = Tally()
+    kept.take(Counts(), [Violation("I1", f"stream {number}") for number in range(100)], {"seed": 7})
+    assert [each["what"] for each in kept.violations[-2:]] == ["stream 3", "96 other violations of the same episode"]
+    assert len(kept.violations) == 5
+
+
 def test_the_page_has_a_row_for_every_step_even_if_nothing_died_there() -> None:
     page = tally.page(Tally())
 
