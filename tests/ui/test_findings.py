@@ -27,6 +27,8 @@ from tests.ui.test_second_factor import pytestmark
 from tests.ui.test_studies import AXE, SERIOUS
 
 __all__ = ["pytestmark"]
+PICTURE_MM = 48
+"""Of the made-up head: as many pixels of a millimetre each way."""
 
 
 def fill(folder: Path) -> Callable[[Database], Images]:
@@ -96,12 +98,14 @@ def finding(page: Page, number: int) -> Locator:
 
 
 def take_back(page: Page) -> None:
-    """Leave no word standing, whatever a test before said."""
+    """Leave no word standing, whatever a test before said, and the first finding chosen."""
     for number in range(2):
         button = finding(page, number).get_by_test_id("finding-reopen")
         if button.count():
             button.click()
             expect(finding(page, number)).to_have_attribute("data-verdict", "")
+    # The one that was taken back last is chosen.
+    page.keyboard.press("k")
 
 
 def test_a_finding_is_marked_as_the_models_word_until_somebody_says_otherwise(
@@ -151,6 +155,68 @@ def test_pressing_a_finding_shows_the_image_that_shows_it_best(served: RealHub, 
         expect(viewer).to_have_attribute("data-shown", "14", timeout=30_000)
         page.keyboard.press("k")
         expect(viewer).to_have_attribute("data-shown", "13")
+
+
+def ring_of(page: Page, number: int) -> tuple[float, float, float]:
+    """Return where a ring stands in the picture, as a share of its breadth and height, and its radius in images' mm."""
+    width, height, x, y, radius = page.evaluate(
+        """number => {
+            const {clientWidth, clientHeight} = document.querySelector(".viewer-canvas");
+            const ring = document.querySelectorAll("[data-testid=finding-drawn] circle.under")[number];
+            return [clientWidth, clientHeight, ...["cx", "cy", "r"].map(name => Number(ring.getAttribute(name)))];
+        }""",
+        number,
+    )
+    # The picture fills the canvas as far as its form allows.
+    px_per_mm = min(width, height) / PICTURE_MM
+    left, top = (width - PICTURE_MM * px_per_mm) / 2, (height - PICTURE_MM * px_per_mm) / 2
+    return (x - left) / px_per_mm, (y - top) / px_per_mm, radius / px_per_mm
+
+
+def test_a_finding_is_drawn_around_its_place_in_the_slices_that_cut_it(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served) as page:
+        take_back(page)
+        finding(page, 0).get_by_test_id("finding-show").click()
+        drawn = page.get_by_test_id("finding-drawn")
+        expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "13", timeout=30_000)
+        # The second one's ball, a millimetre higher, is cut by this slice and by the next.
+        expect(drawn).to_have_text(["AI 1 · 未核实", "AI 2"])
+        for number, centre in enumerate(((1.5, -2.25), (9.5, -2.25))):
+            x, y, radius = ring_of(page, number)
+            # As drawn: half a pixel before the first pixel's centre at (-23.5, -23.5) is the edge of the picture.
+            assert (x - 24, y - 24) == pytest.approx(centre, abs=0.15)
+            assert 1.5 < radius < 4
+        page.keyboard.press("ArrowDown")
+        expect(drawn).to_have_text(["AI 2"])
+        page.keyboard.press("ArrowDown")
+        expect(drawn).to_have_count(0)
+
+
+def test_what_the_model_points_to_is_hidden_by_a_key_and_follows_the_picture(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served) as page:
+        take_back(page)
+        finding(page, 0).get_by_test_id("finding-show").click()
+        drawn = page.get_by_test_id("finding-drawn")
+        expect(drawn).to_have_count(2, timeout=30_000)
+        before = ring_of(page, 0)
+        page.keyboard.press("m")
+        expect(drawn.nth(0).locator("circle.under")).not_to_have_attribute("cx", str(before[0]))
+        assert ring_of(page, 0)[:2] == pytest.approx((PICTURE_MM - before[0], before[1]), abs=0.15)
+        page.keyboard.press("m")
+        page.keyboard.press("y")
+        expect(drawn.nth(0)).to_have_text("AI 1 · 已核实")
+        page.keyboard.press("h")
+        expect(drawn).to_have_count(0)
+        expect(page.get_by_test_id("hide-ai")).to_have_attribute("aria-pressed", "true")
+        page.keyboard.press("h")
+        expect(drawn).to_have_count(2)
+        # Of what is none nothing is drawn but while one asks for it.
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        page.get_by_test_id("reason-vessel").click()
+        expect(drawn).to_have_attribute("data-verdict", "rejected")
+        page.keyboard.press("k")
+        expect(drawn).to_have_text(["AI 1 · 已核实"])
 
 
 def test_who_was_second_sees_what_the_first_said(served: RealHub, browser: Browser) -> None:

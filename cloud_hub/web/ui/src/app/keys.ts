@@ -47,6 +47,7 @@ export function useKeys(keys: Keys): void {
       const inField = isField(event.target);
       if (inField && MOVES.test(event.key)) return;
       if (event.key === "Enter" && !event.ctrlKey && (onControl || inField)) return;
+      if (event.key === " " && onControl) return;
       const name = event.altKey && event.code === "KeyL" ? "Alt+l" : nameOf(event);
       const act = newest.current[name];
       if (!act) return;

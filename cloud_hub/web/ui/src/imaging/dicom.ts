@@ -109,20 +109,25 @@ export function stackOf(found: Told[], address: string, filed: string): Stack {
   return { slices, total };
 }
 
-type Vector = [number, number, number];
+export type Vector = [number, number, number];
 
-function cross(a: number[], b: number[]): Vector {
-  const [ax = 0, ay = 0, az = 0] = a;
-  const [bx = 0, by = 0, bz = 0] = b;
+function cross([ax, ay, az]: Vector, [bx, by, bz]: Vector): Vector {
   return [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
+}
+
+/** Where the rows and columns of an image point to in the patient, and what is upright on both; null where it does not say. */
+export function directionsOf(told: Told): { row: Vector; column: Vector; normal: Vector } | null {
+  const found = numbers(told, "00200037");
+  if (found.length !== 6) return null;
+  const [row, column] = [found.slice(0, 3) as Vector, found.slice(3) as Vector];
+  return { row, column, normal: cross(row, column) };
 }
 
 /** How far along its own normal an image lies, in mm; 0 where it does not say. */
 export function height(told: Told): number {
-  const [directions, at] = [numbers(told, "00200037"), numbers(told, "00200032")];
-  if (directions.length !== 6 || at.length !== 3) return 0;
-  const normal = cross(directions.slice(0, 3), directions.slice(3));
-  return normal.reduce((sum, part, index) => sum + part * (at[index] ?? 0), 0);
+  const [directions, at] = [directionsOf(told), numbers(told, "00200032")];
+  if (!directions || at.length !== 3) return 0;
+  return directions.normal.reduce((sum, part, index) => sum + part * (at[index] ?? 0), 0);
 }
 
 const AXES = [
@@ -154,9 +159,9 @@ export interface Edges {
 
 /** What lies at the four edges of the picture; null where the image does not say how it lies in the patient. */
 export function edges(told: Told, isMirrored: boolean): Edges | null {
-  const directions = numbers(told, "00200037");
-  if (directions.length !== 6) return null;
-  const [right, bottom] = [letters(directions.slice(0, 3)), letters(directions.slice(3))];
+  const directions = directionsOf(told);
+  if (!directions) return null;
+  const [right, bottom] = [letters(directions.row), letters(directions.column)];
   const sides = isMirrored ? { left: right, right: turned(right) } : { left: turned(right), right };
   return { ...sides, top: turned(bottom), bottom };
 }

@@ -20,7 +20,7 @@ import {
 import type { ImageFault } from "./dicomweb";
 import { faultOf } from "./dicomweb";
 import { firstWindow, outwards, rangeOf, windowOf } from "./dicom";
-import type { Slice, Window } from "./dicom";
+import type { Slice, Vector, Window } from "./dicom";
 
 export type Tool = "scroll" | "window" | "pan" | "zoom" | "length";
 
@@ -206,7 +206,11 @@ export class Stage {
 
   resize(): void {
     this.engine.resize(true, true);
+    this.follow();
   }
+
+  /** Where a point of the patient stands in the picture, in pixels of the page from its upper left corner. */
+  readonly place = (point: Vector): [number, number] => this.viewport()?.worldToCanvas(point) ?? [0, 0];
 
   close(): void {
     this.isClosed = true;

@@ -10,8 +10,8 @@ import { serverNow, shortMoment } from "../../live/clock";
 import { Icon } from "../../state/Icon";
 import { Fault, Pending } from "../../state/Small";
 import { EditForm, ReasonForm } from "./FindingForms";
-import { PHANTOM, percent, present, standing, surety, tenths, useReports, useSay } from "./findings";
-import type { Reason, Row, Word } from "./findings";
+import { PHANTOM, percent, present, standing, surety, tenths, useSay } from "./findings";
+import type { Reason, Row, Word, useReports } from "./findings";
 import { mayRead } from "./studies";
 import "./findings.css";
 
@@ -19,6 +19,7 @@ import "./findings.css";
 export interface Pointed {
   series: string;
   image: string;
+  finding: string;
 }
 
 function placeWords({ region, diameter_mm: diameter }: FindingSaid, t: Words["t"]): string {
@@ -158,9 +159,14 @@ function Provenance({ report }: { report: ReviewedReport }) {
   );
 }
 
-export function Findings({ row: study, onShow }: { row: StudyRow; onShow: (pointed: Pointed) => void }) {
+interface Asked {
+  study: StudyRow;
+  found: ReturnType<typeof useReports>;
+  onShow: (pointed: Pointed) => void;
+}
+
+export function Findings({ study, found, onShow }: Asked) {
   const role = useLive((state) => state.me?.role);
-  const found = useReports(study.study_key, study.changed_ms);
   const say = useSay(study.study_key);
   const [picked, setPicked] = useState(0);
   const [form, setForm] = useState<"" | "edit" | "reject">("");
@@ -172,7 +178,7 @@ export function Findings({ row: study, onShow }: { row: StudyRow; onShow: (point
     if (!row) return;
     if (index !== picked) setForm("");
     setPicked(index);
-    onShow({ series: row.finding.series_uid, image: row.finding.key_image_uid });
+    onShow({ series: row.finding.series_uid, image: row.finding.key_image_uid, finding: row.finding.finding_uid });
   };
   const tell = (index: number, word: Word) => {
     const row = rows[index];

@@ -4,6 +4,8 @@ import type { StageState } from "../../imaging/stage";
 
 const HEIGHT = 400;
 const WIDTH = 10;
+/** Beside the bar, of what a model points to. */
+const TICKS = 6;
 
 /** Runs of neighbouring slices of one kind, as first and one past the last. */
 export function runs(indices: Iterable<number>): [number, number][] {
@@ -19,10 +21,12 @@ export function runs(indices: Iterable<number>): [number, number][] {
 interface Place {
   state: StageState;
   count: number;
+  /** Slices in which a model points to something. */
+  marked: number[];
   onGo: (index: number) => void;
 }
 
-export function Ruler({ state, count, onGo }: Place) {
+export function Ruler({ state, count, marked, onGo }: Place) {
   const { t } = useWords();
   const y = (index: number) => (index / count) * HEIGHT;
   const bars = (indices: Iterable<number>, name: string) =>
@@ -32,14 +36,18 @@ export function Ruler({ state, count, onGo }: Place) {
   return (
     <div className="ruler">
       <div className="ruler-bar">
-        <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
+        <svg viewBox={`0 0 ${WIDTH + TICKS} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
           <defs>
             <pattern id="missing" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
               <rect width="3" height="6" className="hatch" />
             </pattern>
           </defs>
+          <rect className="bar" x="0" y="0" width={WIDTH} height={HEIGHT} />
           {bars(state.loaded, "there")}
           {bars(state.faults.keys(), "missing")}
+          {runs(marked).map(([from, to]) => (
+            <rect key={`ai${from}`} className="ai" x={WIDTH + 1} y={y(from)} width={TICKS - 1} height={Math.max(3, y(to) - y(from))} />
+          ))}
           {state.shown !== null && <rect className="at" x="0" y={y(state.shown)} width={WIDTH} height={Math.max(3, HEIGHT / count)} />}
         </svg>
         <input

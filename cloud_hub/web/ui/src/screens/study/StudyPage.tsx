@@ -18,6 +18,7 @@ import { sexWord } from "../wall/Tile";
 import { Findings } from "./Findings";
 import type { Pointed } from "./Findings";
 import { ReadState } from "./ReadState";
+import { marksOf, useReports } from "./findings";
 import { arrivalWords, cameFrom, takenAt, useStudies } from "./studies";
 import "./study.css";
 
@@ -114,6 +115,7 @@ function Opened({ row }: { row: StudyRow }) {
     queryFn: () => seriesOfStudy(row),
     placeholderData: (before) => before,
   });
+  const said = useReports(row.study_key, row.changed_ms);
   const bed = useBedOf(row.person_id);
   const series = found.data ?? [];
   const picked = series.find((one) => one.uid === wish) ?? series[0];
@@ -134,11 +136,13 @@ function Opened({ row }: { row: StudyRow }) {
               isPreview={row.state === "preview"}
               leave={leaveTo(bed)}
               pointed={pointed}
+              marks={marksOf(said.data?.reports ?? [], picked.uid)}
             />
           </Suspense>
         )}
         <Findings
-          row={row}
+          study={row}
+          found={said}
           onShow={(shown) => {
             if (series.some(({ uid }) => uid === shown.series)) setWish(shown.series);
             setPointed(shown);

@@ -1,7 +1,7 @@
 /** The pictures of one series: slices, windows, tools.  A chunk of its own, for what draws them is large. */
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
-import type { PointerEvent, RefObject, WheelEvent } from "react";
+import type { PointerEvent, ReactNode, RefObject, WheelEvent } from "react";
 import { useKeys } from "../../app/keys";
 import type { Key } from "../../i18n";
 import { useWords } from "../../i18n";
@@ -9,11 +9,14 @@ import { edges, isColour, presetsOf } from "../../imaging/dicom";
 import type { Preset, SeriesTold, Slice, Stack } from "../../imaging/dicom";
 import { stackOfSeries } from "../../imaging/dicomweb";
 import type { Filed } from "../../imaging/dicomweb";
+import { slicesOf } from "../../imaging/marks";
+import type { Mark } from "../../imaging/marks";
 import { Stage } from "../../imaging/stage";
 import type { StageState, Tool } from "../../imaging/stage";
 import { Fault, Pending } from "../../state/Small";
 import { Icon } from "../../state/Icon";
 import type { Pointed } from "./Findings";
+import { Marks } from "./Marks";
 import { Ruler } from "./Ruler";
 
 interface Shown {
@@ -25,6 +28,8 @@ interface Shown {
   leave: string;
   /** The image that was pointed to last, of this series or of another one. */
   pointed: Pointed | null;
+  /** What models point to in this series. */
+  marks: Mark[];
 }
 
 const JUMP = 10;
@@ -63,7 +68,14 @@ function useStageState(stage: Stage | null): StageState | null {
   return useSyncExternalStore<StageState | null>(stage?.subscribe ?? NO_STAGE, stage?.get ?? NO_STATE);
 }
 
-function useViewerKeys(stage: Stage | null, presets: Preset[], mayMeasure: boolean, leave: string): void {
+interface Acts {
+  presets: Preset[];
+  mayMeasure: boolean;
+  leave: string;
+  onHide: () => void;
+}
+
+function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide }: Acts): void {
   const step = (by: number) => () => stage?.step(by);
   const windows = presets.slice(0, 9).map(({ window }, index) => [String(index + 1), () => stage?.setWindow(window)]);
   useKeys({
@@ -84,6 +96,8 @@ function useViewerKeys(stage: Stage | null, presets: Preset[], mayMeasure: boole
     i: () => stage?.invert(),
     m: () => stage?.mirror(),
     r: () => stage?.reset(),
+    h: onHide,
+    " ": onHide,
     "+": () => stage?.zoomBy(1.25),
     "-": () => stage?.zoomBy(0.8),
     Escape: () => {
@@ -190,7 +204,20 @@ function Words({ state, count, retry }: { state: StageState; count: number; retr
   );
 }
 
-function Tools({ stage, state, stack, presets, mayMeasure }: {
+/** What models point to, and whether it is to be seen. */
+function useMarks(marks: Mark[], slices: Slice[] | undefined, shown: number | null) {
+  const [isHidden, setHidden] = useState(false);
+  const placed = (isHidden ? [] : marks).map((mark) => ({ mark, slices: slicesOf(slices ?? [], mark) }));
+  return {
+    here: placed.filter((each) => shown !== null && each.slices.includes(shown)).map(({ mark }) => mark),
+    marked: [...new Set(placed.flatMap((each) => (each.mark.verdict === "rejected" ? [] : each.slices)))],
+    isHidden,
+    onHide: () => setHidden((before) => !before),
+  };
+}
+
+function Tools({ stage, state, stack, presets, mayMeasure, children }: {
+  children: ReactNode;
   stage: Stage;
   state: StageState;
   stack: Stack;
@@ -236,6 +263,7 @@ function Tools({ stage, state, stack, presets, mayMeasure }: {
         <button type="button" className="btn" aria-pressed={state.isMirrored} data-testid="mirror" onClick={() => stage.mirror()}>
           {t("tool.mirror")} <span className="key">M</span>
         </button>
+        {children}
         <button type="button" className="btn" data-testid="tool-clear" onClick={() => stage.clearMeasures()}>
           {t("tool.clear")}
         </button>
@@ -253,7 +281,7 @@ function Tools({ stage, state, stack, presets, mayMeasure }: {
   );
 }
 
-export default function Viewer({ study, series, isPreview, leave, pointed }: Shown) {
+export default function Viewer({ study, series, isPreview, leave, pointed, marks }: Shown) {
   const { t } = useWords();
   const box = useRef<HTMLDivElement>(null);
   const stage = useStage(box);
@@ -272,7 +300,8 @@ export default function Viewer({ study, series, isPreview, leave, pointed }: Sho
   usePointed(stage, slices, pointed);
   const slice = slices?.[state?.shown ?? -1];
   const presets = slices?.[0] ? presetsOf(slices[0].told) : [];
-  useViewerKeys(stage, presets, !isPreview, leave);
+  const { here, marked, isHidden, onHide } = useMarks(marks, slices, state?.shown ?? null);
+  useViewerKeys(stage, { presets, mayMeasure: !isPreview, leave, onHide });
   const swipe = useSwipe(stage, state?.tool);
   const onWheel = (event: WheelEvent) => stage?.step(Math.sign(event.deltaY));
   const isAsked = slices !== undefined && slices.length > 0;
@@ -288,14 +317,21 @@ export default function Viewer({ study, series, isPreview, leave, pointed }: Sho
         {...swipe}
       >
         <div ref={box} className="viewer-canvas" onContextMenu={(event) => event.preventDefault()} />
+        {slice && stage && <Marks stage={stage} slice={slice} marks={here} picked={pointed?.finding ?? ""} />}
         {slice && state && <Corners slice={slice} state={state} count={slices?.length ?? 0} />}
         {state && isAsked && <Words state={state} count={slices.length} retry={() => stage?.retry()} />}
         {slices?.length === 0 && <p className="viewer-words">{t("viewer.noPictures")}</p>}
         <Fault error={found.error} onRetry={() => void found.refetch()} />
-        {state && isAsked && slices.length > 1 && <Ruler state={state} count={slices.length} onGo={(index) => void stage?.goTo(index)} />}
+        {state && isAsked && slices.length > 1 && <Ruler state={state} count={slices.length} marked={marked} onGo={(index) => void stage?.goTo(index)} />}
       </div>
       {stage && state && found.data && isAsked && (
-        <Tools stage={stage} state={state} stack={found.data} presets={presets} mayMeasure={!isPreview} />
+        <Tools stage={stage} state={state} stack={found.data} presets={presets} mayMeasure={!isPreview}>
+          {marks.length > 0 && (
+            <button type="button" className="btn" aria-pressed={isHidden} data-testid="hide-ai" onClick={onHide}>
+              {t("tool.hideAi")} <span className="key">H</span>
+            </button>
+          )}
+        </Tools>
       )}
     </section>
   );

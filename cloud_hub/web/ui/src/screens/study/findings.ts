@@ -12,6 +12,7 @@ import type {
   ReviewedReports,
 } from "../../contract";
 import type { Key } from "../../i18n";
+import type { Mark } from "../../imaging/marks";
 import { uuid7 } from "../bedside/draft";
 
 /** What a report calls made-up heads. */
@@ -47,6 +48,17 @@ export function standing(finding: ReviewedFinding): FindingReview | null {
 /** What a finding is now: as a model told it, or as it was corrected. */
 export function present(finding: ReviewedFinding): FindingSaid {
   return standing(finding)?.said ?? finding.told;
+}
+
+/** What is to be drawn over the pictures of a series, each called by its number in its report. */
+export function marksOf(reports: ReviewedReport[], series: string): Mark[] {
+  return reports.flatMap(({ findings }) =>
+    findings.flatMap((finding, index) => {
+      const { centre_mm: centre, diameter_mm: diameter } = present(finding);
+      const verdict = standing(finding)?.verdict ?? "";
+      return finding.series_uid === series ? [{ uid: finding.finding_uid, label: `AI ${index + 1}`, centre, diameter, verdict }] : [];
+    }),
+  );
 }
 
 /** How sure the model is, in a word. */
