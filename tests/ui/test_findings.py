@@ -219,6 +219,79 @@ def test_what_the_model_points_to_is_hidden_by_a_key_and_follows_the_picture(ser
         expect(drawn).to_have_text(["AI 1 · 已核实"])
 
 
+def turned(page: Page, plane: str) -> None:
+    page.get_by_test_id(f"plane-{plane}").click()
+    name = {"axial": "轴位", "sagittal": "矢状", "coronal": "冠状"}[plane]
+    expect(page.get_by_test_id("made-plane")).to_contain_text(name)
+    expect(page.get_by_test_id("viewer")).to_have_attribute("data-plane", plane)
+
+
+def edges(page: Page) -> str:
+    return "".join(page.get_by_test_id(f"edge-{side}").inner_text() for side in ("left", "right", "top", "bottom"))
+
+
+def test_of_slices_that_have_all_come_other_planes_are_made_through_what_one_looks_at(
+    served: RealHub, browser: Browser
+) -> None:
+    with opened(browser, served) as page:
+        take_back(page)
+        finding(page, 0).get_by_test_id("finding-show").click()
+        drawn = page.get_by_test_id("finding-drawn")
+        expect(drawn).to_have_count(2, timeout=30_000)
+        expect(page.get_by_test_id("plane-sagittal")).to_be_enabled(timeout=30_000)
+
+        turned(page, "sagittal")
+        expect(drawn).to_have_text(["AI 1 · 未核实"])
+        assert edges(page) == "APHF"
+        # To the right lies the back, downwards the feet: the finding's y and z.
+        assert ring_of(page, 0)[:2] == pytest.approx((24 - 2.25, 24 - 3), abs=0.15)
+        number = page.get_by_test_id("slice-number").inner_text()
+        for _ in range(2):
+            page.keyboard.press("ArrowDown")
+        expect(drawn).to_have_count(0)
+        expect(page.get_by_test_id("slice-number")).not_to_have_text(number)
+
+        page.keyboard.press("k")
+        expect(drawn).to_have_count(1)
+        turned(page, "coronal")
+        assert edges(page) == "RLHF"
+        expect(drawn).to_have_count(2)
+        assert ring_of(page, 0)[:2] == pytest.approx((24 + 1.5, 24 - 3), abs=0.15)
+        # Another one that is pressed is what the planes go through, also where another slice was looked at before.
+        finding(page, 1).get_by_test_id("finding-show").click()
+        turned(page, "sagittal")
+        expect(drawn).to_have_text(["AI 2 · 未核实"])
+        turned(page, "coronal")
+        expect(drawn).to_have_count(2)
+        page.keyboard.press("k")
+
+        page.keyboard.press("v")
+        expect(page.get_by_test_id("viewer")).to_have_attribute("data-plane", "slices")
+        expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "13")
+        expect(drawn).to_have_count(2)
+
+
+def test_all_planes_go_through_the_point_that_was_pressed_twice(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served) as page:
+        expect(page.get_by_test_id("plane-axial")).to_be_enabled(timeout=30_000)
+        turned(page, "axial")
+        canvas = page.locator(".viewer-canvas")
+        box = canvas.bounding_box()
+        assert box is not None
+        canvas.dblclick(position={"x": box["width"] * 0.6, "y": box["height"] * 0.3})
+        cross = page.get_by_test_id("plane-point")
+        expect(cross).to_have_count(1)
+        before = float(cross.get_attribute("data-x") or "nan")
+        assert before == pytest.approx(box["width"] * 0.6, abs=1)
+        turned(page, "coronal")
+        expect(cross).to_have_count(1)
+        assert float(cross.get_attribute("data-x") or "nan") == pytest.approx(before, abs=1)
+        # The head's left is on the right, and the front at the top: the plane lies before the middle.
+        at, count = (int(part) for part in page.get_by_test_id("slice-number").inner_text().split()[1::2])
+        share = at / count
+        assert min(abs(share - 0.3), abs(share - 0.7)) < 0.05
+
+
 def test_who_was_second_sees_what_the_first_said(served: RealHub, browser: Browser) -> None:
     with opened(browser, served) as first:
         take_back(first)

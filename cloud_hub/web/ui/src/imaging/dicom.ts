@@ -111,7 +111,7 @@ export function stackOf(found: Told[], address: string, filed: string): Stack {
 
 export type Vector = [number, number, number];
 
-function cross([ax, ay, az]: Vector, [bx, by, bz]: Vector): Vector {
+export function cross([ax, ay, az]: Vector, [bx, by, bz]: Vector): Vector {
   return [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
 }
 
@@ -160,7 +160,11 @@ export interface Edges {
 /** What lies at the four edges of the picture; null where the image does not say how it lies in the patient. */
 export function edges(told: Told, isMirrored: boolean): Edges | null {
   const directions = directionsOf(told);
-  if (!directions) return null;
+  return directions && edgesOf(directions, isMirrored);
+}
+
+/** The same of a picture whose rows and columns lead there. */
+export function edgesOf(directions: { row: Vector; column: Vector }, isMirrored: boolean): Edges {
   const [right, bottom] = [letters(directions.row), letters(directions.column)];
   const sides = isMirrored ? { left: right, right: turned(right) } : { left: turned(right), right };
   return { ...sides, top: turned(bottom), bottom };

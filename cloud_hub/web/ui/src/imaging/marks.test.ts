@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Slice } from "./dicom";
-import { ringOf, slicesOf } from "./marks";
-import type { Mark } from "./marks";
+import { cutOf, ringOf, slicesOf } from "./marks";
+import type { Cut, Mark } from "./marks";
 
 /** Axial images, 2 mm thick and 2 mm apart. */
 const slices: Slice[] = [0, 2, 4, 6].map((z) => ({
@@ -29,7 +29,8 @@ describe("a mark", () => {
 
   it("has a ring around it, in the pixels of the picture", () => {
     const place = ([x, y]: number[]): [number, number] => [100 + 4 * (x ?? 0), 200 + 4 * (y ?? 0)];
-    expect(ringOf(slices[0] as Slice, mark(0, 6), place)).toEqual({ x: 112, y: 184, radius: 17 });
-    expect(ringOf(slices[0] as Slice, mark(0, 1), place)?.radius).toBe(10);
+    const cut = cutOf(slices[0] as Slice) as Cut;
+    expect(ringOf(cut, mark(0, 6), place)).toEqual({ x: 112, y: 184, radius: 17 });
+    expect(ringOf(cut, mark(0, 1), place).radius).toBe(10);
   });
 });

@@ -1,4 +1,4 @@
-/** Where what a model points to stands in the pictures of a series (pure). */
+/** Where what a model points to stands in a picture (pure). */
 import { directionsOf, first, height, numbers } from "./dicom";
 import type { Slice, Vector } from "./dicom";
 
@@ -14,6 +14,18 @@ export interface Mark {
   verdict: string;
 }
 
+/** The plane of a picture in the patient. */
+export interface Cut {
+  /** Where its rows and columns lead to: to the right and down. */
+  row: Vector;
+  column: Vector;
+  normal: Vector;
+  /** How far along the normal it lies, in mm. */
+  at: number;
+  /** In mm. */
+  thick: number;
+}
+
 export interface Ring {
   x: number;
   y: number;
@@ -24,26 +36,33 @@ export interface Ring {
 const AROUND_PX = 5;
 const SMALLEST_PX = 10;
 
-/** How far a point of the patient lies from a slice, in mm; null where the slice does not say how it lies. */
-function distance({ told }: Slice, point: Vector): number | null {
+/** The plane of a slice; null where it does not say how it lies. */
+export function cutOf({ told }: Slice): Cut | null {
   const found = directionsOf(told);
   if (!found || numbers(told, "00200032").length !== 3) return null;
-  return point.reduce((sum, part, axis) => sum + part * (found.normal[axis] ?? 0), -height(told));
+  return { ...found, at: height(told), thick: Number(first(told, "00180050") ?? 0) };
 }
 
-/** The slices in which a mark is drawn: those that cut its ball, and those whose own thickness holds its centre. */
-export function slicesOf(slices: Slice[], { centre, diameter }: Mark): number[] {
+export function along(point: Vector, direction: Vector): number {
+  return point.reduce((sum, part, axis) => sum + part * (direction[axis] ?? 0), 0);
+}
+
+/** Whether a picture cuts the ball of a mark, or holds its centre in its own thickness. */
+export function meets(cut: Cut, { centre, diameter }: Mark): boolean {
+  return Math.abs(along(centre, cut.normal) - cut.at) <= Math.max(diameter, cut.thick) / 2 + 1e-3;
+}
+
+/** The slices in which a mark is drawn. */
+export function slicesOf(slices: Slice[], mark: Mark): number[] {
   return slices.flatMap((slice, index) => {
-    const [away, thick] = [distance(slice, centre), Number(first(slice.told, "00180050") ?? 0)];
-    return away !== null && Math.abs(away) <= Math.max(diameter, thick) / 2 + 1e-3 ? [index] : [];
+    const cut = cutOf(slice);
+    return cut && meets(cut, mark) ? [index] : [];
   });
 }
 
 /** The ring around a mark, in the pixels of the picture; `place` says where a point of the patient stands in it. */
-export function ringOf({ told }: Slice, mark: Mark, place: (point: Vector) => [number, number]): Ring | null {
-  const found = directionsOf(told);
-  if (!found) return null;
-  const beside = mark.centre.map((part, axis) => part + (found.row[axis] ?? 0) * (mark.diameter / 2)) as Vector;
+export function ringOf({ row }: Cut, mark: Mark, place: (point: Vector) => [number, number]): Ring {
+  const beside = mark.centre.map((part, axis) => part + (row[axis] ?? 0) * (mark.diameter / 2)) as Vector;
   const [[x, y], [atX, atY]] = [place(mark.centre), place(beside)];
   return { x, y, radius: Math.max(SMALLEST_PX, Math.hypot(atX - x, atY - y) + AROUND_PX) };
 }

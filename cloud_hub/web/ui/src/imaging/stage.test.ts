@@ -5,13 +5,17 @@ import { Stage } from "./stage";
 const asked: string[] = [];
 /** How often more a slice cannot be had. */
 const away = new Map<string, number>();
-const view = new Proxy({}, { get: (_, name) => () => (name === "getProperties" ? {} : name === "getPan" ? [0, 0] : 1) });
+const view = new Proxy(
+  {},
+  { get: (_, name) => (name === "type" ? "stack" : () => (name === "getProperties" ? {} : name === "getPan" ? [0, 0] : 1)) },
+);
 
 // The libraries need a browser that draws; what is fetched and what is told of it is ours.
 vi.mock("@cornerstonejs/core", () => ({
-  Enums: { ViewportType: {}, Events: {}, RequestType: {} },
+  Enums: { ViewportType: { STACK: "stack", ORTHOGRAPHIC: "volume" }, Events: {}, RequestType: {} },
   RenderingEngine: class {
     enableElement = () => undefined;
+    disableElement = () => undefined;
     getViewport = () => view;
   },
   cache: { setMaxCacheSize: () => undefined },

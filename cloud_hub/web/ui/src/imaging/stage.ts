@@ -1,9 +1,10 @@
 /**
  * One picture of a stack, drawn by cornerstone3D; loaded by itself, because it is large.
  *
- * It fetches each slice itself before it shows it, so that no slice is ever drawn in another's place.
+ * It fetches each slice itself before it shows it, so that no slice is ever drawn in another's place.  Of slices that are
+ * a volume and have all come it draws other planes too.
  */
-import { Enums, RenderingEngine, cache, imageLoader, init as initCore } from "@cornerstonejs/core";
+import { Enums, RenderingEngine, cache, imageLoader, init as initCore, utilities, volumeLoader } from "@cornerstonejs/core";
 import type { Types } from "@cornerstonejs/core";
 import { init as initLoader, wadors } from "@cornerstonejs/dicom-image-loader";
 import {
@@ -19,10 +20,17 @@ import {
 } from "@cornerstonejs/tools";
 import type { ImageFault } from "./dicomweb";
 import { faultOf } from "./dicomweb";
-import { firstWindow, outwards, rangeOf, windowOf } from "./dicom";
+import { cross, firstWindow, height, outwards, rangeOf, windowOf } from "./dicom";
 import type { Slice, Vector, Window } from "./dicom";
+import { along, cutOf } from "./marks";
+import type { Cut } from "./marks";
+import { middleOf } from "./volume";
 
 export type Tool = "scroll" | "window" | "pan" | "zoom" | "length";
+export const PLANES = ["slices", "axial", "sagittal", "coronal"] as const;
+/** "slices": as they were taken; the others are made of all of them. */
+export type Plane = (typeof PLANES)[number];
+type View = Types.IStackViewport | Types.IVolumeViewport;
 
 export interface StageState {
   /** Which slice is drawn; null: none yet. */
@@ -36,12 +44,19 @@ export interface StageState {
   isInverted: boolean;
   isMirrored: boolean;
   zoom: number;
+  plane: Plane;
+  /** Of a plane that was made: which one of how many, and how it lies. */
+  made: { at: number; count: number; cut: Cut } | null;
+  /** The point of the patient that all planes go through; null until one was made or pointed at. */
+  point: Vector | null;
+  /** Other planes were asked for, and could not be made. */
+  cannotTurn: boolean;
 }
 
 interface Look {
   range: Types.VOIRange | undefined;
-  zoom: number;
-  pan: Types.Point2;
+  zoom?: number;
+  pan?: Types.Point2;
 }
 
 const TOOLS = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool };
@@ -69,6 +84,32 @@ function begin(): void {
   annotation.config.style.setDefaultToolStyles({ ...styles, global: { ...styles["global"], ...INK, ...text } });
 }
 
+const ORIENTATIONS = { axial: "AXIAL", sagittal: "SAGITTAL", coronal: "CORONAL" } as const;
+
+function spacingAlong(view: Types.IVolumeViewport, normal: Types.Point3): number {
+  const data = view.getImageData();
+  return data ? utilities.getSpacingInNormalDirection({ direction: data.direction, spacing: data.spacing }, normal) : 0;
+}
+
+function nearest(slices: Slice[], point: Vector): number {
+  const away = slices.map((slice) => Math.abs(along(point, cutOf(slice)?.normal ?? [0, 0, 0]) - height(slice.told)));
+  return Math.max(0, away.indexOf(Math.min(...away)));
+}
+
+/** A point moved upright into a slice, so that what one looks at is what the other planes go through. */
+function within(slice: Slice, point: Vector | null): Vector | null {
+  const cut = cutOf(slice);
+  return cut && point && moved(point, cut.normal, cut.at);
+}
+
+function moved(point: Vector, normal: Vector, at: number): Vector {
+  const off = at - along(point, normal);
+  return point.map((part, axis) => part + off * (normal[axis] ?? 0)) as Vector;
+}
+
+/** Another one as soon as the series has grown. */
+const slicesName = (slices: Slice[]) => `${slices.length}-${slices[0]?.imageId ?? ""}`;
+
 export class Stage {
   private readonly name = `stage-${(count += 1)}`;
   private readonly engine: RenderingEngine;
@@ -76,6 +117,7 @@ export class Stage {
   private readonly watchers = new Set<() => void>();
   private slices: Slice[] = [];
   private isClosed = false;
+  private isTurning = false;
   /** How the picture looked before the series grew. */
   private look: Look | null = null;
   private state: StageState = {
@@ -88,17 +130,18 @@ export class Stage {
     isInverted: false,
     isMirrored: false,
     zoom: 1,
+    plane: "slices",
+    made: null,
+    point: null,
+    cannotTurn: false,
   };
 
   constructor(private readonly element: HTMLDivElement) {
     begin();
     this.engine = new RenderingEngine(this.name);
-    this.engine.enableElement({ viewportId: this.name, type: Enums.ViewportType.STACK, element });
-    // With the focus on it, the tools' own listener would swallow every key, Tab too.
-    element.removeAttribute("tabindex");
     this.group = ToolGroupManager.createToolGroup(this.name);
     for (const tool of Object.values(TOOLS)) this.group?.addTool(tool.toolName);
-    this.group?.addViewport(this.name, this.name);
+    this.enable(Enums.ViewportType.STACK);
     element.addEventListener(Enums.Events.VOI_MODIFIED, this.follow);
     element.addEventListener(Enums.Events.CAMERA_MODIFIED, this.follow);
     this.setTool(this.state.tool);
@@ -113,6 +156,7 @@ export class Stage {
 
   /** Take up a series, or what it has become: then the same slice stays, in the same window and place. */
   async open(slices: Slice[]): Promise<void> {
+    await this.setPlane("slices");
     const before = this.slices[this.state.wanted]?.imageId;
     const at = slices.findIndex(({ imageId }) => imageId === before);
     this.slices = slices;
@@ -125,6 +169,7 @@ export class Stage {
 
   /** Show a slice as soon as it is there; only the newest wish counts. */
   async goTo(index: number): Promise<void> {
+    if (this.state.made) return this.step(index - this.state.made.at);
     const at = Math.max(0, Math.min(index, this.slices.length - 1));
     const slice = this.slices[at];
     if (!slice) return;
@@ -135,7 +180,68 @@ export class Stage {
   }
 
   step(by: number): void {
-    void this.goTo(this.state.wanted + by);
+    const { made, wanted } = this.state;
+    if (!made) return void this.goTo(wanted + by);
+    const to = Math.max(0, Math.min(made.at + by, made.count - 1));
+    const view = this.volume();
+    view?.scroll(to - made.at);
+    view?.render();
+    this.follow();
+  }
+
+  /** Draw another plane through the same point; the slices themselves again with "slices". */
+  async setPlane(plane: Plane): Promise<void> {
+    if (plane === this.state.plane || this.isTurning) return;
+    this.isTurning = true;
+    try {
+      await this.turn(plane);
+    } catch {
+      this.enable(Enums.ViewportType.STACK);
+      this.change({ plane: "slices", made: null, shown: null, cannotTurn: true });
+      void this.goTo(this.state.wanted);
+    } finally {
+      this.isTurning = false;
+    }
+  }
+
+  private async turn(plane: Plane): Promise<void> {
+    const { plane: before, wanted } = this.state;
+    const range = this.viewport()?.getProperties()?.voiRange;
+    const slice = this.slices[wanted];
+    const own = before === "slices" && slice ? within(slice, this.state.point ?? middleOf(slice)) : null;
+    const point = own ?? this.state.point;
+    if (plane === "slices") {
+      this.enable(Enums.ViewportType.STACK);
+      this.look = range ? { range } : null;
+      this.change({ plane, made: null, shown: null, wanted: point ? nearest(this.slices, point) : wanted });
+      return this.goTo(this.state.wanted);
+    }
+    if (before === "slices" && !(await this.makeVolume())) return;
+    const view = this.volume();
+    view?.setOrientation(Enums.OrientationAxis[ORIENTATIONS[plane]]);
+    view?.setProperties({ ...(range && { voiRange: range }), invert: this.state.isInverted });
+    this.change({ plane, isMirrored: false, point });
+    if (point) this.lookAt(point);
+  }
+
+  /** Go through a point of the patient, in mm. */
+  lookAt(point: Vector): void {
+    this.change({ point });
+    const view = this.volume();
+    if (!view) return void this.goTo(nearest(this.slices, point));
+    view.jumpToWorld(point);
+    view.render();
+    this.follow();
+  }
+
+  /** Let all planes go through a point of the patient from now on. */
+  pointAt(point: Vector | null): void {
+    if (point) this.change({ point });
+  }
+
+  /** The point of the patient at a place of the picture, in pixels from its upper left corner. */
+  pointOf(x: number, y: number): Vector | null {
+    return (this.isDrawn && (this.viewport()?.canvasToWorld([x, y]) as Vector | undefined)) || null;
   }
 
   /** Ask once more for what could not be had. */
@@ -146,8 +252,9 @@ export class Stage {
 
   setWindow(window: Window): void {
     const view = this.viewport();
-    if (!view || this.state.shown === null) return;
-    const { minPixelValue: lower, maxPixelValue: upper } = view.getCornerstoneImage();
+    const image = cache.getImage(this.slices[this.state.wanted]?.imageId ?? "");
+    if (!view || !image || !this.isDrawn) return;
+    const { minPixelValue: lower, maxPixelValue: upper } = image;
     view.setProperties({ voiRange: window ? rangeOf(window) : { lower, upper } });
     view.render();
     this.follow();
@@ -161,6 +268,8 @@ export class Stage {
   }
 
   mirror(): void {
+    // A plane that was made is turned as the field draws it; mirrored, its cut would be told wrongly.
+    if (this.state.made) return;
     const isMirrored = !this.state.isMirrored;
     this.viewport()?.setCamera({ flipHorizontal: isMirrored });
     this.viewport()?.render();
@@ -174,6 +283,7 @@ export class Stage {
     view?.setCamera({ flipHorizontal: false });
     view?.render();
     this.change({ isInverted: false, isMirrored: false });
+    if (this.state.made && this.state.point) this.lookAt(this.state.point);
     this.follow();
   }
 
@@ -225,8 +335,27 @@ export class Stage {
     this.watchers.clear();
   }
 
+  private enable(type: Enums.ViewportType): void {
+    if (this.engine.getViewport(this.name)) this.engine.disableElement(this.name);
+    this.engine.enableElement({ viewportId: this.name, type, element: this.element });
+    // With the focus on it, the tools' own listener would swallow every key, Tab too.
+    this.element.removeAttribute("tabindex");
+    this.group?.addViewport(this.name, this.name);
+  }
+
+  /** Put all slices into one volume and show that; false where it is not to be had any more. */
+  private async makeVolume(): Promise<boolean> {
+    const [slices, volumeId] = [this.slices, `${this.name}-${slicesName(this.slices)}`];
+    const volume = await volumeLoader.createAndCacheVolume(volumeId, { imageIds: slices.map(({ imageId }) => imageId) });
+    if (this.isClosed || slices !== this.slices) return false;
+    this.enable(Enums.ViewportType.ORTHOGRAPHIC);
+    volume.load();
+    await this.volume()?.setVolumes([{ volumeId }]);
+    return !this.isClosed && slices === this.slices;
+  }
+
   private async draw(at: number): Promise<void> {
-    const view = this.viewport();
+    const view = this.stack();
     if (!view) return;
     const ids = this.slices.map(({ imageId }) => imageId);
     const isOther = this.state.shown === null;
@@ -242,16 +371,16 @@ export class Stage {
   }
 
   private lookNow(): Look | null {
-    const view = this.viewport();
+    const view = this.stack();
     return view ? { range: view.getProperties().voiRange, zoom: view.getZoom(), pan: view.getPan() } : null;
   }
 
   private lookAs({ range, zoom, pan }: Look): void {
-    const view = this.viewport();
+    const view = this.stack();
     view?.setProperties({ ...(range && { voiRange: range }), invert: this.state.isInverted });
     view?.setCamera({ flipHorizontal: this.state.isMirrored });
-    view?.setZoom(zoom);
-    view?.setPan(pan);
+    if (zoom !== undefined) view?.setZoom(zoom);
+    if (pan) view?.setPan(pan);
     view?.render();
     this.look = null;
   }
@@ -289,16 +418,42 @@ export class Stage {
     return true;
   }
 
-  private viewport(): Types.IStackViewport | undefined {
-    return this.isClosed ? undefined : (this.engine.getViewport(this.name) as Types.IStackViewport | undefined);
+  private viewport(): View | undefined {
+    return this.isClosed ? undefined : (this.engine.getViewport(this.name) as View | undefined);
+  }
+
+  private stack(): Types.IStackViewport | undefined {
+    const view = this.viewport();
+    return view?.type === Enums.ViewportType.STACK ? (view as Types.IStackViewport) : undefined;
+  }
+
+  private volume(): Types.IVolumeViewport | undefined {
+    const view = this.viewport();
+    return view?.type === Enums.ViewportType.ORTHOGRAPHIC ? (view as Types.IVolumeViewport) : undefined;
+  }
+
+  private get isDrawn(): boolean {
+    return this.state.made !== null || this.state.shown !== null;
   }
 
   private readonly follow = () => {
     const view = this.viewport();
-    if (!view || this.state.shown === null) return;
-    const range = view.getProperties().voiRange;
-    this.change({ window: range ? windowOf(range) : null, zoom: view.getZoom() });
+    const volume = this.state.plane === "slices" ? undefined : this.volume();
+    if (!view || !(volume || this.state.shown !== null)) return;
+    const range = view.getProperties()?.voiRange;
+    this.change({ window: range ? windowOf(range) : null, zoom: view.getZoom(), ...(volume && this.lies(volume)) });
   };
+
+  /** Where a plane that was made lies, and the point moved into it. */
+  private lies(view: Types.IVolumeViewport): Pick<StageState, "made" | "point"> {
+    const { viewUp, viewPlaneNormal: normal, focalPoint } = view.getCamera() as Required<Types.ICamera>;
+    const column = viewUp.map((part) => -part) as Vector;
+    const row = cross(viewUp, normal);
+    const at = along(focalPoint, normal);
+    const thick = spacingAlong(view, normal);
+    const point = moved(this.state.point ?? focalPoint, normal, at);
+    return { point, made: { at: view.getSliceIndex(), count: view.getNumberOfSlices(), cut: { row, column, normal, at, thick } } };
+  }
 
   private change(part: Partial<StageState>): void {
     if (this.isClosed) return;

@@ -18,15 +18,14 @@ export function runs(indices: Iterable<number>): [number, number][] {
   return found;
 }
 
-interface Place {
-  state: StageState;
+interface Place extends Pick<StageState, "loaded" | "faults" | "shown" | "wanted"> {
   count: number;
   /** Slices in which a model points to something. */
   marked: number[];
   onGo: (index: number) => void;
 }
 
-export function Ruler({ state, count, marked, onGo }: Place) {
+export function Ruler({ count, marked, onGo, ...state }: Place) {
   const { t } = useWords();
   const y = (index: number) => (index / count) * HEIGHT;
   const bars = (indices: Iterable<number>, name: string) =>

@@ -1,18 +1,20 @@
 /** The pictures of one series: slices, windows, tools.  A chunk of its own, for what draws them is large. */
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
-import type { PointerEvent, ReactNode, RefObject, WheelEvent } from "react";
+import type { MouseEvent, PointerEvent, ReactNode, RefObject, WheelEvent } from "react";
 import { useKeys } from "../../app/keys";
 import type { Key } from "../../i18n";
 import { useWords } from "../../i18n";
-import { edges, isColour, presetsOf } from "../../imaging/dicom";
+import { edges, edgesOf, isColour, presetsOf } from "../../imaging/dicom";
 import type { Preset, SeriesTold, Slice, Stack } from "../../imaging/dicom";
 import { stackOfSeries } from "../../imaging/dicomweb";
 import type { Filed } from "../../imaging/dicomweb";
-import { slicesOf } from "../../imaging/marks";
+import { cutOf, meets, slicesOf } from "../../imaging/marks";
 import type { Mark } from "../../imaging/marks";
-import { Stage } from "../../imaging/stage";
+import { PLANES, Stage } from "../../imaging/stage";
 import type { StageState, Tool } from "../../imaging/stage";
+import { noVolume } from "../../imaging/volume";
+import type { NoVolume } from "../../imaging/volume";
 import { Fault, Pending } from "../../state/Small";
 import { Icon } from "../../state/Icon";
 import type { Pointed } from "./Findings";
@@ -73,9 +75,11 @@ interface Acts {
   mayMeasure: boolean;
   leave: string;
   onHide: () => void;
+  /** To the next plane. */
+  onTurn: () => void;
 }
 
-function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide }: Acts): void {
+function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide, onTurn }: Acts): void {
   const step = (by: number) => () => stage?.step(by);
   const windows = presets.slice(0, 9).map(({ window }, index) => [String(index + 1), () => stage?.setWindow(window)]);
   useKeys({
@@ -97,6 +101,7 @@ function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide
     m: () => stage?.mirror(),
     r: () => stage?.reset(),
     h: onHide,
+    v: onTurn,
     " ": onHide,
     "+": () => stage?.zoomBy(1.25),
     "-": () => stage?.zoomBy(0.8),
@@ -107,15 +112,19 @@ function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide
 }
 
 /** Go to the image that is pointed to, once for each time: what comes of the series later leaves the slice. */
-function usePointed(stage: Stage | null, slices: Slice[] | undefined, pointed: Pointed | null): void {
+function usePointed(stage: Stage | null, slices: Slice[] | undefined, pointed: Pointed | null, marks: Mark[]): void {
   const followed = useRef<Pointed | null>(null);
   useEffect(() => {
     if (!stage || !slices || !pointed?.image || followed.current === pointed) return;
     const at = slices.findIndex(({ imageId }) => imageId.includes(`/instances/${pointed.image}/`));
     if (at < 0) return;
     followed.current = pointed;
-    void stage.goTo(at);
-  }, [stage, slices, pointed]);
+    const mark = marks.find(({ uid }) => uid === pointed.finding);
+    const { made } = stage.get();
+    if (mark) stage.pointAt(mark.centre);
+    if (made && mark) stage.lookAt(mark.centre);
+    else void stage.goTo(at);
+  }, [stage, slices, pointed, marks]);
 }
 
 /** Swipes of one finger, or drags where scrolling is the tool. */
@@ -143,12 +152,14 @@ function useSwipe(stage: Stage | null, tool: Tool | undefined) {
 
 function Corners({ slice, state, count }: { slice: Slice; state: StageState; count: number }) {
   const { t } = useWords();
-  const around = edges(slice.told, state.isMirrored);
-  const at = (state.shown ?? 0) + 1;
+  const { made } = state;
+  const around = made ? edgesOf(made.cut, false) : edges(slice.told, state.isMirrored);
+  const at = (made?.at ?? state.shown ?? 0) + 1;
   return (
     <>
       <p className="corner left">
-        <span data-testid="slice-number">{t("viewer.slice", { k: at, n: count })}</span>
+        <span data-testid="slice-number">{t("viewer.slice", { k: at, n: made?.count ?? count })}</span>
+        {made && <span data-testid="made-plane">{t("viewer.made", { plane: t(`plane.${state.plane}`) })}</span>}
         {state.window && !isColour(slice.told) && (
           <span data-testid="window-values">
             {t("viewer.window", { centre: state.window.centre, width: state.window.width })}
@@ -205,15 +216,47 @@ function Words({ state, count, retry }: { state: StageState; count: number; retr
 }
 
 /** What models point to, and whether it is to be seen. */
-function useMarks(marks: Mark[], slices: Slice[] | undefined, shown: number | null) {
+function useMarks(marks: Mark[], slices: Slice[] | undefined, state: StageState | null) {
   const [isHidden, setHidden] = useState(false);
-  const placed = (isHidden ? [] : marks).map((mark) => ({ mark, slices: slicesOf(slices ?? [], mark) }));
+  const seen = isHidden ? [] : marks;
+  const slice = slices?.[state?.shown ?? -1];
+  const cut = state?.made?.cut ?? (slice ? cutOf(slice) : null);
+  const open = seen.filter(({ verdict }) => verdict !== "rejected");
   return {
-    here: placed.filter((each) => shown !== null && each.slices.includes(shown)).map(({ mark }) => mark),
-    marked: [...new Set(placed.flatMap((each) => (each.mark.verdict === "rejected" ? [] : each.slices)))],
+    cut,
+    here: cut ? seen.filter((mark) => meets(cut, mark)) : [],
+    marked: [...new Set(open.flatMap((mark) => slicesOf(slices ?? [], mark)))],
     isHidden,
     onHide: () => setHidden((before) => !before),
   };
+}
+
+/** As taken, or through all slices in another plane; why not, where that cannot be. */
+function Planes({ stage, state, why }: { stage: Stage; state: StageState; why: NoVolume | "fetching" | "failed" | null }) {
+  const { t } = useWords();
+  return (
+    <div role="group" aria-label={t("viewer.planes")} className="tool-row">
+      {PLANES.map((plane) => (
+        <button
+          key={plane}
+          type="button"
+          className="btn"
+          aria-pressed={state.plane === plane}
+          disabled={why !== null && plane !== "slices"}
+          data-testid={`plane-${plane}`}
+          onClick={() => void stage.setPlane(plane)}
+        >
+          {t(`plane.${plane}`)} {plane === nextPlane(state) && why === null && <span className="key">V</span>}
+        </button>
+      ))}
+      {why && <span className="dense t2" data-testid="no-volume">{t(`volume.${why}`)}</span>}
+      {!why && <span className="dense t2 hide-phone">{t("viewer.pointing")}</span>}
+    </div>
+  );
+}
+
+function nextPlane({ plane }: StageState) {
+  return PLANES[(PLANES.indexOf(plane) + 1) % PLANES.length] ?? "slices";
 }
 
 function Tools({ stage, state, stack, presets, mayMeasure, children }: {
@@ -228,7 +271,7 @@ function Tools({ stage, state, stack, presets, mayMeasure, children }: {
   const isSet = ({ window }: Preset) =>
     window !== null && state.window?.centre === window.centre && state.window.width === window.width;
   return (
-    <div className="viewer-tools">
+    <>
       <div role="group" aria-label={t("viewer.windows")} className="tool-row" hidden={presets.length === 0}>
         {presets.map((preset, index) => (
           <button
@@ -260,7 +303,7 @@ function Tools({ stage, state, stack, presets, mayMeasure, children }: {
         <button type="button" className="btn" aria-pressed={state.isInverted} data-testid="invert" onClick={() => stage.invert()}>
           {t("tool.invert")} <span className="key">I</span>
         </button>
-        <button type="button" className="btn" aria-pressed={state.isMirrored} data-testid="mirror" onClick={() => stage.mirror()}>
+        <button type="button" className="btn" aria-pressed={state.isMirrored} disabled={state.made !== null} data-testid="mirror" onClick={() => stage.mirror()}>
           {t("tool.mirror")} <span className="key">M</span>
         </button>
         {children}
@@ -277,8 +320,15 @@ function Tools({ stage, state, stack, presets, mayMeasure, children }: {
           </span>
         )}
       </div>
-    </div>
+    </>
   );
+}
+
+/** Where one is: in the slices, or in the planes that were made of them, of which nothing is missing. */
+function placeOf({ made, loaded, faults, shown, wanted }: StageState, count: number) {
+  return made
+    ? { loaded: new Set(Array.from({ length: made.count }, (_, at) => at)), faults: new Map(), shown: made.at, wanted: made.at, count: made.count }
+    : { loaded, faults, shown, wanted, count };
 }
 
 export default function Viewer({ study, series, isPreview, leave, pointed, marks }: Shown) {
@@ -297,13 +347,22 @@ export default function Viewer({ study, series, isPreview, leave, pointed, marks
   useEffect(() => {
     if (stage && slices && slices.length > 0) void stage.open(slices);
   }, [stage, slices]);
-  usePointed(stage, slices, pointed);
-  const slice = slices?.[state?.shown ?? -1];
+  usePointed(stage, slices, pointed, marks);
+  const slice = slices?.[(state?.made ? state.wanted : state?.shown) ?? -1];
   const presets = slices?.[0] ? presetsOf(slices[0].told) : [];
-  const { here, marked, isHidden, onHide } = useMarks(marks, slices, state?.shown ?? null);
-  useViewerKeys(stage, { presets, mayMeasure: !isPreview, leave, onHide });
+  const { cut, here, marked, isHidden, onHide } = useMarks(marks, slices, state);
+  const isWhole = state !== null && slices !== undefined && state.loaded.size === slices.length;
+  const why = noVolume(slices ?? []) ?? (state?.cannotTurn ? "failed" : isWhole ? null : "fetching");
+  const onTurn = () => {
+    if (stage && state && why === null) void stage.setPlane(nextPlane(state));
+  };
+  useViewerKeys(stage, { presets, mayMeasure: !isPreview, leave, onHide, onTurn });
   const swipe = useSwipe(stage, state?.tool);
   const onWheel = (event: WheelEvent) => stage?.step(Math.sign(event.deltaY));
+  const onDoubleClick = (event: MouseEvent) => {
+    const { left = 0, top = 0 } = box.current?.getBoundingClientRect() ?? {};
+    stage?.pointAt(stage.pointOf(event.clientX - left, event.clientY - top));
+  };
   const isAsked = slices !== undefined && slices.length > 0;
   return (
     <section className="viewer" aria-label={series.description || series.modality}>
@@ -313,25 +372,30 @@ export default function Viewer({ study, series, isPreview, leave, pointed, marks
         data-testid="viewer"
         data-shown={state?.shown ?? ""}
         data-loaded={state?.loaded.size ?? 0}
+        data-plane={state?.plane ?? ""}
         onWheel={onWheel}
+        onDoubleClick={onDoubleClick}
         {...swipe}
       >
         <div ref={box} className="viewer-canvas" onContextMenu={(event) => event.preventDefault()} />
-        {slice && stage && <Marks stage={stage} slice={slice} marks={here} picked={pointed?.finding ?? ""} />}
+        {cut && stage && <Marks stage={stage} cut={cut} marks={here} picked={pointed?.finding ?? ""} point={state?.point ?? null} />}
         {slice && state && <Corners slice={slice} state={state} count={slices?.length ?? 0} />}
-        {state && isAsked && <Words state={state} count={slices.length} retry={() => stage?.retry()} />}
+        {state && isAsked && !state.made && <Words state={state} count={slices.length} retry={() => stage?.retry()} />}
         {slices?.length === 0 && <p className="viewer-words">{t("viewer.noPictures")}</p>}
         <Fault error={found.error} onRetry={() => void found.refetch()} />
-        {state && isAsked && slices.length > 1 && <Ruler state={state} count={slices.length} marked={marked} onGo={(index) => void stage?.goTo(index)} />}
+        {state && isAsked && slices.length > 1 && <Ruler {...placeOf(state, slices.length)} marked={state.made ? [] : marked} onGo={(index) => void stage?.goTo(index)} />}
       </div>
       {stage && state && found.data && isAsked && (
-        <Tools stage={stage} state={state} stack={found.data} presets={presets} mayMeasure={!isPreview}>
-          {marks.length > 0 && (
-            <button type="button" className="btn" aria-pressed={isHidden} data-testid="hide-ai" onClick={onHide}>
-              {t("tool.hideAi")} <span className="key">H</span>
-            </button>
-          )}
-        </Tools>
+        <div className="viewer-tools">
+          <Planes stage={stage} state={state} why={why} />
+          <Tools stage={stage} state={state} stack={found.data} presets={presets} mayMeasure={!isPreview}>
+            {marks.length > 0 && (
+              <button type="button" className="btn" aria-pressed={isHidden} data-testid="hide-ai" onClick={onHide}>
+                {t("tool.hideAi")} <span className="key">H</span>
+              </button>
+            )}
+          </Tools>
+        </div>
       )}
     </section>
   );
