@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sqlalchemy import Connection
+from telemed.parts_in import Begin, End, NoParts, PartsIn
 from telemed.study import OBJECT_NAME
 from telemed.topics import NodeAddress
 from telemed.transfer import FileKind
@@ -24,7 +25,6 @@ from cloud_hub.errors import BadRequest, ImageUnreadable, NotFound, StoreFailure
 from cloud_hub.imaging import entries, media
 from cloud_hub.imaging.entries import NoEntry
 from cloud_hub.imaging.face import Images
-from cloud_hub.imaging.parts_in import Begin, Data, End, PartsIn
 from cloud_hub.store import accounts, dialect, erased_images, erasure, persons, studies, transfers
 from cloud_hub.store.accounts import AuditEntry
 from cloud_hub.store.engine import Database
@@ -59,7 +59,7 @@ class _Scratch:
         self._file: BinaryIO | None = None
         self._size_bytes = 0
 
-    async def take(self, event: Begin | Data | End) -> bool:
+    async def take(self, event: Begin | bytes | End) -> bool:
         """Write what came; True where the part is whole.
 
         Raises:
@@ -67,11 +67,11 @@ class _Scratch:
         """
         if isinstance(event, Begin):
             self._file, self._size_bytes = await asyncio.to_thread(self.path.open, "wb"), 0
-        elif isinstance(event, Data) and self._file is not None:
-            self._size_bytes += len(event.data)
+        elif isinstance(event, bytes) and self._file is not None:
+            self._size_bytes += len(event)
             if self._size_bytes > self._limit_bytes:
                 raise BadRequest(f"a file is at most {self._limit_bytes} bytes", ["body"])
-            await asyncio.to_thread(self._file.write, event.data)
+            await asyncio.to_thread(self._file.write, event)
         elif self._file is not None:
             await asyncio.to_thread(self._file.close)
         return isinstance(event, End)
@@ -121,9 +121,10 @@ class Storing:
         """
         if self._person_id:
             await self._care.read(self._demand_person)
-        parts, found = PartsIn(boundary), list[Stored]()
+        found = list[Stored]()
         scratch = _Scratch(self._files.blobs.scratch(), self._files.largest_file_bytes)
         try:
+            parts = PartsIn(boundary)
             async for data in body:
                 for event in parts.feed(data):
                     if isinstance(event, Begin):
@@ -132,6 +133,8 @@ class Storing:
                     if await scratch.take(event):
                         found.append(await self._keep(scratch.path, now_ns))
             parts.close()
+        except NoParts as error:
+            raise BadRequest(str(error), [error.where]) from error
         finally:
             await asyncio.to_thread(scratch.drop)
         if not found:
@@ -267,6 +270,5 @@ def keep_row(
 def _check(begun: Begin, count: int) -> None:
     if count >= MOST_PARTS:
         raise BadRequest(f"at most {MOST_PARTS} files at once", ["body"])
-    kind = begun.headers.get("content-type", media.DICOM).partition(";")[0].strip().lower()
-    if kind != media.DICOM:
+    if begun.content_type not in ("", media.DICOM):
         raise BadRequest(f"parts are {media.DICOM}; metadata with bulk data apart is not taken", ["body"])

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.requests import ClientDisconnect
+from telemed.parts_in import Begin, End, NoParts, PartsIn
 from telemed.roles import Right, Role
 
 from edge_node.bedside.gate import AtStation, changing, signed_in, station_of
 from edge_node.bedside.jsonguard import BadBody
-from edge_node.bedside.parts_in import Begin, End, PartsIn
 from edge_node.bedside.ports import ArrivingFile, FileNow, StudiesView
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
@@ -95,6 +95,8 @@ async def _store(request: Request, station: Station, sender: Sender, study_uid: 
         try:
             pieces = _unstalled(request.stream(), settings.stall_s)
             found = await _Parts(studies, sender.title, study_uid).run(PartsIn(boundary), pieces)
+        except NoParts as error:
+            raise Refusal("bad-input", str(error), fields=[error.where]) from error
         except BadBody as error:
             raise Refusal(error.code, str(error), fields=[error.field]) from error
         except (TimeoutError, ClientDisconnect) as error:
@@ -114,7 +116,8 @@ class _Parts:
         """Take a body to its end and return what became of each part, in order.
 
         Raises:
-            BadBody: it is no multipart body of DICOM files; parts before that are stored.
+            NoParts: it is no multipart body; parts before that are stored.
+            BadBody: its parts are no DICOM files, or too many; likewise.
         """
         try:
             async for piece in pieces:

@@ -1,7 +1,6 @@
 """STOW-RS: what is stored and committed, what is refused with its reason, and under whom it is put."""
 
 import hashlib
-import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 from telemed.v1 import event_pb2
 
-from cloud_hub.errors import BadRequest
-from cloud_hub.imaging.parts_in import OUTSIDE_LIMIT_BYTES, Begin, Data, End, PartsIn
 from cloud_hub.store import erased_images, events
 from cloud_hub.store.blobs import Blobs, Room
 from cloud_hub.store.events import Place
@@ -252,46 +249,6 @@ async def test_a_body_that_is_none_is_refused(client: httpx.AsyncClient, body: b
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
 
 
-def taken(body: bytes, sizes: list[int]) -> list[bytes]:
-    """The parts of a body that comes in pieces of these sizes."""
-    parts, found, at = PartsIn("Kx7_"), list[bytes](), 0
-    for size in [*sizes, len(body)]:
-        for event in parts.feed(body[at : at + size]):
-            if isinstance(event, Begin):
-                found.append(b"")
-            elif isinstance(event, Data):
-                found[-1] += event.data
-            else:
-                assert isinstance(event, End)
-        at += size
-    parts.close()
-    return found
-
-
-def test_a_body_means_the_same_however_it_is_cut() -> None:
-    dice = random.Random(7)
-    files = [b"", b"\r\n--Kx7", b"\r\n" * 40, dice.randbytes(5000) + b"\r\n--Kx7-", b"--Kx7_x"]
-    body = b"preamble\r\n" + body_of(*files) + b"epilogue"
-    assert taken(body, [1] * len(body)) == files
-    for _ in range(200):
-        assert taken(body, [dice.randint(1, 400) for _ in range(60)]) == files
-
-
-@pytest.mark.parametrize("is_before", [True, False])
-@pytest.mark.parametrize("step", [1, 7, 1000, 2**20])
-def test_little_may_stand_before_and_after_the_parts(is_before: bool, step: int) -> None:
-    def body(size_bytes: int) -> bytes:
-        outside = bytes(size_bytes - 2)
-        return outside + b"\r\n" + body_of(b"a") if is_before else body_of(b"a") + outside
-
-    def taken_by_steps(body: bytes) -> list[bytes]:
-        return taken(body, [step] * (len(body) // step))
-
-    assert taken_by_steps(body(OUTSIDE_LIMIT_BYTES - 2)) == [b"a"]
-    with pytest.raises(BadRequest):
-        taken_by_steps(body(OUTSIDE_LIMIT_BYTES + 20))
-
-
 @pytest.mark.anyio
 async def test_the_disk_is_looked_at_for_each_file(
     client: httpx.AsyncClient, stores: Stores, monkeypatch: pytest.MonkeyPatch
@@ -301,23 +258,3 @@ async def test_the_disk_is_looked_at_for_each_file(
     answer = await store(client, *(dicom_files.image(instance=f"1.2.3.4.{number}") for number in range(4)))
     assert (answer.status_code, count(stores), left) == (503, 2, [])
     assert stored_of(stores) == ["Patient/own"]
-
-
-def test_a_boundary_within_a_line_of_its_own_is_refused() -> None:
-    with pytest.raises(BadRequest):
-        taken(body_of(b"a\r\n--Kx7_b\r\nc"), [])
-    with pytest.raises(BadRequest):
-        PartsIn("")
-
-
-def test_a_large_part_is_handed_on_before_it_is_whole() -> None:
-    parts = PartsIn("Kx7_")
-    head = b"--Kx7_\r\n\r\n"
-    events = list(parts.feed(head + bytes(100_000)))
-    assert sum(len(one.data) for one in events if isinstance(one, Data)) > 99_000
-    assert len(parts._held) < 20
-
-
-def test_names_of_heads_are_read_without_regard_to_case() -> None:
-    (begin, *_) = PartsIn("Kx7_").feed(b"--Kx7_\r\nCONTENT-type: a/b\r\nX: y\r\n\r\n")
-    assert begin == Begin({"content-type": "a/b", "x": "y"})

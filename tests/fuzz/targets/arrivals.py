@@ -7,11 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from telemed.parts_in import Begin, NoParts, PartsIn
 
-from cloud_hub.errors import BadRequest
-from cloud_hub.imaging import parts_in as at_hub
-from edge_node.bedside import parts_in as at_node
-from edge_node.bedside.jsonguard import BadBody
 from edge_node.importing import asking, kinds, lengths, nifti, photo, told_numbers
 from edge_node.importing.kinds import HEAD_BYTES, Kind
 from edge_node.importing.reasons import NotImported
@@ -24,40 +21,24 @@ DATA_BYTES = 24
 
 
 def bodies(data: bytes) -> None:
-    """Pass where both splitters find the same parts however the body is cut on its way, or refuse it each time."""
-    for split in (_by_node, _by_hub):
-        whole = split([data])
-        assert split([data[at : at + 7] for at in range(0, len(data), 7)]) == whole
-        if whole is not None:
-            assert sum(map(len, whole)) <= len(data)
+    """Pass where the same parts are found however the body is cut on its way, or it is refused each time."""
+    whole = _split([data])
+    assert _split([data[at : at + 7] for at in range(0, len(data), 7)]) == whole
+    if whole is not None:
+        assert sum(map(len, whole)) <= len(data)
 
 
-def _by_node(pieces: list[bytes]) -> Parts:
-    parts, found = at_node.PartsIn("Kx7_"), list[bytes]()
+def _split(pieces: list[bytes]) -> Parts:
+    parts, found = PartsIn("Kx7_"), list[bytes]()
     try:
         for piece in pieces:
             for event in parts.feed(piece):
-                if isinstance(event, at_node.Begin):
+                if isinstance(event, Begin):
                     found.append(b"")
                 elif isinstance(event, bytes):
                     found[-1] += event
         parts.close()
-    except BadBody:
-        return None
-    return found
-
-
-def _by_hub(pieces: list[bytes]) -> Parts:
-    parts, found = at_hub.PartsIn("Kx7_"), list[bytes]()
-    try:
-        for piece in pieces:
-            for event in parts.feed(piece):
-                if isinstance(event, at_hub.Begin):
-                    found.append(b"")
-                elif isinstance(event, at_hub.Data):
-                    found[-1] += event.data
-        parts.close()
-    except BadRequest:
+    except NoParts:
         return None
     return found
 

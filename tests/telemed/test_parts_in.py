@@ -6,9 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from edge_node.bedside.jsonguard import BadBody
-from edge_node.bedside.parts_in import HEAD_LIMIT_BYTES, Begin, End, PartsIn
+from telemed.parts_in import HEAD_LIMIT_BYTES, OUTSIDE_LIMIT_BYTES, Begin, End, NoParts, PartsIn
 
 FILES = (b"", b"\r\n--", b"--B", b"a\r\n\r\nb", bytes(range(256)))
 HEAD = b"--B \t\r\nX: y\r\nContent-Type:  Application/DICOM; transfer-syntax=1.2\r\n\r\n"
@@ -63,14 +61,32 @@ def test_parts_are_the_same_byte_by_byte() -> None:
     ],
 )
 def test_what_is_no_multipart_body_is_refused(body: bytes) -> None:
-    with pytest.raises(BadBody):
+    with pytest.raises(NoParts):
         taken([body[:5], body[5:]])
 
 
 @pytest.mark.parametrize("boundary", ["", "a" * 71, "a\r\nb", "ends with space ", "\u8fdc"])
 def test_what_is_no_boundary_is_refused(boundary: str) -> None:
-    with pytest.raises(BadBody):
+    with pytest.raises(NoParts):
         PartsIn(boundary)
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest.mark.parametrize("step", [1, 7, 1000, 2**20])
+def test_little_may_stand_before_and_after_the_parts(is_before: bool, step: int) -> None:
+    def cut(size_bytes: int) -> list[bytes]:
+        part, outside = b"--B\r\n\r\na\r\n--B--", bytes(size_bytes - 2)
+        body = outside + b"\r\n" + part if is_before else part + outside
+        return [body[at : at + step] for at in range(0, len(body), step)]
+
+    assert taken(cut(OUTSIDE_LIMIT_BYTES - 2)) == [("", b"a")]
+    with pytest.raises(NoParts, match="too much before the first boundary, or after the last"):
+        taken(cut(OUTSIDE_LIMIT_BYTES + 20))
+
+
+def test_names_of_heads_are_read_without_regard_to_case() -> None:
+    (begin, *_) = PartsIn("B").feed(b"--B\r\nCONTENT-type: A/b\r\nX: y\r\n\r\n")
+    assert begin == Begin("a/b")
 
 
 def test_little_is_held_of_a_long_part() -> None:
