@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +33,13 @@ class Reading:
     provenance: Provenance
 
 
-async def read(ask: Ask, models: Inference, task: str, limit_s: float) -> Reading | None:
+async def read(
+    ask: Ask, models: Inference, task: str, limit_s: float, on_fit: Callable[[], object] = lambda: None
+) -> Reading | None:
     """Have a study read; None where it is not of the task's kind.
 
-    Whoever is cancelled meanwhile ends the reader.
+    `on_fit` is called as soon as it is known to be, before the model runs.  Whoever is cancelled meanwhile ends the
+    reader.
 
     Raises:
         NotRead: it is of that kind and cannot be read.
@@ -44,7 +47,7 @@ async def read(ask: Ask, models: Inference, task: str, limit_s: float) -> Readin
     """
     try:
         async with asyncio.timeout(limit_s), _started() as reader:
-            return await _conversation(reader, ask, models, task)
+            return await _conversation(reader, ask, models, task, on_fit)
     except TimeoutError as error:
         raise NotRead(Reason.TOO_LATE) from error
     except NotForPatients as error:
@@ -93,7 +96,9 @@ async def _started() -> AsyncIterator[_Reader]:
         yield _Reader(process)
 
 
-async def _conversation(reader: _Reader, ask: Ask, models: Inference, task: str) -> Reading | None:
+async def _conversation(
+    reader: _Reader, ask: Ask, models: Inference, task: str, on_fit: Callable[[], object]
+) -> Reading | None:
     await reader.say(ask)
     try:
         fits = await reader.hear()
@@ -107,6 +112,7 @@ async def _conversation(reader: _Reader, ask: Ask, models: Inference, task: str)
         raise ValueError("the reader says something else than what it reads")
     if not {*fits.magnitude, *fits.phase} <= {uid for _, uid in ask.files}:
         raise ValueError("the reader names images that it was not given")
+    on_fit()
     async with models.model(task, Subject.PATIENT) as model:
         await reader.say(Go(model.manifest.model_dump_json()))
         told = await reader.hear()
