@@ -94,7 +94,6 @@ def until_written_down(world: World) -> None:
     until_s = time.monotonic() + SAVE_LIMIT_S
     while time.monotonic() < until_s:
         with world.reading:
-            edge = world.reader.edge_acked(world.place.edge_folder)
-        if all(stream.acked == stream.next_seq - 1 for stream in edge.streams.values()):
-            return
+            if world.reader.has_written_down(world.place.edge_folder):
+                return
         time.sleep(0.1)

@@ -27,6 +27,7 @@ PAGE = 500
 BUSY_S = 10.0
 SELECT_STATES = "SELECT stream, epoch, next_seq, acked FROM state"
 SELECT_ROWS = f"SELECT {outbox.STORED} FROM log ORDER BY id"
+SELECT_LAST = "SELECT stream, epoch, max(seq) FROM log GROUP BY stream, epoch"
 SELECT_SHED = "SELECT stream, epoch, first, last FROM shed"
 SELECT_PAGE = (
     "SELECT seq, kind, codec, crc, payload, wall_ns, received_ns{more} FROM {table} "
@@ -114,6 +115,16 @@ class Reader:
                 for stream, epoch, next_seq, acked in connection.execute(SELECT_STATES):
                     streams[stream, epoch] = EdgeStream(next_seq, acked)
         return EdgeSeen(streams, {})
+
+    def has_written_down(self, folder: Path) -> bool:
+        """Whether a living node has written down that the hub has all it stored, also of streams that just began."""
+        written = self.edge_acked(folder).streams
+        for name in EDGE_FILES:
+            with _view(folder / name) as connection:
+                for stream, epoch, last in connection.execute(SELECT_LAST):
+                    if (stream, epoch) not in written or written[stream, epoch].acked < last:
+                        return False
+        return all(stream.acked == stream.next_seq - 1 for stream in written.values())
 
     def edge_told(self, folder: Path) -> EdgeSeen:
         """Return the same of a node that may be dying just now; then nothing is known of it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
+from telemed.topics import Up
 from telemed.wire import Record
 
 from cloud_hub.store.engine import Database
@@ -79,6 +80,24 @@ async def test_a_log_that_is_further_than_the_written_state_is_believed(tmp_path
     seen = Reader(tmp_path / "copies").edge(tmp_path / "edge")
 
     assert [state.next_seq for key, state in seen.streams.items() if key[0] == STREAM] == [2]
+
+
+@pytest.mark.anyio
+async def test_a_stream_of_which_no_state_is_written_yet_is_waited_for(tmp_path: Path) -> None:
+    reader, folder = Reader(tmp_path / "copies"), tmp_path / "edge"
+    buffer = Buffer.open(folder)
+    try:
+        await buffer.save()
+        assert reader.has_written_down(folder)
+        await buffer.store_intake(sample("a-0"))
+        assert not reader.has_written_down(folder)
+        (key,) = buffer.streams(Up.VITALS)
+        await buffer.acknowledge(Up.VITALS, {key: 1})
+        assert not reader.has_written_down(folder), "known in memory alone"
+        await buffer.save()
+        assert reader.has_written_down(folder)
+    finally:
+        buffer.close()
 
 
 def test_the_hubs_own_files_are_read_dead_or_alive(tmp_path: Path) -> None:
