@@ -359,10 +359,14 @@ export default function Viewer({ study, series, isPreview, leave, pointed, marks
   useViewerKeys(stage, { presets, mayMeasure: !isPreview, leave, onHide, onTurn });
   const swipe = useSwipe(stage, state?.tool);
   const onWheel = (event: WheelEvent) => stage?.step(Math.sign(event.deltaY));
+  // In the slices themselves the point is shown once somebody has set it: that of a finding has its ring.
+  const [isAimed, setAimed] = useState(false);
   const onDoubleClick = (event: MouseEvent) => {
+    setAimed(true);
     const { left = 0, top = 0 } = box.current?.getBoundingClientRect() ?? {};
     stage?.pointAt(stage.pointOf(event.clientX - left, event.clientY - top));
   };
+  const point = (state?.made || isAimed ? state?.point : null) ?? null;
   const isAsked = slices !== undefined && slices.length > 0;
   return (
     <section className="viewer" aria-label={series.description || series.modality}>
@@ -378,7 +382,7 @@ export default function Viewer({ study, series, isPreview, leave, pointed, marks
         {...swipe}
       >
         <div ref={box} className="viewer-canvas" onContextMenu={(event) => event.preventDefault()} />
-        {cut && stage && <Marks stage={stage} cut={cut} marks={here} picked={pointed?.finding ?? ""} point={state?.point ?? null} />}
+        {cut && stage && <Marks stage={stage} cut={cut} marks={here} picked={pointed?.finding ?? ""} point={point} />}
         {slice && state && <Corners slice={slice} state={state} count={slices?.length ?? 0} />}
         {state && isAsked && !state.made && <Words state={state} count={slices.length} retry={() => stage?.retry()} />}
         {slices?.length === 0 && <p className="viewer-words">{t("viewer.noPictures")}</p>}
