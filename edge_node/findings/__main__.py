@@ -1,4 +1,4 @@
-"""`python -m edge_node.findings`: a reader of one study, or with `--write MIB` a writer of its results; by the node.
+"""`python -m edge_node.findings`: a reader of one study, with `--write` a writer of its results; started by the node.
 
 Images come from strangers and decoders are written in C: no network, no other programs, bounded memory and time.
 """
@@ -27,10 +27,11 @@ def _main() -> None:
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
+    first = sys.stdin.buffer.readline()
     if WRITE in sys.argv:
-        _write(int(sys.argv[-1]), pipe)
+        _write(documents.unpack(first), pipe)
     else:
-        _read(unpack(sys.stdin.buffer.readline()), pipe)
+        _read(unpack(first), pipe)
 
 
 def _read(ask: object, pipe: BinaryIO) -> None:
@@ -43,14 +44,11 @@ def _read(ask: object, pipe: BinaryIO) -> None:
     child.serve(ask, child.Node(sys.stdin.buffer, pipe))
 
 
-def _write(memory_mib: int, pipe: BinaryIO) -> None:
-    _bound(memory_mib, LARGEST_OBJECT_BYTES, may_link=True)
+def _write(write: documents.Write, pipe: BinaryIO) -> None:
+    _bound(write.memory_mib, LARGEST_OBJECT_BYTES, may_link=True)
     from edge_node.findings import writer  # noqa: PLC0415 - as above
 
-    # It may have been started before anybody knew what was found.
-    first = sys.stdin.buffer.readline()
-    if first:
-        writer.serve(documents.unpack(first), lambda stored: _say(pipe, stored))
+    writer.serve(write, lambda stored: _say(pipe, stored))
 
 
 def _say(pipe: BinaryIO, stored: imaging_pipe.Stored) -> None:

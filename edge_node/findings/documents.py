@@ -44,6 +44,7 @@ class Write:
     made_at: str
     """ISO 8601 with its offset."""
     node: str
+    memory_mib: int
 
 
 def pack(write: Write) -> bytes:

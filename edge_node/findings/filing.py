@@ -15,7 +15,7 @@ from edge_node.findings.due import Duty, Sources
 from edge_node.findings.reader import Reading
 from edge_node.findings.reasons import WORDS, NotRead, Reason
 from edge_node.findings.uids import uid
-from edge_node.findings.writing import Writer
+from edge_node.findings.writing import written
 from edge_node.imaging import rows
 from edge_node.imaging.catalog import Catalog
 from edge_node.imaging.delivery import Offer, Offered
@@ -57,11 +57,7 @@ class Filing:
     zone: tzinfo
     """Of the site: its images tell their times in it, and do not say so."""
 
-    def writer(self) -> Writer:
-        """Return what makes the objects of one outcome."""
-        return Writer(self.memory_mib, self.limit_s)
-
-    async def make(self, outcome: Outcome, writer: Writer) -> list[Stored]:
+    async def make(self, outcome: Outcome) -> list[Stored]:
         """Return the objects of an outcome, which lie on the disk and are in no catalogue yet.
 
         Raises:
@@ -70,7 +66,7 @@ class Filing:
         if outcome.refusal is not None and outcome.refusal.reason in UNTOLD:
             return []
         at = datetime.fromtimestamp(self.clock_ns() // NS, self.zone)
-        return await writer.write(told(outcome, self.objects, self.node, at))
+        return await written(told(outcome, self.objects, self.node, self.memory_mib, at), self.limit_s)
 
     async def file(self, outcome: Outcome, made: Sequence[Stored]) -> None:
         """Note the objects in one transaction, and offer to the hub what goes ahead.
@@ -107,7 +103,7 @@ def names(study_uid: str, duty: Duty, sources: Sources) -> tuple[str, str, str]:
     return study_uid, duty.bundle_id, sources.digest
 
 
-def told(outcome: Outcome, objects: Objects, node: str, at: datetime) -> Write:
+def told(outcome: Outcome, objects: Objects, node: str, memory_mib: int, at: datetime) -> Write:
     """Return what the writer is told of an outcome."""
     by_uid = {each.sop_instance_uid: str(objects.path(each.sha256)) for each in outcome.sources.instances}
     reading, refusal = outcome.reading, outcome.refusal
@@ -124,6 +120,7 @@ def told(outcome: Outcome, objects: Objects, node: str, at: datetime) -> Write:
         reason=refusal.reason if refusal is not None else "",
         made_at=at.isoformat(),
         node=node,
+        memory_mib=memory_mib,
     )
 
 

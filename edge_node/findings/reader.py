@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +33,10 @@ class Reading:
     provenance: Provenance
 
 
-async def read(
-    ask: Ask, models: Inference, task: str, limit_s: float, on_fit: Callable[[], object] = lambda: None
-) -> Reading | None:
+async def read(ask: Ask, models: Inference, task: str, limit_s: float) -> Reading | None:
     """Have a study read; None where it is not of the task's kind.
 
-    `on_fit` is called as soon as it is known to be, before the model runs.  Whoever is cancelled meanwhile ends the
-    reader.
+    Whoever is cancelled meanwhile ends the reader.
 
     Raises:
         NotRead: it is of that kind and cannot be read.
@@ -47,7 +44,7 @@ async def read(
     """
     try:
         async with asyncio.timeout(limit_s), _started() as reader:
-            return await _conversation(reader, ask, models, task, on_fit)
+            return await _conversation(reader, ask, models, task)
     except TimeoutError as error:
         raise NotRead(Reason.TOO_LATE) from error
     except NotForPatients as error:
@@ -96,9 +93,7 @@ async def _started() -> AsyncIterator[_Reader]:
         yield _Reader(process)
 
 
-async def _conversation(
-    reader: _Reader, ask: Ask, models: Inference, task: str, on_fit: Callable[[], object]
-) -> Reading | None:
+async def _conversation(reader: _Reader, ask: Ask, models: Inference, task: str) -> Reading | None:
     await reader.say(ask)
     try:
         fits = await reader.hear()
@@ -112,7 +107,6 @@ async def _conversation(
         raise ValueError("the reader says something else than what it reads")
     if not {*fits.magnitude, *fits.phase} <= {uid for _, uid in ask.files}:
         raise ValueError("the reader names images that it was not given")
-    on_fit()
     async with models.model(task, Subject.PATIENT) as model:
         await reader.say(Go(model.manifest.model_dump_json()))
         told = await reader.hear()

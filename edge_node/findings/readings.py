@@ -18,7 +18,6 @@ from edge_node.findings.pipe import Ask
 from edge_node.findings.reader import Reading, read
 from edge_node.findings.reasons import NotRead, Reason
 from edge_node.findings.rules import SeriesRules, TaskRules
-from edge_node.findings.writing import Writer
 from edge_node.imaging import rows
 from edge_node.imaging.catalog import Catalog
 from edge_node.imaging.objects import Objects
@@ -128,24 +127,19 @@ class Readings:
         found = sources(instances, rules.modality)
         if not found.instances or is_filed(instances, study.study_uid, duty, found):
             return True
+        try:
+            outcome = await self._outcome(study, duty, rules, found)
+        except _Overtaken:
+            return False
         waits_s = self.means.again_after_s
-        async with self.filing.writer() as writer:
-            try:
-                outcome = await self._outcome(study, duty, rules, found, writer)
-            except _Overtaken:
-                return False
-            is_last = tried.count >= len(waits_s)
-            is_settled = outcome is None or await self._settle(outcome, writer, is_last=is_last)
-        if not is_settled:
+        if outcome is not None and not await self._settle(outcome, is_last=tried.count >= len(waits_s)):
             again = _Attempts(tried.count + 1, self.steady_s() + waits_s[tried.count])
             self._attempts[(study.study_id, duty.bundle_id)] = again
             return False
         self._attempts.pop((study.study_id, duty.bundle_id), None)
         return True
 
-    async def _outcome(
-        self, study: Study, duty: Duty, rules: TaskRules, found: Sources, writer: Writer
-    ) -> Outcome | None:
+    async def _outcome(self, study: Study, duty: Duty, rules: TaskRules, found: Sources) -> Outcome | None:
         """Return what came of a study; None where it is of another kind.
 
         Raises:
@@ -156,7 +150,7 @@ class Readings:
         began_s, manifest = self.steady_s(), self.models.manifest(duty.task)
         reading, refusal = None, None
         try:
-            reading = await self._read(study, duty, rules, found, writer)
+            reading = await self._read(study, duty, rules, found)
         except NotRead as refused:
             refusal = refused
         except InferenceError as failed:
@@ -177,13 +171,13 @@ class Readings:
         instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
         return now is None or now.is_mixed != study.is_mixed or sources(instances, rules.modality) != found
 
-    async def _settle(self, outcome: Outcome, writer: Writer, *, is_last: bool) -> bool:
+    async def _settle(self, outcome: Outcome, *, is_last: bool) -> bool:
         """File and tell an outcome; False where another attempt is to be made first."""
         if outcome.refusal is not None and outcome.refusal.reason in PASSING and not is_last:
             return False
         made: list[Stored] = []
         try:
-            made = await self.filing.make(outcome, writer)
+            made = await self.filing.make(outcome)
         except NotRead as failed:
             if not is_last:
                 return False
@@ -193,13 +187,12 @@ class Readings:
         await self.filing.file(outcome, made)
         return True
 
-    async def _read(self, study: Study, duty: Duty, rules: TaskRules, found: Sources, writer: Writer) -> Reading | None:
+    async def _read(self, study: Study, duty: Duty, rules: TaskRules, found: Sources) -> Reading | None:
         if study.is_mixed:
             raise NotRead(Reason.PATIENTS_MIXED)
         files = [(str(self.objects.path(each.sha256)), each.sop_instance_uid) for each in found.instances]
         ask = Ask(rules.model_dump(mode="json"), files, self.means.memory_mib)
-        # While the model runs the writer loads its libraries, which takes longer.
-        reading = await read(ask, self.models, duty.task, self.means.limit_s, writer.begin)
+        reading = await read(ask, self.models, duty.task, self.means.limit_s)
         if reading is None:
             return None
         if found.differing & {*reading.fits.magnitude, *reading.fits.phase}:

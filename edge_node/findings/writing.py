@@ -1,7 +1,6 @@
 """The node's side of the writer: results in, objects that lie among the images out."""
 
 import asyncio
-import contextlib
 import sys
 
 import structlog
@@ -22,66 +21,25 @@ REPORT = "SR"
 log = structlog.get_logger(__name__)
 
 
-class Writer:
-    """Makes the objects of one study's results; its process may begin before they are known.  `async with` ends it."""
+async def written(write: Write, limit_s: float) -> list[Stored]:
+    """Have the objects of a study's results made; they are synced to the disk, and in no catalogue yet.
 
-    def __init__(self, memory_mib: int, limit_s: float) -> None:
-        """Start nothing yet.
+    Where the writer fails behind the report, what it made before is given.
 
-        Args:
-            memory_mib: what its process may use.
-            limit_s: how long the making may take.
-        """
-        self._program = (*PROGRAM, str(memory_mib))
-        self._limit_s = limit_s
-        self._processes = contextlib.AsyncExitStack()
-        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
-
-    def begin(self) -> "asyncio.Task[asyncio.subprocess.Process]":
-        """Start the process, so that it has loaded its libraries when there is something to write; idempotent."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(
-                self._processes.enter_async_context(launched(self._program, LINE_LIMIT_BYTES))
-            )
-        return self._starting
-
-    async def write(self, write: Write) -> list[Stored]:
-        """Have the objects made; they are synced to the disk, and in no catalogue yet.  Once.
-
-        Where the writer fails behind the report, what it made before is given.
-
-        Raises:
-            NotRead: the report could not be made.
-        """
-        try:
-            async with asyncio.timeout(self._limit_s):
-                process = await self.begin()
-                child.tell(process, pack(write))
-                assert process.stdin is not None
-                process.stdin.close()
-                said, _ = await process.communicate()
-                exit_code = await process.wait()
-        except TimeoutError as error:
-            raise NotRead(Reason.WRITER_FAILED, "(late)") from error
-        except (OSError, Unconfined) as error:
-            raise NotRead(Reason.WRITER_FAILED, type(error).__name__) from error
-        return _made(said, exit_code, write)
-
-    async def __aenter__(self) -> "Writer":
-        """Start nothing yet."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """End the process, if there is one."""
-        try:
-            if self._starting is not None:
-                # That it could not be started is told to who writes.
-                await asyncio.gather(self._starting, return_exceptions=True)
-        finally:
-            await self._processes.aclose()
-
-
-def _made(said: bytes, exit_code: int, write: Write) -> list[Stored]:
+    Raises:
+        NotRead: the report could not be made.
+    """
+    try:
+        async with asyncio.timeout(limit_s), launched(PROGRAM, LINE_LIMIT_BYTES) as process:
+            child.tell(process, pack(write))
+            assert process.stdin is not None
+            process.stdin.close()
+            said, _ = await process.communicate()
+            exit_code = await process.wait()
+    except TimeoutError as error:
+        raise NotRead(Reason.WRITER_FAILED, "(late)") from error
+    except (OSError, Unconfined) as error:
+        raise NotRead(Reason.WRITER_FAILED, type(error).__name__) from error
     if len(said) > MOST_OBJECTS * LINE_LIMIT_BYTES:
         raise NotRead(Reason.WRITER_FAILED, f"({exit_code})")
     # What stands behind the last end of a line was cut off.

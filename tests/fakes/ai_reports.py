@@ -27,7 +27,7 @@ def objects(folder: Path, findings: int) -> list[bytes]:
     write = Write(
         str(folder), [str(each) for each in files[:half]], [str(each) for each in files[half:]],
         (swi_dicom.STUDY, "a" * 64, "b" * 64), MODEL, found, ("混合", "Mixed"), "",
-        "2026-11-27T03:50:00+08:00", "edge-clinic",
+        "2026-11-27T03:50:00+08:00", "edge-clinic", 2048,
     )  # fmt: skip
     return [as_file(each) for each in writer.made_of(write)]
 

@@ -37,7 +37,7 @@ def objects(folder: Path, reason: Reason | None = None) -> list[bytes]:
         str(folder), magnitude if reason is None else magnitude[:1], [str(each) for each in files[half:]],
         (swi_dicom.STUDY, "a" * 64, "b" * 64), MODEL, found if reason is None else [],
         ("混合", "Mixed") if reason is None else WORDS[reason], reason or "", "2026-11-27T03:50:00+08:00",
-        "edge-clinic",
+        "edge-clinic", 2048,
     )  # fmt: skip
     made = []
     for each in writer.made_of(write):

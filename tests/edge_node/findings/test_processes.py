@@ -1,6 +1,5 @@
 """Readers and writers as processes: how they are started, and what is believed of them when they fail."""
 
-import asyncio
 import subprocess
 import sys
 import textwrap
@@ -15,7 +14,6 @@ from edge_node.findings.documents import ModelSaid, Write
 from edge_node.findings.pipe import Ask, Fits, Found, Line, pack
 from edge_node.findings.reasons import NotRead, Reason
 from edge_node.imaging.objects import Objects
-from edge_node.imaging.pipe import Stored
 from edge_node.inference import launch
 from edge_node.inference.confinement import Unconfined
 from edge_node.inference.runtime import Inference
@@ -34,13 +32,8 @@ def write_of(folder: Path, change: swi_dicom.Change = lambda image: image) -> Wr
     return Write(
         str(folder / "images"), [str(each) for each in files[:half]], [str(each) for each in files[half:]],
         (swi_dicom.STUDY, "a" * 64, "b" * 64), MODEL, [found], ("混合", "Mixed"), "", "2026-11-27T03:50:00+08:00",
-        "edge-clinic",
+        "edge-clinic", 2048,
     )  # fmt: skip
-
-
-async def written(write: Write) -> list[Stored]:
-    async with writing.Writer(2048, 50) as writer:
-        return await writer.write(write)
 
 
 def cut_short(image: Path) -> None:
@@ -51,7 +44,7 @@ async def test_the_report_stands_although_what_is_made_behind_it_cannot_be(tmp_p
     write = write_of(tmp_path)
     # The picture needs the pixels, the report does not.
     cut_short(Path(write.magnitude[13]))
-    made = await written(write)
+    made = await writing.written(write, 50)
     assert [each.content.modality for each in made] == ["SR"]
 
 
@@ -63,26 +56,6 @@ async def test_without_a_report_a_writer_has_failed_whatever_it_says_of_its_end(
     assert await refused_writing(no_report) is Reason.WRITER_FAILED
     monkeypatch.setattr(writing, "PROGRAM", ("/bin/true",))
     assert await refused_writing(write) is Reason.WRITER_FAILED
-
-
-async def test_a_writer_that_began_before_there_was_anything_to_write_writes_it_then(tmp_path: Path) -> None:
-    write = write_of(tmp_path)
-    async with writing.Writer(2048, 50) as writer:
-        process = await writer.begin()
-        maps = Path(f"/proc/{process.pid}/maps")
-        async with asyncio.timeout(30):
-            while "numpy" not in maps.read_text():  # noqa: ASYNC110, ASYNC240 - looks at another process's memory
-                await asyncio.sleep(0.05)
-        assert writer.begin() is writer.begin()
-        made = await writer.write(write)
-    assert made[0].content.modality == "SR"
-    assert process.returncode == 0
-
-
-async def test_a_writer_that_is_not_needed_is_ended(tmp_path: Path) -> None:
-    async with writing.Writer(2048, 50) as writer:
-        process = await writer.begin()
-    assert process.returncode is not None
 
 
 class NobodyAsks:
@@ -101,7 +74,7 @@ async def refused_reading() -> Reason:
 
 async def refused_writing(write: Write) -> Reason:
     with pytest.raises(NotRead) as refusal:
-        await written(write)
+        await writing.written(write, 50)
     return refusal.value.reason
 
 

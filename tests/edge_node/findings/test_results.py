@@ -52,7 +52,7 @@ def write(files: list[Path]) -> Write:
     return Write(
         str(files[0].parent), [str(each) for each in files[:half]], [str(each) for each in files[half:]],
         (swi_dicom.STUDY, "a" * 64, "b" * 64), MODEL, found, ("混合", "Mixed"), "", "2026-11-27T03:50:00+08:00",
-        "edge-clinic",
+        "edge-clinic", 2048,
     )  # fmt: skip
 
 

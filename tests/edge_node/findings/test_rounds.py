@@ -16,7 +16,6 @@ from edge_node.findings.pipe import Ask, Fits, Told
 from edge_node.findings.reader import Reading
 from edge_node.findings.readings import Readings
 from edge_node.findings.reasons import NotRead, Reason
-from edge_node.findings.writing import Writer
 from edge_node.imaging import rows
 from edge_node.imaging.pipe import Stored
 from edge_node.inference.provenance import Provenance
@@ -61,19 +60,17 @@ def made_head() -> Head:
 
 
 def round_of(bench: Bench, models: OnDuty, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> Round:
-    async def read(
-        ask: Ask, models: Inference, task: str, limit_s: float, on_fit: Callable[[], object]
-    ) -> Reading | None:
+    async def read(ask: Ask, models: Inference, task: str, limit_s: float) -> Reading | None:
         return await reader(ask)
 
     told: list[Write] = []
 
-    async def written(_writer: Writer, write: Write) -> list[Stored]:
+    async def written(write: Write, limit_s: float) -> list[Stored]:
         told.append(write)
         return []
 
     monkeypatch.setattr("edge_node.findings.readings.read", read)
-    monkeypatch.setattr(Writer, "write", written)
+    monkeypatch.setattr("edge_node.findings.filing.written", written)
     return Round(bench.readings(cast("Inference", models)), told)
 
 
