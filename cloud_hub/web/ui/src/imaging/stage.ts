@@ -193,15 +193,15 @@ export class Stage {
   async setPlane(plane: Plane): Promise<void> {
     if (plane === this.state.plane || this.isTurning) return;
     this.isTurning = true;
-    try {
-      await this.turn(plane);
-    } catch {
-      this.enable(Enums.ViewportType.STACK);
-      this.change({ plane: "slices", made: null, shown: null, cannotTurn: true });
-      void this.goTo(this.state.wanted);
-    } finally {
-      this.isTurning = false;
-    }
+    const { slices } = this;
+    const isTurned = await this.turn(plane).then(() => true, () => false);
+    this.isTurning = false;
+    const isSame = slices === this.slices;
+    if (this.isClosed || (isTurned && isSame)) return;
+    // It failed, or the series has grown meanwhile: then the slices stand there, of which some may not have come yet.
+    this.enable(Enums.ViewportType.STACK);
+    this.change({ plane: "slices", made: null, shown: null, cannotTurn: isSame });
+    await this.goTo(this.state.wanted);
   }
 
   private async turn(plane: Plane): Promise<void> {
@@ -216,7 +216,8 @@ export class Stage {
       this.change({ plane, made: null, shown: null, wanted: point ? nearest(this.slices, point) : wanted });
       return this.goTo(this.state.wanted);
     }
-    if (before === "slices" && !(await this.makeVolume())) return;
+    if (before === "slices") await this.makeVolume();
+    if (this.isClosed) return;
     const view = this.volume();
     view?.setOrientation(Enums.OrientationAxis[ORIENTATIONS[plane]]);
     view?.setProperties({ ...(range && { voiRange: range }), invert: this.state.isInverted });
@@ -343,15 +344,15 @@ export class Stage {
     this.group?.addViewport(this.name, this.name);
   }
 
-  /** Put all slices into one volume and show that; false where it is not to be had any more. */
-  private async makeVolume(): Promise<boolean> {
-    const [slices, volumeId] = [this.slices, `${this.name}-${slicesName(this.slices)}`];
-    const volume = await volumeLoader.createAndCacheVolume(volumeId, { imageIds: slices.map(({ imageId }) => imageId) });
-    if (this.isClosed || slices !== this.slices) return false;
+  /** Put all slices into one volume and show that. */
+  private async makeVolume(): Promise<void> {
+    const volumeId = `${this.name}-${slicesName(this.slices)}`;
+    const imageIds = this.slices.map(({ imageId }) => imageId);
+    const volume = await volumeLoader.createAndCacheVolume(volumeId, { imageIds });
+    if (this.isClosed) return;
     this.enable(Enums.ViewportType.ORTHOGRAPHIC);
     volume.load();
     await this.volume()?.setVolumes([{ volumeId }]);
-    return !this.isClosed && slices === this.slices;
   }
 
   private async draw(at: number): Promise<void> {
