@@ -115,6 +115,11 @@ export function cross([ax, ay, az]: Vector, [bx, by, bz]: Vector): Vector {
   return [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
 }
 
+/** How far a point lies along a direction of length 1. */
+export function along(point: Vector, direction: Vector): number {
+  return point.reduce((sum, part, axis) => sum + part * (direction[axis] ?? 0), 0);
+}
+
 /** Where the rows and columns of an image point to in the patient, and what is upright on both; null where it does not say. */
 export function directionsOf(told: Told): { row: Vector; column: Vector; normal: Vector } | null {
   const found = numbers(told, "00200037");
@@ -127,7 +132,7 @@ export function directionsOf(told: Told): { row: Vector; column: Vector; normal:
 export function height(told: Told): number {
   const [directions, at] = [directionsOf(told), numbers(told, "00200032")];
   if (!directions || at.length !== 3) return 0;
-  return directions.normal.reduce((sum, part, index) => sum + part * (at[index] ?? 0), 0);
+  return along(at as Vector, directions.normal);
 }
 
 const AXES = [

@@ -1,5 +1,5 @@
 /** Where what a model points to stands in a picture (pure). */
-import { directionsOf, first, height, numbers } from "./dicom";
+import { along, directionsOf, first, height, numbers } from "./dicom";
 import type { Slice, Vector } from "./dicom";
 
 /** A ball in the patient, and what it is called in the picture. */
@@ -41,10 +41,6 @@ export function cutOf({ told }: Slice): Cut | null {
   const found = directionsOf(told);
   if (!found || numbers(told, "00200032").length !== 3) return null;
   return { ...found, at: height(told), thick: Number(first(told, "00180050") ?? 0) };
-}
-
-export function along(point: Vector, direction: Vector): number {
-  return point.reduce((sum, part, axis) => sum + part * (direction[axis] ?? 0), 0);
 }
 
 /** Whether a picture cuts the ball of a mark, or holds its centre in its own thickness. */

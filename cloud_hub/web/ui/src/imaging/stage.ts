@@ -20,9 +20,9 @@ import {
 } from "@cornerstonejs/tools";
 import type { ImageFault } from "./dicomweb";
 import { faultOf } from "./dicomweb";
-import { cross, firstWindow, height, outwards, rangeOf, windowOf } from "./dicom";
+import { along, cross, firstWindow, height, outwards, rangeOf, windowOf } from "./dicom";
 import type { Slice, Vector, Window } from "./dicom";
-import { along, cutOf } from "./marks";
+import { cutOf } from "./marks";
 import type { Cut } from "./marks";
 import { middleOf } from "./volume";
 

@@ -11,14 +11,14 @@ import { stackOfSeries } from "../../imaging/dicomweb";
 import type { Filed } from "../../imaging/dicomweb";
 import { cutOf, meets, slicesOf } from "../../imaging/marks";
 import type { Mark } from "../../imaging/marks";
-import { PLANES, Stage } from "../../imaging/stage";
+import { Stage } from "../../imaging/stage";
 import type { StageState, Tool } from "../../imaging/stage";
 import { noVolume } from "../../imaging/volume";
-import type { NoVolume } from "../../imaging/volume";
 import { Fault, Pending } from "../../state/Small";
 import { Icon } from "../../state/Icon";
 import type { Pointed } from "./Findings";
 import { Marks } from "./Marks";
+import { Planes, nextPlane } from "./Planes";
 import { Ruler } from "./Ruler";
 
 interface Shown {
@@ -229,34 +229,6 @@ function useMarks(marks: Mark[], slices: Slice[] | undefined, state: StageState 
     isHidden,
     onHide: () => setHidden((before) => !before),
   };
-}
-
-/** As taken, or through all slices in another plane; why not, where that cannot be. */
-function Planes({ stage, state, why }: { stage: Stage; state: StageState; why: NoVolume | "fetching" | "failed" | null }) {
-  const { t } = useWords();
-  return (
-    <div role="group" aria-label={t("viewer.planes")} className="tool-row">
-      {PLANES.map((plane) => (
-        <button
-          key={plane}
-          type="button"
-          className="btn"
-          aria-pressed={state.plane === plane}
-          disabled={why !== null && plane !== "slices"}
-          data-testid={`plane-${plane}`}
-          onClick={() => void stage.setPlane(plane)}
-        >
-          {t(`plane.${plane}`)} {plane === nextPlane(state) && why === null && <span className="key">V</span>}
-        </button>
-      ))}
-      {why && <span className="dense t2" data-testid="no-volume">{t(`volume.${why}`)}</span>}
-      {!why && <span className="dense t2 hide-phone">{t("viewer.pointing")}</span>}
-    </div>
-  );
-}
-
-function nextPlane({ plane }: StageState) {
-  return PLANES[(PLANES.indexOf(plane) + 1) % PLANES.length] ?? "slices";
 }
 
 function Tools({ stage, state, stack, presets, mayMeasure, children }: {
