@@ -239,6 +239,8 @@ class Uplink:
         if up is Up.CARE:
             self._hub_run = 0
             self._say_hello()
+            # The heartbeat may never meet a connection that is up while another machine takes the name again and again.
+            self._say_presence()
             self._is_stranger.set()
         self._ways.set()
 
@@ -376,8 +378,9 @@ class Uplink:
         best = self._offset.best()
         if best:
             self._buffer.clock.hear(best.ahead_ns, best.round_trip_ns // 2, best.at_ns)
-        # Another run has not told what it still has of ours: it may have been restored from a backup.
-        if message.hub_run != self._hub_run or message.event_head > self._event_cursor:
+        # Another run has not told what it still has of ours: it may have been restored from a backup.  While a greeting
+        # is unanswered it is said again by itself.
+        if self._hub_run and (message.hub_run != self._hub_run or message.event_head > self._event_cursor):
             self._say_hello()
 
     async def _keep_anchor(self, message: uplink_pb2.HubPresence) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from telemed.history import MAGIC, PACKER
 from telemed.topics import Down, NodeAddress, Up
 from telemed.v1 import alarm_pb2, event_pb2, uplink_pb2
@@ -62,6 +64,10 @@ async def until(claim: Callable[[], bool], limit_s: float = 15) -> None:
     async with asyncio.timeout(limit_s):
         while not claim():  # noqa: ASYNC110 - looks at another process's work
             await asyncio.sleep(0.01)
+
+
+async def until_many(found: Sequence[object], count: int) -> None:
+    await until(lambda: len(found) >= count, limit_s=5)
 
 
 def intake(device: str = "monitor-1") -> Intake:
@@ -299,6 +305,23 @@ async def test_a_missed_greeting_is_said_again_sooner_than_the_next_heartbeat(
     async with running(Uplink(rare, buffer, ADDRESS)):
         await buffer.store_intake(intake())
         await until(lambda: hub.seqs(STREAM) == [1], limit_s=5)
+
+
+async def test_each_connection_begins_with_a_sign_of_life_and_is_greeted_once(
+    buffer: Buffer, config: UplinkConfig, broker: Broker, hub: TinyHub
+) -> None:
+    rare = at(config, broker).model_copy(update={"presence_every_s": 30.0, "silence_after_s": 90.0})
+    async with running(Uplink(rare, buffer, ADDRESS)):
+        for connection in range(1, 4):
+            await until_many(hub.hellos, connection)
+            second = paho.Client(
+                CallbackAPIVersion.VERSION2, client_id="edge-clinic.control", reconnect_on_failure=False
+            )
+            second.connect("127.0.0.1", broker.port)
+            # It is put out again by the first one, which comes back.
+            await until_many(hub.presences, connection + 1)
+            second.disconnect()
+        assert len(hub.hellos) == len(hub.presences) == 4
 
 
 async def test_events_come_down_in_order_and_the_cursor_goes_up(
