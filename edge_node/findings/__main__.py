@@ -3,6 +3,7 @@
 Images come from strangers and decoders are written in C: no network, no other programs, bounded memory and time.
 """
 
+import gc
 import os
 import resource
 import sys
@@ -45,10 +46,14 @@ def _read(ask: object, pipe: BinaryIO) -> None:
 
 
 def _write(write: documents.Write, pipe: BinaryIO) -> None:
+    # It lives for a few seconds, in which many small parts are copied and little becomes free.
+    gc.disable()
     _bound(write.memory_mib, LARGEST_OBJECT_BYTES, may_link=True)
     from edge_node.findings import writer  # noqa: PLC0415 - as above
 
     writer.serve(write, lambda stored: _say(pipe, stored))
+    # Taking the libraries apart would take as long as loading them did, and somebody waits for the report.
+    os._exit(0)
 
 
 def _say(pipe: BinaryIO, stored: imaging_pipe.Stored) -> None:
