@@ -353,6 +353,10 @@ class ImagingConfig(Section):
     complete_after_s: Seconds = Field(
         default=30, description="A study of which nothing came for so long is complete and goes to the hub."
     )
+    keep_days: Annotated[float, Field(ge=1, le=3660)] = Field(
+        default=30,
+        description="So long a study's files stay once the hub has all of them; fewer where the disk is full.",
+    )
     preview_after_s: Seconds = Field(
         default=2, description="So long after the newest object the key image goes ahead to the hub."
     )

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+KEEP_COPIES_BELOW = 0.80
+"""Above it copies of what the hub has go, the oldest first (reliability 2.5)."""
+
 
 def used_share(folder: Path, more_bytes: int = 0) -> float:
     """Return how full the disk of a folder is once so much more is on it, 0 to 1 and over; blocking.

@@ -62,6 +62,7 @@ class Studies:
         if self.imaging is not None:
             yield "imaging", self.imaging.receive, None
             yield "studies", self.imaging.deliver, None
+            yield "images", self.imaging.keep, None
             yield "imports", self._imports(self.imaging), None
         if self.models is not None:
             yield "models", self.models.run, None
@@ -93,6 +94,7 @@ class Studies:
         joints = Joints(
             roster=lambda: self._beside.log.roster,
             offer=offer if files is not None else None,
+            has_sent=files.has_sent if files is not None else None,
             open_port=lambda: page_server.open_port(settings.host, settings.port, "imaging.port"),
             clock_ns=clock_ns,
         )

@@ -184,6 +184,10 @@ class StudyNow(Protocol):
     def last_ns(self) -> int:
         """When its newest image came."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its files are on this node still."""
+
 
 class FileNow(Protocol):
     """What became of a file that came piece by piece."""

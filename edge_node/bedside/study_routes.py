@@ -35,6 +35,7 @@ class StudyView(View):
     is_mixed: bool = Field(description="Its images name more than one patient.")
     conflicts: int = Field(description="Images of which another content came under the same number.")
     newest_ms: int
+    is_here: bool = Field(description="False: its images are at the hub, and no longer on this node.")
 
 
 class Studies(View):
@@ -89,4 +90,5 @@ def _view(study: StudyNow) -> StudyView:
         is_mixed=study.is_mixed,
         conflicts=study.conflicts,
         newest_ms=study.last_ns // MS,
+        is_here=study.is_here,
     )

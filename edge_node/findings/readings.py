@@ -123,8 +123,9 @@ class Readings:
             return False
         rules = self.rules.of(duty.task)
         assert rules is not None, "only such tasks are due"
+        here = await self.catalog.read(lambda c: rows.instances_here(c, study.study_id))
         instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
-        found = sources(instances, rules.modality)
+        found = sources(here, rules.modality)
         if not found.instances or is_filed(instances, study.study_uid, duty, found):
             return True
         try:
@@ -168,7 +169,7 @@ class Readings:
     async def _has_changed(self, study: Study, rules: TaskRules, found: Sources) -> bool:
         """Whether other images, or another patient's, came since; whose it is may have been decided meanwhile."""
         now = await self._now(study)
-        instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
+        instances = await self.catalog.read(lambda c: rows.instances_here(c, study.study_id))
         return now is None or now.is_mixed != study.is_mixed or sources(instances, rules.modality) != found
 
     async def _settle(self, outcome: Outcome, *, is_last: bool) -> bool:

@@ -24,7 +24,10 @@ _COUNTS = (
     "count(DISTINCT instance.series_uid) AS NumberOfStudyRelatedSeries, "
     "count(*) AS NumberOfStudyRelatedInstances, group_concat(DISTINCT instance.modality) AS ModalitiesInStudy"
 )
-_FROM = "FROM study JOIN instance USING (study_id) WHERE instance.version = 1 AND study.study_uid != ''"
+_FROM = (
+    "FROM study JOIN instance USING (study_id) "
+    "WHERE instance.version = 1 AND instance.kept = 0 AND study.study_uid != ''"
+)
 
 
 def of_level(connection: sqlite3.Connection, query: Query) -> Iterator[Entry]:

@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class Images:
-    """What the node has of imaging; `receive` and `deliver` are its stages."""
+    """What the node has of imaging; `receive`, `deliver` and `keep` are its stages."""
 
     def __init__(self, make: Callable[[], Imaging]) -> None:
         """Open folder and catalogue if they can be used, but no port; blocking.
@@ -60,6 +60,10 @@ class Images:
     async def deliver(self) -> None:
         """Look after the studies until cancelled."""
         await (await self.opened()).delivery.run()
+
+    async def keep(self) -> None:
+        """Let go what the hub has, in time, until cancelled."""
+        await (await self.opened()).retention.run()
 
     async def opened(self) -> Imaging:
         """Return what is open, as soon as it is."""

@@ -17,6 +17,9 @@ class ImagingMetrics:
         self.refused = Counter(
             "edge_imaging_refused", "Objects and associations that were refused.", ["reason"], registry=registry
         )
+        self.let_go = Counter(
+            "edge_imaging_let_go", "Objects whose files were deleted here, because the hub has them.", registry=registry
+        )
         self.receivers = Gauge("edge_imaging_receivers", "Receivers that take associations.", registry=registry)
         self.held = Gauge(
             "edge_imaging_held",

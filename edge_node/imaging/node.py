@@ -22,10 +22,12 @@ from edge_node.imaging.metrics import ImagingMetrics
 from edge_node.imaging.objects import Objects
 from edge_node.imaging.pictures import picture_of
 from edge_node.imaging.pipe import Configure
+from edge_node.imaging.retention import HasSent, Retention
 from edge_node.imaging.study import Episode, Study
 from edge_node.samples.roster import Roster
 
 MIB = 1024 * 1024
+NS_PER_DAY = 24 * 3600 * 10**9
 PORT_WITHIN_S = 3.0
 UNLISTED_S = 24 * 3600.0
 """So old must a file without a row be to be deleted."""
@@ -40,6 +42,8 @@ class Joints:
     roster: Callable[[], Roster]
     offer: Offer | None
     """Queues a file for the hub; None where the node transfers none."""
+    has_sent: HasSent | None
+    """Whether the hub has files that were offered; None where the node transfers none."""
     open_port: Callable[[], socket.socket]
     """Opens the port; raises ConfigRefused where that cannot be done."""
     clock_ns: Callable[[], int]
@@ -76,6 +80,8 @@ class Imaging:
             metrics,
             joints.clock_ns,
         )
+        keep_ns = round(config.keep_days * NS_PER_DAY)
+        self.retention = Retention(self.catalog, self._objects, joints.has_sent, keep_ns, metrics, joints.clock_ns)
         self._disk_limit_share = config.disk_limit_pct / 100
         self._limit_bytes = config.object_limit_mib * MIB
 

@@ -99,6 +99,23 @@ class Objects:
                 count += 1
         return count
 
+    def drop(self, sha256: str, before_s: float) -> bool:
+        """Delete a whole file that was put before then, seconds since the epoch; False where it was put again since.
+
+        Whoever puts it meanwhile has it.
+        """
+        final, aside = self.path(sha256), self.scratch()
+        try:
+            final.rename(aside)
+        except FileNotFoundError:
+            return True
+        is_old = aside.stat().st_mtime < before_s
+        if not is_old:
+            with contextlib.suppress(FileExistsError):
+                final.hardlink_to(aside)
+        aside.unlink()
+        return is_old
+
     def used_share(self, more_bytes: int = 0) -> float:
         """Return how full the disk is once so much more is on it, 0 to 1 and over."""
         return disk_share.used_share(self.folder, more_bytes)

@@ -8,7 +8,7 @@ from typing import Any
 from edge_node.imaging.content import Content
 from edge_node.imaging.judged import Verdict
 from edge_node.imaging.pipe import Stored
-from edge_node.imaging.study import MATCHED, Instance, Patient, Study
+from edge_node.imaging.study import MATCHED, Instance, Kept, Patient, Study
 from edge_node.samples.identifiers import uuid7
 
 _INSTANCE = tuple(field.name for field in fields(Instance))
@@ -18,12 +18,16 @@ _LISTED = "listed"
 def take(connection: sqlite3.Connection, stored: Stored, now_ns: int) -> Verdict:
     """Note an object whose file is synced, and say what became of it; the same object is noted once."""
     uid = stored.content.sop_instance_uid
-    versions = connection.execute("SELECT sha256, version FROM instance WHERE sop_instance_uid = ?", (uid,)).fetchall()
+    versions = connection.execute(
+        "SELECT sha256, version, kept FROM instance WHERE sop_instance_uid = ?", (uid,)
+    ).fetchall()
     known = {row["sha256"]: row["version"] for row in versions}
     if stored.sha256 not in known:
         study_id = _study(connection, stored.content, now_ns, is_conflict=bool(known))
         _insert(connection, "instance", _instance_values(stored, study_id, len(known) + 1, now_ns))
         return Verdict.CONFLICT if known else Verdict.NEW
+    if any(row["sha256"] == stored.sha256 and row["kept"] != Kept.HERE for row in versions):
+        _note_back(connection, stored.sha256, now_ns)
     return Verdict.CONFLICT_KNOWN if known[stored.sha256] > 1 else Verdict.KNOWN
 
 
@@ -86,6 +90,55 @@ def _instances(connection: sqlite3.Connection, study_id: str, which: str) -> lis
     return [Instance(**dict(row)) for row in connection.execute(asked, (study_id,))]
 
 
+def instances_here(connection: sqlite3.Connection, study_id: str) -> list[Instance]:
+    """Return the objects of a study whose files this node has."""
+    return _instances(connection, study_id, f"kept = {Kept.HERE:d}")
+
+
+def to_confirm(connection: sqlite3.Connection) -> list[Study]:
+    """Return the studies that were offered whole, and of which it is not known that the hub has them."""
+    return _studies(connection, "offered_generation = generation AND at_hub_generation < generation")
+
+
+def note_at_hub(connection: sqlite3.Connection, study_id: str, generation: int, now_ns: int) -> None:
+    """Note that the hub has a study as it was offered."""
+    connection.execute(
+        "UPDATE study SET at_hub_generation = ?, at_hub_ns = ? WHERE study_id = ?", (generation, now_ns, study_id)
+    )
+
+
+def at_hub(connection: sqlite3.Connection, since_ns: int) -> list[Study]:
+    """Return the studies that are here, and that the hub has had whole since then or longer, the oldest first."""
+    where = f"is_here AND at_hub_generation = generation AND at_hub_ns <= {since_ns:d}"
+    return sorted(_studies(connection, where), key=lambda study: study.at_hub_ns)
+
+
+def let_go(connection: sqlite3.Connection, study: Study) -> None:
+    """Note that the files of a study are to be deleted, unless something of it came since it was looked at."""
+    found = connection.execute(
+        "UPDATE study SET is_here = 0 WHERE study_id = ? AND generation = ? AND at_hub_ns = ?",
+        (study.study_id, study.at_hub_generation, study.at_hub_ns),
+    )
+    if found.rowcount:
+        connection.execute(
+            "UPDATE instance SET kept = ? WHERE study_id = ? AND kept = ?", (Kept.GOING, study.study_id, Kept.HERE)
+        )
+
+
+def going(connection: sqlite3.Connection, limit: int) -> list[str]:
+    """Return at most so many files that are to be deleted."""
+    asked = "SELECT sha256 FROM instance WHERE kept = ? LIMIT ?"
+    return [row["sha256"] for row in connection.execute(asked, (Kept.GOING, limit))]
+
+
+def note_gone(connection: sqlite3.Connection, sha256s: Iterable[str]) -> None:
+    """Note that files were deleted."""
+    connection.executemany(
+        "UPDATE instance SET kept = ? WHERE sha256 = ? AND kept = ?",
+        ((Kept.GONE, each, Kept.GOING) for each in sha256s),
+    )
+
+
 def is_listed(connection: sqlite3.Connection) -> bool:
     """Return whether this file is known to list everything that lies among the objects."""
     return connection.execute("SELECT 1 FROM mark WHERE name = ?", (_LISTED,)).fetchone() is not None
@@ -97,8 +150,9 @@ def note_listed(connection: sqlite3.Connection) -> None:
 
 
 def has_file(connection: sqlite3.Connection, sha256: str) -> bool:
-    """Return whether a file is that of an object."""
-    return connection.execute("SELECT 1 FROM instance WHERE sha256 = ?", (sha256,)).fetchone() is not None
+    """Return whether a file is that of an object that is to be here."""
+    asked = "SELECT 1 FROM instance WHERE sha256 = ? AND kept = ?"
+    return connection.execute(asked, (sha256, Kept.HERE)).fetchone() is not None
 
 
 def assign(connection: sqlite3.Connection, study_id: str, person_id: str, by: str) -> bool:
@@ -131,12 +185,12 @@ def note_offered(connection: sqlite3.Connection, study_id: str, generation: int)
 
 
 def count_of(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many studies, objects, conflicts and studies without a person there are."""
+    """Return how many studies, conflicts and studies without a person there are, and objects that are here."""
     row = connection.execute(
         "SELECT count(*) AS studies, coalesce(sum(person_id = ''), 0) AS unassigned, "
         "coalesce(sum(conflicts), 0) AS conflicts FROM study"
     ).fetchone()
-    (objects,) = connection.execute("SELECT count(*) FROM instance").fetchone()
+    (objects,) = connection.execute("SELECT count(*) FROM instance WHERE kept = ?", (Kept.HERE,)).fetchone()
     return {**dict(row), "objects": objects}
 
 
@@ -156,7 +210,7 @@ def _study(connection: sqlite3.Connection, content: Content, now_ns: int, *, is_
         study_id = str(row["study_id"])
     is_other = (row["patient_id"], row["issuer"]) != (content.patient_id, content.issuer)
     connection.execute(
-        "UPDATE study SET last_ns = ?, generation = generation + 1, is_mixed = is_mixed OR ?, "
+        "UPDATE study SET last_ns = ?, generation = generation + 1, is_here = 1, is_mixed = is_mixed OR ?, "
         "conflicts = conflicts + ? WHERE study_id = ?",
         (now_ns, is_other, is_conflict, study_id),
     )
@@ -183,6 +237,9 @@ def _study_values(content: Content, study_id: str, key: str, now_ns: int) -> dic
         "generation": 0,
         "offered_generation": 0,
         "key_image": "",
+        "at_hub_generation": 0,
+        "at_hub_ns": 0,
+        "is_here": 1,
     }
 
 
@@ -208,7 +265,18 @@ def _instance_values(stored: Stored, study_id: str, version: int, now_ns: int) -
         "sender": stored.sender,
         "received_ns": now_ns,
         "is_offered": 0,
+        "kept": Kept.HERE,
     }
+
+
+def _note_back(connection: sqlite3.Connection, sha256: str, now_ns: int) -> None:
+    """Note that a file that had been let go came again: somebody wants it here."""
+    connection.execute("UPDATE instance SET kept = ? WHERE sha256 = ?", (Kept.HERE, sha256))
+    connection.execute(
+        "UPDATE study SET is_here = 1, at_hub_ns = CASE WHEN at_hub_ns THEN ? ELSE 0 END "
+        "WHERE study_id IN (SELECT study_id FROM instance WHERE sha256 = ?)",
+        (now_ns, sha256),
+    )
 
 
 def _insert(connection: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
@@ -232,4 +300,7 @@ def _as_study(row: sqlite3.Row) -> Study:
         row["generation"],
         row["offered_generation"],
         row["key_image"],
+        row["at_hub_generation"],
+        row["at_hub_ns"],
+        bool(row["is_here"]),
     )

@@ -9,6 +9,21 @@ FILE = "imaging.db"
 
 
 def _make(database: Database) -> None:
+    if not Table(database, "study").exists():
+        _make_first(database)
+    _add_retention(database)
+
+
+def _add_retention(database: Database) -> None:
+    study, instance = Table(database, "study"), Table(database, "instance")
+    study.add_column("at_hub_generation", int, not_null_default=0)
+    study.add_column("at_hub_ns", int, not_null_default=0)
+    study.add_column("is_here", int, not_null_default=1)
+    instance.add_column("kept", int, not_null_default=0)
+    instance.create_index(["kept"])
+
+
+def _make_first(database: Database) -> None:
     study = Table(database, "study").create(
         {
             "study_id": str,
@@ -64,4 +79,4 @@ def _make(database: Database) -> None:
     Table(database, "mark").create({"name": str}, pk="name")
 
 
-TABLES = Tables(1, _make)
+TABLES = Tables(2, _make)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import groupby
 
 _SEX = {"M": "male", "F": "female"}
@@ -49,6 +50,22 @@ class Study:
     """What of it the hub was offered; 0 = nothing."""
     key_image: str
     """SHA-256 of the picture that was offered ahead, NO_PICTURE where none can be made, empty before that was tried."""
+    at_hub_generation: int = 0
+    """What of it the hub has, whole and committed."""
+    at_hub_ns: int = 0
+    """Since when."""
+    is_here: bool = True
+    """False: its files are at the hub alone, but for what comes again."""
+
+
+class Kept(IntEnum):
+    """Where the file of an object is."""
+
+    HERE = 0
+    GOING = 1
+    """It is to be deleted, and may be already."""
+    GONE = 2
+    """The hub has it, and this node no longer."""
 
 
 @dataclass(frozen=True, slots=True)

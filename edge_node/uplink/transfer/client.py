@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -110,6 +110,14 @@ class TransferClient:
         )
         self._poked.set()
         return parcel_id
+
+    async def has_sent(self, group: str, hashes: Sequence[str]) -> bool:
+        """Return whether the hub has these files of a group, whole and committed.
+
+        Raises:
+            BufferFailure: the queue cannot be read.
+        """
+        return await self._ledger.read(lambda c: rows.has_sent(c, group, hashes))
 
     async def transfers(self) -> list[Parcel]:
         """Return the files of the queue, the newest first, with state, reason and progress."""

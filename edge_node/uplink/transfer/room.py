@@ -1,7 +1,7 @@
 """How full the disk may get (pure; reliability 2.5)."""
 
-KEEP_COPIES_BELOW = 0.80
-"""Above it copies of what the hub has go, and nothing is fetched from the hub."""
+from edge_node.disk_share import KEEP_COPIES_BELOW
+
 TAKE_BELOW = 0.95
 """Above it no file is taken: the rest is for alarms and events."""
 

@@ -136,6 +136,12 @@ def needed(connection: sqlite3.Connection, copies_since_ns: int) -> set[str]:
     return {row["sha256"] for row in found}
 
 
+def has_sent(connection: sqlite3.Connection, group: str, hashes: Iterable[str]) -> bool:
+    """Return whether the hub has every one of these files of a group, as far as this queue knows."""
+    asked = "SELECT 1 FROM parcel WHERE sha256 = ? AND group_id = ? AND state = ?"
+    return all(connection.execute(asked, (each, group, State.DONE)).fetchone() for each in hashes)
+
+
 def delete_old(connection: sqlite3.Connection, now_ns: int) -> None:
     """Delete rows that nobody needs any more."""
     connection.execute(

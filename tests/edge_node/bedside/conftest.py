@@ -152,6 +152,7 @@ class Study:
     is_mixed: bool = False
     conflicts: int = 0
     last_ns: int = START_NS
+    is_here: bool = True
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ async def test_a_study_of_nobody_is_shown_with_what_its_images_say(client: httpx
                 "is_mixed": False,
                 "conflicts": 0,
                 "newest_ms": START_NS // 1_000_000,
+                "is_here": True,
             }
         ]
     }

@@ -37,7 +37,7 @@ def make_newer(folder: Path) -> None:
 def images(tmp_path: Path) -> Iterator[Images]:
     """Images whose catalogue is of newer software."""
     make_newer(tmp_path / "images")
-    joints = Joints(Roster, None, closed_port, time.time_ns)
+    joints = Joints(Roster, None, None, closed_port, time.time_ns)
     settings = ImagingConfig(senders=["CT"], folder=tmp_path / "images")
     found = Images(lambda: Imaging(settings, joints, CollectorRegistry()))
     yield found
@@ -95,7 +95,7 @@ async def test_receivers_that_cannot_be_started_hold_up_nobody_either(
 
     monkeypatch.setattr(Imaging, "open", opens)
     monkeypatch.setattr(ImagingHost, "run", fails)
-    joints = Joints(Roster, None, closed_port, time.time_ns)
+    joints = Joints(Roster, None, None, closed_port, time.time_ns)
     settings = ImagingConfig(senders=["CT"], folder=tmp_path / "images")
     images = Images(lambda: Imaging(settings, joints, CollectorRegistry()))
     waiting = asyncio.create_task(images.settled())

@@ -34,7 +34,7 @@ def closed_port() -> socket.socket:
 
 def opened(folder: Path) -> Imaging:
     """Open what a node opens, without a port."""
-    joints = Joints(Roster, None, closed_port, time.time_ns)
+    joints = Joints(Roster, None, None, closed_port, time.time_ns)
     return Imaging(ImagingConfig(senders=["CT"], folder=folder), joints, CollectorRegistry())
 
 

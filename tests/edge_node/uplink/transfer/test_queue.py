@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from telemed.transfer import CHUNK_BYTES, FileKind, chunk_hash
 
+from edge_node.disk_share import KEEP_COPIES_BELOW
 from edge_node.errors import BufferFailure, BufferFull, FileUnusable
 from edge_node.one_writer import Synchronous
 from edge_node.uplink.transfer import intake, ledger, manifest, room, rows
@@ -219,7 +220,7 @@ def test_copies_go_at_once_where_the_disk_is_too_full_for_them(
     desk: Desk, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.step(desk.queue(source), Step.ARRIVED)
-    monkeypatch.setattr(Spool, "used_share", lambda _self, _more=0: room.KEEP_COPIES_BELOW)
+    monkeypatch.setattr(Spool, "used_share", lambda _self, _more=0: KEEP_COPIES_BELOW)
     assert desk.sweep() == 1
 
 
