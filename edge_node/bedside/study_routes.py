@@ -3,9 +3,8 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import Field
 from telemed.roles import Right
-from telemed.screen import View
+from telemed.screen import SiteStudies, SiteStudy, StudyPersonBody
 
 from edge_node.bedside.accounts import Session
 from edge_node.bedside.gate import AtStation, require, require_changing
@@ -21,37 +20,8 @@ After = Annotated[str, Query(max_length=36, pattern=r"^[A-Za-z0-9-]*$")]
 router = APIRouter(prefix="/api/v1/studies")
 
 
-class StudyView(View):
-    """One study as the site holds it."""
-
-    study_id: str
-    person_id: str = Field(description="Of whom it is filed under; empty while nobody has decided.")
-    assigned_by: str = Field(description="Who decided; ':match' where its patient's identifier did.")
-    patient_id: str = Field(description="What the images say, as the fields that follow.")
-    patient_name: str
-    birth_date: str
-    study_date: str
-    description: str
-    is_mixed: bool = Field(description="Its images name more than one patient.")
-    conflicts: int = Field(description="Images of which another content came under the same number.")
-    newest_ms: int
-    is_here: bool = Field(description="False: its images are at the hub, and no longer on this node.")
-
-
-class Studies(View):
-    """Answer of `GET /api/v1/studies`, the newest first."""
-
-    studies: list[StudyView]
-
-
-class StudyPersonBody(View):
-    """Body of `POST /api/v1/studies/{study_id}/person`."""
-
-    person_id: str = Field(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")
-
-
 @router.get("")
-async def listed(station: AtStation, session: Reader, limit: Limit = 100, after: After = "") -> Studies:
+async def listed(station: AtStation, session: Reader, limit: Limit = 100, after: After = "") -> SiteStudies:
     """Studies that came to this node, page by page: `after` is the last one of the page before.
 
     Empty behind the last one, and where the node receives none.
@@ -60,11 +30,11 @@ async def listed(station: AtStation, session: Reader, limit: Limit = 100, after:
     found = [] if studies is None else await studies.listed(limit, after)
     shown = [f"Patient/{study.person_id}" if study.person_id else f"study/{study.study_id}" for study in found]
     await station.note_shown(session, "study-read", sorted(set(shown)))
-    return Studies(studies=[_view(study) for study in found])
+    return SiteStudies(studies=[_view(study) for study in found])
 
 
 @router.post("/{study_id}/person")
-async def decide(study_id: StudyId, body: StudyPersonBody, station: AtStation, session: Decider) -> Studies:
+async def decide(study_id: StudyId, body: StudyPersonBody, station: AtStation, session: Decider) -> SiteStudies:
     """File a study under a person of this site; the hub is told by a new manifest."""
     if not station.sees_person(session, body.person_id):
         raise NotFound("no such person at this site")
@@ -73,12 +43,12 @@ async def decide(study_id: StudyId, body: StudyPersonBody, station: AtStation, s
         raise NotFound("no such study at this site")
     await station.around.audit.note(session.who, "study-assign", f"Patient/{body.person_id}/study/{study_id}")
     decided = await studies.found(study_id)
-    return Studies(studies=[_view(decided)] if decided is not None else [])
+    return SiteStudies(studies=[_view(decided)] if decided is not None else [])
 
 
-def _view(study: StudyNow) -> StudyView:
+def _view(study: StudyNow) -> SiteStudy:
     patient = study.patient
-    return StudyView(
+    return SiteStudy(
         study_id=study.study_id,
         person_id=study.person_id,
         assigned_by=study.assigned_by,

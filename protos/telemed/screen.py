@@ -824,6 +824,35 @@ class StudyReadBody(View):
     images: int = Field(ge=0, le=1_000_000_000, description="How many images and other objects the page showed.")
 
 
+class SiteStudy(View):
+    """A study of images as the site holds it."""
+
+    study_id: str
+    person_id: str = Field(description="Of whom it is filed under; empty while nobody has decided.")
+    assigned_by: str = Field(description="Who decided; ':match' where its patient's identifier did.")
+    patient_id: str = Field(description="What the images say, as the fields that follow.")
+    patient_name: str
+    birth_date: str = Field(description="YYYYMMDD, or empty.")
+    study_date: str = Field(description="YYYYMMDD, or empty.")
+    description: str
+    is_mixed: bool = Field(description="Its images name more than one patient.")
+    conflicts: int = Field(description="Images of which another content came under the same number.")
+    newest_ms: int
+    is_here: bool = Field(description="False: its images are at the hub, and no longer on this node.")
+
+
+class SiteStudies(View):
+    """Answer of `GET /api/v1/studies` at the bedside, the newest first."""
+
+    studies: list[SiteStudy]
+
+
+class StudyPersonBody(View):
+    """Body of `POST /api/v1/studies/{study_id}/person` at the bedside."""
+
+    person_id: str = Field(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")
+
+
 class FindingSaid(View):
     """What a finding is, and where: by a model, or by whoever corrected it."""
 

@@ -787,6 +787,40 @@ export interface StudyReadBody {
   images: number;
 }
 
+/** A study of images as the site holds it. */
+export interface SiteStudy {
+  study_id: string;
+  /** Of whom it is filed under; empty while nobody has decided. */
+  person_id: string;
+  /** Who decided; ':match' where its patient's identifier did. */
+  assigned_by: string;
+  /** What the images say, as the fields that follow. */
+  patient_id: string;
+  patient_name: string;
+  /** YYYYMMDD, or empty. */
+  birth_date: string;
+  /** YYYYMMDD, or empty. */
+  study_date: string;
+  description: string;
+  /** Its images name more than one patient. */
+  is_mixed: boolean;
+  /** Images of which another content came under the same number. */
+  conflicts: number;
+  newest_ms: number;
+  /** False: its images are at the hub, and no longer on this node. */
+  is_here: boolean;
+}
+
+/** Answer of `GET /api/v1/studies` at the bedside, the newest first. */
+export interface SiteStudies {
+  studies: SiteStudy[];
+}
+
+/** Body of `POST /api/v1/studies/{study_id}/person` at the bedside. */
+export interface StudyPersonBody {
+  person_id: string;
+}
+
 /** What a finding is, and where: by a model, or by whoever corrected it. */
 export interface FindingSaid {
   /** One of `telemed.ai_codes.FINDINGS`. */

@@ -24,6 +24,7 @@ import { likeliestBed, newDraft } from "./draft";
 import { isHubThere, LinkBand } from "./LinkBand";
 import { Observe } from "./Observe";
 import { Progress, Replies } from "./Replies";
+import { SiteImages } from "./SiteImages";
 import { OfflineWords, T0Panel } from "./T0Panel";
 import "./bedside.css";
 
@@ -190,6 +191,7 @@ export function Bedside() {
         <div className="bedside-left">
           <Beds beds={beds} />
           <AlarmList />
+          <SiteImages beds={beds} />
         </div>
         <aside className="bedside-right">
           {joined && session && <CallPanel consult={joined} session={session} />}
