@@ -478,6 +478,7 @@ class Node:
             clock=self._now_ns,
             audit=self.audit,
             studies=self.studies.imaging,
+            imports=arrangement.handed_imports(self.config),
             sender_of=arrangement.web_senders(self.config),
         )
 

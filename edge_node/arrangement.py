@@ -25,7 +25,7 @@ from edge_node.errors import ConfigRefused
 from edge_node.findings import due, filing, readings, rules
 from edge_node.findings.metrics import FindingsMetrics
 from edge_node.imaging.node import Imaging
-from edge_node.importing import imports
+from edge_node.importing import handing, imports
 from edge_node.inference import ports as inference_ports
 from edge_node.inference import trust
 from edge_node.inference.metrics import InferenceMetrics
@@ -278,6 +278,12 @@ def study_imports(
         return imports.Imports(opened.catalog, delivery.objects, roster, means, note, results, delivery.clock_ns)
 
     return of
+
+
+def handed_imports(config: EdgeConfig) -> handing.Hand | None:
+    """Return what takes photos and documents of the bedside page; None where the node receives no images."""
+    folder = None if config.imaging is None else config.imaging.folder
+    return None if folder is None else handing.Hand(folder / imports.JOBS)
 
 
 def metrics_token(config: EdgeConfig) -> str:

@@ -7,14 +7,12 @@ import argparse
 import shutil
 import time
 from pathlib import Path
-from uuid import uuid4
 
 from pydantic import ValidationError
-from telemed.whole_files import FOLDER_MODE
 
 from edge_node.config import EdgeConfig
 from edge_node.errors import ConfigRefused, FileUnusable
-from edge_node.importing import asking, gathering, inbox
+from edge_node.importing import gathering, handing
 from edge_node.importing.asking import Ask
 from edge_node.importing.imports import JOBS
 from edge_node.importing.reasons import NotImported
@@ -44,26 +42,20 @@ def run(config: EdgeConfig, asked: argparse.Namespace) -> list[str]:
     """
     if config.imaging is None or config.imaging.folder is None:
         raise ConfigRefused("imaging: the section is not there, so this node takes no images")
-    folder = config.imaging.folder / JOBS / uuid4().hex
+    folder: Path | None = None
     try:
         said = Ask.model_validate({name: getattr(asked, name) for name in Ask.model_fields})
-        folder.mkdir(parents=True, mode=FOLDER_MODE)
+        folder = handing.new_folder(config.imaging.folder / JOBS)
         path = gathering.gather(asked.file, folder).path
+        handing.say(path, said)
     except ValidationError as error:
         told = "; ".join(f"--{'.'.join(map(str, row['loc'][:1]))}: {row['msg']}" for row in error.errors())
         raise FileUnusable(told) from error
     except (NotImported, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         raise FileUnusable(f"{asked.file}: {error}") from error
-    _say(path, said)
     return [_answer(path, asked.wait)]
-
-
-def _say(path: Path, said: Ask) -> None:
-    """Lay what is said beside a file, whole at once: from then on the node may take it."""
-    half_way = path.with_name(f".{path.name}")
-    half_way.write_bytes(asking.dump(said))
-    half_way.replace(path.with_name(path.name + asking.ENDING))
 
 
 def _answer(path: Path, limit_s: float) -> str:
@@ -74,13 +66,11 @@ def _answer(path: Path, limit_s: float) -> str:
     """
     until_s = time.monotonic() + limit_s
     while time.monotonic() < until_s:
-        for where in (inbox.DONE, inbox.REFUSED):
-            told = path.parent / where / f"{path.name}{inbox.ANSWER}"
-            if told.is_file():
-                text = told.read_text(encoding="utf-8").strip()
-                shutil.rmtree(path.parent, ignore_errors=True)
-                if where == inbox.REFUSED:
-                    raise FileUnusable(text)
-                return text
+        became = handing.became(path)
+        if became is not None:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            if not became.is_imported:
+                raise FileUnusable(became.text)
+            return became.text
         time.sleep(LOOK_EVERY_S)
     raise FileUnusable("已排队，尚未导入；节点在运行吗？ / queued, and not imported yet; is the node running?")

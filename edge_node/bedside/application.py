@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from telemed import answers
 
-from edge_node.bedside import consent_routes, problems, routes, socket, store_routes, study_routes
+from edge_node.bedside import consent_routes, import_routes, problems, routes, socket, store_routes, study_routes
 from edge_node.bedside.doorway import Doorway
 from edge_node.bedside.problems import Refusal
 from edge_node.bedside.station import Station
@@ -33,6 +33,7 @@ def build(station: Station, more: Sequence[APIRouter] = (), static: Path = STATI
     app.include_router(routes.router)
     app.include_router(consent_routes.router)
     app.include_router(study_routes.router)
+    app.include_router(import_routes.router)
     app.include_router(store_routes.router)
     app.include_router(socket.router)
     for router in more:

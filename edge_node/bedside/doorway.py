@@ -9,7 +9,7 @@ from edge_node.bedside import problems
 from edge_node.bedside.headers import HEADERS, NO_STORE
 from edge_node.bedside.jsonguard import BODY_LIMIT_BYTES, BadBody, check
 
-_STREAMED = re.compile(r"/dicom-web/studies(/[0-9.]+)?")
+_STREAMED = re.compile(r"/dicom-web/studies(/[0-9.]+)?|/api/v1/persons/[A-Za-z0-9-]+/imports")
 
 
 class Doorway:

@@ -238,6 +238,41 @@ class StudiesView(Protocol):
         """Return a file that is to come, of a study or (empty) of any."""
 
 
+class BecameNow(Protocol):
+    """What became of a file that was to be imported."""
+
+    @property
+    def is_imported(self) -> bool:
+        """False: it is refused."""
+
+    @property
+    def text(self) -> str:
+        """For people: Chinese, " / ", English."""
+
+
+class ArrivingImport(Protocol):
+    """A photo or document that comes piece by piece; dropped by whoever opened it, whatever became of it."""
+
+    async def write(self, data: bytes) -> bool:
+        """Take the next piece; False where the file is larger than it may be.  Raises OSError."""
+
+    async def keep(self, patient: str, issuer: str, description: str) -> str:
+        """Have it imported for who has that identifier; its id, empty where nothing came.  Raises OSError."""
+
+    async def drop(self) -> None:
+        """Delete what was written and not kept; idempotent."""
+
+
+class ImportsView(Protocol):
+    """Takes photos and documents of the page."""
+
+    def arriving(self, ending: str, limit_bytes: int) -> ArrivingImport:
+        """Return a file that is to come, of the kind that has this ending."""
+
+    async def became(self, import_id: str) -> BecameNow | None:
+        """Return what became of a file, None while nothing has; raises KeyError where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Everything the page is joined to."""
@@ -264,5 +299,7 @@ class Surroundings:
     audit: Audit
     studies: StudiesView | None = None
     """None where the node receives no images."""
+    imports: ImportsView | None = None
+    """Likewise."""
     sender_of: Callable[[str], str] = lambda _: ""
     """Returns the name of the device whose token that is, which stores images over HTTPS; empty = nobody's."""

@@ -130,6 +130,7 @@ class Station:
             face="bedside",
             server_time_ms=self.around.clock() // MS,
             demo=config.node.demo,
+            takes_images=config.imaging is not None,
             me=self.me(session),
             sites=[self.site_view(staff)],
             beds=[bed for bed in beds if page.may_see(bed.key)],

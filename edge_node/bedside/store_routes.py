@@ -93,7 +93,7 @@ async def _store(request: Request, station: Station, sender: Sender, study_uid: 
         raise Refusal("try-later", "others are storing", retry_s=AGAIN_AFTER_S)
     async with station.storing:
         try:
-            pieces = _unstalled(request.stream(), settings.stall_s)
+            pieces = unstalled(request.stream(), settings.stall_s)
             found = await _Parts(studies, sender.title, study_uid).run(PartsIn(boundary), pieces)
         except NoParts as error:
             raise Refusal("bad-input", str(error), fields=[error.where]) from error
@@ -146,7 +146,7 @@ class _Parts:
         self._file = None
 
 
-async def _unstalled(pieces: AsyncIterator[bytes], stall_s: float) -> AsyncIterator[bytes]:
+async def unstalled(pieces: AsyncIterator[bytes], stall_s: float) -> AsyncIterator[bytes]:
     """Yield what comes.
 
     Raises:

@@ -292,6 +292,7 @@ class Snapshot(View):
     face: Literal["hub", "bedside"]
     server_time_ms: int
     demo: bool
+    takes_images: bool = Field(default=False, description="Whether this node receives images; never at the hub.")
     me: Me
     sites: list[Site]
     beds: list[Bed]
@@ -851,6 +852,19 @@ class StudyPersonBody(View):
     """Body of `POST /api/v1/studies/{study_id}/person` at the bedside."""
 
     person_id: str = Field(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")
+
+
+class ImportLaid(View):
+    """Answer of `POST /api/v1/persons/{person_id}/imports` at the bedside: the file is kept, and is imported soon."""
+
+    import_id: str
+
+
+class ImportBecame(View):
+    """What became of a photo or PDF that was handed to a node."""
+
+    state: Literal["waiting", "imported", "refused"]
+    text: Text2 | None = Field(description="Null while nothing has become of it.")
 
 
 class FindingSaid(View):

@@ -1,8 +1,10 @@
-"""Images of nobody at the bedside: a doctor sees what they say, and files them in two taps; the hub is told."""
+"""Images at the bedside: a doctor files those of nobody in two taps, and adds a photo; the hub has both."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.consult_page import CHROMIUM, UI
@@ -79,3 +81,28 @@ def test_a_doctor_files_images_under_somebody_in_a_bed_and_the_hub_is_told(regio
             "the hub is told",
         )
         assert filed[-1].assigned_by == "clinic"
+
+
+def test_a_photo_of_who_lies_in_a_bed_is_at_the_hub_under_their_name(
+    region: Region, browser: Browser, tmp_path: Path
+) -> None:
+    photo = tmp_path / "wound.jpg"
+    Image.effect_noise((320, 240), 60).convert("RGB").save(photo)
+    with glass(browser, PHONE) as bedside:
+        page = bedside.sign_in(region.page_url(), "clinic")
+        page.get_by_test_id("bed-photo").first.click()
+        form = page.get_by_test_id("bed-photo-form")
+        form.get_by_test_id("bed-photo-file").set_input_files(str(Path(__file__)))
+        expect(form).to_contain_text("只收 JPEG、PNG 和 PDF")
+        expect(form.get_by_test_id("bed-photo-send")).to_have_count(0)
+        form.get_by_test_id("bed-photo-file").set_input_files(str(photo))
+        form.get_by_role("button", name="伤口").click()
+        assert barriers(page) == []
+        form.get_by_test_id("bed-photo-send").click()
+        expect(form.locator('[data-state="imported"]')).to_contain_text("正送往中心")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        (sent,) = until(
+            lambda: [each for each in manifests(region) if each.description == "伤口"], 30, "the photo is at the hub"
+        )
+        assert sent.person_id
+        assert [each.modality for each in sent.objects] == ["XC"]

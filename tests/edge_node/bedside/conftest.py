@@ -27,6 +27,7 @@ from edge_node.health import routes as health_routes
 from edge_node.health.state import Health, LoopLag, PathFigures
 from edge_node.imaging.arriving import Arriving
 from edge_node.imaging.pipe import Taken
+from edge_node.importing import handing
 from edge_node.samples.alarm import Who
 from edge_node.samples.measurement import Intake, NumericSet, Stored
 from edge_node.samples.roster import Roster, build
@@ -228,7 +229,11 @@ def person(person_id: str, bed: str, caregiver: str = "") -> list[event_pb2.Even
             aggregate_type="person",
             aggregate_id=person_id,
             person_registered=event_pb2.PersonRegistered(
-                family_name="谷", given_name=person_id, birth_date="1950-01-01", caregiver=caregiver
+                family_name="谷",
+                given_name=person_id,
+                birth_date="1950-01-01",
+                caregiver=caregiver,
+                identifiers=[event_pb2.Identifier(system="QINGSHI", value=f"MRN-{person_id}")],
             ),
         ),
         event_pb2.Event(
@@ -278,6 +283,8 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.audit = Trail()
         self.images: Images | None = Images(folder=folder)
+        self.jobs = folder.with_name(f"{folder.name}-imports")
+        """Where files lie that are to be imported."""
         self.now_ns = START_NS
         self.link = Link()
         self.log = Log()
@@ -326,6 +333,7 @@ class House:
             clock=lambda: self.now_ns,
             audit=self.audit,
             studies=self.images,
+            imports=handing.Hand(self.jobs),
             sender_of=lambda token: "SCANNER" if token == TOKEN else "",
         )
 

@@ -14,6 +14,15 @@ from edge_node.bedside.accounts import FREE_FAILURES, SESSION_LIMIT, SESSION_S, 
 from .conftest import NS, PASSWORD, SITE, START_NS, House, account, sign_in
 
 pytestmark = pytest.mark.anyio
+NAMES = {
+    "key": f"{SITE}:B01",
+    "alarm_id": "a",
+    "referral_id": "r",
+    "person_id": "p-1",
+    "study_id": "s-1",
+    "study": "1.2",
+    "import_id": "a" * 32,
+}
 OBSERVE = f"/api/v1/beds/{SITE}:B01/observations"
 
 
@@ -148,7 +157,7 @@ async def test_nothing_but_the_named_routes_is_open_to_a_stranger(client: httpx.
             continue
         answer = await client.request(
             method,
-            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1", study_id="s-1", study="1.2"),
+            path.format(**NAMES),
             json={"purpose": "C4", "version": 0},
         )
         assert answer.status_code == 401, (method, path, answer.text)
@@ -161,7 +170,7 @@ async def test_a_caregiver_may_use_nothing_but_what_is_named(client: httpx.Async
             continue
         answer = await client.request(
             method,
-            path.format(key=f"{SITE}:B01", alarm_id="a", referral_id="r", person_id="p-1", study_id="s-1", study="1.2"),
+            path.format(**NAMES),
             json={"purpose": "C4", "version": 0},
         )
         assert answer.status_code == 403, (method, path, answer.text)

@@ -42,12 +42,15 @@ ACTS = {
     ("POST", "/api/v1/referrals"),
     ("POST", "/api/v1/referrals/{referral_id}/moves"),
     ("POST", "/api/v1/studies/{study_id}/person"),
+    ("POST", "/api/v1/persons/{person_id}/imports"),
     ("POST", "/dicom-web/studies"),
     ("POST", "/dicom-web/studies/{study}"),
 }
 SHOWS_NOBODY = {
     ("GET", "/api/v1/station"),
     ("GET", "/api/v1/session"),
+    # Of a file that one handed in oneself: imported or not.
+    ("GET", "/api/v1/persons/{person_id}/imports/{import_id}"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),

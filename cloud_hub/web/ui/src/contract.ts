@@ -283,6 +283,8 @@ export interface Snapshot {
   face: "hub" | "bedside";
   server_time_ms: number;
   demo: boolean;
+  /** Whether this node receives images; never at the hub. */
+  takes_images: boolean;
   me: Me;
   sites: Site[];
   beds: Bed[];
@@ -819,6 +821,18 @@ export interface SiteStudies {
 /** Body of `POST /api/v1/studies/{study_id}/person` at the bedside. */
 export interface StudyPersonBody {
   person_id: string;
+}
+
+/** Answer of `POST /api/v1/persons/{person_id}/imports` at the bedside: the file is kept, and is imported soon. */
+export interface ImportLaid {
+  import_id: string;
+}
+
+/** What became of a photo or PDF that was handed to a node. */
+export interface ImportBecame {
+  state: "waiting" | "imported" | "refused";
+  /** Null while nothing has become of it. */
+  text: Text2 | null;
 }
 
 /** What a finding is, and where: by a model, or by whoever corrected it. */

@@ -24,6 +24,8 @@ const UNREACHABLE: Text2 = {
 };
 const UNEXPECTED: Text2 = { zh: "服务器没有完成这一步。请重试。", en: "The server did not complete this step. Try again." };
 const TIME_LIMIT_MS = 15_000;
+/** A photo over a ward's wireless network. */
+const FILE_LIMIT_MS = 180_000;
 
 async function refusal(response: Response): Promise<Refused> {
   try {
@@ -51,19 +53,20 @@ export function whenSignedOut(action: () => void): void {
   onSignedOut = action;
 }
 
-/** Send one request and return the decoded answer. */
+/** Send one request, its body as JSON or a file as it is, and return the decoded answer. */
 export async function request<T>(method: Method, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = { Accept: "application/json" };
   if (method !== "GET") headers["X-CSRF-Token"] = csrfToken;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const file = body instanceof Blob ? body : null;
+  if (body !== undefined) headers["Content-Type"] = file ? file.type : "application/json";
   let response: Response;
   try {
     response = await fetch(path, {
       method,
       headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: file ?? (body === undefined ? undefined : JSON.stringify(body)),
       credentials: "same-origin",
-      signal: AbortSignal.timeout(TIME_LIMIT_MS),
+      signal: AbortSignal.timeout(file ? FILE_LIMIT_MS : TIME_LIMIT_MS),
     });
   } catch {
     throw new Refused(0, "unreachable", UNREACHABLE);
@@ -90,5 +93,7 @@ export const api = {
   leaveHub: async () => (await request<ProviderLeft>("POST", `${BASE}/oidc/sign-out`)).address,
   get: <T>(path: string) => request<T>("GET", BASE + path),
   post: <T>(path: string, body: unknown = {}) => request<T>("POST", BASE + path, body),
+  /** Hand over a file, under its own type. */
+  send: <T>(path: string, file: Blob) => request<T>("POST", BASE + path, file),
   delete: (path: string) => request<void>("DELETE", BASE + path),
 };

@@ -12,6 +12,7 @@ export interface LiveState {
   lostSince: number | null;
   face: "hub" | "bedside";
   demo: boolean;
+  takesImages: boolean;
   me: Me | null;
   sites: Record<string, Site>;
   beds: Record<string, Bed>;
@@ -27,6 +28,7 @@ export const EMPTY: LiveState = {
   lostSince: null,
   face: "hub",
   demo: false,
+  takesImages: false,
   me: null,
   sites: {},
   beds: {},
@@ -45,6 +47,7 @@ function fromSnapshot(state: LiveState, snapshot: Snapshot): LiveState {
     ...state,
     face: snapshot.face,
     demo: snapshot.demo,
+    takesImages: snapshot.takes_images,
     me: snapshot.me,
     sites: byKey(snapshot.sites, (site) => site.site),
     beds: byKey(snapshot.beds, (bed) => bed.key),

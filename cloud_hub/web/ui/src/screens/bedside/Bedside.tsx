@@ -21,6 +21,7 @@ import { Tile } from "../wall/Tile";
 import { CallBar, CallPanel } from "./Call";
 import type { Draft } from "./draft";
 import { likeliestBed, newDraft } from "./draft";
+import { BedPhoto } from "./BedPhoto";
 import { isHubThere, LinkBand } from "./LinkBand";
 import { Observe } from "./Observe";
 import { Progress, Replies } from "./Replies";
@@ -48,6 +49,7 @@ function Beds({ beds }: { beds: Bed[] }) {
           <div className="observe-slot slots">
             <Observe bed={bed} />
             {mayConsent(role) && <BedConsents bed={bed} />}
+            <BedPhoto bed={bed} />
           </div>
         </Tile>
       ))}

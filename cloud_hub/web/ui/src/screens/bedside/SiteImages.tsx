@@ -7,21 +7,20 @@ import type { Bed, Patient, SiteStudies, SiteStudy, StudyPersonBody } from "../.
 import { useWords } from "../../i18n";
 import { serverNow, shortMoment } from "../../live/clock";
 import { Fault } from "../../state/Small";
-import { byNeed, dayOf, differences, nameSaid } from "./siteImages";
+import { byNeed, dayOf, differences, mayFile, nameSaid } from "./siteImages";
 
 const ASK_EVERY_MS = 20_000;
 const PAGE = 50;
 const MOST = 200;
-const SEES = new Set(["clinic", "nurse"]);
-const DECIDES = "clinic";
 const MATCHED = ":match";
 const KEY = ["site-studies"];
 
 export function SiteImages({ beds }: { beds: Bed[] }) {
   const { t } = useWords();
   const role = useLive((state) => state.me?.role);
+  const takesImages = useLive((state) => state.takesImages);
   const [open, setOpen] = useState(false);
-  if (!SEES.has(role ?? "")) return null;
+  if (!takesImages || !mayFile(role)) return null;
   return (
     <section className="card" data-testid="site-images">
       <div className="observe-row">
@@ -31,13 +30,13 @@ export function SiteImages({ beds }: { beds: Bed[] }) {
           {t(open ? "siteImages.close" : "siteImages.open")}
         </button>
       </div>
-      {open && <List beds={beds} mayDecide={role === DECIDES} />}
+      {open && <List beds={beds} />}
     </section>
   );
 }
 
 /** Asked for only while it is open: whoever is shown images of somebody is written down. */
-function List({ beds, mayDecide }: { beds: Bed[]; mayDecide: boolean }) {
+function List({ beds }: { beds: Bed[] }) {
   const { t } = useWords();
   const [limit, setLimit] = useState(PAGE);
   const found = useQuery({
@@ -52,7 +51,7 @@ function List({ beds, mayDecide }: { beds: Bed[]; mayDecide: boolean }) {
       <Fault error={found.error} onRetry={() => void found.refetch()} />
       {found.data && studies.length === 0 && <p className="t2">{t("siteImages.none")}</p>}
       {studies.map((study) => (
-        <Study key={study.study_id} study={study} beds={beds} mayDecide={mayDecide} />
+        <Study key={study.study_id} study={study} beds={beds} />
       ))}
       {studies.length >= limit && limit < MOST && (
         <button type="button" className="btn" onClick={() => setLimit(limit + PAGE)}>
@@ -63,7 +62,7 @@ function List({ beds, mayDecide }: { beds: Bed[]; mayDecide: boolean }) {
   );
 }
 
-function Study({ study, beds, mayDecide }: { study: SiteStudy; beds: Bed[]; mayDecide: boolean }) {
+function Study({ study, beds }: { study: SiteStudy; beds: Bed[] }) {
   const { t } = useWords();
   const [choosing, setChoosing] = useState(false);
   return (
@@ -78,17 +77,15 @@ function Study({ study, beds, mayDecide }: { study: SiteStudy; beds: Bed[]; mayD
         {!study.is_here && ` · ${t("siteImages.atHub")}`}
       </div>
       <Whose study={study} beds={beds} />
-      {mayDecide && (
-        <button
-          type="button"
-          className={study.person_id ? "btn observe-open" : "btn"}
-          aria-expanded={choosing}
-          onClick={() => setChoosing(!choosing)}
-        >
-          {t(choosing ? "siteImages.keep" : study.person_id ? "siteImages.change" : "siteImages.decide")}
-        </button>
-      )}
-      {mayDecide && choosing && <Choice study={study} beds={beds} onDone={() => setChoosing(false)} />}
+      <button
+        type="button"
+        className={study.person_id ? "btn observe-open" : "btn"}
+        aria-expanded={choosing}
+        onClick={() => setChoosing(!choosing)}
+      >
+        {t(choosing ? "siteImages.keep" : study.person_id ? "siteImages.change" : "siteImages.decide")}
+      </button>
+      {choosing && <Choice study={study} beds={beds} onDone={() => setChoosing(false)} />}
     </article>
   );
 }

@@ -1,6 +1,13 @@
 /** What the images of a study say of their patient, beside whom somebody is about to file them under (pure). */
 import type { Patient, SiteStudy } from "../../contract";
 
+const FILES = new Set(["clinic", "physician"]);
+
+/** Who files images under people; the server judges by the same table. */
+export function mayFile(role: string | undefined): boolean {
+  return FILES.has(role ?? "");
+}
+
 export type Difference = "identifier" | "birth" | "mixed";
 
 const ALPHABETIC = 0;
