@@ -143,6 +143,8 @@ def _open(path: Path, tables: Tables, synchronous: Synchronous) -> sqlite3.Conne
         # The wait first: another process may be making the file; synchronous before the switch to WAL, which syncs too.
         for pragma in (f"busy_timeout = {BUSY_TIMEOUT_MS}", f"synchronous = {synchronous}", "journal_mode = WAL"):
             connection.execute(f"PRAGMA {pragma}")
+        # What is taken out of a row, or moved with it, is overwritten where it stood: it may be about a person.
+        connection.execute("PRAGMA secure_delete = ON")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise _error(str(verdict), sqlite3.SQLITE_CORRUPT)

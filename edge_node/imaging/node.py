@@ -80,8 +80,15 @@ class Imaging:
             metrics,
             joints.clock_ns,
         )
-        keep_ns = round(config.keep_days * NS_PER_DAY)
-        self.retention = Retention(self.catalog, self._objects, joints.has_sent, keep_ns, metrics, joints.clock_ns)
+        self.retention = Retention(
+            self.catalog,
+            self._objects,
+            joints.has_sent,
+            lambda: joints.roster().erased,
+            round(config.keep_days * NS_PER_DAY),
+            metrics,
+            joints.clock_ns,
+        )
         self._disk_limit_share = config.disk_limit_pct / 100
         self._limit_bytes = config.object_limit_mib * MIB
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,6 +44,8 @@ class Retention:
     objects: Objects
     has_sent: HasSent | None
     """None: nothing is sent, and everything stays."""
+    erased: Callable[[], Collection[str]]
+    """The persons who were erased."""
     keep_ns: int
     """From the moment on at which the hub had the whole study."""
     metrics: ImagingMetrics
@@ -65,9 +67,10 @@ class Retention:
             BufferFailure: the queue of files cannot be read.
             OSError: the disk does not do as it is told.
         """
+        await self._erase()
+        await self._delete()
         if self.has_sent is None:
             return
-        await self._delete()
         for study in await self.catalog.read(rows.to_confirm):
             await self._confirm(study, self.has_sent)
         now_ns = self.clock_ns()
@@ -77,6 +80,14 @@ class Retention:
             if await asyncio.to_thread(self.objects.used_share) < KEEP_COPIES_BELOW:
                 break
             await self._let_go(study)
+
+    async def _erase(self) -> None:
+        """Take every word of those who were erased out of the list; their files are to be deleted."""
+        persons = sorted(self.erased())
+        changed = await self.catalog.write(lambda c: rows.erase(c, persons)) if persons else 0
+        if changed:
+            # Else the words would stay in the write-ahead log.
+            await self.catalog.read(rows.shrink)
 
     async def _confirm(self, study: Study, has_sent: HasSent) -> None:
         instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))

@@ -1,7 +1,7 @@
 """The catalogue's rows: plain functions on a connection; those that change something run inside a transaction."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +13,9 @@ from edge_node.samples.identifiers import uuid7
 
 _INSTANCE = tuple(field.name for field in fields(Instance))
 _LISTED = "listed"
+_WORDS = ("patient_id", "issuer", "patient_name", "birth_date", "sex", "study_date", "description")
+"""Columns of a study that say something of a person."""
+_AT_ONCE = 500
 
 
 def take(connection: sqlite3.Connection, stored: Stored, now_ns: int) -> Verdict:
@@ -123,6 +126,33 @@ def let_go(connection: sqlite3.Connection, study: Study) -> None:
         connection.execute(
             "UPDATE instance SET kept = ? WHERE study_id = ? AND kept = ?", (Kept.GOING, study.study_id, Kept.HERE)
         )
+
+
+def erase(connection: sqlite3.Connection, persons: Sequence[str]) -> int:
+    """Take what says something of these persons out of their studies, whose files are to be deleted.
+
+    Returns of how many studies that was; what was erased before is none.
+    """
+    count = 0
+    for at in range(0, len(persons), _AT_ONCE):
+        some = persons[at : at + _AT_ONCE]
+        whose = f"person_id IN ({', '.join('?' * len(some))})"
+        told = " || ".join(_WORDS)
+        found = connection.execute(f"SELECT study_id FROM study WHERE {whose} AND (is_here OR {told} != '')", some)  # noqa: S608
+        for (study_id,) in found.fetchall():
+            blank = ", ".join(f"{name} = ''" for name in _WORDS)
+            connection.execute(f"UPDATE study SET is_here = 0, {blank} WHERE study_id = ?", (study_id,))  # noqa: S608
+            connection.execute(
+                "UPDATE instance SET series_description = '', kept = max(kept, ?) WHERE study_id = ?",
+                (Kept.GOING, study_id),
+            )
+            count += 1
+    return count
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Write the log into the file, and empty it."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def going(connection: sqlite3.Connection, limit: int) -> list[str]:

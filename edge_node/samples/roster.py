@@ -45,6 +45,8 @@ class Roster:
     """The present of the site's persons, beds, devices and accounts."""
 
     persons: dict[str, Person] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)
+    """Ids of persons of whom nothing may be kept."""
     beds: dict[str, str] = field(default_factory=dict)
     """Bed code to the id of the person in it; an empty bed is absent."""
     since_ns: dict[str, int] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class Roster:
             self.persons[key] = Person(key, event.person_registered)
         elif body == "person_erased":
             self.persons.pop(key, None)
+            self.erased.add(key)
         elif body == "bed_assigned":
             self._assign(key, event)
         elif body == "bed_vacated":

@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from edge_node.imaging.metrics import ImagingMetrics
 from edge_node.imaging.objects import Objects
 from edge_node.imaging.retention import IN_USE_NS, PUT_AGAIN_S, Retention
 from edge_node.imaging.schema import FILE
-from edge_node.imaging.study import Instance, Kept, Study
+from edge_node.imaging.study import Instance, Kept, Patient, Study
 from edge_node.uplink.transfer import intake
 from edge_node.uplink.transfer import rows as queue
 from edge_node.uplink.transfer.ledger import Ledger
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.anyio
 DAY_NS = 24 * 3600 * NS
 KEEP_NS = 30 * DAY_NS
 OLD = [Picture(uid=f"1.2.3.4.{number}", number=number) for number in range(3)]
+GONE = "P-GONE-7781"
 NEW = [Picture(uid="1.5.6.1", number=1, study="1.5")]
 
 
@@ -46,6 +47,7 @@ class Bench:
     spool: Spool
     retention: Retention
     now_ns: int = 1_000 * DAY_NS
+    erased: set[str] = field(default_factory=set)
 
     def arrive(self, *pictures: Picture) -> None:
         """Have objects arrive now."""
@@ -95,7 +97,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         return await ledger.read(lambda c: queue.has_sent(c, group, hashes))
 
     metrics = ImagingMetrics(CollectorRegistry())
-    kept = Retention(catalog, objects, has_sent, KEEP_NS, metrics, lambda: made.now_ns)
+    kept = Retention(catalog, objects, has_sent, lambda: made.erased, KEEP_NS, metrics, lambda: made.now_ns)
     made = Bench(catalog, objects, ledger, Spool(tmp_path / "spool"), kept)
     yield made
     catalog.close()
@@ -239,6 +241,30 @@ async def test_a_node_that_sends_nothing_keeps_everything(bench: Bench) -> None:
     bench.now_ns += 1000 * DAY_NS
     await alone.look()
     assert bench.files(bench.study()) == 3
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_of_a_person_who_was_erased_neither_files_nor_words_stay(bench: Bench, is_sent: bool) -> None:
+    theirs = [replace(each, patient=GONE) for each in OLD]
+    bench.arrive(*theirs, *NEW)
+    bench.send(bench.study())
+    bench.arrived()
+    study = bench.study()
+    bench.catalog.write_blocking(lambda c: rows.assign(c, study.study_id, "person-gu", "dr-lin"))
+    kept = bench.retention if is_sent else replace(bench.retention, has_sent=None)
+    await kept.look()
+    assert bench.files(study) == 3
+    bench.erased.add("person-gu")
+    await kept.look()
+    assert bench.files(study) == 0
+    left = bench.study()
+    assert (left.patient, left.study_date, left.description, left.is_here) == (Patient(), "", "", False)
+    assert b"".join(path.read_bytes() for path in bench.catalog.path.parent.glob(f"{FILE}*")).count(GONE.encode()) == 0
+    assert bench.files(bench.study("1.5")) == 1, "another person's"
+    assert bench.catalog.read_blocking(lambda c: rows.erase(c, ["person-gu"])) == 0, "nothing is done twice"
+    bench.arrive(theirs[0])
+    await kept.look()
+    assert bench.files(study) == 0, "what comes again goes again"
 
 
 def test_a_catalogue_of_before_is_brought_up_to_date_with_all_files_here(tmp_path: Path) -> None:
