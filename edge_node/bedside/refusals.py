@@ -1,4 +1,4 @@
-"""Which refused sign-ins are written into the audit trail one by one (pure).
+"""Which refused sign-ins, and tokens of devices, are written into the audit trail one by one (pure).
 
 The trail is synced and never shed, so a stranger at the port must not decide how fast it grows.  Names that are known
 here are counted apart, so that a crowd of fresh names does not hide what is tried on an account.
@@ -7,7 +7,7 @@ here are counted apart, so that a crowd of fresh names does not hide what is tri
 STRANGERS_A_MINUTE, KNOWN_A_MINUTE = 10, 60
 """So many refusals of a minute are entries of their own."""
 MINUTE_NS = 60 * 10**9
-REFUSED, MANY = "sign-in-refused", "many-refused"
+REFUSED, TOKEN_REFUSED, MANY = "sign-in-refused", "token-refused", "many-refused"
 
 
 class Refusals:

@@ -17,7 +17,7 @@ from edge_node.bedside.consents import ConsentDesk
 from edge_node.bedside.live import Live, Page
 from edge_node.bedside.ports import Surroundings
 from edge_node.bedside.referrals import ReferralDesk, bed_of
-from edge_node.bedside.refusals import MANY, Refusals
+from edge_node.bedside.refusals import MANY, TOKEN_REFUSED, Refusals
 from edge_node.samples.alarm import Alarm, Priority, Who
 from edge_node.samples.measurement import WaveformSet
 
@@ -47,7 +47,7 @@ class Station:
         self.storing = asyncio.Semaphore(STORING_AT_ONCE)
         self._follow = follow
         self._shown = Shown(SHOWN_LIMIT)
-        self._refusals = Refusals()
+        self._refusals, self._tokens_refused = Refusals(), Refusals()
         self._last_arrival_ns = 0
 
     def open_page(self, session: Session) -> Page:
@@ -87,6 +87,12 @@ class Station:
         if result is not None:
             who = None if result == MANY else Who(username, "")
             await self.around.audit.note(who, "sign-in", "account", MANY if result == MANY else refused.code)
+
+    async def note_token_refused(self) -> None:
+        """Write down that a device's token was tried that is nobody's; of a crowd one entry a minute tells."""
+        result = self._tokens_refused.result(self.around.clock(), is_known=False)
+        if result is not None:
+            await self.around.audit.note(None, "images-store", "token", MANY if result == MANY else TOKEN_REFUSED)
 
     def sees_person(self, session: Session, person_id: str) -> bool:
         """True where somebody may see a person of this site; who sees only their own sees those in their beds."""

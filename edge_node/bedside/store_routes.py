@@ -60,6 +60,7 @@ async def storing(request: Request) -> Sender:
     if kind:
         title = station.around.sender_of(token.strip()) if kind.lower() == "bearer" else ""
         if not title:
+            await station.note_token_refused()
             raise Refusal("not-signed-in", "no such token")
         return Sender(Who(title, Role.PROGRAM), title)
     session = await changing(request, await signed_in(request))

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from edge_node.bedside.jsonguard import BODY_LIMIT_BYTES
+from edge_node.bedside.refusals import STRANGERS_A_MINUTE
 from edge_node.bedside.store_routes import MOST_PARTS
 
 from .conftest import TOKEN, House, Images, multipart, sign_in
@@ -48,6 +49,19 @@ async def test_a_signed_in_doctor_stores_with_the_token_of_the_session(client: h
     assert ("clinic", "images-store", "study/1.2.3", "ok") in house.audit.entries
     del client.headers["X-CSRF-Token"]
     assert (await client.post(PATH, **body)).status_code == 403
+
+
+async def test_tokens_of_nobody_are_written_down_and_a_crowd_of_them_once_a_minute(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    body = multipart(b"one")
+    for _ in range(STRANGERS_A_MINUTE + 5):
+        answer = await client.post(
+            PATH, content=body["content"], headers=body["headers"] | {"authorization": "Bearer x"}
+        )
+        assert answer.status_code == 401
+    told = [("", "images-store", "token", "token-refused")] * STRANGERS_A_MINUTE
+    assert house.audit.entries == [*told, ("", "images-store", "token", "many-refused")]
 
 
 @pytest.mark.parametrize("header", ["Bearer wrong", f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x"])
