@@ -58,6 +58,11 @@ class Told:
     key_image_uid: str
 
 
+NONE_FOUND, NONE = "NONE-FOUND", "none"
+NOTHING = Told(Said(NONE, "", (0.0, 0.0, 0.0), 0.0), 0.0, "", "")
+"""What a model says of a study in which it found nothing; what people say of that stands under the report's own UID."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Of which bytes of which model something is said."""
@@ -85,6 +90,11 @@ class ModelReport:
     comments: tuple[str, ...]
     told: dict[str, Told]
     """Findings by their tracking UIDs, in the report's order."""
+
+    def of(self, uid: str) -> Told | None:
+        """Return what is told under a UID: a finding, or under the report's own that there is none."""
+        is_none = uid == self.report.sop_uid and self.outcome == NONE_FOUND
+        return NOTHING if is_none else self.told.get(uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,8 @@ def lacking(word: Word, told: Told, standing: Review | None) -> list[str]:
         standing: what was said last; None: nothing.
     """
     wrong = []
+    if told == NOTHING and word.verdict in (Verdict.EDITED, Verdict.REJECTED):
+        return ["verdict"]
     if (word.verdict is Verdict.REJECTED) is not (word.reason in REASONS) or word.reason not in ("", *REASONS):
         wrong.append("reason")
     if (word.verdict is Verdict.EDITED) is not (word.said is not None):
@@ -142,9 +154,9 @@ def newest(reviews: Iterable[Review]) -> dict[str, Review]:
 
 
 def is_whole(reviews: Iterable[Review]) -> bool:
-    """True where each finding of a report has a verdict that stands; of a report without findings nobody said any."""
+    """True where each finding of a report has a verdict that stands, or that there is none."""
     said = [one for one in newest(reviews).values() if one.word.verdict is not Verdict.REOPENED]
-    return bool(said) and len(said) == said[0].report.findings
+    return bool(said) and len(said) == max(1, said[0].report.findings)
 
 
 def state(outcome: str, reviews: Iterable[Review]) -> State:

@@ -55,7 +55,7 @@ def router(face: Face, guard: Guard) -> APIRouter:
     async def review(
         study_key: StudyKey, finding_uid: Uid, body: screen.FindingReviewBody, response: Response, principal: doctor
     ) -> screen.FindingReviews | Response:
-        """Say of a finding that it is one, that it is another, that it is none, or take that back."""
+        """Say of a finding that it is one, another or none, or of a report that there is none; or take that back."""
         response.headers.update(NO_STORE)
         asked = _asked(await _report(face, principal.for_changes(), study_key, body.sha256), finding_uid, body)
         now_ns = time.time_ns()
@@ -84,7 +84,7 @@ async def _report(face: Face, principal: Principal, study_key: str, sha256: str)
 
 
 def _asked(read: ModelReport, finding_uid: str, body: screen.FindingReviewBody) -> Asked:
-    told = read.told.get(finding_uid)
+    told = read.of(finding_uid)
     if told is None:
         raise BadRequest("the report has no such finding", ["finding_uid"])
     new = body.said
@@ -114,6 +114,7 @@ def _told(connection: Connection, read: ModelReport, said: list[Review]) -> scre
         comments=list(read.comments),
         state=model_reports.state(read, said).value,
         findings=[_finding(connection, read, uid, said) for uid in read.told],
+        reviews=[_review(connection, one) for one in said if one.finding_uid == report.sop_uid],
     )
 
 

@@ -27,6 +27,7 @@ from cloud_hub.imaging.reports import NO_REPORT
 SERIES_NUMBER = 9005
 MANUFACTURER, MODEL_NAME = "Yuanzhen", "Hub"
 REJECTED, EDITED = "rejected", "edited"
+AGREED = "医师核实：未见，与模型一致 · Judged by a physician: none, as the model says"
 _GROUPS, _GROUP, _TRACKING, _TRACKING_UID, _PROCEDURE = "126010", "125007", "112039", "112040", "121058"
 _COMMENT, _CERTAINTY = "121106", "111012"
 _COPIED = ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber")
@@ -148,9 +149,11 @@ def _content(report: Dataset, what: Verified) -> Dataset:
     items = [copy.deepcopy(one) for one in report.ContentSequence]
     at = next(index for index, one in enumerate(items) if _concept(one) == _PROCEDURE)
     items[at:at] = [item for one in what.observers for item in _person(one)]
+    # What is said of the whole study, in which nothing was found, stands under the report's own UID.
+    words = {uid: word for uid, word in what.words.items() if uid != report.SOPInstanceUID}
     for one in items:
         if _concept(one) == _GROUPS:
-            one.ContentSequence = Sequence(_groups(one.ContentSequence, what.words))
+            one.ContentSequence = Sequence(_groups(one.ContentSequence, words))
     root.ContentSequence = Sequence(items)
     return root
 
@@ -179,20 +182,27 @@ def _groups(groups: Sequence, words: dict[str, dict[str, Any]]) -> list[Dataset]
 def _summarised(group: Dataset, words: dict[str, dict[str, Any]]) -> Dataset:
     """Return the group about the whole study with what people found instead of what the model summed up."""
     verdicts = [one["verdict"] for one in words.values()]
-    rejected, changed = verdicts.count(REJECTED), verdicts.count(EDITED)
-    accepted, limits = len(verdicts) - rejected - changed, _limits(group)
+    rejected, limits = verdicts.count(REJECTED), _limits(group)
     items = [one for one in group.ContentSequence if _concept(one) != _COMMENT or _stays(one, limits)]
     for one in items:
         if _concept(one) == "OUTCOME" and rejected == len(verdicts):
             one.ConceptCodeSequence[0].CodeValue = "NONE-FOUND"
             one.ConceptCodeSequence[0].CodeMeaning = CODES["NONE-FOUND"][1]
+    items.append(
+        sr.TextContentItem(codes.DCM.Comment, _judged(words) if words else AGREED, sr.RelationshipTypeValues.CONTAINS)
+    )
+    group.ContentSequence = Sequence(items)
+    return group
+
+
+def _judged(words: dict[str, dict[str, Any]]) -> str:
+    verdicts = [one["verdict"] for one in words.values()]
+    rejected, changed = verdicts.count(REJECTED), verdicts.count(EDITED)
+    accepted = len(verdicts) - rejected - changed
     reasons = ", ".join(one["reason"] for one in words.values() if one["verdict"] == REJECTED)
     text = f"医师核实：属实 {accepted}，改 {changed}，不属实 {rejected} · "
     text += f"Judged by a physician: {accepted} accepted, {changed} changed, {rejected} rejected"
-    text += f" ({reasons})" if reasons else ""
-    items.append(sr.TextContentItem(codes.DCM.Comment, text, relationship_type=sr.RelationshipTypeValues.CONTAINS))
-    group.ContentSequence = Sequence(items)
-    return group
+    return text + (f" ({reasons})" if reasons else "")
 
 
 def _stays(comment: Dataset, limits: str) -> bool:

@@ -913,6 +913,10 @@ class ReviewedReport(View):
     comments: list[str] = Field(description="Marks, summary and limits, in both languages.")
     state: Literal["preliminary", "final", "amended", "cancelled"]
     findings: list[ReviewedFinding]
+    reviews: list[FindingReview] = Field(
+        default_factory=list,
+        description="Where the model found nothing, what was said of that, under the report's own UID; the newest last.",
+    )
 
 
 class ReviewedReports(View):

@@ -31,12 +31,12 @@ PICTURE_MM = 48
 """Of the made-up head: as many pixels of a millimetre each way."""
 
 
-def fill(folder: Path) -> Callable[[Database], Images]:
-    """Return what puts a study that a model read into a hub."""
+def fill(folder: Path, findings: int = 2) -> Callable[[Database], Images]:
+    """Return what puts a study that a model read, and found so much in, into a hub."""
 
     def work(care: Database) -> Images:
         made = ImagingHub.over(care, folder / "blobs")
-        results = ai_reports.objects(folder / "mr", 2)
+        results = ai_reports.objects(folder / "mr", findings)
         files = [*results, *(path.read_bytes() for path in sorted((folder / "mr").glob("*.dcm"))[:40])]
         for content in files:
             made.arrive(scene.ADDRESS, content, "swi")
@@ -327,3 +327,14 @@ def test_the_findings_have_no_serious_barrier_and_are_not_wider_than_the_page(
             over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert over <= 0
             page.keyboard.press("Alt+l")
+
+
+def test_where_nothing_was_found_a_physician_says_so_too_and_takes_it_back(tmp_path: Path, browser: Browser) -> None:
+    with hub(tmp_path, fill(tmp_path, findings=0), second_factor=False) as found, opened(browser, found, PHONE) as page:
+        none = page.get_by_test_id("none-found")
+        expect(none.get_by_test_id("finding-mark")).to_contain_text("未经核实")
+        page.get_by_test_id("none-agree").click()
+        expect(none.get_by_test_id("finding-mark")).to_contain_text("看过：未见")
+        expect(page.locator('[data-testid="none-found"][data-verdict="accepted"]')).to_have_count(1)
+        page.get_by_test_id("none-reopen").click()
+        expect(page.get_by_test_id("none-agree")).to_be_visible()

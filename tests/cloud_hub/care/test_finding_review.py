@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cloud_hub.care import finding_review
-from cloud_hub.care.finding_review import Report, Review, Said, State, Told, Verdict, Word
+from cloud_hub.care.finding_review import NOTHING, Report, Review, Said, State, Told, Verdict, Word
 
 A, R, BACK = Word(Verdict.ACCEPTED), Word(Verdict.REJECTED, "vessel"), Word(Verdict.REOPENED)
 SAID = Said("cerebral-microbleed", "lobar", (1.0, 2.0, 3.0), 4.0)
@@ -40,14 +40,24 @@ def test_a_report_is_final_when_each_finding_has_a_verdict_that_stands(
     assert finding_review.state("FOUND", log(*words)) is state
 
 
-def test_a_report_without_findings_is_verified_by_nobody_and_one_not_read_is_cancelled() -> None:
+def test_a_report_without_findings_is_final_when_somebody_says_that_there_is_none_and_one_not_read_is_cancelled() -> (
+    None
+):
     assert finding_review.state("NONE-FOUND", []) is State.PRELIMINARY
+    assert finding_review.state("NONE-FOUND", log(("1.2", A), findings=0)) is State.FINAL
+    assert finding_review.state("NONE-FOUND", log(("1.2", A), ("1.2", BACK), findings=0)) is State.PRELIMINARY
     assert finding_review.state("NOT-READ", []) is State.CANCELLED
 
 
 def test_the_newest_word_stands_whatever_order_the_rows_come_in() -> None:
     reviews = log(("x", A), ("y", A), ("x", R))
     assert finding_review.newest(reversed(reviews))["x"].word is R
+
+
+@pytest.mark.parametrize("word", [R, Word(Verdict.EDITED, said=SAID)])
+def test_where_nothing_was_found_one_can_agree_and_nothing_else(word: Word) -> None:
+    assert finding_review.lacking(word, NOTHING, None) == ["verdict"]
+    assert finding_review.lacking(A, NOTHING, None) == []
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ class Desk:
         (found,) = await self.reports()
         return found
 
-    async def say(self, number: int, verdict: str, **more: Any) -> httpx.Response:
-        """Say something of a finding, on what the page shows now; `more` says other fields."""
+    async def say(self, number: int | None, verdict: str, **more: Any) -> httpx.Response:
+        """Say something of a finding (None: of the whole), on what the page shows now; `more` says other fields."""
         report = await self.report()
-        finding = report["findings"][number]
+        finding = report | {"finding_uid": report["sop_uid"]} if number is None else report["findings"][number]
         body = {
             "review_id": str(uuid.uuid4()),
             "sha256": report["sha256"],
@@ -75,6 +75,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @pytest.fixture
 async def desk(pacs: Pacs, results: list[bytes]) -> Desk:
+    return await at_desk(pacs, results)
+
+
+async def at_desk(pacs: Pacs, results: list[bytes]) -> Desk:
+    """A doctor at the page of a study with these results."""
     await pacs.take(*results)
     found = Desk(pacs)
     await found.sign_in("clinic")

@@ -14,19 +14,23 @@ from sqlalchemy import select
 from telemed import ai_report
 from telemed.ai_report import NotOurs
 
+from cloud_hub.care.finding_review import NONE
+from cloud_hub.care.labels import Judged, labels
+from cloud_hub.care.pseudonym import Project
 from cloud_hub.desk import readings
 from cloud_hub.imaging.face import Images
+from cloud_hub.imaging.verified import AGREED
 from cloud_hub.imaging.verifying import Verifying
-from cloud_hub.store import erased_images, studies
+from cloud_hub.store import erased_images, finding_reviews, studies
 from cloud_hub.store.schema import audit
 from cloud_hub.store.studies import Narrowing, Study
 from tests.cloud_hub import role_world as world
 from tests.cloud_hub.access.conftest import hashed
 from tests.cloud_hub.imaging.test_dicomweb import Pacs, bodies, pacs
-from tests.cloud_hub.imaging.test_reviews import Desk, desk, results, said
+from tests.cloud_hub.imaging.test_reviews import Desk, at_desk, desk, results, said
 from tests.cloud_hub.role_world import stores
 from tests.edge_node.findings.test_results import EXCUSED
-from tests.fakes import swi_dicom
+from tests.fakes import ai_reports, swi_dicom
 
 __all__ = ["desk", "hashed", "pacs", "results", "stores"]
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -195,3 +199,29 @@ async def test_who_says_something_wakes_what_writes(desk: Desk) -> None:
     await desk.sign_in("clinic")
     await desk.say(1, "accepted")
     assert woken._awake.is_set()
+
+
+async def test_a_study_in_which_nothing_was_found_is_verified_as_that(pacs: Pacs, tmp_path: Path) -> None:
+    desk = await at_desk(pacs, ai_reports.objects(tmp_path / "mr", 0))
+    assert (await desk.report())["state"] == "preliminary"
+    refused = await desk.say(None, "rejected", reason="other")
+    assert (refused.status_code, refused.json()["fields"]) == (422, ["verdict"])
+    assert (await desk.say(None, "accepted")).status_code == 201
+    shown = await desk.report()
+    assert (shown["state"], [one["verdict"] for one in shown["reviews"]]) == ("final", ["accepted"])
+    assert await verifying(pacs).write_all() == 1
+    (report,) = await reports(desk)
+    assert values(report, "OUTCOME")[0].ConceptCodeSequence[0].CodeValue == "NONE-FOUND"
+    told = [str(one.TextValue) for one in values(report, "121106")]
+    assert AGREED in told
+    assert not any(word in text for text in told for word in ("AI_NOT_VERIFIED", "not verified"))
+    (judged,) = pacs.stores.care.read_blocking(lambda c: finding_reviews.of_studies(c, {desk.key}))
+    (label,) = labels(Project("p", b"k" * 32), Judged("own", swi_dicom.STUDY, (judged,)))
+    assert (label["verdict"], label["told"]["code"]) == ("accepted", NONE)
+    assert (await desk.say(None, "reopened")).status_code == 201
+    assert (await desk.report())["state"] == "preliminary"
+
+
+async def test_where_something_was_found_nobody_agrees_that_there_is_none(desk: Desk) -> None:
+    answer = await desk.say(None, "accepted", version=0)
+    assert (answer.status_code, answer.json()["fields"]) == (422, ["finding_uid"])

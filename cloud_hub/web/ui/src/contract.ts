@@ -887,6 +887,8 @@ export interface ReviewedReport {
   comments: string[];
   state: "preliminary" | "final" | "amended" | "cancelled";
   findings: ReviewedFinding[];
+  /** Where the model found nothing, what was said of that, under the report's own UID; the newest last. */
+  reviews: FindingReview[];
 }
 
 /** Answer of `GET /api/v1/studies/{study_key}/reviews`. */

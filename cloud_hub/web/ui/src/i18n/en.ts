@@ -667,6 +667,8 @@ export const en: Record<keyof typeof zh, string> = {
   "finding.possible": "possible",
   "finding.low": "unsure",
   "finding.none": "AI found nothing; that excludes nothing.",
+  "finding.agreeNone": "I looked: none",
+  "finding.noneBy": "{{name}} {{time}} looked: none",
   "finding.notRead": "AI did not read this study.",
   "finding.open": "{{n}} of {{m}} not verified by a physician",
   "finding.allReviewed": "A physician has judged each finding",

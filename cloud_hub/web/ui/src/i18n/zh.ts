@@ -661,6 +661,8 @@ export const zh = {
   "finding.possible": "可能",
   "finding.low": "把握不大",
   "finding.none": "AI 未检出，不能排除。",
+  "finding.agreeNone": "我看过，也未见",
+  "finding.noneBy": "{{name}} {{time}} 看过：未见",
   "finding.notRead": "AI 没有读这项检查。",
   "finding.open": "还有 {{n}} / {{m}} 处未经医师核实",
   "finding.allReviewed": "全部已由医师判断",

@@ -3,15 +3,15 @@ import { useState } from "react";
 import type { ReactNode } from "react";
 import { useKeys } from "../../app/keys";
 import { useLive } from "../../app/live";
-import type { FindingReview, FindingSaid, ReviewedFinding, ReviewedReport, StudyRow } from "../../contract";
-import type { Words } from "../../i18n";
+import type { FindingReview, FindingSaid, ReviewedReport, StudyRow } from "../../contract";
+import type { Key, Words } from "../../i18n";
 import { useWords } from "../../i18n";
 import { serverNow, shortMoment } from "../../live/clock";
 import { Icon } from "../../state/Icon";
 import { Fault, Pending } from "../../state/Small";
 import { EditForm, ReasonForm } from "./FindingForms";
-import { PHANTOM, percent, present, standing, surety, tenths, useSay } from "./findings";
-import type { Reason, Row, Word, useReports } from "./findings";
+import { NONE_FOUND, PHANTOM, percent, present, standing, surety, tenths, useSay, whole } from "./findings";
+import type { Reason, Row, Subject, Word, useReports } from "./findings";
 import { mayRead } from "./studies";
 import "./findings.css";
 
@@ -33,7 +33,7 @@ function verdictWords(review: FindingReview, { t, both }: Words): string {
 }
 
 /** A model's word stays marked as one until a person has said otherwise. */
-function Standing({ finding }: { finding: ReviewedFinding }) {
+function Standing({ finding, agreed }: Pick<Subject, "finding"> & { agreed?: Key }) {
   const words = useWords();
   const review = standing(finding);
   if (!review) {
@@ -45,7 +45,8 @@ function Standing({ finding }: { finding: ReviewedFinding }) {
   }
   return (
     <span className="finding-mark" data-testid="finding-mark">
-      {review.verdict !== "rejected" && <Icon name="check" />} {verdictWords(review, words)}
+      {review.verdict !== "rejected" && <Icon name="check" />}{" "}
+      {agreed ? words.t(agreed, { name: words.both(review.by), time: shortMoment(review.at_ms, serverNow()) }) : verdictWords(review, words)}
     </span>
   );
 }
@@ -125,13 +126,38 @@ function Finding(item: Item) {
   );
 }
 
+/** Where the model found nothing a physician says so too, or takes that back: then the report is theirs. */
+function NoneFound({ report, isBusy, onSay }: { report: ReviewedReport; isBusy: boolean; onSay: ((word: Word) => void) | null }) {
+  const { t } = useWords();
+  const { finding } = whole(report);
+  const isAgreed = standing(finding) !== null;
+  return (
+    <div className="finding" data-testid="none-found" data-verdict={standing(finding)?.verdict ?? ""}>
+      <Standing finding={finding} agreed="finding.noneBy" />
+      {onSay && (
+        <div className="finding-buttons">
+          <button
+            type="button"
+            className={isAgreed ? "btn quiet" : "btn"}
+            disabled={isBusy}
+            data-testid={isAgreed ? "none-reopen" : "none-agree"}
+            onClick={() => onSay({ verdict: isAgreed ? "reopened" : "accepted" })}
+          >
+            {t(isAgreed ? "finding.reopen" : "finding.agreeNone")}
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
 function ReportHead({ report }: { report: ReviewedReport }) {
   const { t } = useWords();
   const open = report.findings.filter((one) => !standing(one)).length;
   return (
     <>
       <h2>{t("finding.title")}</h2>
-      {report.outcome === "NONE-FOUND" && <p className="t2">{t("finding.none")}</p>}
+      {report.outcome === NONE_FOUND && <p className="t2">{t("finding.none")}</p>}
       {report.outcome === "NOT-READ" && <p className="strong">{t("finding.notRead")}</p>}
       {report.findings.length > 0 && (
         <p className="dense" data-testid="report-state" data-state={report.state}>
@@ -202,6 +228,13 @@ export function Findings({ study, found, onShow }: Asked) {
       {reports.map((report) => (
         <section key={report.sha256} data-testid="ai-report">
           <ReportHead report={report} />
+          {report.outcome === NONE_FOUND && (
+            <NoneFound
+              report={report}
+              isBusy={say.isPending}
+              onSay={mayReview ? (word) => say.mutate({ row: whole(report), word }) : null}
+            />
+          )}
           <ol className="findings-list">
             {rows.map((row, index) =>
               row.report === report ? (

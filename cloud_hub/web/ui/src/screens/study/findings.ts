@@ -15,6 +15,7 @@ import type { Key } from "../../i18n";
 import type { Mark } from "../../imaging/marks";
 import { uuid7 } from "../bedside/draft";
 
+export const NONE_FOUND = "NONE-FOUND";
 /** What a report calls made-up heads. */
 export const PHANTOM = "synthetic phantom";
 const ASK_EVERY_MS = 20_000;
@@ -30,6 +31,18 @@ export interface Row {
   finding: ReviewedFinding;
 }
 
+/** What something is said of: a finding, or a report that has none. */
+export interface Subject {
+  report: ReviewedReport;
+  finding: Reviewed;
+}
+type Reviewed = Pick<ReviewedFinding, "finding_uid" | "reviews">;
+
+/** A report in which nothing was found, to say something of it: under its own UID. */
+export function whole(report: ReviewedReport): Subject {
+  return { report, finding: { finding_uid: report.sop_uid, reviews: report.reviews } };
+}
+
 export function useReports(studyKey: string, changedMs: number) {
   return useQuery({
     queryKey: ["reviews", studyKey, changedMs],
@@ -40,7 +53,7 @@ export function useReports(studyKey: string, changedMs: number) {
 }
 
 /** What stands of a finding; null while nothing does. */
-export function standing(finding: ReviewedFinding): FindingReview | null {
+export function standing(finding: Reviewed): FindingReview | null {
   const last = finding.reviews.at(-1);
   return last && last.verdict !== "reopened" ? last : null;
 }
@@ -83,7 +96,7 @@ export function useSay(studyKey: string) {
   const queries = useQueryClient();
   const names = useRef(new Map<string, string>());
   return useMutation({
-    mutationFn: ({ row, word }: { row: Row; word: Word }) => {
+    mutationFn: ({ row, word }: { row: Subject; word: Word }) => {
       const said = { ...word, sha256: row.report.sha256, version: row.finding.reviews.length };
       const key = JSON.stringify([row.finding.finding_uid, said]);
       const name = names.current.get(key) ?? uuid7(Date.now(), crypto.getRandomValues(new Uint8Array(16)));
