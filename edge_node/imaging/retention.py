@@ -76,10 +76,14 @@ class Retention:
         now_ns = self.clock_ns()
         for study in await self.catalog.read(lambda c: rows.at_hub(c, now_ns - self.keep_ns)):
             await self._let_go(study)
-        for study in goes_for_room(await self.catalog.read(lambda c: rows.at_hub(c, now_ns)), now_ns):
-            if await asyncio.to_thread(self.objects.used_share) < KEEP_COPIES_BELOW:
-                break
-            await self._let_go(study)
+        if await self._is_full():
+            for study in goes_for_room(await self.catalog.read(lambda c: rows.at_hub(c, now_ns)), now_ns):
+                await self._let_go(study)
+                if not await self._is_full():
+                    break
+
+    async def _is_full(self) -> bool:
+        return await asyncio.to_thread(self.objects.used_share) >= KEEP_COPIES_BELOW
 
     async def _erase(self) -> None:
         """Take every word of those who were erased out of the list; their files are to be deleted."""

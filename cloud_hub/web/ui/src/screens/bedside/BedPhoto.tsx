@@ -157,6 +157,7 @@ function Outcome({ path }: { path: string }) {
     refetchInterval: (query) => (query.state.data?.state === "waiting" || !query.state.data ? LOOK_EVERY_MS : false),
   });
   const state = found.data?.state ?? "waiting";
+  if (found.error) return <Fault error={found.error} onRetry={() => void found.refetch()} />;
   return (
     <div role="status" data-testid="bed-photo-outcome" data-state={state}>
       {state === "waiting" && t("photo.waiting")}
