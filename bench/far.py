@@ -6,9 +6,11 @@ What observes, and what feeds the monitors' port, does not pass the link.
 import contextlib
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from cloud_hub.broker_mosquitto import write_settings
@@ -17,6 +19,7 @@ from tests.region.region import Clinic, Process, Region, until
 
 HUB_SIDE = frozenset({"hub", "broker"})
 DIAL_LIMIT_S = 20
+MOVES_EVERY_S = 60.0
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ class FarRegion(Region):
             address = url.replace("http", "ws") + "/api/v1/live"
             opened = self.dial("hub", self.ports["web"])
             live = connect(address, sock=opened, additional_headers=cookie, max_size=None, compression=None)
-            with contextlib.closing(live):
+            with contextlib.closing(live), sitting(client):
                 yield live
 
     def _outside(self, end: End, port: int) -> str:
@@ -99,3 +102,23 @@ def _put(text: str, before: str, after: str) -> str:
     """Replace one place of a configuration, which must be there."""
     assert text.count(before) == 1, f"{before!r} stands {text.count(before)} times in the region's configuration"
     return text.replace(before, after)
+
+
+@contextlib.contextmanager
+def sitting(client: httpx.Client) -> Iterator[None]:
+    """Be somebody who sits before a screen: a session in which nothing is asked for ends after a quarter of an hour."""
+    stop = threading.Event()
+
+    def move() -> None:
+        while not stop.wait(MOVES_EVERY_S):
+            # What a hub that is away does not answer is asked again a minute later.
+            with contextlib.suppress(httpx.HTTPError):
+                client.get("/api/v1/session")
+
+    mover = threading.Thread(target=move, name="sitting")
+    mover.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        mover.join()

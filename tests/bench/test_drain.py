@@ -8,11 +8,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
-from bench import drain
+from bench import drain, far
 from bench.drain_watch import Moment, Screen, Watch, waiting
 from tests.faults.relay.namespaces import Unavailable
+from tests.region.region import until
 
 HOURS, TIMES = 1, 10
 
@@ -64,3 +66,20 @@ def test_the_table_keeps_the_oldest_values_of_the_points_that_it_leaves_out() ->
     assert len(lines) <= drain.ROWS_SHOWN + 2
     assert sum("1.9" in line.split("|")[3] for line in lines) == 1
     assert lines[-1].split("|")[2].strip() == "1"
+
+
+def test_who_watches_does_something_now_and_then_so_that_the_session_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = list[str]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if len(asked) == 1:
+            raise httpx.ConnectError("the hub is away")
+        return httpx.Response(200)
+
+    monkeypatch.setattr(far, "MOVES_EVERY_S", 0.01)
+    with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://hub") as client, far.sitting(client):
+        until(lambda: len(asked) >= 3, 5, "it asks again, also after a hub that was away")
+    assert set(asked) == {"/api/v1/session"}
