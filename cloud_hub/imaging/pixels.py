@@ -113,17 +113,24 @@ def _native(file: BinaryIO, found: Dataset, at: int, index: int) -> bytes:
     bits = int(found.Rows) * int(found.Columns) * int(found.get("SamplesPerPixel", 1)) * int(found.BitsAllocated)
     if found.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
-    if bits * index % 8:
-        raise Unreadable("frame-within-byte")
-    length = (bits + 7) // 8
-    file.seek(at + bits * index // 8)
+    begin, skipped_bits = divmod(bits * index, 8)
+    length = (skipped_bits + bits + 7) // 8
+    file.seek(at + begin)
     data = file.read(length)
     if len(data) < length:
         raise Unreadable(files.PIXELS_SHORT)
+    if bits % 8:
+        return _own_bytes(data, skipped_bits, bits)
     width = int(found.BitsAllocated) // 8
     if files.syntax_of(found).is_little or width < 2:
         return data
     return np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes()
+
+
+def _own_bytes(data: bytes, skipped_bits: int, bits: int) -> bytes:
+    """Return a frame that shares bytes with its neighbours by itself, its first pixel in the lowest bit (PS3.5 D.3)."""
+    every = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    return np.packbits(every[skipped_bits : skipped_bits + bits], bitorder="little").tobytes()
 
 
 def _described(found: Dataset, index: int) -> Dataset:

@@ -915,7 +915,7 @@ class ReviewedReport(View):
     findings: list[ReviewedFinding]
     reviews: list[FindingReview] = Field(
         default_factory=list,
-        description="Where the model found nothing, what was said of that, under the report's own UID; the newest last.",
+        description="Where nothing was found, what was said of that, under the report's own UID; the newest last.",
     )
 
 

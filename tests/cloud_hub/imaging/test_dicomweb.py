@@ -259,6 +259,25 @@ async def test_frames_of_many_come_in_the_order_that_was_asked_for(pacs: Pacs, s
         assert (await pacs.get(f"{where}/frames/0")).status_code == 400
 
 
+async def test_frames_of_bits_that_share_bytes_come_each_by_itself(pacs: Pacs) -> None:
+    frames = np.random.default_rng(7).integers(0, 2, (5, 3, 7), np.uint8)
+    packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
+    bits: dict[str, Any] = {
+        "Rows": 3,
+        "Columns": 7,
+        "NumberOfFrames": "5",
+        "BitsAllocated": 1,
+        "BitsStored": 1,
+        "HighBit": 0,
+    }
+    await pacs.take(dicom_files.image(PixelData=packed, **bits))
+    for number, frame in enumerate(frames, 1):
+        got = (await pacs.get(f"{ONE}/frames/{number}", "application/octet-stream")).content
+        assert got == np.packbits(frame.ravel(), bitorder="little").tobytes()
+    await pacs.take(dicom_files.image("1.2.9", "1.2.9.1", "1.2.9.1.1", PixelData=packed[:-2], **bits), group="g2")
+    assert (await pacs.get("/dicom-web/studies/1.2.9/series/1.2.9.1/instances/1.2.9.1.1/frames/1")).status_code == 409
+
+
 async def test_a_picture_shows_the_window_that_is_asked_for(pacs: Pacs) -> None:
     await pacs.take(dicom_files.image())
     grey = await picture(pacs, "/rendered?window=8,16,linear-exact")

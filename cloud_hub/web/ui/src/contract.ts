@@ -887,7 +887,7 @@ export interface ReviewedReport {
   comments: string[];
   state: "preliminary" | "final" | "amended" | "cancelled";
   findings: ReviewedFinding[];
-  /** Where the model found nothing, what was said of that, under the report's own UID; the newest last. */
+  /** Where nothing was found, what was said of that, under the report's own UID; the newest last. */
   reviews: FindingReview[];
 }
 

@@ -18,6 +18,8 @@ export class Refused extends Error {
   }
 }
 
+export class TooLarge extends Error {}
+
 const UNREACHABLE: Text2 = {
   zh: "没有送达：服务器没有回应。请重试。",
   en: "Not delivered: the server did not answer. Try again.",
@@ -26,6 +28,7 @@ const UNEXPECTED: Text2 = { zh: "服务器没有完成这一步。请重试。",
 const TIME_LIMIT_MS = 15_000;
 /** A photo over a ward's wireless network. */
 const FILE_LIMIT_MS = 180_000;
+const LARGE_LIMIT_MS = 60_000;
 
 async function refusal(response: Response): Promise<Refused> {
   try {
@@ -53,9 +56,8 @@ export function whenSignedOut(action: () => void): void {
   onSignedOut = action;
 }
 
-/** Send one request, its body as JSON or a file as it is, and return the decoded answer. */
-export async function request<T>(method: Method, path: string, body?: unknown): Promise<T> {
-  const headers: Record<string, string> = { Accept: "application/json" };
+async function send(method: Method, path: string, accept: string, body?: unknown, limitMs = TIME_LIMIT_MS): Promise<Response> {
+  const headers: Record<string, string> = { Accept: accept };
   if (method !== "GET") headers["X-CSRF-Token"] = csrfToken;
   const file = body instanceof Blob ? body : null;
   if (body !== undefined) headers["Content-Type"] = file ? file.type : "application/json";
@@ -66,7 +68,7 @@ export async function request<T>(method: Method, path: string, body?: unknown): 
       headers,
       body: file ?? (body === undefined ? undefined : JSON.stringify(body)),
       credentials: "same-origin",
-      signal: AbortSignal.timeout(file ? FILE_LIMIT_MS : TIME_LIMIT_MS),
+      signal: AbortSignal.timeout(file ? FILE_LIMIT_MS : limitMs),
     });
   } catch {
     throw new Refused(0, "unreachable", UNREACHABLE);
@@ -77,7 +79,48 @@ export async function request<T>(method: Method, path: string, body?: unknown): 
     if (response.status === 401 && !isProof) onSignedOut();
     throw refused;
   }
+  return response;
+}
+
+/** Send one request, its body as JSON or a file as it is, and return the decoded answer. */
+export async function request<T>(method: Method, path: string, body?: unknown): Promise<T> {
+  const response = await send(method, path, "application/json", body);
   return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+/** Fetch what somebody else wrote; `TooLarge`, and no more of it is read, as soon as it is more than `mostBytes`. */
+export async function requestBytes(path: string, accept: string, mostBytes: number): Promise<Uint8Array> {
+  const response = await send("GET", path, accept, undefined, LARGE_LIMIT_MS);
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  const reader = response.body?.getReader();
+  for (let part = await next(reader); part; part = await next(reader)) {
+    length += part.length;
+    if (length > mostBytes) {
+      void reader?.cancel();
+      throw new TooLarge();
+    }
+    parts.push(part);
+  }
+  return joined(parts, length);
+}
+
+async function next(reader: ReadableStreamDefaultReader<Uint8Array> | undefined): Promise<Uint8Array | undefined> {
+  try {
+    return (await reader?.read())?.value;
+  } catch {
+    throw new Refused(0, "unreachable", UNREACHABLE);
+  }
+}
+
+function joined(parts: Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 const BASE = "/api/v1";

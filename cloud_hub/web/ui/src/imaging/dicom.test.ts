@@ -38,6 +38,7 @@ describe("series and slices", () => {
 
   it("are no pictures where there are no rows", () => {
     expect(stackOf([values({ "00080018": ["report"] })], "/x", "k").slices).toEqual([]);
+    expect(stackOf([image("areas", 1, { "00080060": ["SEG"] })], "/x", "k")).toEqual({ slices: [], total: 0 });
   });
 
   it("are no more than one goes through, whatever a file says, and how many there are is told", () => {

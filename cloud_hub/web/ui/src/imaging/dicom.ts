@@ -41,7 +41,7 @@ export function numbers(told: Told, tag: string): number[] {
   return (told[tag]?.Value ?? []).map(Number).filter(Number.isFinite);
 }
 
-function number(told: Told, tag: string): number {
+export function number(told: Told, tag: string): number {
   return numbers(told, tag)[0] ?? 0;
 }
 
@@ -63,7 +63,7 @@ export function seriesOf(found: Told[]): SeriesTold[] {
  *
  * Were it still told as one of several, the loader would look for it at the first frame's address without a filing.
  */
-function ofFrame(whole: Told, frame: number): Told {
+export function ofFrame(whole: Told, frame: number): Told {
   const { "52009229": all, "52009230": some, "00280008": _count, ...told } = whole;
   const shared = (all?.Value?.[0] ?? {}) as Told;
   const each = ((some?.Value ?? [])[frame - 1] ?? {}) as Told;
@@ -90,7 +90,8 @@ export interface Stack {
 export function stackOf(found: Told[], address: string, filed: string): Stack {
   let [total, further] = [0, FRAMES_MOST - 1];
   const slices = found
-    .filter((told) => number(told, "00280010") > 0)
+    // What a segmentation has in its rows are areas of other images.
+    .filter((told) => number(told, "00280010") > 0 && text(told, "00080060") !== "SEG")
     .flatMap((told) => {
       const at = `${address}/instances/${text(told, "00080018")}/frames/`;
       const count = Math.max(1, number(told, "00280008"));

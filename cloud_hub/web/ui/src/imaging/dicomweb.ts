@@ -1,5 +1,5 @@
 /** Asks the hub's DICOMweb, with the page's own session. */
-import { Refused, request } from "../app/api";
+import { Refused, request, requestBytes } from "../app/api";
 import type { StudyRow } from "../contract";
 import { seriesOf, stackOf } from "./dicom";
 import type { SeriesTold, Stack, Told } from "./dicom";
@@ -19,6 +19,20 @@ export async function stackOfSeries({ study_key: key, study_uid: uid }: Filed, s
   const address = `${BASE}/${uid}/series/${series}`;
   const found = await request<Told[]>("GET", `${address}/metadata?filed=${key}`);
   return stackOf(found, `${location.origin}${address}`, key);
+}
+
+const TOLD_MOST_BYTES = 32 * 1024 * 1024;
+
+/** What is told of the objects of a series that are no pictures; raises `Refused`, `TooLarge`, `SyntaxError`. */
+export async function toldOfSeries({ study_key: key, study_uid: uid }: Filed, series: string): Promise<Told[]> {
+  const path = `${BASE}/${uid}/series/${series}/metadata?filed=${key}`;
+  return JSON.parse(new TextDecoder().decode(await requestBytes(path, "application/dicom+json", TOLD_MOST_BYTES))) as Told[];
+}
+
+/** One frame, unpacked where it was compressed; raises `Refused`, and `TooLarge` where it is longer than it may be. */
+export function frameOf({ study_key: key, study_uid: uid }: Filed, of: { series: string; instance: string; frame: number }, mostBytes: number): Promise<Uint8Array> {
+  const path = `${BASE}/${uid}/series/${of.series}/instances/${of.instance}/frames/${of.frame}?filed=${key}`;
+  return requestBytes(path, "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1", mostBytes);
 }
 
 /** Why a picture is not shown: of the words after `fault.image.`. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Slice } from "./dicom";
-import { cutOf, ringOf, slicesOf } from "./marks";
+import { cutOf, gridOf, ringOf, slicesOf } from "./marks";
 import type { Cut, Mark } from "./marks";
 
 /** Axial images, 2 mm thick and 2 mm apart. */
@@ -33,4 +33,12 @@ describe("a mark", () => {
     expect(ringOf(cut, mark(0, 6), place)).toEqual({ x: 112, y: 184, radius: 17 });
     expect(ringOf(cut, mark(0, 1), place).radius).toBe(10);
   });
+});
+
+it("the pixels of a slice begin at the outer corner of the first one, each as large as its spacing", () => {
+  const told = { "00200037": { Value: [1, 0, 0, 0, 1, 0] }, "00200032": { Value: [-10, -20, 3] }, "00280030": { Value: [0.5, 2] }, "00280010": { Value: [8] }, "00280011": { Value: [6] } };
+  const place = ([x, y]: number[]): [number, number] => [100 - 4 * (x ?? 0), 200 + 4 * (y ?? 0)];
+  // Mirrored: columns lead to the left.
+  expect(gridOf({ imageId: "", number: 1, isLossy: false, told }, place)).toEqual([-8, 0, 0, 2, 144, 119]);
+  expect(gridOf({ imageId: "", number: 1, isLossy: false, told: {} }, place)).toBeNull();
 });

@@ -1,5 +1,5 @@
 /** Where what a model points to stands in a picture (pure). */
-import { along, directionsOf, first, height, numbers } from "./dicom";
+import { along, directionsOf, first, height, number, numbers } from "./dicom";
 import type { Slice, Vector } from "./dicom";
 
 /** A ball in the patient, and what it is called in the picture. */
@@ -61,4 +61,20 @@ export function ringOf({ row }: Cut, mark: Mark, place: (point: Vector) => [numb
   const beside = mark.centre.map((part, axis) => part + (row[axis] ?? 0) * (mark.diameter / 2)) as Vector;
   const [[x, y], [atX, atY]] = [place(mark.centre), place(beside)];
   return { x, y, radius: Math.max(SMALLEST_PX, Math.hypot(atX - x, atY - y) + AROUND_PX) };
+}
+
+/**
+ * Where the pixels of a slice stand in the picture, as the six numbers of an SVG or CSS matrix: from columns and rows, counted
+ * from the outer corner of the first pixel, to pixels of the page.  Null where the slice does not say how it lies.
+ */
+export function gridOf({ told }: Slice, place: (point: Vector) => [number, number]): number[] | null {
+  const [found, at, apart] = [directionsOf(told), numbers(told, "00200032"), numbers(told, "00280030")];
+  const [rows, columns] = [number(told, "00280010"), number(told, "00280011")];
+  if (!found || at.length !== 3 || apart.length !== 2 || !rows || !columns) return null;
+  const corner = (column: number, row: number) => {
+    const [right, down] = [(column - 0.5) * (apart[1] ?? 1), (row - 0.5) * (apart[0] ?? 1)];
+    return place(at.map((part, axis) => part + right * (found.row[axis] ?? 0) + down * (found.column[axis] ?? 0)) as Vector);
+  };
+  const [[x, y], [rightX, rightY], [downX, downY]] = [corner(0, 0), corner(columns, 0), corner(0, rows)];
+  return [(rightX - x) / columns, (rightY - y) / columns, (downX - x) / rows, (downY - y) / rows, x, y];
 }

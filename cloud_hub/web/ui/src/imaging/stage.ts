@@ -167,6 +167,11 @@ export class Stage {
     void this.fetchAll(slices);
   }
 
+  /** Whether these are the slices that it shows: before, no place among them is one here. */
+  holds(slices: Slice[] | undefined): boolean {
+    return this.slices === slices;
+  }
+
   /** Show a slice as soon as it is there; only the newest wish counts. */
   async goTo(index: number): Promise<void> {
     if (this.state.made) return this.step(index - this.state.made.at);
@@ -278,6 +283,7 @@ export class Stage {
   }
 
   reset(): void {
+    if (!this.isDrawn) return;
     const view = this.viewport();
     view?.resetCamera();
     view?.resetProperties();

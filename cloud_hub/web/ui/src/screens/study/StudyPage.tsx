@@ -133,6 +133,7 @@ function Opened({ row }: { row: StudyRow }) {
               key={picked.uid}
               study={row}
               series={picked}
+              all={series}
               isPreview={row.state === "preview"}
               leave={leaveTo(bed)}
               pointed={pointed}

@@ -18,12 +18,16 @@ import { Fault, Pending } from "../../state/Small";
 import { Icon } from "../../state/Icon";
 import type { Pointed } from "./Findings";
 import { Marks } from "./Marks";
+import { DrawnMasks, MaskRow } from "./Masks";
 import { Planes, nextPlane } from "./Planes";
 import { Ruler } from "./Ruler";
+import { useMasks } from "./useMasks";
 
 interface Shown {
   study: Filed;
   series: SeriesTold;
+  /** Of the study. */
+  all: SeriesTold[];
   /** True while nothing but a preview has come: it is looked at, never measured. */
   isPreview: boolean;
   /** Where Escape leads to. */
@@ -75,11 +79,12 @@ interface Acts {
   mayMeasure: boolean;
   leave: string;
   onHide: () => void;
+  onMasks: () => void;
   /** To the next plane. */
   onTurn: () => void;
 }
 
-function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide, onTurn }: Acts): void {
+function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide, onMasks, onTurn }: Acts): void {
   const step = (by: number) => () => stage?.step(by);
   const windows = presets.slice(0, 9).map(({ window }, index) => [String(index + 1), () => stage?.setWindow(window)]);
   useKeys({
@@ -101,6 +106,7 @@ function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide
     m: () => stage?.mirror(),
     r: () => stage?.reset(),
     h: onHide,
+    o: onMasks,
     v: onTurn,
     " ": onHide,
     "+": () => stage?.zoomBy(1.25),
@@ -114,8 +120,9 @@ function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide
 /** Go to the image that is pointed to, once for each time: what comes of the series later leaves the slice. */
 function usePointed(stage: Stage | null, slices: Slice[] | undefined, pointed: Pointed | null, marks: Mark[]): void {
   const followed = useRef<Pointed | null>(null);
+  const isOpen = stage?.holds(slices) ?? false;
   useEffect(() => {
-    if (!stage || !slices || !pointed?.image || followed.current === pointed) return;
+    if (!stage || !slices || !isOpen || !pointed?.image || followed.current === pointed) return;
     const at = slices.findIndex(({ imageId }) => imageId.includes(`/instances/${pointed.image}/`));
     if (at < 0) return;
     followed.current = pointed;
@@ -124,7 +131,7 @@ function usePointed(stage: Stage | null, slices: Slice[] | undefined, pointed: P
     if (mark) stage.pointAt(mark.centre);
     if (made && mark) stage.lookAt(mark.centre);
     else void stage.goTo(at);
-  }, [stage, slices, pointed, marks]);
+  }, [stage, slices, isOpen, pointed, marks]);
 }
 
 /** Swipes of one finger, or drags where scrolling is the tool. */
@@ -227,7 +234,7 @@ function useMarks(marks: Mark[], slices: Slice[] | undefined, state: StageState 
     here: cut ? seen.filter((mark) => meets(cut, mark)) : [],
     marked: [...new Set(open.flatMap((mark) => slicesOf(slices ?? [], mark)))],
     isHidden,
-    onHide: () => setHidden((before) => !before),
+    setHidden,
   };
 }
 
@@ -303,7 +310,7 @@ function placeOf({ made, loaded, faults, shown, wanted }: StageState, count: num
     : { loaded, faults, shown, wanted, count };
 }
 
-export default function Viewer({ study, series, isPreview, leave, pointed, marks }: Shown) {
+export default function Viewer({ study, series, all, isPreview, leave, pointed, marks }: Shown) {
   const { t } = useWords();
   const box = useRef<HTMLDivElement>(null);
   const stage = useStage(box);
@@ -322,13 +329,22 @@ export default function Viewer({ study, series, isPreview, leave, pointed, marks
   usePointed(stage, slices, pointed, marks);
   const slice = slices?.[(state?.made ? state.wanted : state?.shown) ?? -1];
   const presets = slices?.[0] ? presetsOf(slices[0].told) : [];
-  const { cut, here, marked, isHidden, onHide } = useMarks(marks, slices, state);
+  const { cut, here, marked, isHidden, setHidden } = useMarks(marks, slices, state);
+  const onHide = () => setHidden((before) => !before);
+  const seen = state?.made || isHidden ? null : (state?.shown ?? null);
+  const masks = useMasks({ study, series: series.uid, all, slices, at: seen, marks });
+  const onMasks = () => {
+    if (!masks.isThere) return;
+    // Who asks for them wants to see them.
+    if (!masks.isOn) setHidden(false);
+    masks.onSwitch();
+  };
   const isWhole = state !== null && slices !== undefined && state.loaded.size === slices.length;
   const why = noVolume(slices ?? []) ?? (state?.cannotTurn ? "failed" : isWhole ? null : "fetching");
   const onTurn = () => {
     if (stage && state && why === null) void stage.setPlane(nextPlane(state));
   };
-  useViewerKeys(stage, { presets, mayMeasure: !isPreview, leave, onHide, onTurn });
+  useViewerKeys(stage, { presets, mayMeasure: !isPreview, leave, onHide, onMasks, onTurn });
   const swipe = useSwipe(stage, state?.tool);
   const onWheel = (event: WheelEvent) => stage?.step(Math.sign(event.deltaY));
   // In the slices themselves the point is shown once somebody has set it: that of a finding has its ring.
@@ -354,10 +370,11 @@ export default function Viewer({ study, series, isPreview, leave, pointed, marks
         {...swipe}
       >
         <div ref={box} className="viewer-canvas" onContextMenu={(event) => event.preventDefault()} />
+        {slice && stage && seen !== null && <DrawnMasks stage={stage} slice={slice} drawn={masks.drawn} picked={pointed?.finding ?? ""} />}
         {cut && stage && <Marks stage={stage} cut={cut} marks={here} picked={pointed?.finding ?? ""} point={point} />}
         {slice && state && <Corners slice={slice} state={state} count={slices?.length ?? 0} />}
         {state && isAsked && !state.made && <Words state={state} count={slices.length} retry={() => stage?.retry()} />}
-        {slices?.length === 0 && <p className="viewer-words">{t("viewer.noPictures")}</p>}
+        {slices?.length === 0 && <p className="viewer-words">{t(series.modality === "SEG" ? "segments.elsewhere" : "viewer.noPictures")}</p>}
         <Fault error={found.error} onRetry={() => void found.refetch()} />
         {state && isAsked && slices.length > 1 && <Ruler {...placeOf(state, slices.length)} marked={state.made ? [] : marked} onGo={(index) => void stage?.goTo(index)} />}
       </div>
@@ -365,12 +382,18 @@ export default function Viewer({ study, series, isPreview, leave, pointed, marks
         <div className="viewer-tools">
           <Planes stage={stage} state={state} why={why} />
           <Tools stage={stage} state={state} stack={found.data} presets={presets} mayMeasure={!isPreview}>
-            {marks.length > 0 && (
+            {masks.isThere && (
+              <button type="button" className="btn" aria-pressed={masks.isOn} data-testid="masks" onClick={onMasks}>
+                {t("tool.masks")} <span className="key">O</span>
+              </button>
+            )}
+            {(marks.length > 0 || masks.isOn) && (
               <button type="button" className="btn" aria-pressed={isHidden} data-testid="hide-ai" onClick={onHide}>
                 {t("tool.hideAi")} <span className="key">H</span>
               </button>
             )}
           </Tools>
+          {masks.isOn && <MaskRow masks={masks} isMade={state.made !== null} />}
         </div>
       )}
     </section>
