@@ -3,11 +3,13 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -257,6 +259,98 @@ def test_a_length_is_measured_in_millimetres(served: RealHub, browser: Browser) 
         expect(page.get_by_test_id("window-3")).to_have_attribute("aria-pressed", "true")
         page.get_by_test_id("tool-clear").click()
         expect(words).to_have_count(0)
+
+
+def drag(page: Page, *points: tuple[float, float]) -> None:
+    """Draw with the mouse from the first point to the second, counted from the canvas, and press on the others."""
+    box = page.locator("[data-testid=viewer] canvas").bounding_box()
+    assert box is not None
+    (x, y), *others = [(box["x"] + right, box["y"] + down) for right, down in points]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for to_x, to_y in others[:1]:
+        page.mouse.move((x + to_x) / 2, (y + to_y) / 2, steps=3)
+        page.mouse.move(to_x, to_y, steps=3)
+    page.mouse.up()
+    for to_x, to_y in others[1:]:
+        page.wait_for_timeout(300)  # else the page takes what follows for the end of the drag
+        page.mouse.move(to_x, to_y, steps=4)
+        page.mouse.click(to_x, to_y)
+
+
+def square(page: Page, pixels: int) -> tuple[float, float, float]:
+    """Return left and top edge of a square image on the canvas, and how large each of its pixels is there."""
+    box = page.locator("[data-testid=viewer] canvas").bounding_box()
+    assert box is not None
+    side = min(box["width"], box["height"])
+    return (box["width"] - side) / 2, (box["height"] - side) / 2, side / pixels
+
+
+def test_an_ellipse_tells_what_the_file_has_inside_of_it_in_hounsfield_units(
+    served: RealHub, browser: Browser, shared_data: Path
+) -> None:
+    with opened(browser, served, scene.HEAD) as page:
+        page.keyboard.press("c")
+        expect(page.get_by_test_id("tool-ellipse")).to_have_attribute("aria-pressed", "true")
+        left, top, px = square(page, 512)
+        # From its middle to a corner of what it fills; air, bone and brain lie in it.
+        drag(page, (left + 250 * px, top + 200 * px), (left + 350 * px, top + 320 * px))
+        lines = page.locator("[data-testid=viewer] svg text tspan")
+        expect(lines).to_have_count(4)
+        page.wait_for_timeout(400)  # it is counted ten times a second at most
+        drawn_at = page.locator("[data-testid=viewer] svg ellipse").first
+        x, y, width, height = (float(drawn_at.get_attribute(name) or "nan") for name in ("cx", "cy", "rx", "ry"))
+        rows, columns = np.mgrid[:512, :512]
+        away = ((left + (columns + 0.5) * px - x) / width) ** 2 + ((top + (rows + 0.5) * px - y) / height) ** 2
+        file = pydicom.dcmread(io.BytesIO(scene.head_slice(shared_data, 0)))
+        inside = (file.pixel_array * float(file.RescaleSlope) + float(file.RescaleIntercept))[away <= 1]
+        said = [float(one) for line in lines.all_text_contents() for one in re.findall(r"-?\d+(?:\.\d+)?", line)]
+        area = np.pi * width * height * (SPACING_MM / px) ** 2
+        expected = [area, inside.mean(), inside.std(), inside.min(), inside.max()]
+        assert np.ptp(inside) > 500
+        assert said == pytest.approx(expected, rel=0.01, abs=1)
+        assert [line.split()[0] for line in lines.all_text_contents()] == ["面积", "均值", "标准差", "最小"]
+        assert [line.split()[-1] for line in lines.all_text_contents()] == ["mm²", "HU", "HU", "HU"]
+        page.keyboard.press("Alt+l")
+        expect(lines.nth(1)).to_contain_text("Mean")
+        page.keyboard.press("Alt+l")
+
+
+def test_a_box_on_a_picture_that_says_no_spacing_and_no_units_tells_pixels_and_stored_values(
+    served: RealHub, browser: Browser
+) -> None:
+    page = enter(browser, served.address, "clinic")
+    scene.store(page, scene.plain("1.2.826.0.1.8"))
+    page.goto(f"{served.address}#/study/{key_of(page, '1.2.826.0.1.8')}")
+    expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "0", timeout=30_000)
+    page.keyboard.press("b")
+    left, top, px = square(page, 4)
+    # Around the centres of the four in the middle, whose values are 5, 6, 9 and 10.
+    drag(page, (left + 0.75 * px, top + 0.75 * px), (left + 3.25 * px, top + 3.25 * px))
+    lines = page.locator("[data-testid=viewer] svg text tspan")
+    expect(lines).to_have_text(
+        [
+            re.compile(r"面积 6\.\d+ px²"),
+            "均值 7.5 （存储值）",
+            "标准差 2.062 （存储值）",
+            "最小 5 · 最大 10 （存储值）",
+        ]
+    )
+    assert float((lines.first.text_content() or "").split()[1]) == pytest.approx(6.25, abs=0.1)
+    page.get_by_test_id("tool-clear").click()
+    expect(lines).to_have_count(0)
+    page.context.close()
+
+
+def test_an_angle_is_measured_in_degrees(served: RealHub, browser: Browser) -> None:
+    with opened(browser, served, scene.HEAD) as page:
+        page.keyboard.press("a")
+        expect(page.get_by_test_id("tool-angle")).to_have_attribute("aria-pressed", "true")
+        left, top, px = square(page, 512)
+        drag(page, *((left + at * px, top + down * px) for at, down in ((150, 150), (150, 300), (250, 200))))
+        words = page.locator("[data-testid=viewer] svg text")
+        expect(words).to_have_text(re.compile(r"[\d.]+ °"))
+        assert float((words.text_content() or "").split()[0]) == pytest.approx(45, abs=1)
 
 
 def test_a_series_that_grows_leaves_the_slice_and_the_window_that_one_looks_at(

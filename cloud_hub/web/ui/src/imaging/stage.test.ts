@@ -46,8 +46,11 @@ vi.mock("@cornerstonejs/tools", () => ({
   addTool: () => undefined,
   annotation: { config: { style: { getDefaultToolStyles: () => ({}), setDefaultToolStyles: () => undefined } } },
   init: () => undefined,
+  AngleTool: { toolName: "angle" },
+  EllipticalROITool: { toolName: "ellipse" },
   LengthTool: { toolName: "length" },
   PanTool: { toolName: "pan" },
+  RectangleROITool: { toolName: "box" },
   WindowLevelTool: { toolName: "window" },
   ZoomTool: { toolName: "zoom" },
 }));

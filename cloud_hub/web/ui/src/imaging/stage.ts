@@ -8,9 +8,12 @@ import { Enums, RenderingEngine, cache, imageLoader, init as initCore, utilities
 import type { Types } from "@cornerstonejs/core";
 import { init as initLoader, wadors } from "@cornerstonejs/dicom-image-loader";
 import {
+  AngleTool,
+  EllipticalROITool,
   Enums as ToolEnums,
   LengthTool,
   PanTool,
+  RectangleROITool,
   ToolGroupManager,
   WindowLevelTool,
   ZoomTool,
@@ -24,9 +27,13 @@ import { along, cross, firstWindow, height, outwards, rangeOf, windowOf } from "
 import type { Slice, Vector, Window } from "./dicom";
 import { cutOf } from "./marks";
 import type { Cut } from "./marks";
+import { linesOf, unitOf } from "./measures";
+import type { AreaStats, MeasureWords } from "./measures";
 import { middleOf } from "./volume";
 
-export type Tool = "scroll" | "window" | "pan" | "zoom" | "length";
+/** Those that measure; nothing of what they say is kept. */
+export const MEASURES = ["length", "ellipse", "box", "angle"] as const;
+export type Tool = "scroll" | "window" | "pan" | "zoom" | (typeof MEASURES)[number];
 export const PLANES = ["slices", "axial", "sagittal", "coronal"] as const;
 /** "slices": as they were taken; the others are made of all of them. */
 export type Plane = (typeof PLANES)[number];
@@ -59,7 +66,15 @@ interface Look {
   pan?: Types.Point2;
 }
 
-const TOOLS = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool };
+const TOOLS = {
+  window: WindowLevelTool,
+  pan: PanTool,
+  zoom: ZoomTool,
+  length: LengthTool,
+  ellipse: EllipticalROITool,
+  box: RectangleROITool,
+  angle: AngleTool,
+};
 const AT_ONCE = 4;
 const CACHE_BYTES = 1024 * 1024 * 1024;
 /** Neither red, yellow nor cyan, which belong to alarms. */
@@ -120,6 +135,7 @@ export class Stage {
   private isTurning = false;
   /** How the picture looked before the series grew. */
   private look: Look | null = null;
+  private words: MeasureWords | null = null;
   private state: StageState = {
     shown: null,
     wanted: 0,
@@ -140,7 +156,10 @@ export class Stage {
     begin();
     this.engine = new RenderingEngine(this.name);
     this.group = ToolGroupManager.createToolGroup(this.name);
-    for (const tool of Object.values(TOOLS)) this.group?.addTool(tool.toolName);
+    const areas: readonly string[] = [EllipticalROITool.toolName, RectangleROITool.toolName];
+    for (const { toolName } of Object.values(TOOLS)) {
+      this.group?.addTool(toolName, areas.includes(toolName) ? { getTextLines: this.areaLines } : {});
+    }
     this.enable(Enums.ViewportType.STACK);
     element.addEventListener(Enums.Events.VOI_MODIFIED, this.follow);
     element.addEventListener(Enums.Events.CAMERA_MODIFIED, this.follow);
@@ -315,6 +334,21 @@ export class Stage {
     for (const [name, bindings] of bound) this.group?.setToolActive(name, { bindings: bindings as never });
     this.change({ tool });
   }
+
+  /** Say in which words areas are told. */
+  setWords(words: MeasureWords): void {
+    this.words = words;
+    if (this.isDrawn) this.viewport()?.render();
+  }
+
+  /** The library tells of an ellipse with one target, of a box with a list of them. */
+  private readonly areaLines = ({ cachedStats }: { cachedStats: Record<string, AreaStats> }, target: string | string[]): string[] => {
+    const stats = cachedStats[Array.isArray(target) ? (target[0] ?? "") : target];
+    const slice = this.slices[this.state.shown ?? this.state.wanted];
+    if (!stats || !slice || !this.words) return [];
+    const isScaled = cache.getImage(slice.imageId)?.preScale?.scaled === true;
+    return linesOf(stats, unitOf(slice.told, isScaled, this.words), this.words);
+  };
 
   clearMeasures(): void {
     annotation.state.removeAllAnnotations();

@@ -11,7 +11,7 @@ import { stackOfSeries } from "../../imaging/dicomweb";
 import type { Filed } from "../../imaging/dicomweb";
 import { cutOf, meets, slicesOf } from "../../imaging/marks";
 import type { Mark } from "../../imaging/marks";
-import { Stage } from "../../imaging/stage";
+import { MEASURES, Stage } from "../../imaging/stage";
 import type { StageState, Tool } from "../../imaging/stage";
 import { noVolume } from "../../imaging/volume";
 import { Fault, Pending } from "../../state/Small";
@@ -46,7 +46,11 @@ const TOOLS: [Tool, string][] = [
   ["pan", "P"],
   ["zoom", "Z"],
   ["length", "L"],
+  ["ellipse", "C"],
+  ["box", "B"],
+  ["angle", "A"],
 ];
+const isMeasure = (tool: Tool) => (MEASURES as readonly string[]).includes(tool);
 const isTouch = () => window.matchMedia("(pointer: coarse)").matches;
 
 /** The stage on an element, for as long as the element stands. */
@@ -74,6 +78,23 @@ function useStageState(stage: Stage | null): StageState | null {
   return useSyncExternalStore<StageState | null>(stage?.subscribe ?? NO_STAGE, stage?.get ?? NO_STATE);
 }
 
+/** Areas are told in the words of the page, also those that were measured before it changed its language. */
+function useMeasureWords(stage: Stage | null): void {
+  const { t, language } = useWords();
+  useEffect(() => {
+    stage?.setWords({
+      area: t("measure.area"),
+      mean: t("measure.mean"),
+      deviation: t("measure.deviation"),
+      least: t("measure.least"),
+      most: t("measure.most"),
+      stored: t("measure.stored"),
+      rescaled: t("measure.rescaled"),
+      beyond: t("measure.beyond"),
+    });
+  }, [stage, language]);
+}
+
 interface Acts {
   presets: Preset[];
   mayMeasure: boolean;
@@ -97,11 +118,7 @@ function useViewerKeys(stage: Stage | null, { presets, mayMeasure, leave, onHide
     PageUp: step(-JUMP),
     Home: () => void stage?.goTo(0),
     End: step(Number.MAX_SAFE_INTEGER),
-    s: () => stage?.setTool("scroll"),
-    w: () => stage?.setTool("window"),
-    p: () => stage?.setTool("pan"),
-    z: () => stage?.setTool("zoom"),
-    l: () => mayMeasure && stage?.setTool("length"),
+    ...Object.fromEntries(TOOLS.map(([tool, key]) => [key.toLowerCase(), () => (mayMeasure || !isMeasure(tool)) && stage?.setTool(tool)])),
     i: () => stage?.invert(),
     m: () => stage?.mirror(),
     r: () => stage?.reset(),
@@ -272,7 +289,7 @@ function Tools({ stage, state, stack, presets, mayMeasure, children }: {
             type="button"
             className="btn"
             aria-pressed={state.tool === tool}
-            disabled={tool === "length" && !mayMeasure}
+            disabled={isMeasure(tool) && !mayMeasure}
             data-testid={`tool-${tool}`}
             onClick={() => stage.setTool(tool)}
           >
@@ -326,6 +343,7 @@ export default function Viewer({ study, series, all, isPreview, leave, pointed, 
   useEffect(() => {
     if (stage && slices && slices.length > 0) void stage.open(slices);
   }, [stage, slices]);
+  useMeasureWords(stage);
   usePointed(stage, slices, pointed, marks);
   const slice = slices?.[(state?.made ? state.wanted : state?.shown) ?? -1];
   const presets = slices?.[0] ? presetsOf(slices[0].told) : [];
