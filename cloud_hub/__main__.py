@@ -105,9 +105,12 @@ def check(config: HubConfig) -> None:
     else:
         node_access.look_at_authority(config, config.pki)
         node_access.model_root(config.pki)
+    archive = config.imaging.archive
     for name, path in (
         ("web.metrics_token_file", config.web.metrics_token_file),
         ("accounts.seed_file", config.accounts.seed_file),
+        ("imaging.archive.password_file", archive.password_file if archive else None),
+        ("imaging.archive.ca_file", archive.ca_file if archive else None),
     ):
         if path is not None and not os.access(path, os.R_OK):
             raise ConfigRefused(f"{name}: {path} cannot be read")

@@ -37,7 +37,9 @@ from cloud_hub.desk.intake import EventTaken, Intake, Taken
 from cloud_hub.desk.notices import Notices
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.errors import ConfigRefused, HubError
+from cloud_hub.imaging.archive import Archive
 from cloud_hub.imaging.face import Images
+from cloud_hub.imaging.fetching import Fetching
 from cloud_hub.imaging.indexing import Indexer
 from cloud_hub.imaging.readers import Readers
 from cloud_hub.imaging.verifying import Verifying
@@ -112,6 +114,7 @@ class Hub:
         self._blobs = self._open_blobs() if config.rpc.enabled else None
         self._indexer = self._make_indexer()
         self._verifying = self._make_verifying()
+        self._fetching = self._make_fetching()
         self._files = self._make_files() if config.rpc.enabled else None
         self._datagrams = self._make_datagrams() if config.ingest.datagram_enabled else None
         self.live.on_signal = self.consults.from_edge
@@ -149,7 +152,9 @@ class Hub:
             if self._datagrams is not None:
                 alarms = datagram.listen(self.config.ingest.datagram_host, self.config.ingest.datagram_port)
             await self._open()
-            built = face.build(self._parts(), await self._access(), self.registry, VERSION, self._images())
+            built = face.build(
+                self._parts(), await self._access(), self.registry, VERSION, self._images(), self._fetching
+            )
             web = server.make(built)
             pages = [(web, listener)]
             certificate = self._page_certificate()
@@ -162,6 +167,7 @@ class Hub:
                     self._files,
                     self._indexer,
                     self._verifying,
+                    self._fetching,
                     certificate,
                 ):
                     if optional is not None:
@@ -336,6 +342,12 @@ class Hub:
         if self._blobs is None:
             return None
         return Verifying(self.stores.care, self.config.region, Images(self._blobs, self._readers), time.time_ns)
+
+    def _make_fetching(self) -> Fetching | None:
+        archive, files = self.config.imaging.archive, self._images()
+        if archive is None or files is None:
+            return None
+        return Fetching(self.stores.care, files, Archive(archive, files.largest_file_bytes), time.time_ns)
 
     def _make_files(self) -> RpcServer:
         identity = self.nodes.identity()

@@ -252,6 +252,43 @@ class RpcConfig(Section):
     )
 
 
+class ArchiveConfig(Section):
+    """The hospital's archive of images (PACS), of which earlier studies are asked by DICOMweb; it is only read."""
+
+    url: str = Field(max_length=500, description="Root of its DICOMweb, e.g. https://pacs.example/dicom-web.")
+    identifier_system: str = Field(
+        min_length=1,
+        max_length=200,
+        description="System of those identifiers of persons whose value is the PatientID in the archive.",
+    )
+    issuer: str = Field(
+        default="",
+        max_length=64,
+        description="Issuer of Patient ID that its studies must name; empty: not looked at.",
+    )
+    user: str = Field(
+        default="", max_length=200, description="Name of the hub at the archive; empty: it asks for none."
+    )
+    password_file: Path | None = Field(default=None, description="File with the password that belongs to the name.")
+    ca_file: Path | None = Field(default=None, description="Certificates that the archive's is judged by; PEM.")
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = Field(default=10, description="Longest wait for a list.")
+    image_limit_s: Seconds = Field(default=300, description="Longest time to fetch one image.")
+    images_most: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=10_000, description="A study of more images than these is not fetched."
+    )
+
+    @model_validator(mode="after")
+    def _address_is_safe(self) -> "ArchiveConfig":
+        parts = urlsplit(self.url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+            raise ValueError(f"{self.url}: https is needed")
+        if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("url is scheme, host, port and path alone; name and password stand in user, password_file")
+        if bool(self.user) != (self.password_file is not None):
+            raise ValueError("user and password_file come together")
+        return self
+
+
 class ImagingConfig(Section):
     """Studies that sites send: how their files are read."""
 
@@ -263,6 +300,9 @@ class ImagingConfig(Section):
     )
     reader_limit_s: Seconds = Field(
         default=20, description="Longest time to read one file or make one picture; then the process is ended."
+    )
+    archive: ArchiveConfig | None = Field(
+        default=None, description="The hospital's archive of images; none: nothing is asked there."
     )
 
 
@@ -344,6 +384,12 @@ class HubConfig(Section):
         https = self.web.https
         if https is not None and https.certificate_file is None and self.pki is None:
             raise ValueError("web.https needs certificate_file and key_file, or [pki] to make them")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_fetched_has_a_place(self) -> "HubConfig":
+        if self.imaging.archive is not None and not self.rpc.enabled:
+            raise ValueError("imaging.archive needs rpc.enabled: its folder takes what is fetched")
         return self
 
 
@@ -442,6 +488,7 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
             "pki": _absolute_pki(config.pki, base) if config.pki else None,
             "audit": AuditConfig(folder=base / config.audit.folder),
             "oidc": _absolute_oidc(config, base),
+            "imaging": config.imaging.model_copy(update={"archive": _absolute_archive(config, base)}),
         }
     )
 
@@ -468,6 +515,18 @@ def _absolute_oidc(config: HubConfig, base: Path) -> OidcConfig | None:
         "ca_file": base / authorities if authorities else None,
     }
     return oidc.model_copy(update=files)
+
+
+def _absolute_archive(config: HubConfig, base: Path) -> ArchiveConfig | None:
+    archive = config.imaging.archive
+    if archive is None:
+        return None
+    password, authorities = archive.password_file, archive.ca_file
+    files = {
+        "password_file": base / password if password else None,
+        "ca_file": base / authorities if authorities else None,
+    }
+    return archive.model_copy(update=files)
 
 
 def _absolute_https(config: HubConfig, base: Path) -> HttpsConfig | None:

@@ -10,6 +10,7 @@ Tree::
         StepRefused          illegal in this state or made on an old version; carries what is allowed
           ConsentMissing     the person did not agree to this
           RecordingAbsent    the person agreed, and this hub does not record yet
+          ArchiveAbsent      no archive of images is configured
         NotFound             no such thing, or not within this person's scope (never says which)
         NotPermitted         known, but this person may not do this
           SignInAgain        may do this, but only soon after signing in
@@ -34,6 +35,11 @@ Tree::
         IdentityUnknown      the provider knows this person, and the hub has nothing for them
       ProviderAway           the identity provider does not answer, or not sensibly
       DestinationRefused     an address that the hub must not ask
+      ArchiveFailure         the hospital's archive of images did not give what was asked
+        ArchiveAway          it does not answer
+        ArchiveShut          it does not take the hub's name and password
+        ArchiveUnclear       it answers what cannot be used
+        ArchiveOfAnother     it sent a file of another patient than the one asked for
       NotSignedIn            no session or token, or one that is worth nothing any more
       RequestForged          a request that changes something without the proof that our own page sent it
 """
@@ -98,6 +104,12 @@ class RecordingAbsent(StepRefused):
     """The person agreed to being recorded, and this hub has nothing that records."""
 
     code = "recording-absent"
+
+
+class ArchiveAbsent(StepRefused):
+    """No archive of images is configured at this hub."""
+
+    code = "archive-absent"
 
 
 class NotFound(CareError):
@@ -235,6 +247,36 @@ class DestinationRefused(HubError):
     """The hub was to ask an address that configuration does not allow: another host, or an address within."""
 
     code = "destination-refused"
+
+
+class ArchiveFailure(HubError):
+    """Base: the hospital's archive of images did not give what was asked."""
+
+    code = "archive-failure"
+
+
+class ArchiveAway(ArchiveFailure):
+    """It does not answer, or not in time; asking again later may help."""
+
+    code = "archive-away"
+
+
+class ArchiveShut(ArchiveFailure):
+    """It does not take the name and password that are configured."""
+
+    code = "archive-shut"
+
+
+class ArchiveUnclear(ArchiveFailure):
+    """It answers something that is not what DICOMweb says, that leads elsewhere, or that is too large."""
+
+    code = "archive-unclear"
+
+
+class ArchiveOfAnother(ArchiveFailure):
+    """It sent a file of another patient than the one asked for, which was not kept."""
+
+    code = "archive-of-another"
 
 
 class NotSignedIn(HubError):

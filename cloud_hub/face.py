@@ -12,9 +12,10 @@ from cloud_hub.access import passkeys as keys
 from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import export_routes, outcome
 from cloud_hub.fhir import routes as fhir
+from cloud_hub.imaging import archive_routes, findings_routes, model_reports, review_routes
 from cloud_hub.imaging import face as imaging
-from cloud_hub.imaging import findings_routes, model_reports, review_routes
 from cloud_hub.imaging import routes as dicomweb
+from cloud_hub.imaging.fetching import Fetching
 from cloud_hub.web import headers, health, oauth, problems, socket, static_files
 from cloud_hub.web.api import (
     alarms,
@@ -65,7 +66,12 @@ PLAIN = (
 
 
 def build(
-    parts: Parts, access: Access, registry: CollectorRegistry, version: str, images: imaging.Images | None = None
+    parts: Parts,
+    access: Access,
+    registry: CollectorRegistry,
+    version: str,
+    images: imaging.Images | None = None,
+    fetching: Fetching | None = None,
 ) -> FastAPI:
     """Return the application; every route names the right it needs, or stands in `guard.OPEN_PATHS`.
 
@@ -75,6 +81,7 @@ def build(
         registry: what `/metrics` shows.
         version: of the software.
         images: files of studies and what reads them; None: there are none here.
+        fetching: the hospital's archive of images; None: none is configured.
 
     Raises:
         ConfigRefused: the secret at the identity provider cannot be read.
@@ -118,6 +125,7 @@ def build(
     app.include_router(dicomweb.router(pictures, require))
     app.include_router(findings_routes.router(pictures, require))
     app.include_router(review_routes.router(pictures, require))
+    app.include_router(archive_routes.router(pictures, fetching, require))
     static_files.install(app)
     return app
 

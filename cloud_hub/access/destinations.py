@@ -92,6 +92,7 @@ class Allowed:
     origins: frozenset[str]
     private: bool
     context: ssl.SSLContext
+    answer_limit_bytes: int = ANSWER_LIMIT_BYTES
 
 
 class AllowedTransport(httpx2.AsyncBaseTransport):
@@ -126,24 +127,27 @@ class AllowedTransport(httpx2.AsyncBaseTransport):
             await answer.aclose()
             raise DestinationRefused("the answer leads elsewhere, or is packed")
         assert isinstance(answer.stream, httpx2.AsyncByteStream)
-        return httpx2.Response(answer.status_code, headers=answer.headers, stream=_Bounded(answer.stream))
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=self._bounded(answer.stream))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
 
+    def _bounded(self, stream: httpx2.AsyncByteStream) -> "_Bounded":
+        return _Bounded(stream, self._allowed.answer_limit_bytes)
+
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The body of an answer, up to ANSWER_LIMIT_BYTES."""
+    """The body of an answer, up to a limit."""
 
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
-        self._inner = inner
+    def __init__(self, inner: httpx2.AsyncByteStream, limit_bytes: int) -> None:
+        self._inner, self._limit_bytes = inner, limit_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for part in self._inner:
             size += len(part)
-            if size > ANSWER_LIMIT_BYTES:
+            if size > self._limit_bytes:
                 raise DestinationRefused("the answer is too large")
             yield part
 

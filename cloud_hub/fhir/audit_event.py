@@ -68,6 +68,8 @@ KINDS: dict[str, Kind] = {
     "diagnosticreport-read": _READ,
     "images-search": _VIEW,
     "images-store": _RECORD,
+    "archive-search": _VIEW,
+    "archive-fetch": _RECORD,
     "live-view": _VIEW,
     "trend-read": _VIEW,
     "referral-read": _VIEW,

@@ -47,10 +47,11 @@ def _find(connection: Connection, principal: Principal, study_key: str) -> tuple
     if study is None:
         raise NotFound("no such study within scope")
     every = studies.instances_of(connection, {study_key})
-    return study, [one for one in every if one.version == 1 and not one.is_preview and _is_report(one)]
+    return study, [one for one in every if one.version == 1 and not one.is_preview and is_report(one)]
 
 
-def _is_report(instance: Instance) -> bool:
+def is_report(instance: Instance) -> bool:
+    """Return whether an object is a report as models and physicians here make them."""
     values: list[object] = instance.attributes.get(SOP_CLASS, {}).get("Value") or []
     return values == [COMPREHENSIVE_3D_SR]
 
@@ -61,7 +62,7 @@ async def read_one(files: Images, instance: Instance) -> ModelReport | None:
     Raises:
         StoreFailure: the file is gone from the disk.
     """
-    if not _is_report(instance):
+    if not is_report(instance):
         return None
     try:
         said = (await files.readers.ask("report", files.path(instance))).told

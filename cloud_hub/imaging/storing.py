@@ -1,4 +1,4 @@
-"""Keeps files that came by STOW-RS: on disk, read by a reader, and in one transaction with their rows.
+"""Keeps files that came by STOW-RS or from an archive: on disk, read by a reader, in one transaction with their rows.
 
 What is kept here lies as if the transfer had brought it, from the node "hub" of the person's site.  Nothing is told to
 be stored before it is committed, and whose images they are is looked at again in that transaction.
@@ -7,7 +7,7 @@ be stored before it is committed, and whose images they are is looked at again i
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +28,7 @@ from cloud_hub.imaging.face import Images
 from cloud_hub.store import accounts, dialect, erased_images, erasure, persons, studies, transfers
 from cloud_hub.store.accounts import AuditEntry
 from cloud_hub.store.engine import Database
+from cloud_hub.store.persons import Person
 from cloud_hub.store.studies import Entry, Narrowing
 from cloud_hub.store.transfers import FileFacts, Transfer
 
@@ -37,6 +38,8 @@ FIRST = 1
 """Generation of what no manifest says: who stores here names the person."""
 # Failure reasons of PS3.4 B.2.3 and PS3.18 10.5.3.
 CANNOT_UNDERSTAND, OTHER_STUDY, NO_PATIENT = 0xC000, 0xA900, 0xA901
+Judge = Callable[[Entry], int]
+"""Returns the reason for which a file that can be read is not kept; 0: nothing speaks against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,17 @@ class Where:
 
 
 class Storing:
-    """Takes the parts of one request; made for it, run once."""
+    """Takes the parts of the bodies that are stored for one person or request, one body after the other."""
 
-    def __init__(self, care: Database, files: Images, principal: Principal, person_id: str, study_uid: str) -> None:
+    def __init__(
+        self,
+        care: Database,
+        files: Images,
+        principal: Principal,
+        person_id: str,
+        study_uid: str,
+        judge: Judge = lambda _: 0,
+    ) -> None:
         """Take nothing yet.
 
         Args:
@@ -104,11 +115,12 @@ class Storing:
             principal: who stores.
             person_id: whose images these are; empty: whose study it is already.
             study_uid: the study they must be of; empty: any.
+            judge: says what speaks against keeping a file.
         """
         self._care, self._files, self._principal = care, files, principal
-        self._person_id, self._study_uid = person_id, study_uid
+        self._person_id, self._study_uid, self._judge = person_id, study_uid, judge
         self._told = set[str]()
-        """Of whom the trail says that this request stored images."""
+        """Of whom the trail says that images were stored so."""
 
     async def run(self, boundary: str, body: AsyncIterator[bytes], now_ns: int) -> list[Stored]:
         """Take a multipart body to its end and return what became of each part, in order.
@@ -151,6 +163,8 @@ class Storing:
         sop_class = entries.sop_class(told)
         if self._study_uid not in ("", entry.study_uid):
             return Stored(sop_class, uids, OTHER_STUDY)
+        if failure := self._judge(entry):
+            return Stored(sop_class, uids, failure)
         where = await self._care.read(lambda c: self._where(c, entry))
         if where is None:
             return Stored(sop_class, uids, NO_PATIENT)
@@ -170,17 +184,8 @@ class Storing:
         if self._files.blobs.room().used_share() * 100 > self._files.disk_limit_pct:
             raise StoreFailure("the disk is nearly full")
 
-    def _demand_person(self, connection: Connection) -> str:
-        """Return the site of the person.
-
-        Raises:
-            NotFound: no such person, or erased, or not open to this principal.
-        """
-        found = persons.person(connection, self._principal.region, self._person_id)
-        is_open = found is not None and opens(connection, self._principal, found.site, found.person_id)
-        if found is None or not is_open or erasure.is_any_erased(connection, found.region, {found.person_id}):
-            raise NotFound("no such person within scope")
-        return found.site
+    def _demand_person(self, connection: Connection) -> Person:
+        return open_person(connection, self._principal, self._person_id)
 
     def _where(self, connection: Connection, entry: Entry) -> Where | None:
         """Return under whom a file is put; None where neither the request nor its study says."""
@@ -196,7 +201,7 @@ class Storing:
             return fitting[0]
         if not self._person_id:
             return None
-        site = self._demand_person(connection)
+        site = self._demand_person(connection).site
         # The same for all parts, and for a request that is made again.
         named = uuid.uuid5(uuid.NAMESPACE_OID, f"{site}/{self._person_id}/{entry.study_uid}")
         return Where(site, f"stow-{named}", self._person_id)
@@ -237,6 +242,19 @@ class Storing:
         who, target = self._principal, f"Patient/{where.person_id}"
         entry = AuditEntry(now_ns, who.username, who.role, "images-store", target, "ok", who.region, where.site)
         accounts.write_audit(connection, entry)
+
+
+def open_person(connection: Connection, principal: Principal, person_id: str) -> Person:
+    """Return a person whose record is open to somebody.
+
+    Raises:
+        NotFound: no such person, or erased, or not open to this principal.
+    """
+    found = persons.person(connection, principal.region, person_id)
+    is_open = found is not None and opens(connection, principal, found.site, found.person_id)
+    if found is None or not is_open or erasure.is_any_erased(connection, found.region, {found.person_id}):
+        raise NotFound("no such person within scope")
+    return found
 
 
 def manifest_of(hashes: bytes) -> str:

@@ -14,6 +14,8 @@ from telemed.screen import Problem, Text2
 
 from cloud_hub.access.oauth import OAuthRefused
 from cloud_hub.errors import (
+    ArchiveAway,
+    ArchiveFailure,
     BadRequest,
     DestinationRefused,
     HubError,
@@ -52,6 +54,8 @@ STATUS_OF: dict[type[HubError], int] = {
     StoreFailure: 503,
     ProviderAway: 503,
     DestinationRefused: 422,
+    ArchiveAway: 503,
+    ArchiveFailure: 502,
 }
 TEXT_OF: dict[str, Text2] = {
     "not-signed-in": Text2(zh="请先登录。", en="Please sign in first."),
@@ -126,6 +130,28 @@ TEXT_OF: dict[str, Text2] = {
     "study-ambiguous": Text2(
         zh="同一检查编号下有多位患者的影像，请从检查列表中打开所要的一项。",
         en="Images of several patients have this study's number. Please open the one that is meant from a list.",
+    ),
+    "archive-absent": Text2(
+        zh="本系统没有连接医院影像归档。", en="This system is not connected to an archive of images."
+    ),
+    "archive-failure": Text2(
+        zh="医院影像归档没有给出所要的内容。", en="The hospital's archive did not give what was asked for."
+    ),
+    "archive-away": Text2(
+        zh="医院影像归档暂时没有回应，请稍后重试。",
+        en="The hospital's archive does not answer just now. Please try again shortly.",
+    ),
+    "archive-shut": Text2(
+        zh="医院影像归档不接受本系统的用户名或密码，请联系管理员。",
+        en="The hospital's archive does not take this system's name and password. Please tell your administrator.",
+    ),
+    "archive-unclear": Text2(
+        zh="医院影像归档的回答无法使用，请联系管理员。",
+        en="The hospital's archive gives an answer that cannot be used. Please tell your administrator.",
+    ),
+    "archive-of-another": Text2(
+        zh="医院影像归档送来了另一位患者的影像，未予保存，请联系管理员。",
+        en="The hospital's archive sent an image of another patient. It was not kept. Please tell your administrator.",
     ),
     "recording-absent": Text2(zh="本系统目前不提供录音录像。", en="This system does not record yet."),
     "bad-request": Text2(zh="请检查填写的内容。", en="Please check what was entered."),

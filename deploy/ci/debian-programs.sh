@@ -13,6 +13,7 @@ command -v faketime >/dev/null || wanted+=(faketime)
 # Not by its name: pynetdicom puts programs of the same names into the environment.
 [ -x /usr/bin/storescu ] || wanted+=(dcmtk)
 [ -x /usr/bin/dciodvfy ] || wanted+=(dicom3tools)
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || wanted+=(orthanc orthanc-dicomweb)
 command -v ip >/dev/null || [ -x /sbin/ip ] || wanted+=(iproute2)
 fc-list 2>/dev/null | grep -qi "noto.*cjk" || wanted+=(fonts-noto-cjk)
 [ ${#wanted[@]} -eq 0 ] && exit 0

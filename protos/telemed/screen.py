@@ -817,6 +817,43 @@ class StudyRows(View):
     studies: list[StudyRow]
     total: int = Field(description="How many there are in all.")
     is_more: bool = Field(description="True: there are more than `total`, which nobody counted to the end.")
+    has_archive: bool = Field(default=False, description="True: the hospital's archive of images can be looked into.")
+
+
+class ArchiveFetch(View):
+    """How far the fetch of a study from the hospital's archive is; answer to its beginning too."""
+
+    state: Literal["none", "waiting", "fetching", "done", "failed"]
+    images: int = Field(description="Images and other objects of it that are here.")
+    of: int | None = Field(description="How many the archive has; null before it said so.")
+    left_out: int = Field(description="How many were not kept: they cannot be read, or are not what was asked for.")
+    reason: str = Field(description="Code of the failure that ended it; else empty.")
+
+
+class ArchivedStudy(View):
+    """A study that the hospital's archive has of a person, as the archive tells of it."""
+
+    study_uid: str
+    study_date: str = Field(description="YYYYMMDD, empty where it is not said.")
+    study_time: str = Field(description="HHMM or HHMMSS, empty where it is not said.")
+    modalities: list[str]
+    description: str
+    images: int | None = Field(description="Images and other objects; null where the archive does not say.")
+    here: int = Field(description="How many of this study are here, without reports that were made here.")
+    study_key: str = Field(description="By which it opens here; empty where nothing of it is here.")
+    patient_name: str = Field(description="Of the patient in the archive.")
+    birth_date: str = Field(description="YYYYMMDD in the archive, empty where it is not said.")
+    sex: str
+    differs: list[Literal["birth-date", "sex"]] = Field(description="What the person's record says otherwise.")
+    fetch: ArchiveFetch
+
+
+class ArchivedStudies(View):
+    """Answer of `GET /api/v1/persons/{person_id}/archive`, the newest day first."""
+
+    is_numbered: bool = Field(description="False: the person has no number that the archive knows patients by.")
+    studies: list[ArchivedStudy]
+    is_more: bool = Field(description="True: the archive may have more than these.")
 
 
 class StudyReadBody(View):

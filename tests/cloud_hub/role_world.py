@@ -30,6 +30,7 @@ from cloud_hub.desk.intake import Intake
 from cloud_hub.desk.referrals import Referrals
 from cloud_hub.imaging import entries
 from cloud_hub.imaging.face import Images
+from cloud_hub.imaging.fetching import Fetching
 from cloud_hub.imaging.readers import Readers
 from cloud_hub.store import accounts, broken_glass, care_team, studies, transfers
 from cloud_hub.store.accounts import Account
@@ -117,8 +118,14 @@ def fill(stores: Stores, password_hash: str) -> None:
     stores.samples.write_blocking(_samples)
 
 
-async def build(stores: Stores, now_ns: Callable[[], int] = lambda: NOW_NS, images: Images | None = None) -> FastAPI:
-    """Return the hub's application over filled stores."""
+async def build(
+    stores: Stores,
+    now_ns: Callable[[], int] = lambda: NOW_NS,
+    images: Images | None = None,
+    fetching: Fetching | None = None,
+) -> FastAPI:
+    """Return the hub's application over filled stores; whoever brings an archive has it run."""
+    archive = fetching.archive.config.model_dump() if fetching else None
     config = HubConfig.model_validate(
         {
             "region": REGION,
@@ -128,6 +135,7 @@ async def build(stores: Stores, now_ns: Callable[[], int] = lambda: NOW_NS, imag
             "store": {"samples_url": "sqlite://", "care_url": "sqlite://"},
             "broker": {"secrets_file": "x"},
             "web": {"requests_per_minute": 1_000_000},
+            "imaging": {"archive": archive},
         }
     )
     live = Live(stores, REGION, 15, now_ns)
@@ -151,7 +159,7 @@ async def build(stores: Stores, now_ns: Callable[[], int] = lambda: NOW_NS, imag
         signals=consults,
         is_ready=list,
     )
-    return face.build(parts, Access(stores.care, REGION), CollectorRegistry(), "0.0.0", images)
+    return face.build(parts, Access(stores.care, REGION), CollectorRegistry(), "0.0.0", images, fetching)
 
 
 async def first_message(app: FastAPI, headers: list[tuple[bytes, bytes]]) -> str:

@@ -25,7 +25,7 @@ CHANGE_BY_THEMSELVES = {"audit", "session", "audit_chain"}
 """Tables that a question may add to: who looked, and when a session was used."""
 PATHS = ("/api/v1/session", "/api/v1/referrals", "/fhir/R4/Patient", "/fhir/R4/metadata", "/oauth/authorize")
 NAMES = {"key": "clinic:B01", "person_id": "own", "fhir_id": "none", "break_id": "none", "rest": "x", "path": "wall"}
-NAMES |= world.image_names("own") | {"study_key": world.study_key("own")}
+NAMES |= world.image_names("own") | {"study_key": world.study_key("own"), "study_uid": "1.2.3"}
 
 
 @pytest.fixture

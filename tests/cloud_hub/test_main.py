@@ -31,6 +31,7 @@ secrets_file = "secrets.json"
 [web]
 port = 18080
 """
+ARCHIVE = '[imaging.archive]\nidentifier_system = "s"\n'
 
 
 @pytest.fixture
@@ -81,6 +82,9 @@ def test_a_good_configuration_is_in_order(folder: Path, capsys: pytest.CaptureFi
         ("port = 18080", 'host = "0.0.0.0"', "web.host: not loopback, so passwords would cross the network"),
         ("port = 18080", '[web.https]\nhost = "0.0.0.0"', "web.https needs certificate_file and key_file, or [pki]"),
         ("port = 18080", '[web.https]\nhost = "0.0.0.0"\nkey_file = "k"', "come together"),
+        ("[web]", f'{ARCHIVE}url = "http://192.0.2.7/dicom-web"\n[web]', ":10: imaging.archive: Value error, http"),
+        ("[web]", f'{ARCHIVE}url = "https://pacs/x"\nuser = "me"\n[web]', "user and password_file come together"),
+        ("[web]", f'{ARCHIVE}url = "https://pacs/x"\nca_file = "none"\n[web]', "imaging.archive.ca_file"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place_and_exit_status_2(

@@ -142,6 +142,7 @@ class Asker:
             "fhir_id": self._fhir_id(row.kind, what),
             **world.image_names(what),
             "study_key": world.study_key(what),
+            "study_uid": "1.2.3",
             "finding_uid": "2.25.1",
             "display_id": self._ids.get(f"display-{what}", ""),
             "consult_id": self._consult(what) if row.kind == "consult-end" else "",

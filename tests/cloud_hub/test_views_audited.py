@@ -41,13 +41,15 @@ SHOWS_OTHERWISE = {
     ("GET", "/fhir/R4/Consent/{fhir_id}"),
     ("GET", "/api/v1/studies"),
     ("GET", "/api/v1/studies/{study_key}/reviews"),
+    ("GET", "/api/v1/persons/{person_id}/archive"),
     ("GET", "/fhir/R4/ImagingStudy"),
     ("GET", "/fhir/R4/ImagingStudy/{fhir_id}"),
     ("GET", "/fhir/R4/DiagnosticReport"),
     ("GET", "/fhir/R4/DiagnosticReport/{fhir_id}"),
 }
 """The live socket is tested below, studies in tests/cloud_hub/web, what is said of findings in
-tests/cloud_hub/imaging/test_reviews.py, the others in tests/cloud_hub/fhir."""
+tests/cloud_hub/imaging/test_reviews.py, what an archive has in tests/cloud_hub/imaging/test_archive.py, the others in
+tests/cloud_hub/fhir."""
 _IMAGE = "/dicom-web/studies/{study}/series/{series}/instances/{instance}"
 SHOWS_IMAGES = {
     "/dicom-web/studies",
@@ -75,6 +77,7 @@ ACTS = {
     ("POST", "/api/v1/alarms/{alarm_id}/actions"),
     ("POST", "/api/v1/referrals/{referral_id}/moves"),
     ("POST", "/api/v1/studies/{study_key}/read"),
+    ("POST", "/api/v1/persons/{person_id}/archive/{study_uid}/fetch"),
     ("DELETE", "/api/v1/studies/{study_key}/read"),
     ("POST", "/api/v1/studies/{study_key}/findings/{finding_uid}/reviews"),
     ("POST", "/api/v1/consults"),
@@ -125,6 +128,7 @@ SHOWS_NOBODY = {
     ("GET", "/api/v1/oidc/callback"),
     ("GET", "/api/v1/passkeys"),
     ("GET", "/api/v1/sign-in-ways"),
+    ("GET", "/api/v1/persons/{person_id}/archive/{study_uid}/fetch"),
     ("GET", "/api/v1/account/sessions"),
     ("GET", "/api/v1/displays"),
     ("GET", "/api/v1/nodes"),

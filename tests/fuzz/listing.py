@@ -2,6 +2,7 @@
 
 from tests.fuzz.target import Target
 from tests.fuzz.targets import (
+    archives,
     arrivals,
     bundles,
     datagrams,
@@ -40,6 +41,7 @@ TARGETS: dict[str, Target] = {
         recordings.EDF,
         images.DATA_SET,
         images.FILE,
+        archives.LIST,
         arrivals.MULTIPART,
         arrivals.HEADER,
         arrivals.LINES,

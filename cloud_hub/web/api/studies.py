@@ -63,7 +63,7 @@ async def listed(request: Request, principal: Reader, asked: Annotated[Asked, De
     found = await parts.stores.care.read(lambda c: read_studies(c, principal, asked, now_ns))
     seen = dict.fromkeys(images.audited(principal, one) for one in found.shown)
     await viewed_of(request).show_things(principal, SEARCH, list(seen))
-    return found.rows
+    return found.rows.model_copy(update={"has_archive": parts.config.imaging.archive is not None})
 
 
 @router.post("/{study_key}/read", status_code=204)

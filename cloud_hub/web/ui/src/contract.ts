@@ -781,6 +781,55 @@ export interface StudyRows {
   total: number;
   /** True: there are more than `total`, which nobody counted to the end. */
   is_more: boolean;
+  /** True: the hospital's archive of images can be looked into. */
+  has_archive: boolean;
+}
+
+/** How far the fetch of a study from the hospital's archive is; answer to its beginning too. */
+export interface ArchiveFetch {
+  state: "none" | "waiting" | "fetching" | "done" | "failed";
+  /** Images and other objects of it that are here. */
+  images: number;
+  /** How many the archive has; null before it said so. */
+  of: number | null;
+  /** How many were not kept: they cannot be read, or are not what was asked for. */
+  left_out: number;
+  /** Code of the failure that ended it; else empty. */
+  reason: string;
+}
+
+/** A study that the hospital's archive has of a person, as the archive tells of it. */
+export interface ArchivedStudy {
+  study_uid: string;
+  /** YYYYMMDD, empty where it is not said. */
+  study_date: string;
+  /** HHMM or HHMMSS, empty where it is not said. */
+  study_time: string;
+  modalities: string[];
+  description: string;
+  /** Images and other objects; null where the archive does not say. */
+  images: number | null;
+  /** How many of this study are here, without reports that were made here. */
+  here: number;
+  /** By which it opens here; empty where nothing of it is here. */
+  study_key: string;
+  /** Of the patient in the archive. */
+  patient_name: string;
+  /** YYYYMMDD in the archive, empty where it is not said. */
+  birth_date: string;
+  sex: string;
+  /** What the person's record says otherwise. */
+  differs: ("birth-date" | "sex")[];
+  fetch: ArchiveFetch;
+}
+
+/** Answer of `GET /api/v1/persons/{person_id}/archive`, the newest day first. */
+export interface ArchivedStudies {
+  /** False: the person has no number that the archive knows patients by. */
+  is_numbered: boolean;
+  studies: ArchivedStudy[];
+  /** True: the archive may have more than these. */
+  is_more: boolean;
 }
 
 /** Body of `POST /api/v1/studies/{study_key}/read` (hub): one has read what the page showed of it. */

@@ -3,6 +3,7 @@ import { address } from "../../app/router";
 import type { StudyRow } from "../../contract";
 import { useWords } from "../../i18n";
 import { Fault } from "../../state/Small";
+import { Archive } from "./Archive";
 import { arrivalWords, noteListedAt, takenAt, useStudies } from "./studies";
 import "./study.css";
 
@@ -24,6 +25,7 @@ export function Studies({ personId }: { personId: string }) {
           </li>
         ))}
       </ul>
+      {found.data?.has_archive && <Archive key={personId} personId={personId} rows={rows} />}
     </section>
   );
 }

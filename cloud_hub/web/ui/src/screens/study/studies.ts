@@ -57,10 +57,14 @@ export function useMarkRead() {
   });
 }
 
+/** `2026-11-20`; empty where it is not said. */
+export function dayOf(day: string): string {
+  return day ? `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6, 8)}` : "";
+}
+
 /** `2026-11-20 07:30`, as far as it is said. */
 export function takenAt({ study_date: day, study_time: time }: Pick<StudyRow, "study_date" | "study_time">): string {
-  const date = day ? `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6, 8)}` : "";
-  return [date, time.length >= 4 ? `${time.slice(0, 2)}:${time.slice(2, 4)}` : ""].filter(Boolean).join(" ");
+  return [dayOf(day), time.length >= 4 ? `${time.slice(0, 2)}:${time.slice(2, 4)}` : ""].filter(Boolean).join(" ");
 }
 
 /** How much of a study has come, in words. */
