@@ -6,7 +6,7 @@ Secrets are files, never values.  Paths are taken relative to the configuration 
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 LOOPBACK = "127.0.0.1"
 OIDC_CALLBACK = "/api/v1/oidc/callback"
 """Path at which the identity provider sends people back to the hub."""
+
+
+SectionT = TypeVar("SectionT", bound="Section")
 
 
 class Section(BaseModel):
@@ -494,39 +497,23 @@ def _absolute(config: HubConfig, base: Path) -> HubConfig:
 
 
 def _absolute_pki(pki: PkiConfig, base: Path) -> PkiConfig:
-    files = {
-        name: base / file if file else None
-        for name, file in (
-            ("authority_file", pki.authority_file),
-            ("authority_key_file", pki.authority_key_file),
-            ("model_root_file", pki.model_root_file),
-        )
-    }
-    return pki.model_copy(update={"folder": base / pki.folder} | files)
+    named = _below(base, pki, "authority_file", "authority_key_file", "model_root_file")
+    return named.model_copy(update={"folder": base / pki.folder})
 
 
 def _absolute_oidc(config: HubConfig, base: Path) -> OidcConfig | None:
-    oidc = config.oidc
-    if oidc is None:
-        return None
-    secret, authorities = oidc.client_secret_file, oidc.ca_file
-    files = {
-        "client_secret_file": base / secret if secret else None,
-        "ca_file": base / authorities if authorities else None,
-    }
-    return oidc.model_copy(update=files)
+    return config.oidc and _below(base, config.oidc, "client_secret_file", "ca_file")
 
 
 def _absolute_archive(config: HubConfig, base: Path) -> ArchiveConfig | None:
     archive = config.imaging.archive
-    if archive is None:
-        return None
-    password, authorities = archive.password_file, archive.ca_file
-    files = {
-        "password_file": base / password if password else None,
-        "ca_file": base / authorities if authorities else None,
-    }
-    return archive.model_copy(update=files)
+    return archive and _below(base, archive, "password_file", "ca_file")
+
+
+def _below(base: Path, section: SectionT, *names: str) -> SectionT:
+    """Return a section with these files of it, as far as they are named, below a folder."""
+    files = {name: getattr(section, name) for name in names}
+    return section.model_copy(update={name: base / file for name, file in files.items() if file})
 
 
 def _absolute_https(config: HubConfig, base: Path) -> HttpsConfig | None:

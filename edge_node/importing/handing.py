@@ -60,8 +60,12 @@ def became(path: Path) -> Became | None:
     for where in (inbox.DONE, inbox.REFUSED):
         told = path.parent / where / f"{path.name}{inbox.ANSWER}"
         if told.is_file():
-            return Became(where == inbox.DONE, told.read_text(encoding="utf-8").strip())
+            return _read(told)
     return None
+
+
+def _read(told: Path) -> Became:
+    return Became(told.parent.name == inbox.DONE, told.read_text(encoding="utf-8").strip())
 
 
 @dataclass(slots=True)
@@ -143,6 +147,5 @@ class Hand:
         folder = self.jobs / import_id
         if not _ID.fullmatch(import_id) or not folder.is_dir():
             raise KeyError(import_id)
-        for answer in folder.glob(f"*/{NAME}.*{inbox.ANSWER}"):
-            return became(folder / answer.name.removesuffix(inbox.ANSWER))
-        return None
+        told = next(folder.glob(f"*/{NAME}.*{inbox.ANSWER}"), None)
+        return None if told is None else _read(told)

@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 import type { ReactNode } from "react";
 import { Refused } from "../app/api";
 import type { Bed } from "../contract";
+import type { Key } from "../i18n";
 import { useWords } from "../i18n";
 import { Icon } from "./Icon";
 
@@ -93,5 +94,25 @@ export function Triage({ level }: { level: string }) {
     <span className={`triage ${level}`}>
       {level} {word}
     </span>
+  );
+}
+
+/** Something beside a bed that stands behind one tap: the tile has no room for all of it. */
+export function Behind({ title, close, testId, children }: { title: Key; close: Key; testId: string; children: ReactNode }) {
+  const { t } = useWords();
+  const [open, setOpen] = useState(false);
+  return (
+    <>
+      <button
+        type="button"
+        className="btn observe-open"
+        data-testid={testId}
+        aria-expanded={open}
+        onClick={() => setOpen(!open)}
+      >
+        {t(open ? close : title)}
+      </button>
+      {open && children}
+    </>
   );
 }

@@ -5,7 +5,7 @@ import { api } from "../../app/api";
 import { useLive } from "../../app/live";
 import type { Bed, ImportBecame, ImportLaid } from "../../contract";
 import { useWords } from "../../i18n";
-import { Fault, Pending } from "../../state/Small";
+import { Behind, Fault, Pending } from "../../state/Small";
 import { mayFile } from "./siteImages";
 
 const KINDS = ["image/jpeg", "image/png", "application/pdf"];
@@ -16,24 +16,13 @@ const WORDS = ["wound", "ecg", "paper", "skin"] as const;
 const LONGEST = 64;
 
 export function BedPhoto({ bed }: { bed: Bed }) {
-  const { t } = useWords();
   const role = useLive((state) => state.me?.role);
   const takesImages = useLive((state) => state.takesImages);
-  const [open, setOpen] = useState(false);
   if (!bed.patient || !takesImages || !mayFile(role)) return null;
   return (
-    <>
-      <button
-        type="button"
-        className="btn observe-open"
-        data-testid="bed-photo"
-        aria-expanded={open}
-        onClick={() => setOpen(!open)}
-      >
-        {t(open ? "photo.close" : "photo.title")}
-      </button>
-      {open && <Form key={bed.patient.person_id} personId={bed.patient.person_id} />}
-    </>
+    <Behind title="photo.title" close="photo.close" testId="bed-photo">
+      <Form key={bed.patient.person_id} personId={bed.patient.person_id} />
+    </Behind>
   );
 }
 

@@ -5,9 +5,10 @@ import { api } from "../../app/api";
 import { useLive } from "../../app/live";
 import type { Bed, Patient, SiteStudies, SiteStudy, StudyPersonBody } from "../../contract";
 import { useWords } from "../../i18n";
+import { dayOf } from "../../imaging/dicom";
 import { serverNow, shortMoment } from "../../live/clock";
 import { Fault } from "../../state/Small";
-import { byNeed, dayOf, differences, mayFile, nameSaid } from "./siteImages";
+import { byNeed, differences, mayFile, nameSaid } from "./siteImages";
 
 const ASK_EVERY_MS = 20_000;
 const PAGE = 50;

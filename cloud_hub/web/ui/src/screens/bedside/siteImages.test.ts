@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Patient, SiteStudy } from "../../contract";
-import { byNeed, dayOf, differences, nameSaid } from "./siteImages";
+import { dayOf } from "../../imaging/dicom";
+import { byNeed, differences, nameSaid } from "./siteImages";
 
 const study: SiteStudy = {
   study_id: "s-1",

@@ -1,5 +1,6 @@
 /** What the images of a study say of their patient, beside whom somebody is about to file them under (pure). */
 import type { Patient, SiteStudy } from "../../contract";
+import { dayOf } from "../../imaging/dicom";
 
 const FILES = new Set(["clinic", "physician"]);
 
@@ -18,11 +19,6 @@ export function nameSaid(written: string): string {
   const groups = written.split("=");
   const group = groups[IDEOGRAPHIC]?.trim() || (groups[ALPHABETIC] ?? "");
   return group.replaceAll("^", " ").replace(/\s+/g, " ").trim();
-}
-
-/** `1952-03-14` of `19520314`; as it is where it has another form. */
-export function dayOf(digits: string): string {
-  return /^\d{8}$/.test(digits) ? `${digits.slice(0, 4)}-${digits.slice(4, 6)}-${digits.slice(6)}` : digits;
 }
 
 /** Why the images may be somebody else's; names decide nothing, for they are written in many ways. */

@@ -5,10 +5,11 @@ import { useLive } from "../../app/live";
 import type { ArchivedStudy, ArchiveFetch, StudyRow } from "../../contract";
 import type { Key } from "../../i18n";
 import { useWords } from "../../i18n";
+import { dayOf } from "../../imaging/dicom";
 import { Icon } from "../../state/Icon";
 import { Fault } from "../../state/Small";
 import { isUnderWay, mayFetch, reasonKey, useArchive, useFetch } from "./archive";
-import { dayOf, noteListedAt, takenAt } from "./studies";
+import { noteListedAt, takenAt } from "./studies";
 
 /** `rows`: what is here of the person. */
 export function Archive({ personId, rows }: { personId: string; rows: StudyRow[] }) {

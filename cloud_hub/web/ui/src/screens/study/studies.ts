@@ -3,6 +3,7 @@ import { keepPreviousData, queryOptions, useMutation, useQuery, useQueryClient }
 import { api } from "../../app/api";
 import type { StudyReadBody, StudyRow, StudyRows } from "../../contract";
 import type { Words } from "../../i18n";
+import { dayOf } from "../../imaging/dicom";
 
 const ASK_EVERY_MS = 20_000;
 
@@ -55,11 +56,6 @@ export function useMarkRead() {
     },
     onSuccess: () => queries.invalidateQueries({ queryKey: ["studies"] }),
   });
-}
-
-/** `2026-11-20`; empty where it is not said. */
-export function dayOf(day: string): string {
-  return day ? `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6, 8)}` : "";
 }
 
 /** `2026-11-20 07:30`, as far as it is said. */
