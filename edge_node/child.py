@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,8 +52,13 @@ def named(*kinds: type[Any]) -> dict[str, type[Any]]:
 
 def pack(line: "DataclassInstance") -> bytes:
     """Return one line with its end; what no text can hold, as in the name of a file, is a question mark."""
-    said = json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, ensure_ascii=False)
-    return said.encode(errors="replace") + b"\n"
+    said = {"type": type(line).__name__.lower(), **_said(line)}
+    return json.dumps(said, ensure_ascii=False, default=_said).encode(errors="replace") + b"\n"
+
+
+def _said(line: "DataclassInstance") -> dict[str, Any]:
+    """Return the fields as they are: `asdict` would copy each value for nothing."""
+    return {each.name: getattr(line, each.name) for each in fields(line)}
 
 
 def unpack(raw: bytes, kinds: Mapping[str, type[Any]]) -> Any:
@@ -63,7 +68,7 @@ def unpack(raw: bytes, kinds: Mapping[str, type[Any]]) -> Any:
         ValueError: it names none of these kinds, or other fields.
     """
     try:
-        fields = json.loads(raw)
-        return kinds[fields.pop("type")](**fields)
+        said = json.loads(raw)
+        return kinds[said.pop("type")](**said)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("not a line between node and child") from error

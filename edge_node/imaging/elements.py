@@ -22,6 +22,11 @@ UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 """Value representations whose length has four bytes, behind two that are reserved (PS3.5 7.1.2)."""
+_SHORT = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
+     b"ST", b"TM", b"UI", b"UL", b"US"}
+)  # fmt: skip
+"""The others of today's; one that neither knows is read as a short one."""
 
 
 class Malformed(ValueError):
@@ -92,6 +97,7 @@ class _Walk:
         order = "<" if syntax.is_little else ">"
         self._tag, self._short, self._long = (struct.Struct(order + form) for form in ("HH", "H", "L"))
         self._levels: list[_Level] = []
+        self._outermost = _Level(len(data), is_open=False, is_item=True, is_implicit=syntax.is_implicit)
         self._at = self._count = self._depth = 0
 
     def run(self) -> Iterator[Element]:
@@ -159,21 +165,21 @@ class _Walk:
             self._at += 8
             return Element(tag, b"", self._at, size_bytes)
         representation = self._data[self._at + 4 : self._at + 6]
-        if not (representation.isalpha() and representation.isupper()):
-            raise Malformed("no value representation")
-        if representation not in _LONG:
-            (size_bytes,) = self._short.unpack_from(self._data, self._at + 6)
-            self._at += 8
-        elif len(self._data) - self._at < 12:
-            raise Malformed("cut within an element")
-        else:
+        if representation in _LONG:
+            if len(self._data) - self._at < 12:
+                raise Malformed("cut within an element")
             (size_bytes,) = self._long.unpack_from(self._data, self._at + 8)
             self._at += 12
+        elif representation in _SHORT or (representation.isalpha() and representation.isupper()):
+            (size_bytes,) = self._short.unpack_from(self._data, self._at + 6)
+            self._at += 8
+        else:
+            raise Malformed("no value representation")
         return Element(tag, representation, self._at, size_bytes)
 
     def _enter(self, found: Element) -> None:
         """Go into a sequence, or past a value."""
-        parent = self._levels[-1] if self._levels else _Level(len(self._data), False, True, self._syntax.is_implicit)
+        parent = self._levels[-1] if self._levels else self._outermost
         is_open = found.size_bytes == UNDEFINED
         is_fragments = is_open and found.representation in (b"OB", b"OW")
         if not (is_fragments or _is_sequence(found, parent.is_implicit)):

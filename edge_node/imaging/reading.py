@@ -153,7 +153,9 @@ def _text(value: bytes, encodings: Sequence[str]) -> str:
         text = value.decode(encodings[0], errors="replace")
     else:
         text = _with_escapes(value, encodings)
-    return "".join(each for each in text if each.isprintable())[:TEXT_LIMIT_CHARS].strip()
+    if not text.isprintable():
+        text = "".join(each for each in text if each.isprintable())
+    return text[:TEXT_LIMIT_CHARS].strip()
 
 
 def _with_escapes(value: bytes, encodings: Sequence[str]) -> str:

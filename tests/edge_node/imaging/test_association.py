@@ -2,13 +2,17 @@
 
 import queue
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RSP
+from pynetdicom.dimse_primitives import C_STORE
 
 from edge_node.imaging import association
 from edge_node.imaging.association import BoundedSocket
@@ -50,7 +54,9 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Trickle]:
 
 
 def on(line: Trickle) -> BoundedSocket:
-    whole = SimpleNamespace(dimse=SimpleNamespace(message=None), dul=SimpleNamespace(event_queue=queue.Queue()))
+    whole = SimpleNamespace(
+        dimse=SimpleNamespace(message=None), dul=SimpleNamespace(event_queue=queue.Queue()), is_acceptor=False
+    )
     return BoundedSocket(cast("Association", whole), client_socket=cast("socket.socket", line))
 
 
@@ -93,3 +99,56 @@ def test_a_pdu_in_time_is_read_whole(line: Trickle) -> None:
     line.wait_s = 0.1
     assert len(bounded.recv(HEAD)) == HEAD
     assert len(bounded.recv(90)) == 90
+
+
+def answer(status: int = 0) -> C_STORE:
+    made = C_STORE()
+    made.MessageID = made.MessageIDBeingRespondedTo = 65535
+    made.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    made.AffectedSOPInstanceUID = "1.2.3.44"
+    made.Status = status
+    return made
+
+
+@pytest.mark.parametrize("status", [0, 0xA700, 0xC211])
+def test_an_answer_to_an_object_is_written_as_the_library_writes_it(status: int) -> None:
+    message = C_STORE_RSP()
+    message.primitive_to_message(answer(status))
+    (only,) = message.encode_msg(1, 16384)
+    ((_, written),) = only.presentation_data_value_list
+    assert association.stored(answer(status)) == written[1:]
+
+
+def test_what_says_more_than_a_status_is_left_to_the_library() -> None:
+    request, commented = answer(), answer()
+    request.MessageIDBeingRespondedTo = None
+    commented.ErrorComment = "no room"  # type: ignore[assignment]
+    assert association.stored(request) is None
+    assert association.stored(commented) is None
+
+
+def test_an_answer_wakes_who_waits_for_it_instead_of_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(association, "_WAIT_S", 20.0)
+    monkeypatch.setattr(association, "_BOUNDS", association.Bounds(1, STALL_S, UNANSWERED_S, 1))
+    answers: queue.Queue[object] = queue.Queue()
+    dul = SimpleNamespace(event_queue=queue.Queue(), to_provider_queue=answers, send_pdu=answers.put)
+    whole = SimpleNamespace(dul=dul, is_acceptor=True, is_requestor=False, dimse_timeout=None)
+    whole.requestor = SimpleNamespace(maximum_length=0)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as theirs,
+        server.accept()[0] as ours,
+        ThreadPoolExecutor(1) as waiting,
+    ):
+        bounded = BoundedSocket(cast("Association", whole), client_socket=ours)
+        whole.dimse.msg_queue.put((1, "to be answered"))
+        assert whole.dimse.get_msg() == (1, "to be answered")
+        theirs.send(b"the next one")
+        began_s = time.monotonic()
+        is_ready = waiting.submit(lambda: bounded.ready)
+        with pytest.raises(TimeoutError):
+            is_ready.result(0.3)
+        whole.dimse.send_msg(answer(), 1)
+        assert is_ready.result(), "what the peer sent meanwhile is read next"
+        assert bounded.ready
+        assert time.monotonic() - began_s < 10
