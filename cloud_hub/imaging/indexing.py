@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Connection
-from telemed.study import KEY_IMAGE_NAME, MANIFEST_NAME
+from telemed.study import KEY_IMAGE_NAMES, MANIFEST_NAME
 from telemed.transfer import FileKind
 
 from cloud_hub.errors import ImageUnreadable, StoreFailure
@@ -134,7 +134,7 @@ class Indexer:
     async def _read(self, row: Transfer) -> Work:
         path = self._blobs.path(row.facts.sha256)
         try:
-            if row.facts.name == KEY_IMAGE_NAME:
+            if row.facts.name in KEY_IMAGE_NAMES:
                 return lambda _: studies.KEY_IMAGE
             if row.facts.name == MANIFEST_NAME:
                 return _of_manifest(row, (await self._readers.ask("manifest", path)).told)

@@ -26,13 +26,16 @@ def made(write: Write, magnitude: Sequence[Dataset], phase: Sequence[Dataset]) -
     """Return the report; of a study that was not read it says why."""
     evidence = [*magnitude, *phase]
     groups: list[Group] = [_summary(write), *(_finding(write, each, magnitude) for each in write.findings)]
+    # The library describes what findings point at; every image that was read stands in the evidence.  With all of them
+    # described a report is three times as long, and on a thin link findings would wait for that.
+    pointed_at = {each.key_image_uid for each in write.findings}
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(write)),
         procedure_reported=CodedConcept("816077007", "SCT", "Magnetic resonance imaging of head"),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(_LANGUAGE),
-        referenced_images=evidence,
+        referenced_images=[each for each in evidence if each.SOPInstanceUID in pointed_at] or None,
     )
     document = sr.Comprehensive3DSR(
         evidence=evidence, content=content, is_complete=True, is_final=False, is_verified=False,

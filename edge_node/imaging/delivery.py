@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,6 +32,7 @@ from edge_node.imaging.study import (
 )
 
 LOOK_EVERY_S = 1.0
+LEAST_REST_S = 0.02
 LONGEST_REST_LOOKS = 255
 NS = 1_000_000_000
 
@@ -97,6 +99,8 @@ class Delivery:
     """What the catalogue has, by a word each, as of the last look."""
     used_share: float = 0.0
     """How full the disk is, as of the last look; 1 where it does not say."""
+    due_in_s: float = math.inf
+    """When the next study will have been quiet for long enough, as of the last look."""
     _version: tuple[int, int] = (-1, -1)
     """Of what was counted."""
     _assigned_version: tuple[int, int] = (-1, -1)
@@ -106,10 +110,10 @@ class Delivery:
     """Of studies that could not be offered."""
 
     async def run(self) -> None:
-        """Look once a second until cancelled."""
+        """Look once a second, and when something is due, until cancelled."""
         while True:
             await self.look()
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(min(LOOK_EVERY_S, max(LEAST_REST_S, self.due_in_s)))
 
     async def look(self) -> None:
         """Do what is due now; what fails is tried again, ever less often, and holds up no other study.
@@ -120,6 +124,7 @@ class Delivery:
         # In a thread, and kept: a disk that hangs or is gone must not hold up whoever asks how things stand.
         self.used_share = await asyncio.to_thread(self._measured)
         await self._assign()
+        self.due_in_s = math.inf
         if self.offer is not None:
             for study in await self.catalog.read(rows.to_offer):
                 rest = self._rests.get(study.study_id)
@@ -157,8 +162,12 @@ class Delivery:
 
     async def _attempt(self, study: Study, offer: Offer) -> None:
         now_ns = self.clock_ns()
+        quiet_s = (now_ns - study.last_ns) / NS
+        due_s = self.quiet.complete_s if study.key_image else min(self.quiet.preview_s, self.quiet.complete_s)
+        if quiet_s < due_s:
+            self.due_in_s = min(self.due_in_s, due_s - quiet_s)
         try:
-            if not study.key_image and now_ns - study.last_ns >= self.quiet.preview_s * NS:
+            if not study.key_image and quiet_s >= self.quiet.preview_s:
                 study = await self._preview(study, offer)
             if is_complete(study, now_ns, round(self.quiet.complete_s * NS)):
                 await self._deliver(study, offer)

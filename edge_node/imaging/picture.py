@@ -10,11 +10,15 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
 LONGEST_SIDE_PX = 512
+LIMIT_BYTES = 32 * 1024
+"""What a link of which nothing is known yet carries within a second or two."""
+QUALITIES = (85, 70, 50, 30, 15)
+"""Of JPEG, the best first: the first that keeps within the limit, else the last."""
 _DARKEST_PCT, _BRIGHTEST_PCT = 1.0, 99.0
 
 
 def key_picture(file: bytes) -> bytes:
-    """Return the middle frame of an object as PNG, at most 512 pixels wide and high.
+    """Return the middle frame of an object as JPEG, at most 512 pixels wide and high; about LIMIT_BYTES at most.
 
     Raises:
         Exception: of whatever kind the decoders raise; it is called where that ends nothing but its own process.
@@ -24,9 +28,15 @@ def key_picture(file: bytes) -> bytes:
     frame = pixel_array(dataset, index=frames // 2)
     shown = frame if frame.ndim == 3 else _grey(frame, dataset)
     image = Image.fromarray(shown.astype(np.uint8))
+    image = image if image.mode == "L" else image.convert("RGB")
     image.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+    tried = (_jpeg(image, quality) for quality in QUALITIES)
+    return next((each for each in tried if len(each) <= LIMIT_BYTES), None) or _jpeg(image, QUALITIES[-1])
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     told = io.BytesIO()
-    image.save(told, "PNG", optimize=True)
+    image.save(told, "JPEG", quality=quality, optimize=True)
     return told.getvalue()
 
 

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 async def picture_of(path: Path) -> bytes | None:
-    """Return a picture (PNG) of a stored object; None where none can be made of it."""
+    """Return a picture (JPEG) of a stored object; None where none can be made of it."""
     with path.open("rb") as file:
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -8,8 +8,10 @@ import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
-MANIFEST_NAME, KEY_IMAGE_NAME, OBJECT_NAME = "study-manifest.json", "key-image.png", "object.dcm"
+MANIFEST_NAME, KEY_IMAGE_NAME, OBJECT_NAME = "study-manifest.json", "key-image.jpg", "object.dcm"
 """What the files of a study are called on their way; none of it says whose they are."""
+KEY_IMAGE_NAMES = frozenset({KEY_IMAGE_NAME, "key-image.png"})
+"""The other one is what older nodes send."""
 FORMAT = 1
 MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
 

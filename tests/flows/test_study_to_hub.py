@@ -99,7 +99,7 @@ def test_a_study_of_somebody_who_is_here_is_at_the_hub_bit_for_bit_also_when_the
         names = [name for name, _, _ in at_hub(region)]
         assert names[0] == wire.KEY_IMAGE_NAME
         assert names.index(wire.MANIFEST_NAME) < names.index(wire.OBJECT_NAME)
-        assert blob(region, manifest.key_image_sha256).startswith(b"\x89PNG")
+        assert blob(region, manifest.key_image_sha256).startswith(b"\xff\xd8\xff")
         assert hashlib.sha256(blob(region, manifest.key_image_sha256)).hexdigest() == manifest.key_image_sha256
         assert sorted(given_out(region, manifest)) == sorted(kept)
         assert subjects(region) == {"urn:oid:1.2.3": f"Patient/{manifest.person_id}"}

@@ -303,8 +303,9 @@ async def test_a_manifest_that_says_nothing_names_nobody(hub: ImagingHub, conten
     assert [one.person_id for one in found(hub)] == [None]
 
 
-async def test_a_key_image_is_known_for_what_it_is(hub: ImagingHub) -> None:
-    row = hub.arrive(CLINIC, b"\x89PNG", name=study.KEY_IMAGE_NAME, is_preview=True)
+@pytest.mark.parametrize("name", sorted(study.KEY_IMAGE_NAMES))
+async def test_a_key_image_is_known_for_what_it_is_also_that_of_an_older_node(hub: ImagingHub, name: str) -> None:
+    row = hub.arrive(CLINIC, b"\xff\xd8\xff", name=name, is_preview=True)
     await hub.indexer.read_all()
     assert (hub.outcome(row), found(hub)) == (studies.KEY_IMAGE, [])
 

@@ -99,6 +99,18 @@ def test_a_report_read_back_is_what_was_found(made: dict[str, Dataset], write: W
     assert "混合 · Mixed" in report.comments
 
 
+def test_a_report_names_every_image_that_was_read_and_describes_only_those_that_findings_point_at(
+    made: dict[str, Dataset], write: Write
+) -> None:
+    evidence = made["SR"].CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    named = [each.ReferencedSOPInstanceUID for series in evidence for each in series.ReferencedSOPSequence]
+    assert sorted(named) == sorted(str(dcmread(path).SOPInstanceUID) for path in [*write.magnitude, *write.phase])
+    (library,) = ai_report._all(made["SR"], "111028")
+    assert len([*ai_report._all(library, "121112")]) < len(write.magnitude)
+    # On a link of 256 kbit/s that is a second.
+    assert len(as_file(made["SR"])) < 32 * 1024
+
+
 def test_a_report_is_unverified_and_of_the_same_patient_study_and_frame(made: dict[str, Dataset]) -> None:
     report = made["SR"]
     assert (report.VerificationFlag, report.CompletionFlag) == ("UNVERIFIED", "COMPLETE")

@@ -38,7 +38,7 @@ class Bench:
     """Name, group, whether it is a preview, and content."""
     episodes: list[Episode] = field(default_factory=list)
     is_full: bool = False
-    picture: bytes | None = b"PNG"
+    picture: bytes | None = b"JPEG"
     late: list[Picture] = field(default_factory=list)
     """What arrives while something is offered."""
 
@@ -99,11 +99,14 @@ async def test_the_key_image_goes_after_two_seconds_of_quiet_and_the_study_after
 ) -> None:
     bench.arrive(*SLICES)
     await delivery.look()
-    assert bench.names() == []
+    assert (bench.names(), delivery.due_in_s) == ([], 2)
     bench.now_ns += 2 * NS
     await delivery.look()
     assert bench.names() == [wire.KEY_IMAGE_NAME]
-    bench.now_ns += 28 * NS
+    bench.now_ns += 27 * NS
+    await delivery.look()
+    assert delivery.due_in_s == 1, "looked for when it is due, and not up to a second later"
+    bench.now_ns += NS
     await delivery.look()
     assert bench.names() == [wire.KEY_IMAGE_NAME, wire.MANIFEST_NAME, *[wire.OBJECT_NAME] * 3]
     await delivery.look()
@@ -221,7 +224,7 @@ async def test_an_object_that_is_gone_holds_up_its_own_study_alone(bench: Bench,
     with sqlite3.connect(bench.folder / "imaging.db") as other:
         (gone,) = other.execute("SELECT sha256 FROM instance WHERE sop_instance_uid = '1.9.1'").fetchone()
     other.close()
-    bench.picture = b"PNG"
+    bench.picture = b"JPEG"
     await bench.catalog.write(lambda c: c.execute("UPDATE study SET key_image = 'none'"))
     bench.objects.path(gone).unlink()
     await delivery.look()

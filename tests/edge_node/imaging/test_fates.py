@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from edge_node.imaging import part10
-from edge_node.imaging.picture import LONGEST_SIDE_PX
+from edge_node.imaging.picture import LIMIT_BYTES, LONGEST_SIDE_PX
 from edge_node.imaging.pictures import picture_of
 from tests.conftest import SHARED_DATA
 from tests.edge_node.imaging.conftest import Receivers, receiving
@@ -90,5 +90,7 @@ def test_a_picture_is_made_where_a_decoder_has_it_and_refused_cleanly_where_not(
         assert (made is not None) == (kind == "made"), name
         if made is not None:
             image = Image.open(io.BytesIO(made))
+            assert image.format == "JPEG"
             assert max(image.size) <= LONGEST_SIDE_PX, name
+            assert len(made) <= LIMIT_BYTES, name
             assert len(set(image.convert("L").tobytes())) > 1, name
