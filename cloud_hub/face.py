@@ -12,7 +12,7 @@ from cloud_hub.access import passkeys as keys
 from cloud_hub.access.sign_in import Access
 from cloud_hub.fhir import export_routes, outcome
 from cloud_hub.fhir import routes as fhir
-from cloud_hub.imaging import archive_routes, findings_routes, model_reports, review_routes
+from cloud_hub.imaging import archive_routes, findings_routes, key_image_routes, model_reports, review_routes
 from cloud_hub.imaging import face as imaging
 from cloud_hub.imaging import routes as dicomweb
 from cloud_hub.imaging.fetching import Fetching
@@ -124,6 +124,7 @@ def build(
     pictures = imaging.Face(parts.stores.care, images, app.state.viewed.show_things)
     app.include_router(dicomweb.router(pictures, require))
     app.include_router(findings_routes.router(pictures, require))
+    app.include_router(key_image_routes.router(pictures, require))
     app.include_router(review_routes.router(pictures, require))
     app.include_router(archive_routes.router(pictures, fetching, require))
     static_files.install(app)

@@ -7,11 +7,12 @@ import json
 import re
 from typing import Any
 
-from cloud_hub.store.studies import Entry
+from cloud_hub.store.studies import Announced, Entry
 
 LEVEL_LIMIT_CHARS = 64 * 1024
 LARGEST = 2**31 - 1
 MOST_OBJECTS = 1_000_000
+DESCRIPTION_LIMIT_CHARS = 200
 _UID = re.compile(r"[0-9.]{1,64}")
 _PERSON = re.compile(r"[A-Za-z0-9-]{0,36}")
 _DAY = re.compile(r"\d{8}")
@@ -72,6 +73,23 @@ def object_count(told: dict[str, Any]) -> int | None:
     """Return how many files of images a manifest names; None where that cannot be understood."""
     found = told.get("objects")
     return found if isinstance(found, int) and 0 <= found <= MOST_OBJECTS else None
+
+
+def announced(told: dict[str, Any]) -> Announced | None:
+    """Return what a manifest says of its study, to be listed by until images say more; None where it names none.
+
+    A description that is too long to be kept is left out.
+    """
+    uid, modalities = told.get("study_uid"), told.get("modalities")
+    if not isinstance(uid, str) or not _UID.fullmatch(uid):
+        return None
+    named = modalities if isinstance(modalities, list) else []
+    study = {"0020000D": {"vr": "UI", "Value": [uid]}}
+    if description := str(told.get("description") or "")[:DESCRIPTION_LIMIT_CHARS]:
+        study["00081030"] = {"vr": "LO", "Value": [description]}
+    return Announced(
+        uid, _matching(_DAY, told.get("study_date")), sorted({_word(one) for one in named} - {""}), _text(study)
+    )
 
 
 def sop_class(told: dict[str, Any]) -> str:

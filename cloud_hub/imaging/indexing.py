@@ -137,7 +137,7 @@ class Indexer:
             if row.facts.name in KEY_IMAGE_NAMES:
                 return lambda _: studies.KEY_IMAGE
             if row.facts.name == MANIFEST_NAME:
-                return _of_manifest(row, (await self._readers.ask("manifest", path)).told)
+                return self._of_manifest(row, (await self._readers.ask("manifest", path)).told)
             answer = await self._readers.ask("header", path)
             return self._of_header(row, answer.told)
         except FileNotFoundError:
@@ -160,15 +160,17 @@ class Indexer:
 
         return work
 
+    def _of_manifest(self, row: Transfer, told: dict[str, Any]) -> Work:
+        try:
+            person_id, generation = entries.whose(told, row.facts.group_id)
+        except NoEntry:
+            return lambda _: BAD_MANIFEST
+        study = entries.announced(told)
 
-def _of_manifest(row: Transfer, told: dict[str, Any]) -> Work:
-    try:
-        person_id, generation = entries.whose(told, row.facts.group_id)
-    except NoEntry:
-        return lambda _: BAD_MANIFEST
+        def work(connection: Connection) -> str:
+            studies.tell_person(connection, row, person_id, generation, entries.object_count(told))
+            if study is not None:
+                studies.announce(connection, row, study, self._clock())
+            return studies.MANIFEST
 
-    def work(connection: Connection) -> str:
-        studies.tell_person(connection, row, person_id, generation, entries.object_count(told))
-        return studies.MANIFEST
-
-    return work
+        return work

@@ -117,6 +117,20 @@ def find(connection: Connection, principal: Principal, uids: Uids, version: int 
     return Found({key: one for key, one in seen.items() if key in shown}, counting, others, uids.filed)
 
 
+def key_image(connection: Connection, principal: Principal, study_key: str) -> tuple[Study, str]:
+    """Return a study, announced at least, and the hash of the picture that came ahead of it.
+
+    Raises:
+        NotFound: there is none that is open to this principal.
+    """
+    narrowing = Narrowing(study_keys=frozenset({study_key}), with_announced=True)
+    for study in images.seen(connection, principal, narrowing):
+        group = (study.site, study.group_id)
+        if sha256 := studies.key_images(connection, principal.region, {group}).get(group):
+            return study, sha256
+    raise NotFound("no such picture within scope")
+
+
 def search(connection: Connection, principal: Principal, query: Query, uids: Uids, address: str) -> Page:
     """Return the page of a search; `address` is that of the service, for what is found to be fetched by."""
     wanted = query.offset + query.limit + 1

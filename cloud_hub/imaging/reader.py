@@ -85,7 +85,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     except ManifestUnreadable as error:
         raise Unreadable(BAD_MANIFEST) from error
     told = {"study_id": found.study_id, "person_id": found.person_id, "generation": found.generation}
-    return told | {"objects": len({one.sha256 for one in found.objects})}
+    told |= {"study_uid": found.study_uid, "study_date": found.study_date, "description": found.description}
+    modalities = sorted({one.modality for one in found.objects})
+    return told | {"objects": len({one.sha256 for one in found.objects}), "modalities": modalities}
 
 
 def _answer(asked: dict[str, Any], out: BinaryIO) -> bool:

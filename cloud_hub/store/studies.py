@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, tuple_, update
-from telemed.study import OBJECT_NAME
+from telemed.study import KEY_IMAGE_NAMES, OBJECT_NAME
 from telemed.transfer import FileKind
 
 from cloud_hub.errors import BadRequest
@@ -125,6 +125,17 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """A study as its manifest names it, of which no image has come."""
+
+    study_uid: str
+    study_date: str
+    modalities: list[str]
+    attributes: str
+    """DICOM JSON."""
+
+
+@dataclass(frozen=True, slots=True)
 class Narrowing:
     """What the database looks for; the caller judges what comes back again."""
 
@@ -141,6 +152,8 @@ class Narrowing:
     """Studies whose manifest names one of these; empty among them: those that nobody could be named for."""
     is_unread: bool = False
     """True: those alone that are to be read."""
+    with_announced: bool = False
+    """True: those too of which nothing is here but what their manifest says."""
     dates: tuple[str, str] = ("", "")
     """First and last day, YYYYMMDD; empty: open."""
     walked_most: int = 0
@@ -214,6 +227,27 @@ def tell_person(
     upsert(connection, dicom_group, names, [(*key, person_id, generation, row.completed_ns, objects)], names[:3])
 
 
+def announce(connection: Connection, row: Transfer, study: Announced, now_ns: int) -> None:
+    """List a study of which nothing has come but its manifest; what images say of it counts once there are some."""
+    where = (row.address.region, row.address.site)
+    key = key_of(*where, row.facts.group_id, study.study_uid)
+    values: dialect.Row = (key, *where, row.facts.group_id, study.study_uid, study.study_date, "")
+    values += (json.dumps(study.modalities), 0, 0, study.attributes, now_ns, None, None, None)
+    insert_new(connection, dicom_study, [values], ["study_key"])
+
+
+def key_images(connection: Connection, region: str, groups: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the hash of the key image of some groups, by site and group, of those that have one: the newest."""
+    c, found = transfer.c, dict[tuple[str, str], str]()
+    for site in {site for site, _ in groups}:
+        for some in _slices(sorted(group_id for where, group_id in groups if where == site)):
+            mine = and_(c.region == region, c.site == site, c.group_id.in_(some), c.name.in_(KEY_IMAGE_NAMES))
+            there = and_(mine, c.kind == FileKind.STUDY, c.state == State.COMPLETE)
+            query = select(c.group_id, c.sha256).where(there).order_by(c.completed_ns, c.transfer_id)
+            found |= {(site, one.group_id): one.sha256 for one in connection.execute(query)}
+    return found
+
+
 def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int:
     """Take a file into the index; return its version: 1, or more where its UID has other content at this site."""
     where = (row.address.region, row.address.site)
@@ -227,7 +261,11 @@ def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int
     insert_new(connection, dicom_series, [series], ["study_key", "series_uid"])
     study: dialect.Row = (key, *where, row.facts.group_id, entry.study_uid, entry.study_date, entry.study_time)
     study += ("[]", 0, 0, entry.study, now_ns, None, None, None)
-    insert_new(connection, dicom_study, [study], ["study_key"])
+    if not insert_new(connection, dicom_study, [study], ["study_key"]):
+        c = dicom_study.c
+        values_now = {"study_date": entry.study_date, "study_time": entry.study_time, "attributes": entry.study}
+        is_announced = and_(c.study_key == key, c.series_count == 0)
+        connection.execute(update(dicom_study).where(is_announced).values(values_now))
     _count(connection, key, entry.series_uid, now_ns)
     return version
 
@@ -367,6 +405,7 @@ def _where(narrowing: Narrowing) -> list[ColumnElement[bool]]:
     if narrowing.filed_under is not None:
         found.append(dicom_group.c.person_id.in_(sorted(narrowing.filed_under)))
     # In the very words of the index, or it is not taken.
+    found += [] if narrowing.with_announced else [c.series_count > 0]
     found += [or_(c.read_images.is_(None), c.read_images < c.instance_count)] if narrowing.is_unread else []
     first, last = narrowing.dates
     found += [day >= (first or _FAR_BACK)] if first or last else []

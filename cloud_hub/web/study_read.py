@@ -30,6 +30,11 @@ class Asked:
     offset: int = 0
     limit: int = 50
 
+    @property
+    def narrowed(self) -> Narrowing:
+        """What the database looks for: also what has been announced and is on its way."""
+        return replace(self.narrowing, is_unread=self.is_unread, with_announced=True)
+
     def fits(self, study: Study) -> bool:
         """True where a study is meant."""
         return (not self.modality or self.modality in study.modalities) and (study.is_unread or not self.is_unread)
@@ -46,7 +51,7 @@ class Read:
 def read_studies(connection: Connection, principal: Principal, asked: Asked, now_ns: int) -> Read:
     """Return a page of the studies that are open to somebody, with how many there are in all."""
     total, shown, is_more = 0, list[Study](), False
-    for study in images.seen(connection, principal, replace(asked.narrowing, is_unread=asked.is_unread)):
+    for study in images.seen(connection, principal, asked.narrowed):
         if not asked.fits(study):
             continue
         is_more = total == COUNT_MOST
@@ -55,17 +60,30 @@ def read_studies(connection: Connection, principal: Principal, asked: Asked, now
         if asked.offset <= total < asked.offset + asked.limit:
             shown.append(study)
         total += 1
-    arrived = studies.arrivals(connection, principal.region, {(one.site, one.group_id) for one in shown})
+    groups = {(one.site, one.group_id) for one in shown}
+    arrived = studies.arrivals(connection, principal.region, groups)
+    pictures = studies.key_images(connection, principal.region, groups)
     names = _names(connection, principal.region, {one.person_id for one in shown if one.person_id}, now_ns)
     rows = [
-        study_row(one, arrived[one.site, one.group_id], names.get(one.person_id or ""), _reader(connection, one))
+        study_row(
+            one,
+            arrived[one.site, one.group_id],
+            names.get(one.person_id or ""),
+            _reader(connection, one),
+            has_key_image=(one.site, one.group_id) in pictures,
+        )
         for one in shown
     ]
     return Read(screen.StudyRows(studies=rows, total=total, is_more=is_more), shown)
 
 
 def study_row(
-    study: Study, arrival: Arrival, name: screen.Text2 | None, reader: screen.Text2 | None = None
+    study: Study,
+    arrival: Arrival,
+    name: screen.Text2 | None,
+    reader: screen.Text2 | None = None,
+    *,
+    has_key_image: bool = False,
 ) -> screen.StudyRow:
     """Return a study as lists show it; `name` is that of the person, None where it is nobody's."""
     written = _name_written(study.attributes)
@@ -88,6 +106,7 @@ def study_row(
         is_unread=study.is_unread,
         read_by=reader,
         read_ms=ms_or_none(study.reading.at_ns if study.reading else None),
+        has_key_image=has_key_image,
     )
 
 

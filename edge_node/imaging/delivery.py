@@ -179,7 +179,10 @@ class Delivery:
             self._rests.pop(study.study_id, None)
 
     async def _preview(self, study: Study, offer: Offer) -> Study:
-        """Offer the key image ahead of everything else."""
+        """Offer the key image ahead of everything else, and what the study is as far as it has come.
+
+        So people at the hub see it long before it is complete here; should more come, another manifest follows.
+        """
         instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
         chosen = key_image(instances)
         made = await self.picture(self.objects.path(chosen.sha256)) if chosen is not None else None
@@ -188,7 +191,9 @@ class Delivery:
             await self._offer_made(study, offer, made, wire.KEY_IMAGE_NAME)
             noted = hashlib.sha256(made).hexdigest()
         await self.catalog.write(lambda c: rows.note_key_image(c, study.study_id, noted))
-        return replace(study, key_image=noted)
+        pictured = replace(study, key_image=noted)
+        await self._offer_made(study, offer, wire.pack(manifest_of(pictured, instances)), wire.MANIFEST_NAME)
+        return pictured
 
     async def _deliver(self, study: Study, offer: Offer) -> None:
         """Offer manifest and objects; done again after a crash it offers nothing twice."""

@@ -809,6 +809,7 @@ class StudyRow(View):
     is_unread: bool = Field(description="Nobody has said that they read it, or more has come since.")
     read_by: Text2 | None = Field(description="Who said last that they read it.")
     read_ms: int | None
+    has_key_image: bool = Field(description="True: a picture of it is here that came ahead of its images.")
 
 
 class StudyRows(View):

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, insert
 from telemed.roles import REGIONAL, Role
+from telemed.study import KEY_IMAGE_NAME
 from telemed.topics import NodeAddress
 from telemed.transfer import FileKind
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2
@@ -53,6 +54,8 @@ PLACES = {"own": (SITE, "B01"), "other": (SITE, "B02"), "ended": (SITE, "B03"), 
 PHYSICIAN = Principal("physician", Role.PHYSICIAN, "医", "Doc", REGION, None)
 OPERATOR = Principal("operator", Role.OPERATOR, "运", "Ops", REGION, None)
 SCOPES = ("system/*.rs",)
+KEY_IMAGE = b"\xff\xd8\xff a picture"
+KEY_IMAGE_SHA256 = hashlib.sha256(KEY_IMAGE).hexdigest()
 STUDIES = {person: f"1.2.90{number}" for number, person in enumerate(PLACES)}
 """Person to the Study Instance UID of their one image; series and instance have .1 and .1.1 after it."""
 
@@ -76,10 +79,11 @@ def stores(tmp_path: Path, hashed: str) -> Iterator[Stores]:
 async def app(stores: Stores, tmp_path: Path) -> AsyncIterator[FastAPI]:
     """The hub over them."""
     images = Images(Blobs(tmp_path / "blobs"), Readers(ImagingConfig()))
-    for person in PLACES:
-        path = images.blobs.path(sha256_of(person))
+    contents = {sha256_of(person): image_of(person) for person in PLACES} | {KEY_IMAGE_SHA256: KEY_IMAGE}
+    for sha256, content in contents.items():
+        path = images.blobs.path(sha256)
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(image_of(person))
+        path.write_bytes(content)
     yield await build(stores, images=images)
     await images.readers.close()
 
@@ -259,6 +263,9 @@ def _study(connection: Connection, person: str, site: str) -> None:
     entry = entries.entry({"levels": levels, "transfer_syntax_uid": "1.2.840.10008.1.2.1", "frames": 1, "flaw": ""})
     content = image_of(person)
     facts = FileFacts(sha256_of(person), len(content), "0" * 64, FileKind.STUDY, "image.dcm", f"g-{person}")
+    ahead = FileFacts(KEY_IMAGE_SHA256, len(KEY_IMAGE), "0" * 64, FileKind.STUDY, KEY_IMAGE_NAME, f"g-{person}", True)
+    sent = transfers.offer(connection, address(site), ahead, NOW_NS)
+    transfers.complete(connection, address(site), sent.transfer_id, NOW_NS)
     row = transfers.offer(connection, address(site), facts, NOW_NS)
     studies.add(connection, row, entry, NOW_NS)
     studies.tell_person(connection, row, person, 1)

@@ -40,6 +40,7 @@ SHOWS_OTHERWISE = {
     ("GET", "/fhir/R4/AuditEvent/{fhir_id}"),
     ("GET", "/fhir/R4/Consent/{fhir_id}"),
     ("GET", "/api/v1/studies"),
+    ("GET", "/api/v1/studies/{study_key}/key-image"),
     ("GET", "/api/v1/studies/{study_key}/reviews"),
     ("GET", "/api/v1/persons/{person_id}/archive"),
     ("GET", "/fhir/R4/ImagingStudy"),

@@ -507,6 +507,7 @@ def studies(now: int) -> list[StudyRow]:
         is_unread=True,
         read_by=None,
         read_ms=None,
+        has_key_image=False,
     )
     film = {"study_key": "1" * 64, "study_uid": "1.2.4", "modalities": ["DX"], "description": "胸片", "images": 1}
     read = {"is_unread": False, "read_by": text("杜仲 医师", "Dr Du"), "read_ms": now - _MINUTE_MS}

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
-from telemed.study import StudyManifest, StudyObject
+from telemed.study import KEY_IMAGE_NAME, StudyManifest, StudyObject
 from telemed.topics import NodeAddress
 
 from cloud_hub.access import images
@@ -29,6 +29,7 @@ from tests.fakes.imaging_hub import ImagingHub
 __all__ = ["hashed", "stores"]
 pytestmark = pytest.mark.anyio
 ADDRESS = world.address(world.SITE)
+PICTURE = b"\xff\xd8\xff a picture"
 
 
 class Desk:
@@ -112,6 +113,57 @@ async def test_a_study_is_partly_there_until_all_that_its_manifest_names_has_com
     desk.hub.send_manifest(ADDRESS, told("g1", "1.2.5", [first, "e" * 64, "f" * 64], generation=2))
     await desk.hub.indexer.read_all()
     assert (await desk.one("1.2.5"))["state"] == "partly"
+
+
+async def test_an_announced_study_is_listed_with_its_key_image_before_any_image_has_come(desk: Desk) -> None:
+    desk.hub.arrive(ADDRESS, PICTURE, "g1", KEY_IMAGE_NAME, is_preview=True)
+    objects = (StudyObject("1.2.5.1", "", "1.2.5.1", "", "a" * 64, 1, modality="CT"),)
+    manifest = StudyManifest("g1", "1.2.5", 1, "own", study_date="20261120", description="头部 CT", objects=objects)
+    desk.hub.send_manifest(ADDRESS, manifest)
+    await desk.hub.indexer.read_all()
+    row = await desk.one("1.2.5")
+    assert (row["state"], row["images"], row["arrived"], row["expected"]) == ("preview", 0, 0, 1)
+    assert (row["study_date"], row["description"], row["modalities"]) == ("20261120", "头部 CT", ["CT"])
+    assert (row["name"]["zh"], row["has_key_image"], row["is_unread"]) == ("谷own", True, True)
+    answer = await desk.client.get(f"/api/v1/studies/{row['study_key']}/key-image")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, PICTURE, "image/jpeg")
+    trail = desk.stores.care.read_blocking(lambda c: c.execute(select(audit.c.action, audit.c.object)).all())
+    assert ("images-read", "Patient/own") in [tuple(each) for each in trail]
+    # Nothing is told of it where images are asked for, and nobody can have read it.
+    assert (await desk.client.get("/dicom-web/studies?StudyInstanceUID=1.2.5")).status_code == 204
+    assert await desk.mark("POST", row) == 404
+    await desk.sign_in("caregiver")
+    assert (await desk.client.get(f"/api/v1/studies/{row['study_key']}/key-image")).status_code == 403
+
+
+async def test_what_images_say_of_a_study_counts_once_one_has_come(desk: Desk) -> None:
+    desk.hub.send_manifest(ADDRESS, replace(told("g1", "1.2.5", ["a" * 64]), description="announced"))
+    await desk.hub.indexer.read_all()
+    assert (await desk.one("1.2.5"))["has_key_image"] is False
+    await _arrive(desk, "g1", "1.2.5", StudyDescription="头部 CT", StudyTime="0730")
+    row = await desk.one("1.2.5")
+    assert (row["description"], row["study_time"], row["images"]) == ("头部 CT", "0730", 1)
+    # Announced again it stays what its images say that it is.
+    desk.hub.send_manifest(ADDRESS, replace(told("g1", "1.2.5", ["a" * 64], generation=2), description="announced"))
+    await desk.hub.indexer.read_all()
+    assert (await desk.one("1.2.5"))["description"] == "头部 CT"
+
+
+@pytest.mark.parametrize("content", [b"<svg onload=x>", b"\xff\xd8\xff" + bytes(3 * 1024 * 1024)])
+async def test_what_is_no_picture_is_not_given_out_as_one_whatever_it_is_called(desk: Desk, content: bytes) -> None:
+    desk.hub.arrive(ADDRESS, content, "g1", KEY_IMAGE_NAME, is_preview=True)
+    desk.hub.send_manifest(ADDRESS, told("g1", "1.2.5", ["a" * 64]))
+    await desk.hub.indexer.read_all()
+    row = await desk.one("1.2.5")
+    assert (await desk.client.get(f"/api/v1/studies/{row['study_key']}/key-image")).status_code == 404
+
+
+@pytest.mark.parametrize("study", ["", "1.2.ä", "1" * 65])
+async def test_a_manifest_that_names_no_study_lists_none(desk: Desk, study: str) -> None:
+    desk.hub.send_manifest(ADDRESS, replace(told("g1", study, ["a" * 64])))
+    await desk.hub.indexer.read_all()
+    assert len((await desk.listed())["studies"]) == len(await desk.uids("?site=clinic"))
+    assert study not in await desk.uids()
 
 
 async def test_what_was_stored_at_the_hub_does_not_stand_for_what_a_site_still_owes(desk: Desk) -> None:

@@ -73,7 +73,10 @@ class Bench:
             raise BufferFull("no room on the disk")
         while self.late:
             await asyncio.to_thread(self.arrive, self.late.pop())
-        self.offered.append((file.name, file.group, file.is_preview, file.path.read_bytes()))
+        one = (file.name, file.group, file.is_preview, file.path.read_bytes())
+        # As the transfer does.
+        if one not in self.offered:
+            self.offered.append(one)
 
     async def _picture(self, path: Path) -> bytes | None:
         return self.picture if path.stat().st_size else None  # noqa: ASYNC240
@@ -102,7 +105,8 @@ async def test_the_key_image_goes_after_two_seconds_of_quiet_and_the_study_after
     assert (bench.names(), delivery.due_in_s) == ([], 2)
     bench.now_ns += 2 * NS
     await delivery.look()
-    assert bench.names() == [wire.KEY_IMAGE_NAME]
+    assert bench.names() == [wire.KEY_IMAGE_NAME, wire.MANIFEST_NAME]
+    assert len(bench.manifests()[0].objects) == len(SLICES), "people at the hub see what is to come"
     bench.now_ns += 27 * NS
     await delivery.look()
     assert delivery.due_in_s == 1, "looked for when it is due, and not up to a second later"

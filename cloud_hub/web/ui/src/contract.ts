@@ -772,6 +772,8 @@ export interface StudyRow {
   /** Who said last that they read it. */
   read_by: Text2 | null;
   read_ms: number | null;
+  /** True: a picture of it is here that came ahead of its images. */
+  has_key_image: boolean;
 }
 
 /** A page of studies, the newest day first. */

@@ -1,10 +1,11 @@
 /** The studies of one person on their page. */
+import { useState } from "react";
 import { address } from "../../app/router";
 import type { StudyRow } from "../../contract";
 import { useWords } from "../../i18n";
 import { Fault } from "../../state/Small";
 import { Archive } from "./Archive";
-import { arrivalWords, noteListedAt, takenAt, useStudies } from "./studies";
+import { arrivalWords, keyImageAt, noteListedAt, takenAt, useStudies } from "./studies";
 import "./study.css";
 
 const SHOWN = "20";
@@ -32,6 +33,7 @@ export function Studies({ personId }: { personId: string }) {
 
 function Entry({ row }: { row: StudyRow }) {
   const { t } = useWords();
+  const [isGone, setIsGone] = useState(false);
   return (
     <a
       className="study-entry"
@@ -40,11 +42,22 @@ function Entry({ row }: { row: StudyRow }) {
       data-state={row.state}
       onClick={() => noteListedAt(location.hash)}
     >
+      {row.has_key_image && !isGone && (
+        <img
+          className="thumb"
+          src={keyImageAt(row)}
+          alt=""
+          loading="lazy"
+          data-testid="thumb"
+          onError={() => setIsGone(true)}
+        />
+      )}
       <span className="strong">
         {row.modalities.join(" ") || t("study.unknown")} {row.description}
       </span>
       <span className="dense t2">
-        {takenAt(row) || t("study.noDate")} · {t("study.images", { n: row.images })} · {arrivalWords(row, t)}
+        {takenAt(row) || t("study.noDate")} · {row.images > 0 && `${t("study.images", { n: row.images })} · `}
+        {arrivalWords(row, t)}
       </span>
     </a>
   );

@@ -19,7 +19,7 @@ import { Findings } from "./Findings";
 import type { Pointed } from "./Findings";
 import { ReadState } from "./ReadState";
 import { marksOf, useReports } from "./findings";
-import { arrivalWords, cameFrom, takenAt, useStudies } from "./studies";
+import { arrivalWords, cameFrom, keyImageAt, takenAt, useStudies } from "./studies";
 import "./study.css";
 
 const Viewer = lazy(() => import("./Viewer"));
@@ -67,6 +67,18 @@ function Head({ row, bed }: { row: StudyRow; bed: Bed | undefined }) {
   );
 }
 
+/** What there is to see of a study before any image of it has come. */
+function Ahead({ row }: { row: StudyRow }) {
+  const { t } = useWords();
+  if (!row.has_key_image) return <p className="viewer-words">{t("study.nothingYet")}</p>;
+  return (
+    <figure className="key-image" data-testid="key-image">
+      <img src={keyImageAt(row)} alt={t("study.keyImage")} />
+      <figcaption>{t("study.keyImageIs")}</figcaption>
+    </figure>
+  );
+}
+
 interface Picked {
   row: StudyRow;
   series: SeriesTold[];
@@ -97,7 +109,7 @@ function SeriesList({ row, series, picked, onPick }: Picked) {
           </li>
         ))}
       </ul>
-      <ReadState row={row} shown={series.reduce((sum, one) => sum + one.images, 0)} />
+      {series.length > 0 && <ReadState row={row} shown={series.reduce((sum, one) => sum + one.images, 0)} />}
       <p className="not-primary" data-testid="not-primary">
         {t("study.notPrimary")}
       </p>
@@ -127,6 +139,7 @@ function Opened({ row }: { row: StudyRow }) {
       <Fault error={found.error} onRetry={() => void found.refetch()} />
       <main className="study">
         <SeriesList row={row} series={series} picked={picked?.uid ?? ""} onPick={setWish} />
+        {found.data && !picked && <Ahead row={row} />}
         {picked && (
           <Suspense fallback={<p className="viewer-words">{t("pending")}</p>}>
             <Viewer

@@ -63,9 +63,16 @@ export function takenAt({ study_date: day, study_time: time }: Pick<StudyRow, "s
   return [dayOf(day), time.length >= 4 ? `${time.slice(0, 2)}:${time.slice(2, 4)}` : ""].filter(Boolean).join(" ");
 }
 
+/** Where the picture is that a site sent ahead of a study. */
+export function keyImageAt({ study_key: key }: Pick<StudyRow, "study_key">): string {
+  return `/api/v1/studies/${key}/key-image`;
+}
+
 /** How much of a study has come, in words. */
 export function arrivalWords(row: StudyRow, t: Words["t"]): string {
-  if (row.state === "preview") return t("study.preview");
+  if (row.state === "preview") {
+    return row.expected === null ? t("study.preview") : t("study.previewOf", { m: row.expected });
+  }
   if (row.state === "whole") return t("study.whole");
   if (row.expected === null) return t("study.open", { n: row.arrived });
   return t("study.partly", { n: row.arrived, m: row.expected });
