@@ -15,6 +15,8 @@ LIMIT_BYTES = 32 * 1024
 QUALITIES = (85, 70, 50, 30, 15)
 """Of JPEG, the best first: the first that keeps within the limit, else the last."""
 _DARKEST_PCT, _BRIGHTEST_PCT = 1.0, 99.0
+_AROUND_SHARE = 0.05
+"""So many pixels of the very least value are what lies around the patient, or is filled in, and say nothing of them."""
 
 
 def key_picture(file: bytes) -> bytes:
@@ -40,6 +42,12 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return told.getvalue()
 
 
+def _shown(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values by which a window is chosen: without what stands for nothing, as outside of a CT's circle."""
+    inside = values[values > values.min()]
+    return inside if 0 < inside.size <= (1 - _AROUND_SHARE) * values.size else values
+
+
 def _grey(frame: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float64]:
     """Return grey values 0 to 255 by the object's own window, or by what is in the picture."""
     has_window = "WindowCenter" in dataset or "VOILUTSequence" in dataset
@@ -48,7 +56,7 @@ def _grey(frame: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float64]:
         values = np.asarray(apply_voi_lut(values, dataset, index=0), dtype=np.float64)
         low, high = float(values.min()), float(values.max())
     else:
-        low, high = np.percentile(values, (_DARKEST_PCT, _BRIGHTEST_PCT))
+        low, high = np.percentile(_shown(values), (_DARKEST_PCT, _BRIGHTEST_PCT))
     scaled = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
     is_inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
     return 255 - scaled if is_inverted else scaled

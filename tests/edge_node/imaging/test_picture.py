@@ -18,6 +18,16 @@ def test_a_picture_that_nothing_makes_smaller_keeps_within_what_a_thin_link_carr
     assert len(made) <= LIMIT_BYTES
 
 
+def test_what_is_filled_in_around_a_patient_takes_no_contrast_from_the_picture() -> None:
+    values = np.full((64, 64), -2000, np.int16)
+    values[16:48, 16:32], values[16:48, 32:48] = 20, 40
+    said: dict[str, Any] = {"Rows": 64, "Columns": 64, "PixelRepresentation": 1, "BitsStored": 16, "HighBit": 15}
+    made = key_picture(dicom_files.image(PixelData=values.tobytes(), BitsAllocated=16, **said))
+    shown = np.asarray(Image.open(io.BytesIO(made))).astype(int)
+    assert shown[32, 40] - shown[32, 24] > 200
+    assert shown[4, 4] < 20
+
+
 def test_a_picture_in_colours_keeps_them() -> None:
     red = np.zeros((64, 64, 3), np.uint8)
     red[:, 32:, 0] = 255
