@@ -37,7 +37,7 @@ def mark_unread(connection: Connection, principal: Principal, study_key: str, no
 
 
 def _open_study(connection: Connection, principal: Principal, study_key: str) -> Study:
-    asked = Narrowing(study_keys=frozenset({study_key}))
+    asked = Narrowing(study_keys=frozenset({study_key}), with_announced=True)
     found = next(images.seen(connection, principal.for_changes(), asked), None)
     if found is None:
         raise NotFound("no such study within scope")

@@ -78,14 +78,15 @@ def object_count(told: dict[str, Any]) -> int | None:
 def announced(told: dict[str, Any]) -> Announced | None:
     """Return what a manifest says of its study, to be listed by until images say more; None where it names none.
 
-    A description that is too long to be kept is left out.
+    Of its description so much is kept as people can read.
     """
     uid, modalities = told.get("study_uid"), told.get("modalities")
     if not isinstance(uid, str) or not _UID.fullmatch(uid):
         return None
     named = modalities if isinstance(modalities, list) else []
     study = {"0020000D": {"vr": "UI", "Value": [uid]}}
-    if description := str(told.get("description") or "")[:DESCRIPTION_LIMIT_CHARS]:
+    written = "".join(each for each in str(told.get("description") or "") if each.isprintable())
+    if description := written[:DESCRIPTION_LIMIT_CHARS]:
         study["00081030"] = {"vr": "LO", "Value": [description]}
     return Announced(
         uid, _matching(_DAY, told.get("study_date")), sorted({_word(one) for one in named} - {""}), _text(study)

@@ -168,8 +168,8 @@ class Indexer:
         study = entries.announced(told)
 
         def work(connection: Connection) -> str:
-            studies.tell_person(connection, row, person_id, generation, entries.object_count(told))
-            if study is not None:
+            counts = studies.tell_person(connection, row, person_id, generation, entries.object_count(told))
+            if counts and study is not None:
                 studies.announce(connection, row, study, self._clock())
             return studies.MANIFEST
 

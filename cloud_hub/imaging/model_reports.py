@@ -42,7 +42,8 @@ def name(code: str) -> tuple[str, str]:
 
 
 def _find(connection: Connection, principal: Principal, study_key: str) -> tuple[Study, list[Instance]]:
-    asked = Narrowing(study_keys=frozenset({study_key}))
+    # Of one that is on its way nothing has been said yet, which is no failure.
+    asked = Narrowing(study_keys=frozenset({study_key}), with_announced=True)
     study = next(images.seen(connection, principal, asked), None)
     if study is None:
         raise NotFound("no such study within scope")

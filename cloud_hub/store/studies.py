@@ -213,18 +213,19 @@ def outcome_of(connection: Connection, transfer_id: str) -> str | None:
 
 def tell_person(
     connection: Connection, row: Transfer, person_id: str, generation: int, objects: int | None = None
-) -> None:
+) -> bool:
     """Note whose the study of a group is, and of how many files it consists where that is told.
 
-    Of two manifests the higher generation counts, then what came later.
+    Of two manifests the higher generation counts, then what came later; False where another one counts.
     """
     c, key = dicom_group.c, (row.address.region, row.address.site, row.facts.group_id)
     mine = and_(c.region == key[0], c.site == key[1], c.group_id == key[2])
     known = connection.execute(select(c.generation, c.told_ns).where(mine)).one_or_none()
     if known is not None and tuple(known) > (generation, row.completed_ns):
-        return
+        return False
     names = ("region", "site", "group_id", "person_id", "generation", "told_ns", "objects")
     upsert(connection, dicom_group, names, [(*key, person_id, generation, row.completed_ns, objects)], names[:3])
+    return True
 
 
 def announce(connection: Connection, row: Transfer, study: Announced, now_ns: int) -> None:
@@ -233,7 +234,15 @@ def announce(connection: Connection, row: Transfer, study: Announced, now_ns: in
     key = key_of(*where, row.facts.group_id, study.study_uid)
     values: dialect.Row = (key, *where, row.facts.group_id, study.study_uid, study.study_date, "")
     values += (json.dumps(study.modalities), 0, 0, study.attributes, now_ns, None, None, None)
-    insert_new(connection, dicom_study, [values], ["study_key"])
+    if not insert_new(connection, dicom_study, [values], ["study_key"]):
+        told: dict[str, object] = {"study_date": study.study_date, "modalities": json.dumps(study.modalities)}
+        _correct_announced(connection, key, told | {"attributes": study.attributes, "indexed_ns": now_ns})
+
+
+def _correct_announced(connection: Connection, key: str, values: dict[str, object]) -> None:
+    """Say something else of a study of which no image has come."""
+    c = dicom_study.c
+    connection.execute(update(dicom_study).where(c.study_key == key, c.series_count == 0).values(values))
 
 
 def key_images(connection: Connection, region: str, groups: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -262,10 +271,12 @@ def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int
     study: dialect.Row = (key, *where, row.facts.group_id, entry.study_uid, entry.study_date, entry.study_time)
     study += ("[]", 0, 0, entry.study, now_ns, None, None, None)
     if not insert_new(connection, dicom_study, [study], ["study_key"]):
-        c = dicom_study.c
-        values_now = {"study_date": entry.study_date, "study_time": entry.study_time, "attributes": entry.study}
-        is_announced = and_(c.study_key == key, c.series_count == 0)
-        connection.execute(update(dicom_study).where(is_announced).values(values_now))
+        said: dict[str, object] = {
+            "study_date": entry.study_date,
+            "study_time": entry.study_time,
+            "attributes": entry.study,
+        }
+        _correct_announced(connection, key, said)
     _count(connection, key, entry.series_uid, now_ns)
     return version
 
@@ -404,8 +415,8 @@ def _where(narrowing: Narrowing) -> list[ColumnElement[bool]]:
             found.append(select(table.c.study_key).where(has).exists())
     if narrowing.filed_under is not None:
         found.append(dicom_group.c.person_id.in_(sorted(narrowing.filed_under)))
-    # In the very words of the index, or it is not taken.
     found += [] if narrowing.with_announced else [c.series_count > 0]
+    # In the very words of the index, or it is not taken.
     found += [or_(c.read_images.is_(None), c.read_images < c.instance_count)] if narrowing.is_unread else []
     first, last = narrowing.dates
     found += [day >= (first or _FAR_BACK)] if first or last else []

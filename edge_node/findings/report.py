@@ -27,7 +27,7 @@ def made(write: Write, magnitude: Sequence[Dataset], phase: Sequence[Dataset]) -
     evidence = [*magnitude, *phase]
     groups: list[Group] = [_summary(write), *(_finding(write, each, magnitude) for each in write.findings)]
     # The library describes what findings point at; every image that was read stands in the evidence.  With all of them
-    # described a report is three times as long, and on a thin link findings would wait for that.
+    # described a report is seven times as long, and on a thin link findings would wait for that.
     pointed_at = {each.key_image_uid for each in write.findings}
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(write)),

@@ -114,10 +114,11 @@ class _Messages(DIMSEServiceProvider):
 def stored(answer: C_STORE) -> bytes | None:
     """Return a C-STORE response as the peer reads it, little endian and implicit (PS3.7 6.3.1, 9.3.1.2).
 
-    None where it is a request, or says more than a status.
+    None where it is a request, says more than a status, or repeats what is no UID.
     """
     number, said = answer.MessageIDBeingRespondedTo, (answer.ErrorComment, answer.OffendingElement)
-    if number is None or answer.Status is None or said != (None, None):
+    uids = f"{answer.AffectedSOPClassUID or ''}{answer.AffectedSOPInstanceUID or ''}"
+    if number is None or answer.Status is None or said != (None, None) or not uids.isascii():
         return None
     elements = b"".join(
         (

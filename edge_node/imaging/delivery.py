@@ -106,6 +106,8 @@ class Delivery:
     _assigned_version: tuple[int, int] = (-1, -1)
     """Of what was looked at for whose it is."""
     _episodes: frozenset[Episode] = frozenset()
+    _announced: dict[str, str] = field(default_factory=dict)
+    """Of studies that are not complete yet: whose the hub was told that they are."""
     _rests: dict[str, _Rest] = field(default_factory=dict)
     """Of studies that could not be offered."""
 
@@ -169,6 +171,8 @@ class Delivery:
         try:
             if not study.key_image and quiet_s >= self.quiet.preview_s:
                 study = await self._preview(study, offer)
+            if study.key_image and not study.offered_generation:
+                await self._announce(study, offer)
             if is_complete(study, now_ns, round(self.quiet.complete_s * NS)):
                 await self._deliver(study, offer)
         except (UplinkError, BufferFailure, OSError, ManifestTooLarge) as failure:
@@ -179,10 +183,7 @@ class Delivery:
             self._rests.pop(study.study_id, None)
 
     async def _preview(self, study: Study, offer: Offer) -> Study:
-        """Offer the key image ahead of everything else, and what the study is as far as it has come.
-
-        So people at the hub see it long before it is complete here; should more come, another manifest follows.
-        """
+        """Offer the key image ahead of everything else."""
         instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
         chosen = key_image(instances)
         made = await self.picture(self.objects.path(chosen.sha256)) if chosen is not None else None
@@ -191,9 +192,18 @@ class Delivery:
             await self._offer_made(study, offer, made, wire.KEY_IMAGE_NAME)
             noted = hashlib.sha256(made).hexdigest()
         await self.catalog.write(lambda c: rows.note_key_image(c, study.study_id, noted))
-        pictured = replace(study, key_image=noted)
-        await self._offer_made(study, offer, wire.pack(manifest_of(pictured, instances)), wire.MANIFEST_NAME)
-        return pictured
+        return replace(study, key_image=noted)
+
+    async def _announce(self, study: Study, offer: Offer) -> None:
+        """Offer a manifest of what has come so far, once, and again when it turns out to be another person's study.
+
+        So people at the hub see a study long before it is complete here, and never under whom it is not of.
+        """
+        if self._announced.get(study.study_id) == study.person_id:
+            return
+        instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
+        await self._offer_made(study, offer, wire.pack(manifest_of(study, instances)), wire.MANIFEST_NAME)
+        self._announced[study.study_id] = study.person_id
 
     async def _deliver(self, study: Study, offer: Offer) -> None:
         """Offer manifest and objects; done again after a crash it offers nothing twice."""
@@ -202,6 +212,7 @@ class Delivery:
         await self._offer_made(study, offer, wire.pack(manifest), wire.MANIFEST_NAME)
         await self._offer_files(study.study_id, offer)
         await self.catalog.write(lambda c: rows.note_offered(c, study.study_id, study.generation))
+        self._announced.pop(study.study_id, None)
         log.info("imaging-study-offered", objects=len(instances), is_assigned=bool(study.person_id))
 
     async def _offer_files(self, study_id: str, offer: Offer) -> None:

@@ -78,6 +78,7 @@ def test_a_study_on_its_way_is_listed_with_its_picture_which_opens_large(served:
     figure = page.get_by_test_id("key-image")
     expect(figure).to_be_visible()
     assert figure.locator("img").evaluate(WIDTH_PX) == LONGEST_SIDE_PX
+    expect(page.get_by_role("alert")).to_have_count(0)
     expect(page.get_by_test_id("study-arrival")).to_have_attribute("data-state", "preview")
 
 

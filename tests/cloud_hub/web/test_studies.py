@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
-from telemed.study import KEY_IMAGE_NAME, StudyManifest, StudyObject
+from telemed.study import KEY_IMAGE_NAME, MANIFEST_NAME, StudyManifest, StudyObject, pack
 from telemed.topics import NodeAddress
 
 from cloud_hub.access import images
@@ -129,9 +129,14 @@ async def test_an_announced_study_is_listed_with_its_key_image_before_any_image_
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, PICTURE, "image/jpeg")
     trail = desk.stores.care.read_blocking(lambda c: c.execute(select(audit.c.action, audit.c.object)).all())
     assert ("images-read", "Patient/own") in [tuple(each) for each in trail]
-    # Nothing is told of it where images are asked for, and nobody can have read it.
+    # Nothing is told of it where images are asked for.
     assert (await desk.client.get("/dicom-web/studies?StudyInstanceUID=1.2.5")).status_code == 204
-    assert await desk.mark("POST", row) == 404
+    assert (await desk.client.get(f"/api/v1/studies/{row['study_key']}/reviews")).json()["reports"] == []
+    # Read is what was shown of it.
+    assert await desk.mark("POST", row) == 204
+    assert await desk.uids("?unread=true&study=1.2.5") == []
+    await _arrive(desk, "g1", "1.2.5")
+    assert await desk.uids("?unread=true&study=1.2.5") == ["1.2.5"]
     await desk.sign_in("caregiver")
     assert (await desk.client.get(f"/api/v1/studies/{row['study_key']}/key-image")).status_code == 403
 
@@ -147,6 +152,20 @@ async def test_what_images_say_of_a_study_counts_once_one_has_come(desk: Desk) -
     desk.hub.send_manifest(ADDRESS, replace(told("g1", "1.2.5", ["a" * 64], generation=2), description="announced"))
     await desk.hub.indexer.read_all()
     assert (await desk.one("1.2.5"))["description"] == "头部 CT"
+
+
+async def test_of_two_manifests_before_any_image_the_later_one_counts_and_nothing_that_cannot_be_shown_is_kept(
+    desk: Desk,
+) -> None:
+    first = StudyManifest("g1", "1.2.5", 2, "own", description="\u202eCT\0")
+    objects = (StudyObject("1.2.5.1", "", "1.2.5.1", "", "a" * 64, 1, modality="CT"),)
+    for manifest in (first, replace(first, generation=3, objects=objects), replace(first, generation=1)):
+        written = pack(manifest).replace(b"CT\\u0000", b"\\ud800CT\\u0000")
+        assert b"\\ud800" in written
+        desk.hub.arrive(ADDRESS, written, "g1", MANIFEST_NAME)
+    await desk.hub.indexer.read_all()
+    row = await desk.one("1.2.5")
+    assert (row["description"], row["modalities"], row["expected"]) == ("CT", ["CT"], 1)
 
 
 @pytest.mark.parametrize("content", [b"<svg onload=x>", b"\xff\xd8\xff" + bytes(3 * 1024 * 1024)])

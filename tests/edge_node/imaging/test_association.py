@@ -125,6 +125,11 @@ def test_what_says_more_than_a_status_is_left_to_the_library() -> None:
     commented.ErrorComment = "no room"  # type: ignore[assignment]
     assert association.stored(request) is None
     assert association.stored(commented) is None
+    # pynetdicom takes it for a UID, and what it answers the sender may read.
+    odd = answer(0xA900)
+    with pytest.warns(UserWarning, match="Invalid value"):
+        odd.AffectedSOPInstanceUID = "1.2.\xe9"
+    assert association.stored(odd) is None
 
 
 def test_an_answer_wakes_who_waits_for_it_instead_of_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:

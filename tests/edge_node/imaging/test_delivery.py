@@ -198,6 +198,29 @@ async def test_a_study_that_turns_out_to_be_of_two_patients_is_nobodys_again(ben
     assert (manifest.person_id, manifest.is_mixed) == ("", True)
 
 
+async def test_whose_a_study_is_not_the_hub_is_told_while_it_is_still_coming(bench: Bench, delivery: Delivery) -> None:
+    bench.episodes = [GU]
+    bench.arrive(Picture())
+    bench.now_ns += 2 * NS
+    await delivery.look()
+    assert [each.person_id for each in bench.manifests()] == [GU.person_id]
+    bench.arrive(Picture(uid="1.2.3.4.9", patient="P-2"))
+    await delivery.look()
+    assert [each.person_id for each in bench.manifests()] == [GU.person_id, ""]
+    await delivery.look()
+    assert len(bench.manifests()) == 2
+
+
+async def test_what_a_node_that_was_killed_had_not_announced_it_announces(bench: Bench, delivery: Delivery) -> None:
+    bench.arrive(Picture())
+    bench.now_ns += 2 * NS
+    await delivery.look()
+    bench.offered.pop()
+    assert bench.names() == [wire.KEY_IMAGE_NAME]
+    await bench.made().look()
+    assert bench.names() == [wire.KEY_IMAGE_NAME, wire.MANIFEST_NAME]
+
+
 async def test_a_study_without_a_picture_goes_without_one(bench: Bench, delivery: Delivery) -> None:
     bench.picture = None
     bench.arrive(Picture())

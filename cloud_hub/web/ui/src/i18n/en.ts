@@ -635,6 +635,7 @@ export const en: Record<keyof typeof zh, string> = {
   "study.images": "images: {{n}}",
   "study.preview": "Preview only",
   "study.previewOf": "Preview only, {{m}} on the way",
+  "study.onTheWay": "{{m}} on the way",
   "study.keyImage": "Key image of the study",
   "study.keyImageIs": "A first look, compressed with losses: images follow. Nothing is measured on it.",
   "study.nothingYet": "No image of this study has come yet.",

@@ -629,6 +629,7 @@ export const zh = {
   "study.images": "{{n}} 幅",
   "study.preview": "只有预览",
   "study.previewOf": "只有预览，{{m}} 个影像在途中",
+  "study.onTheWay": "{{m}} 个影像在途中",
   "study.keyImage": "检查的关键图像",
   "study.keyImageIs": "供先行查看，有损压缩；影像随后到达。不可在其上测量。",
   "study.nothingYet": "此检查的影像尚未到达。",

@@ -67,13 +67,16 @@ function Head({ row, bed }: { row: StudyRow; bed: Bed | undefined }) {
   );
 }
 
+const WITHOUT_PICTURES = ["SR", "KO", "PR", "SEG"];
+
 /** What there is to see of a study before any image of it has come. */
 function Ahead({ row }: { row: StudyRow }) {
   const { t } = useWords();
-  if (!row.has_key_image) return <p className="viewer-words">{t("study.nothingYet")}</p>;
+  const [isGone, setIsGone] = useState(false);
+  if (!row.has_key_image || isGone) return <p className="viewer-words">{t("study.nothingYet")}</p>;
   return (
     <figure className="key-image" data-testid="key-image">
-      <img src={keyImageAt(row)} alt={t("study.keyImage")} />
+      <img src={keyImageAt(row)} alt={t("study.keyImage")} onError={() => setIsGone(true)} />
       <figcaption>{t("study.keyImageIs")}</figcaption>
     </figure>
   );
@@ -109,7 +112,7 @@ function SeriesList({ row, series, picked, onPick }: Picked) {
           </li>
         ))}
       </ul>
-      {series.length > 0 && <ReadState row={row} shown={series.reduce((sum, one) => sum + one.images, 0)} />}
+      <ReadState row={row} shown={series.reduce((sum, one) => sum + one.images, 0)} />
       <p className="not-primary" data-testid="not-primary">
         {t("study.notPrimary")}
       </p>
@@ -131,6 +134,9 @@ function Opened({ row }: { row: StudyRow }) {
   const bed = useBedOf(row.person_id);
   const series = found.data ?? [];
   const picked = series.find((one) => one.uid === wish) ?? series[0];
+  // Reports come before the images that they are about.
+  const hasNoPicture = !wish && series.every(({ modality }) => WITHOUT_PICTURES.includes(modality));
+  const isAhead = found.data !== undefined && hasNoPicture && (row.has_key_image || series.length === 0);
   return (
     <>
       {row.person_id && <GlassBanner personId={row.person_id} />}
@@ -139,8 +145,8 @@ function Opened({ row }: { row: StudyRow }) {
       <Fault error={found.error} onRetry={() => void found.refetch()} />
       <main className="study">
         <SeriesList row={row} series={series} picked={picked?.uid ?? ""} onPick={setWish} />
-        {found.data && !picked && <Ahead row={row} />}
-        {picked && (
+        {isAhead && <Ahead row={row} />}
+        {picked && !isAhead && (
           <Suspense fallback={<p className="viewer-words">{t("pending")}</p>}>
             <Viewer
               key={picked.uid}

@@ -94,7 +94,7 @@ function Row({ row, isPicked }: { row: StudyRow; isPicked: boolean }) {
       </th>
       <td>
         {row.modalities.join(" ") || t("study.unknown")} {row.description}
-        <div className="dense t2">{t("study.images", { n: row.images })}</div>
+        {row.images > 0 && <div className="dense t2">{t("study.images", { n: row.images })}</div>}
       </td>
       <td data-name={t("list.site")}>{both(site?.name) || row.site}</td>
       <td data-name={t("list.taken")}>{takenAt(row) || t("study.noDate")}</td>

@@ -71,7 +71,8 @@ export function keyImageAt({ study_key: key }: Pick<StudyRow, "study_key">): str
 /** How much of a study has come, in words. */
 export function arrivalWords(row: StudyRow, t: Words["t"]): string {
   if (row.state === "preview") {
-    return row.expected === null ? t("study.preview") : t("study.previewOf", { m: row.expected });
+    if (row.expected === null) return t("study.preview");
+    return t(row.has_key_image ? "study.previewOf" : "study.onTheWay", { m: row.expected });
   }
   if (row.state === "whole") return t("study.whole");
   if (row.expected === null) return t("study.open", { n: row.arrived });
