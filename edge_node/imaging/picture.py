@@ -32,8 +32,12 @@ def key_picture(file: bytes) -> bytes:
     image = Image.fromarray(shown.astype(np.uint8))
     image = image if image.mode == "L" else image.convert("RGB")
     image.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
-    tried = (_jpeg(image, quality) for quality in QUALITIES)
-    return next((each for each in tried if len(each) <= LIMIT_BYTES), None) or _jpeg(image, QUALITIES[-1])
+    made = b""
+    for quality in QUALITIES:
+        made = _jpeg(image, quality)
+        if len(made) <= LIMIT_BYTES:
+            break
+    return made
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:
@@ -43,9 +47,13 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
 
 
 def _shown(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values by which a window is chosen: without what stands for nothing, as outside of a CT's circle."""
+    """Return the values by which a window is chosen: without what stands for nothing, as outside of a CT's circle.
+
+    Of two values alone, as in a mask, neither stands for nothing.
+    """
     inside = values[values > values.min()]
-    return inside if 0 < inside.size <= (1 - _AROUND_SHARE) * values.size else values
+    is_around = inside.size <= (1 - _AROUND_SHARE) * values.size
+    return inside if is_around and inside.size and np.ptp(inside) else values
 
 
 def _grey(frame: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float64]:

@@ -28,6 +28,14 @@ def test_what_is_filled_in_around_a_patient_takes_no_contrast_from_the_picture()
     assert shown[4, 4] < 20
 
 
+def test_of_a_mask_both_values_are_seen() -> None:
+    mask = np.zeros((64, 64), np.uint16)
+    mask[16:48, 16:48] = 1
+    made = key_picture(dicom_files.image(Rows=64, Columns=64, PixelData=mask.tobytes()))
+    shown = np.asarray(Image.open(io.BytesIO(made))).astype(int)
+    assert shown[32, 32] - shown[4, 4] > 200
+
+
 def test_a_picture_in_colours_keeps_them() -> None:
     red = np.zeros((64, 64, 3), np.uint8)
     red[:, 32:, 0] = 255
