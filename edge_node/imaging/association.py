@@ -5,10 +5,8 @@ port, and sleeps between looks whatever comes meanwhile.  This changes internals
 """
 
 import logging
-import queue
 import select
 import socket
-import struct
 import time
 import warnings
 from collections.abc import Callable
@@ -18,23 +16,17 @@ from typing import Any
 from pydicom.config import IGNORE, settings
 from pynetdicom import _config, transport
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import T_CONNECT, AssociationServer, AssociationSocket
+
+from edge_node.imaging.messages import Messages
 
 PDU_BYTES = 128 * 1024
 """The longest PDU that is taken (reliability 4.2); what peers are told."""
 _HEAD_BYTES = 6
 _ROOM_BYTES = 64 * 1024
 """For the heads of a message around its data set."""
-_WHOLE_COMMAND = b"\x03"
-"""Before a command in one piece (PS3.8 annex E.2)."""
-_SHORT = struct.Struct("<H")
 _LOOK_S = 0.001
 """How long it is waited for what a peer sends before it is looked whether something is to be sent to it."""
-_WAIT_S = 0.005
-"""How long it is waited for a whole message before it is looked whether the association is to end."""
 
 
 class Abusive(Exception):
@@ -76,73 +68,6 @@ def harden(bounds: Bounds) -> None:
     warnings.simplefilter("ignore")
 
 
-class _Waiting(queue.Queue[Any]):
-    """Messages to be answered: who looks for one waits a moment for it, instead of sleeping between looks."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        return super().get(True, timeout if block else _WAIT_S)
-
-
-class _Messages(DIMSEServiceProvider):
-    """The messages of a peer that called."""
-
-    def __init__(self, assoc: Association) -> None:
-        super().__init__(assoc)
-        self.msg_queue = _Waiting()
-        self.is_at_work = False
-        """Whether one waits for its answer."""
-
-    def get_msg(self, block: bool = False) -> Any:
-        """Return the next message, and None where there is none yet."""
-        self.is_at_work = False
-        found = super().get_msg(block)
-        self.is_at_work = found[1] is not None
-        return found
-
-    def send_msg(self, primitive: Any, context_id: int) -> None:
-        """Send a message; the answer to an object goes without the data set that the library makes of each."""
-        self.is_at_work = False
-        command = stored(primitive) if isinstance(primitive, C_STORE) else None
-        if command is None or 0 < self.maximum_pdu_size < len(command) + _HEAD_BYTES:
-            super().send_msg(primitive, context_id)
-            return
-        answer = P_DATA()
-        answer.presentation_data_value_list = [[context_id, _WHOLE_COMMAND + command]]  # type: ignore[list-item]
-        self.dul.send_pdu(answer)
-
-
-def stored(answer: C_STORE) -> bytes | None:
-    """Return a C-STORE response as the peer reads it, little endian and implicit (PS3.7 6.3.1, 9.3.1.2).
-
-    None where it is a request, says more than a status, or repeats what is no UID.
-    """
-    number, said = answer.MessageIDBeingRespondedTo, (answer.ErrorComment, answer.OffendingElement)
-    uids = f"{answer.AffectedSOPClassUID or ''}{answer.AffectedSOPInstanceUID or ''}"
-    if number is None or answer.Status is None or said != (None, None) or not uids.isascii():
-        return None
-    elements = b"".join(
-        (
-            _element(0x0002, _uid(answer.AffectedSOPClassUID)),
-            _element(0x0100, _SHORT.pack(0x8001)),
-            _element(0x0120, _SHORT.pack(number)),
-            _element(0x0800, _SHORT.pack(0x0101)),
-            _element(0x0900, _SHORT.pack(answer.Status)),
-            _element(0x1000, _uid(answer.AffectedSOPInstanceUID)),
-        )
-    )
-    return _element(0x0000, struct.pack("<L", len(elements))) + elements
-
-
-def _element(number: int, value: bytes) -> bytes:
-    """Return an element of the group of commands."""
-    return struct.pack("<HHL", 0, number, len(value)) + value
-
-
-def _uid(uid: str | None) -> bytes:
-    value = str(uid or "").encode("ascii")
-    return value + b"\0" * (len(value) % 2)
-
-
 class BoundedSocket(AssociationSocket):
     """The socket of one association, read in its own thread."""
 
@@ -153,7 +78,7 @@ class BoundedSocket(AssociationSocket):
         self._until_s = _BOUNDS.clock_s() + _BOUNDS.unanswered_s
         self._has_begun = False
         if assoc.is_acceptor:
-            assoc.dimse = _Messages(assoc)
+            assoc.dimse = Messages(assoc)
         # It waits in `ready`.
         assoc.dul._run_loop_delay = 0  # noqa: SLF001
         if self.socket is not None:
@@ -174,10 +99,8 @@ class BoundedSocket(AssociationSocket):
         Waits a moment for it: the library would sleep for as long, whatever comes.
         """
         messages = self._assoc.dimse
-        if isinstance(messages, _Messages) and messages.is_at_work:
-            answers = self._assoc.dul.to_provider_queue
-            with answers.not_empty:
-                answers.not_empty.wait_for(answers.queue.__len__, _WAIT_S)
+        if isinstance(messages, Messages) and messages.is_at_work:
+            messages.until_answered()
         elif self.socket is None or not messages.msg_queue.empty():
             time.sleep(_LOOK_S)
         else:

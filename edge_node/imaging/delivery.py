@@ -201,19 +201,22 @@ class Delivery:
         """
         if self._announced.get(study.study_id) == study.person_id:
             return
-        instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
-        await self._offer_made(study, offer, wire.pack(manifest_of(study, instances)), wire.MANIFEST_NAME)
+        await self._offer_manifest(study, offer)
         self._announced[study.study_id] = study.person_id
 
     async def _deliver(self, study: Study, offer: Offer) -> None:
         """Offer manifest and objects; done again after a crash it offers nothing twice."""
-        instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
-        manifest = manifest_of(study, instances)
-        await self._offer_made(study, offer, wire.pack(manifest), wire.MANIFEST_NAME)
+        objects = await self._offer_manifest(study, offer)
         await self._offer_files(study.study_id, offer)
         await self.catalog.write(lambda c: rows.note_offered(c, study.study_id, study.generation))
         self._announced.pop(study.study_id, None)
-        log.info("imaging-study-offered", objects=len(instances), is_assigned=bool(study.person_id))
+        log.info("imaging-study-offered", objects=objects, is_assigned=bool(study.person_id))
+
+    async def _offer_manifest(self, study: Study, offer: Offer) -> int:
+        """Offer what a study is as far as it has come; return of how many objects."""
+        instances = await self.catalog.read(lambda c: rows.instances(c, study.study_id))
+        await self._offer_made(study, offer, wire.pack(manifest_of(study, instances)), wire.MANIFEST_NAME)
+        return len(instances)
 
     async def _offer_files(self, study_id: str, offer: Offer) -> None:
         """Offer the objects that were not offered yet, and note which were, also where one fails."""

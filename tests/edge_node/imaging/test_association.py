@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RSP
 from pynetdicom.dimse_primitives import C_STORE
 
-from edge_node.imaging import association
+from edge_node.imaging import association, messages
 from edge_node.imaging.association import BoundedSocket
 
 HEAD = 6
@@ -116,24 +116,24 @@ def test_an_answer_to_an_object_is_written_as_the_library_writes_it(status: int)
     message.primitive_to_message(answer(status))
     (only,) = message.encode_msg(1, 16384)
     ((_, written),) = only.presentation_data_value_list
-    assert association.stored(answer(status)) == written[1:]
+    assert messages.store_response(answer(status)) == written[1:]
 
 
 def test_what_says_more_than_a_status_is_left_to_the_library() -> None:
     request, commented = answer(), answer()
     request.MessageIDBeingRespondedTo = None
     commented.ErrorComment = "no room"  # type: ignore[assignment]
-    assert association.stored(request) is None
-    assert association.stored(commented) is None
+    assert messages.store_response(request) is None
+    assert messages.store_response(commented) is None
     # pynetdicom takes it for a UID, and what it answers the sender may read.
     odd = answer(0xA900)
     with pytest.warns(UserWarning, match="Invalid value"):
         odd.AffectedSOPInstanceUID = "1.2.\xe9"
-    assert association.stored(odd) is None
+    assert messages.store_response(odd) is None
 
 
 def test_an_answer_wakes_who_waits_for_it_instead_of_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(association, "_WAIT_S", 20.0)
+    monkeypatch.setattr(messages, "WAIT_S", 20.0)
     monkeypatch.setattr(association, "_BOUNDS", association.Bounds(1, STALL_S, UNANSWERED_S, 1))
     answers: queue.Queue[object] = queue.Queue()
     dul = SimpleNamespace(event_queue=queue.Queue(), to_provider_queue=answers, send_pdu=answers.put)

@@ -4,6 +4,7 @@ export interface Element {
   vr?: string;
   Value?: unknown[];
 }
+
 /** `1952-03-14` of a DICOM date (DA), as it is where it has another form. */
 export function dayOf(date: string): string {
   return /^\d{8}$/.test(date) ? `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}` : date;
