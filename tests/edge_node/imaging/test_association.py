@@ -155,5 +155,6 @@ def test_an_answer_wakes_who_waits_for_it_instead_of_the_peer(monkeypatch: pytes
             is_ready.result(0.3)
         whole.dimse.send_msg(answer(), 1)
         assert is_ready.result(), "what the peer sent meanwhile is read next"
-        assert bounded.ready
+        answers.get()
+        assert bounded.ready, "and nobody waits for another answer"
         assert time.monotonic() - began_s < 10
