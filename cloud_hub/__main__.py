@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import telemed.forks  # noqa: F401 - before anything loads gRPC, see there
 import uvloop
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError

@@ -1,5 +1,1 @@
 """The edge node: collects vital signs beside the patient, keeps them, alarms, and sends them to the hub."""
-
-from telemed import forks
-
-forks.are_for_programs()

@@ -5,6 +5,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import telemed.forks  # noqa: F401 - before anything loads gRPC, see there
 import uvloop
 from telemed.logs import log_to_stderr
 

@@ -1,12 +1,9 @@
-"""What gRPC must know of processes that we start, before it is loaded."""
+"""Has gRPC do nothing in a process between fork and exec; imported by programs before anything that loads gRPC.
+
+As it comes, gRPC starts threads in each child, which crash it when calls are under way.  A child of ours always becomes
+another program, and for that gRPC has this setting (its doc/fork_support.md), which it reads when it is loaded.
+"""
 
 import os
 
-
-def are_for_programs() -> None:
-    """Have gRPC do nothing in a child between fork and exec: a child of ours always becomes another program.
-
-    As it comes, it starts threads there, which crash the child when calls are under way (grpc/grpc doc/fork_support.md
-    names the setting for whoever only runs programs).  To be called before gRPC is imported.
-    """
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"

@@ -9,7 +9,7 @@ STARTS = 60
 SCRIPT = f"""
 import asyncio
 
-import {{package}}
+import {{package}}.__main__
 import grpc
 import uvloop
 
