@@ -96,3 +96,7 @@ async def _serve(
             running.cancel()
         if images is not None:
             await images.readers.close()
+        # What did not end in time is not left to the garbage collector, which a later test would hear of.
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)

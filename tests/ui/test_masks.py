@@ -242,7 +242,8 @@ def test_it_follows_a_mirror_and_what_is_said_of_the_finding(page: Page) -> None
     expect(page.get_by_test_id("edge-left")).to_have_text("L")
     after = page.evaluate(AREA, 0)
     assert after["inside"] == before["inside"]
-    assert wide(before) == pytest.approx(-wide(after), rel=0.05), "the other way round"
+    # How wide it is may change in between: the row of the masks takes room from the picture.
+    assert wide(before) > 0 > wide(after), "the other way round"
     for area in (before, after):
         # Against the ring of the same moment: the page may have moved in between.
         assert np.mean(area["centres"], axis=0) == pytest.approx(area["rings"][0], abs=0.1 * abs(wide(area)) / SIDE)

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from cloud_hub.store import studies
 from tests.cloud_hub import role_world as world
@@ -351,6 +351,34 @@ def test_an_angle_is_measured_in_degrees(served: RealHub, browser: Browser) -> N
         words = page.locator("[data-testid=viewer] svg text")
         expect(words).to_have_text(re.compile(r"[\d.]+ °"))
         assert float((words.text_content() or "").split()[0]) == pytest.approx(45, abs=1)
+
+
+def test_a_window_that_is_chosen_while_the_next_slice_is_on_its_way_is_kept(
+    served: RealHub, browser: Browser, shared_data: Path
+) -> None:
+    doctor = enter(browser, served.address, "clinic")
+    for number in (2, 3, 4):
+        scene.store(doctor, scene.growing(shared_data, number))
+    page = enter(browser, served.address, "physician")
+    asked: list[Route] = []
+
+    def hold_all_but_one(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.continue_()
+
+    page.route("**/frames/**", hold_all_but_one)
+    page.goto(f"{served.address}#/study/{key_of(page, scene.GROWING)}")
+    viewer = page.get_by_test_id("viewer")
+    expect(viewer).to_have_attribute("data-shown", "0", timeout=30_000)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("3")
+    expect(page.get_by_test_id("window-3")).to_have_attribute("aria-pressed", "true")
+    expect(viewer).to_have_attribute("data-shown", "0")
+    # What was held goes on by itself.
+    page.unroute("**/frames/**")
+    expect(viewer).to_have_attribute("data-shown", "1")
+    expect(page.get_by_test_id("window-3")).to_have_attribute("aria-pressed", "true")
 
 
 def test_a_series_that_grows_leaves_the_slice_and_the_window_that_one_looks_at(

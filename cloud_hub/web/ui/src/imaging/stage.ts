@@ -277,12 +277,21 @@ export class Stage {
 
   setWindow(window: Window): void {
     const view = this.viewport();
-    const image = cache.getImage(this.slices[this.state.wanted]?.imageId ?? "");
-    if (!view || !image || !this.isDrawn) return;
-    const { minPixelValue: lower, maxPixelValue: upper } = image;
-    view.setProperties({ voiRange: window ? rangeOf(window) : { lower, upper } });
+    // Of the slice that is seen: the one that is wanted may not have come yet.
+    const range = window ? rangeOf(window) : this.wholeRange(this.slices[this.state.shown ?? this.state.wanted]);
+    if (!view || !range) return;
+    if (!this.isDrawn) {
+      this.look = { ...this.look, range };
+      return;
+    }
+    view.setProperties({ voiRange: range });
     view.render();
     this.follow();
+  }
+
+  private wholeRange(slice: Slice | undefined): Types.VOIRange | undefined {
+    const image = cache.getImage(slice?.imageId ?? "");
+    return image && { lower: image.minPixelValue, upper: image.maxPixelValue };
   }
 
   invert(): void {
