@@ -18,7 +18,7 @@ from telemed.v1 import event_pb2
 from cloud_hub.config import ArchiveConfig
 from cloud_hub.imaging.archive import Archive
 from cloud_hub.imaging.face import Images
-from cloud_hub.imaging.fetching import Fetching
+from cloud_hub.imaging.fetching import Fetching, Progress, State
 from cloud_hub.store import consents, persons
 from cloud_hub.store.schema import audit
 from cloud_hub.web.live import Stores
@@ -62,6 +62,15 @@ class Hub:
             while True:
                 found: dict[str, Any] = (await self.progress(study, person)).json()
                 if found["state"] in states:
+                    return found
+                await asyncio.sleep(0.02)
+
+    async def over(self, study: str = STUDY, person: str = "own") -> Progress:
+        """Return what the hub itself knows of a fetch once it is over: whoever asked may see nothing of it any more."""
+        async with asyncio.timeout(FETCH_LIMIT_S):
+            while True:
+                found = self.fetching.progress(person, study)
+                if found is not None and found.state in (State.DONE, State.FAILED):
                     return found
                 await asyncio.sleep(0.02)
 
