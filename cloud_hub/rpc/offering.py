@@ -54,7 +54,7 @@ async def offer(parts: Parts, address: NodeAddress, asked: Asked, answer: Answer
             row = await _keep_hashes(parts, row, await _hashes(facts, asked, answer))
             reach("hashes-committed")
         missing = runs(await _missing(parts, row))
-        lacking = transfer_pb2.Lacking(transfer_id=row.transfer_id, missing=missing)
+        lacking = transfer_pb2.Lacking(transfer_id=row.transfer_id, missing=missing, takes_packed=True)
         await answer(transfer_pb2.OfferAnswer(received_bytes=len(row.chunk_hashes), lacking=lacking))
     except ValueError:
         await answer(transfer_pb2.OfferAnswer(refused=refusal(Code.OFFER_REFUSED)))

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 from telemed.errors import Code
 from telemed.topics import NodeAddress
-from telemed.transfer import CHUNK_BYTES, CORRUPT_LIMIT, chunk_hash, refusal
+from telemed.transfer import CHUNK_BYTES, CORRUPT_LIMIT, chunk_bytes, chunk_hash, refusal, unpacked
 from telemed.v1 import transfer_pb2
 
 from cloud_hub.errors import PieceMisplaced
 from cloud_hub.ingest.failpoint import reach
 from cloud_hub.rpc import finishing, limits
-from cloud_hub.rpc.assembly import Assembly
+from cloud_hub.rpc.assembly import Arrived, Assembly
 from cloud_hub.rpc.outbox import Outbox, Write
 from cloud_hub.rpc.parts import Parts
 from cloud_hub.store import transfers
@@ -85,18 +85,18 @@ class Receiving:
                 self._parts.disk.later(upload.incoming.close)
 
     async def _take(self, piece: transfer_pb2.Piece, group: asyncio.TaskGroup) -> None:
-        self._thrift.count(len(piece.data))
         self._outbox.received(len(piece.data))
         self._current = piece.transfer_id or self._current
         upload = await self._upload(self._current)
+        self._thrift.count(limits.worth_bytes(piece, is_taken=upload is not None))
         if upload is None:
             return
         if not piece.data:
             self._finish_if_whole(upload, group)
             return
-        chunk = upload.assembly.add(piece.offset, piece.data)
-        if chunk is not None:
-            await self._store(upload, *chunk)
+        arrived = upload.assembly.add(piece.offset, piece.data, piece.packed_bytes)
+        if arrived is not None:
+            await self._store(upload, arrived)
 
     async def _upload(self, transfer_id: str) -> _Upload | None:
         """Return a file of this call, opened at its first piece; None where nothing of it is taken."""
@@ -115,15 +115,22 @@ class Receiving:
             self._uploads[transfer_id] = _Upload(row, incoming, Assembly(row.facts.size_bytes))
         return self._uploads.get(transfer_id)
 
-    async def _store(self, upload: _Upload, index: int, data: bytes) -> None:
+    async def _store(self, upload: _Upload, arrived: Arrived) -> None:
+        index = arrived.number
+        size_bytes = chunk_bytes(index, upload.row.facts.size_bytes)
         right_hash = chunk_hash(upload.row.chunk_hashes, index)
+
+        def write() -> bool:
+            data = unpacked(arrived.data, size_bytes) if arrived.is_packed else arrived.data
+            return data is not None and upload.incoming.write_if_right(index, data, right_hash)
+
         try:
-            is_right = await self._parts.disk.call(upload.incoming.write_if_right, index, data, right_hash)
+            is_right = await self._parts.disk.call(write)
         except OSError as error:
             self._give_up_for_room(upload, error)
             return
         reach("chunk-written")
-        self._count(upload, index, len(data), is_right=is_right)
+        self._count(upload, index, size_bytes, is_right=is_right)
         if not is_right:
             await self._ask_again(upload, index)
             return

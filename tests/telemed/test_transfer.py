@@ -1,9 +1,11 @@
 """Chunks, runs of chunks and sets of chunks: the same on both sides, for any size."""
 
 import hashlib
+import random
 from itertools import pairwise
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from telemed.errors import Code
@@ -19,8 +21,10 @@ from telemed.transfer import (
     kind_number,
     kind_of,
     manifest_hash,
+    packed,
     refusal,
     runs,
+    unpacked,
 )
 from telemed.v1 import transfer_pb2
 
@@ -34,6 +38,38 @@ def test_the_chunks_of_a_file_make_up_the_file(size_bytes: int) -> None:
     assert all(length == CHUNK_BYTES for length in lengths[:-1])
     assert 0 < lengths[-1] <= CHUNK_BYTES
     assert chunk_bytes(len(lengths), size_bytes) == 0
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(1, CHUNK_BYTES))
+def test_a_chunk_that_was_packed_comes_back_as_it_was(part: bytes, size_bytes: int) -> None:
+    chunk = (part * (size_bytes // len(part) + 1))[:size_bytes]
+    found = packed(chunk)
+    if found is not None:
+        assert len(found) < len(chunk)
+        assert unpacked(found, size_bytes) == chunk
+
+
+def test_what_is_compressed_already_is_not_packed() -> None:
+    assert packed(random.Random(1).randbytes(CHUNK_BYTES)) is None
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        b"",
+        b"no frame",
+        zstandard.compress(bytes(99)),
+        zstandard.compress(bytes(100))[:-1],
+        zstandard.compress(bytes(100)) + b"more",
+        zstandard.ZstdCompressor(write_content_size=False).compress(bytes(100)),
+        zstandard.compress(bytes(1024**3)),
+    ],
+    ids=["nothing", "noise", "too short", "cut off", "something after it", "of no said length", "a gigabyte"],
+)
+def test_what_is_no_packed_chunk_of_this_length_is_not_unpacked(found: bytes) -> None:
+    assert unpacked(found, 100) in (None, bytes(100))
+    if not found.endswith(b"more"):
+        assert unpacked(found, 100) is None
 
 
 @given(COUNTS, st.sets(st.integers(0, 299)))

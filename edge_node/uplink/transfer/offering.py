@@ -34,6 +34,10 @@ class Outgoing:
     """Nothing is missing any more: the hub is to verify the whole."""
     durable_bytes: int = 0
     has_begun: bool = False
+    takes_packed: bool = False
+    """Whether the hub takes chunks packed."""
+    plain: set[int] = field(default_factory=set)
+    """Chunks that go as they are, because they came to nothing once."""
 
     @property
     def has_more(self) -> bool:
@@ -56,6 +60,7 @@ class Outgoing:
             self.durable_bytes -= chunk_bytes(index, self.parcel.size_bytes)
         self.unsettled.discard(index)
         self.is_ending = False
+        self.plain.add(index)
         self.missing.appendleft(index)
 
 
@@ -131,7 +136,12 @@ def _outcome(parcel: Parcel, hashes: bytes, answer: transfer_pb2.OfferAnswer) ->
     missing = deque(indexes(answer.lacking.missing, count))
     missing_bytes = sum(chunk_bytes(index, parcel.size_bytes) for index in missing)
     return Outgoing(
-        parcel, hashes, answer.lacking.transfer_id, missing, durable_bytes=parcel.size_bytes - missing_bytes
+        parcel,
+        hashes,
+        answer.lacking.transfer_id,
+        missing,
+        durable_bytes=parcel.size_bytes - missing_bytes,
+        takes_packed=answer.lacking.takes_packed,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import grpc
 from telemed.errors import Code
-from telemed.transfer import CHUNK_BYTES, chunk_bytes, chunk_hash
+from telemed.transfer import CHUNK_BYTES, chunk_bytes, chunk_hash, packed
 from telemed.v1 import transfer_pb2
 
 from edge_node.buffer.failpoint import reach
@@ -104,7 +104,7 @@ class Session:
                 await self._send_chunk(call, lane, outgoing)
             else:
                 outgoing.is_ending = True
-                await self._send(call, lane, outgoing, 0, b"")
+                await self._send(call, lane, outgoing, transfer_pb2.Piece())
 
     def _is_over(self) -> bool:
         """Whether everything is dealt with: nothing to send, to offer, or to hear about."""
@@ -141,26 +141,35 @@ class Session:
         parcel, index = outgoing.parcel, outgoing.missing.popleft()
         outgoing.unsettled.add(index)
         right_hash = chunk_hash(outgoing.hashes, index)
-        data = await asyncio.to_thread(
-            self._means.spool.read_if_right, parcel.sha256, index, parcel.size_bytes, right_hash
-        )
+        may_pack = outgoing.takes_packed and index not in outgoing.plain
+
+        def read() -> tuple[bytes | None, int]:
+            plain = self._means.spool.read_if_right(parcel.sha256, index, parcel.size_bytes, right_hash)
+            short = packed(plain) if may_pack and plain is not None else None
+            return (plain, 0) if short is None else (short, len(short))
+
+        data, packed_bytes = await asyncio.to_thread(read)
         if data is None:
             await self._give_up(outgoing, Code.FILE_CHANGED)
             return
         at = 0
         while at < len(data):
             granted = await lane.flow.grant(len(data) - at)
-            await self._send(call, lane, outgoing, index * CHUNK_BYTES + at, data[at : at + granted])
+            piece = transfer_pb2.Piece(
+                offset=index * CHUNK_BYTES + at, data=data[at : at + granted], packed_bytes=packed_bytes
+            )
+            await self._send(call, lane, outgoing, piece)
             at += granted
         self._wanted.set()
 
-    async def _send(self, call: SendCall, lane: Lane, outgoing: Outgoing, offset: int, data: bytes) -> None:
-        hub_id = "" if outgoing.hub_id == self._last_hub_id else outgoing.hub_id
+    async def _send(self, call: SendCall, lane: Lane, outgoing: Outgoing, piece: transfer_pb2.Piece) -> None:
+        data = piece.data
+        piece.transfer_id = "" if outgoing.hub_id == self._last_hub_id else outgoing.hub_id
         self._last_hub_id = outgoing.hub_id
         # Before the write: what was granted is under way from here on, and lost where the write fails.
         lane.sent(len(data))
         with translated():
-            await call.write(transfer_pb2.Piece(transfer_id=hub_id, offset=offset, data=data))
+            await call.write(piece)
         reach("piece-sent")
         kind = outgoing.parcel.labels.kind
         self._agenda.spend(kind, len(data))

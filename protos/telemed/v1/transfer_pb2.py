@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19telemed/v1/transfer.proto\x12\ntelemed.v1\"\xbb\x01\n\x08\x46ileHead\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x17\n\x0fmanifest_sha256\x18\x03 \x01(\x0c\x12\"\n\x04kind\x18\x04 \x01(\x0e\x32\x14.telemed.v1.FileKind\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x10\n\x08group_id\x18\x06 \x01(\t\x12\x12\n\nis_preview\x18\x07 \x01(\x08\x12\x0c\n\x04site\x18\x08 \x01(\t\x12\x0c\n\x04node\x18\t \x01(\t\"(\n\x08\x43hunkRun\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"F\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\n\n\x02zh\x18\x02 \x01(\t\x12\n\n\x02\x65n\x18\x03 \x01(\t\x12\x15\n\rretry_after_s\x18\x04 \x01(\r\"K\n\tOfferPart\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x14.telemed.v1.FileHeadH\x00\x12\x10\n\x06hashes\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"E\n\x07Lacking\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12%\n\x07missing\x18\x02 \x03(\x0b\x32\x14.telemed.v1.ChunkRun\"\xaf\x01\n\x0bOfferAnswer\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12\x17\n\rhashes_wanted\x18\x02 \x01(\x08H\x00\x12&\n\x07lacking\x18\x03 \x01(\x0b\x32\x13.telemed.v1.LackingH\x00\x12\x15\n\x0bis_complete\x18\x04 \x01(\x08H\x00\x12&\n\x07refused\x18\x05 \x01(\x0b\x32\x13.telemed.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\":\n\x05Piece\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"D\n\x07\x44urable\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12$\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x14.telemed.v1.ChunkRun\"/\n\x08\x43omplete\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"-\n\x07\x43orrupt\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"L\n\x0fTransferRefused\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12$\n\x07refusal\x18\x02 \x01(\x0b\x32\x13.telemed.v1.Refusal\"\xc4\x01\n\x08Progress\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12$\n\x07\x64urable\x18\x02 \x03(\x0b\x32\x13.telemed.v1.Durable\x12&\n\x08\x63omplete\x18\x03 \x03(\x0b\x32\x14.telemed.v1.Complete\x12$\n\x07\x63orrupt\x18\x04 \x03(\x0b\x32\x13.telemed.v1.Corrupt\x12,\n\x07refused\x18\x05 \x03(\x0b\x32\x1b.telemed.v1.TransferRefused\")\n\x0bListRequest\x12\x0c\n\x04held\x18\x01 \x03(\x0c\x12\x0c\n\x04sent\x18\x02 \x03(\x0c\"B\n\nListAnswer\x12&\n\x08released\x18\x01 \x03(\x0b\x32\x14.telemed.v1.FileHead\x12\x0c\n\x04lost\x18\x02 \x03(\x0c\"D\n\x0c\x46\x65tchRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12$\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x14.telemed.v1.ChunkRun\"I\n\tFetchPart\x12\x10\n\x06hashes\x18\x01 \x01(\x0cH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.telemed.v1.ChunkH\x00\x42\x06\n\x04part\"$\n\x05\x43hunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"&\n\x0fWithdrawRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"&\n\x0eWithdrawAnswer\x12\x14\n\x0cis_withdrawn\x18\x01 \x01(\x08*y\n\x08\x46ileKind\x12\x19\n\x15\x46ILE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46ILE_KIND_STUDY\x10\x01\x12\x12\n\x0e\x46ILE_KIND_EXAM\x10\x02\x12\x14\n\x10\x46ILE_KIND_BUNDLE\x10\x03\x12\x13\n\x0f\x46ILE_KIND_OTHER\x10\x04\x32\xb6\x02\n\x08Transfer\x12;\n\x05Offer\x12\x15.telemed.v1.OfferPart\x1a\x17.telemed.v1.OfferAnswer(\x01\x30\x01\x12\x33\n\x04Send\x12\x11.telemed.v1.Piece\x1a\x14.telemed.v1.Progress(\x01\x30\x01\x12\x37\n\x04List\x12\x17.telemed.v1.ListRequest\x1a\x16.telemed.v1.ListAnswer\x12:\n\x05\x46\x65tch\x12\x18.telemed.v1.FetchRequest\x1a\x15.telemed.v1.FetchPart0\x01\x12\x43\n\x08Withdraw\x12\x1b.telemed.v1.WithdrawRequest\x1a\x1a.telemed.v1.WithdrawAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19telemed/v1/transfer.proto\x12\ntelemed.v1\"\xbb\x01\n\x08\x46ileHead\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x17\n\x0fmanifest_sha256\x18\x03 \x01(\x0c\x12\"\n\x04kind\x18\x04 \x01(\x0e\x32\x14.telemed.v1.FileKind\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x10\n\x08group_id\x18\x06 \x01(\t\x12\x12\n\nis_preview\x18\x07 \x01(\x08\x12\x0c\n\x04site\x18\x08 \x01(\t\x12\x0c\n\x04node\x18\t \x01(\t\"(\n\x08\x43hunkRun\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"F\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\n\n\x02zh\x18\x02 \x01(\t\x12\n\n\x02\x65n\x18\x03 \x01(\t\x12\x15\n\rretry_after_s\x18\x04 \x01(\r\"K\n\tOfferPart\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x14.telemed.v1.FileHeadH\x00\x12\x10\n\x06hashes\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"[\n\x07Lacking\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12%\n\x07missing\x18\x02 \x03(\x0b\x32\x14.telemed.v1.ChunkRun\x12\x14\n\x0ctakes_packed\x18\x03 \x01(\x08\"\xaf\x01\n\x0bOfferAnswer\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12\x17\n\rhashes_wanted\x18\x02 \x01(\x08H\x00\x12&\n\x07lacking\x18\x03 \x01(\x0b\x32\x13.telemed.v1.LackingH\x00\x12\x15\n\x0bis_complete\x18\x04 \x01(\x08H\x00\x12&\n\x07refused\x18\x05 \x01(\x0b\x32\x13.telemed.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"P\n\x05Piece\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x14\n\x0cpacked_bytes\x18\x04 \x01(\r\"D\n\x07\x44urable\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12$\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x14.telemed.v1.ChunkRun\"/\n\x08\x43omplete\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"-\n\x07\x43orrupt\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\r\n\x05\x63hunk\x18\x02 \x01(\r\"L\n\x0fTransferRefused\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12$\n\x07refusal\x18\x02 \x01(\x0b\x32\x13.telemed.v1.Refusal\"\xc4\x01\n\x08Progress\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x04\x12$\n\x07\x64urable\x18\x02 \x03(\x0b\x32\x13.telemed.v1.Durable\x12&\n\x08\x63omplete\x18\x03 \x03(\x0b\x32\x14.telemed.v1.Complete\x12$\n\x07\x63orrupt\x18\x04 \x03(\x0b\x32\x13.telemed.v1.Corrupt\x12,\n\x07refused\x18\x05 \x03(\x0b\x32\x1b.telemed.v1.TransferRefused\")\n\x0bListRequest\x12\x0c\n\x04held\x18\x01 \x03(\x0c\x12\x0c\n\x04sent\x18\x02 \x03(\x0c\"B\n\nListAnswer\x12&\n\x08released\x18\x01 \x03(\x0b\x32\x14.telemed.v1.FileHead\x12\x0c\n\x04lost\x18\x02 \x03(\x0c\"D\n\x0c\x46\x65tchRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12$\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x14.telemed.v1.ChunkRun\"I\n\tFetchPart\x12\x10\n\x06hashes\x18\x01 \x01(\x0cH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.telemed.v1.ChunkH\x00\x42\x06\n\x04part\"$\n\x05\x43hunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"&\n\x0fWithdrawRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"&\n\x0eWithdrawAnswer\x12\x14\n\x0cis_withdrawn\x18\x01 \x01(\x08*y\n\x08\x46ileKind\x12\x19\n\x15\x46ILE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46ILE_KIND_STUDY\x10\x01\x12\x12\n\x0e\x46ILE_KIND_EXAM\x10\x02\x12\x14\n\x10\x46ILE_KIND_BUNDLE\x10\x03\x12\x13\n\x0f\x46ILE_KIND_OTHER\x10\x04\x32\xb6\x02\n\x08Transfer\x12;\n\x05Offer\x12\x15.telemed.v1.OfferPart\x1a\x17.telemed.v1.OfferAnswer(\x01\x30\x01\x12\x33\n\x04Send\x12\x11.telemed.v1.Piece\x1a\x14.telemed.v1.Progress(\x01\x30\x01\x12\x37\n\x04List\x12\x17.telemed.v1.ListRequest\x1a\x16.telemed.v1.ListAnswer\x12:\n\x05\x46\x65tch\x12\x18.telemed.v1.FetchRequest\x1a\x15.telemed.v1.FetchPart0\x01\x12\x43\n\x08Withdraw\x12\x1b.telemed.v1.WithdrawRequest\x1a\x1a.telemed.v1.WithdrawAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'telemed.v1.transfer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FILEKIND']._serialized_start=1548
-  _globals['_FILEKIND']._serialized_end=1669
+  _globals['_FILEKIND']._serialized_start=1592
+  _globals['_FILEKIND']._serialized_end=1713
   _globals['_FILEHEAD']._serialized_start=42
   _globals['_FILEHEAD']._serialized_end=229
   _globals['_CHUNKRUN']._serialized_start=231
@@ -42,35 +42,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFERPART']._serialized_start=345
   _globals['_OFFERPART']._serialized_end=420
   _globals['_LACKING']._serialized_start=422
-  _globals['_LACKING']._serialized_end=491
-  _globals['_OFFERANSWER']._serialized_start=494
-  _globals['_OFFERANSWER']._serialized_end=669
-  _globals['_PIECE']._serialized_start=671
-  _globals['_PIECE']._serialized_end=729
-  _globals['_DURABLE']._serialized_start=731
-  _globals['_DURABLE']._serialized_end=799
-  _globals['_COMPLETE']._serialized_start=801
-  _globals['_COMPLETE']._serialized_end=848
-  _globals['_CORRUPT']._serialized_start=850
-  _globals['_CORRUPT']._serialized_end=895
-  _globals['_TRANSFERREFUSED']._serialized_start=897
-  _globals['_TRANSFERREFUSED']._serialized_end=973
-  _globals['_PROGRESS']._serialized_start=976
-  _globals['_PROGRESS']._serialized_end=1172
-  _globals['_LISTREQUEST']._serialized_start=1174
-  _globals['_LISTREQUEST']._serialized_end=1215
-  _globals['_LISTANSWER']._serialized_start=1217
-  _globals['_LISTANSWER']._serialized_end=1283
-  _globals['_FETCHREQUEST']._serialized_start=1285
-  _globals['_FETCHREQUEST']._serialized_end=1353
-  _globals['_FETCHPART']._serialized_start=1355
-  _globals['_FETCHPART']._serialized_end=1428
-  _globals['_CHUNK']._serialized_start=1430
-  _globals['_CHUNK']._serialized_end=1466
-  _globals['_WITHDRAWREQUEST']._serialized_start=1468
-  _globals['_WITHDRAWREQUEST']._serialized_end=1506
-  _globals['_WITHDRAWANSWER']._serialized_start=1508
-  _globals['_WITHDRAWANSWER']._serialized_end=1546
-  _globals['_TRANSFER']._serialized_start=1672
-  _globals['_TRANSFER']._serialized_end=1982
+  _globals['_LACKING']._serialized_end=513
+  _globals['_OFFERANSWER']._serialized_start=516
+  _globals['_OFFERANSWER']._serialized_end=691
+  _globals['_PIECE']._serialized_start=693
+  _globals['_PIECE']._serialized_end=773
+  _globals['_DURABLE']._serialized_start=775
+  _globals['_DURABLE']._serialized_end=843
+  _globals['_COMPLETE']._serialized_start=845
+  _globals['_COMPLETE']._serialized_end=892
+  _globals['_CORRUPT']._serialized_start=894
+  _globals['_CORRUPT']._serialized_end=939
+  _globals['_TRANSFERREFUSED']._serialized_start=941
+  _globals['_TRANSFERREFUSED']._serialized_end=1017
+  _globals['_PROGRESS']._serialized_start=1020
+  _globals['_PROGRESS']._serialized_end=1216
+  _globals['_LISTREQUEST']._serialized_start=1218
+  _globals['_LISTREQUEST']._serialized_end=1259
+  _globals['_LISTANSWER']._serialized_start=1261
+  _globals['_LISTANSWER']._serialized_end=1327
+  _globals['_FETCHREQUEST']._serialized_start=1329
+  _globals['_FETCHREQUEST']._serialized_end=1397
+  _globals['_FETCHPART']._serialized_start=1399
+  _globals['_FETCHPART']._serialized_end=1472
+  _globals['_CHUNK']._serialized_start=1474
+  _globals['_CHUNK']._serialized_end=1510
+  _globals['_WITHDRAWREQUEST']._serialized_start=1512
+  _globals['_WITHDRAWREQUEST']._serialized_end=1550
+  _globals['_WITHDRAWANSWER']._serialized_start=1552
+  _globals['_WITHDRAWANSWER']._serialized_end=1590
+  _globals['_TRANSFER']._serialized_start=1716
+  _globals['_TRANSFER']._serialized_end=2026
 # @@protoc_insertion_point(module_scope)

@@ -178,8 +178,11 @@ class Lacking(_message.Message):
 
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
+    TAKES_PACKED_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     """The hub's name for this transfer."""
+    takes_packed: _builtins.bool
+    """Whether pieces may be of packed chunks."""
     @_builtins.property
     def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChunkRun]:
         """Chunks that are not stored durably.  None: send one empty piece, and the whole is verified."""
@@ -189,10 +192,11 @@ class Lacking(_message.Message):
         *,
         transfer_id: _builtins.str = ...,
         missing: _abc.Iterable[Global___ChunkRun] | None = ...,
+        takes_packed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "takes_packed", b"takes_packed", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,21 +248,25 @@ class Piece(_message.Message):
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    PACKED_BYTES_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     """Empty = the same as in the piece before on this stream."""
     offset: _builtins.int
-    """Of the first byte, within the file."""
+    """Of the first byte, within the file; of a packed chunk: where the chunk begins, and how far in it as it is packed."""
     data: _builtins.bytes
+    packed_bytes: _builtins.int
+    """How long the chunk is as one zstd frame, of which this is a part; 0: the chunk comes as it is."""
     def __init__(
         self,
         *,
         transfer_id: _builtins.str = ...,
         offset: _builtins.int = ...,
         data: _builtins.bytes = ...,
+        packed_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "offset", b"offset", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "offset", b"offset", "packed_bytes", b"packed_bytes", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

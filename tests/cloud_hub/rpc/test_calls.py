@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from telemed.errors import Code
-from telemed.transfer import CHUNK_BYTES, MESSAGE_LIMIT_BYTES
+from telemed.transfer import CHUNK_BYTES, MESSAGE_LIMIT_BYTES, packed
 from telemed.v1 import transfer_pb2
 
 from cloud_hub import errors
@@ -75,6 +75,28 @@ async def test_a_file_that_is_sent_is_whole_under_its_hash(hub: RunningHub, node
     assert hub.counted("bytes", kind="study", outcome="received") == len(FILE.data)
     assert hub.counted("files", kind="study", outcome="complete") == 1
     assert (await node.offer(FILE)).is_complete
+
+
+async def test_a_packed_chunk_is_stored_as_it_was_and_one_that_is_none_is_asked_for_again(
+    hub: RunningHub, node: BareNode
+) -> None:
+    file = Content(b"the same again and again " * 6000)
+    answer = await node.offer(file)
+    assert answer.lacking.takes_packed
+    name = answer.lacking.transfer_id
+    async with node.sending() as call:
+        for index in range(file.count):
+            frame = packed(file.chunk(index)) or b""
+            wrong = b"no frame" if index == 1 else frame
+            at = index * CHUNK_BYTES
+            await call.write(transfer_pb2.Piece(transfer_id=name, offset=at, data=wrong[:5], packed_bytes=len(wrong)))
+            await call.write(transfer_pb2.Piece(offset=at + 5, data=wrong[5:], packed_bytes=len(wrong)))
+        await call.done_writing()
+        heard = await node.heard(call)
+    assert (sorted(heard.durable), heard.corrupt) == ([0, 2], [1])
+    assert heard.received_bytes < 1000
+    assert (await node.send(file, name, [1])).complete == [name]
+    assert hub.server.blobs.path(file.sha256).read_bytes() == file.data
 
 
 async def test_whoever_waits_for_a_file_is_told_although_the_node_is_gone_by_then(

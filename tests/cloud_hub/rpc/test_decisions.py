@@ -110,6 +110,14 @@ def test_tiny_messages_end_a_call_and_large_ones_do_not() -> None:
         large.count(1024)
 
 
+def test_many_chunks_that_were_packed_into_a_few_bytes_do_not_end_a_call_while_they_are_taken() -> None:
+    thrift, piece = limits.Thrift(), transfer_pb2.Piece(data=b"x" * 20, packed_bytes=20)
+    for _ in range(3 * limits.FREE_MESSAGES):
+        thrift.count(limits.worth_bytes(piece, is_taken=True))
+    part = transfer_pb2.Piece(data=b"x", packed_bytes=20)
+    assert [limits.worth_bytes(each, is_taken=each is part) for each in (part, piece)] == [1, 20]
+
+
 @given(st.integers(1000, SIZE_BYTES), st.integers(0, 99))
 def test_pieces_of_any_length_make_up_the_chunks(largest: int, seed: int) -> None:
     chance = random.Random(seed)
@@ -120,7 +128,7 @@ def test_pieces_of_any_length_make_up_the_chunks(largest: int, seed: int) -> Non
         while at < end:
             length = min(end - at, chance.randint(1, largest))
             chunk = assembly.add(at, content[at : at + length])
-            found |= dict([chunk]) if chunk else {}
+            found |= {chunk.number: chunk.data} if chunk else {}
             at += length
     assert b"".join(found[index] for index in range(chunk_count(SIZE_BYTES))) == content
 
@@ -149,7 +157,35 @@ def test_a_piece_that_does_not_fit_is_misplaced(before: list[tuple[int, int]], o
 def test_a_chunk_that_was_begun_may_be_begun_anew() -> None:
     assembly = Assembly(SIZE_BYTES)
     assembly.add(0, b"x" * 10)
-    assert assembly.add(2 * CHUNK_BYTES, b"y" * 100) == (2, b"y" * 100)
+    assert assembly.add(2 * CHUNK_BYTES, b"y" * 100) == (2, b"y" * 100, False)
+
+
+def test_a_packed_chunk_comes_in_pieces_too_and_ends_where_it_said() -> None:
+    assembly = Assembly(SIZE_BYTES)
+    assert assembly.add(CHUNK_BYTES, b"abc", 5) is None
+    assert assembly.add(CHUNK_BYTES + 3, b"de", 5) == (1, b"abcde", True)
+    assert assembly.add(CHUNK_BYTES, b"abc", 5) is None
+    assert assembly.add(CHUNK_BYTES, b"ab", 2) == (1, b"ab", True)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size_bytes", "packed_bytes"),
+    [
+        (3, 3, 5),  # over its end
+        (3, 2, 6),  # of another length than it said at first
+        (3, 2, 0),  # and now as it is
+        (CHUNK_BYTES, 10, CHUNK_BYTES + 1),  # longer than it is
+        (2 * CHUNK_BYTES, 10, 101),
+        (3 * CHUNK_BYTES, 1, 1),  # outside of the file
+    ],
+)
+def test_a_piece_of_a_packed_chunk_that_does_not_fit_is_misplaced(
+    offset: int, size_bytes: int, packed_bytes: int
+) -> None:
+    assembly = Assembly(SIZE_BYTES)
+    assembly.add(0, b"abc", 5)
+    with pytest.raises(PieceMisplaced):
+        assembly.add(offset, bytes(size_bytes), packed_bytes)
 
 
 def test_what_is_told_adds_up_to_one_message() -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 from telemed.errors import Code
 from telemed.transfer import CHUNK_BYTES, FileKind
+from telemed.v1 import transfer_pb2
 
 from cloud_hub.rpc import limits
 from cloud_hub.rpc.outbox import Outbox
@@ -99,6 +100,31 @@ async def test_a_file_goes_up_whole_and_its_own_copy_may_be_deleted(
     assert (row.facts.name, row.facts.kind, row.address) == ("CT head", FileKind.STUDY, CLINIC)
 
 
+async def test_what_can_be_packed_goes_packed_and_arrives_as_it_was(
+    hub: RunningHub, node: RunningNode, tmp_path: Path
+) -> None:
+    path = tmp_path / "ct"
+    path.write_bytes(b"the same again and again " * 60_000)
+    content = path.read_bytes()
+    parcel = await node.done(await node.client.offer(path, STUDY))
+    assert hub.server.blobs.path(parcel.sha256).read_bytes() == content
+    sent_bytes = node.counted("bytes", kind="study", outcome="sent")
+    assert sent_bytes < len(content) / 50
+    assert node.counted("bytes", kind="study", outcome="durable") == len(content)
+    assert hub.counted("bytes", kind="study", outcome="received") == len(content)
+
+
+async def test_a_hub_that_takes_nothing_packed_gets_chunks_as_they_are(
+    hub: RunningHub, node: RunningNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_before = property(lambda _outgoing: False, lambda _outgoing, _value: None)
+    monkeypatch.setattr(offering.Outgoing, "takes_packed", of_before)
+    path = tmp_path / "ct"
+    path.write_bytes(bytes(3 * CHUNK_BYTES))
+    await node.done(await node.client.offer(path, STUDY))
+    assert node.counted("bytes", kind="study", outcome="sent") == 3 * CHUNK_BYTES
+
+
 async def test_pieces_are_what_was_granted_and_the_window_holds(hub: RunningHub, tmp_path: Path) -> None:
     pace = Slow(segment_bytes=1024, window_bytes=4096)
     async with running_node(node_config(tmp_path, hub.port), pace) as node:
@@ -145,11 +171,11 @@ async def test_a_grant_whose_write_fails_is_lost_not_forgotten(node: RunningNode
     means = session.Means(client._agenda, client._spool, client._flow, client._metrics)
     sending, lane = session.Session(Hub(client._login, cast("Any", None)), means), Lane(client._flow)
     outgoing = offering.Outgoing(Parcel("p", "ab" * 32, 100, STUDY, 1), b"", "hub-id", deque([0]))
-    data = bytes(await lane.flow.grant(100))
+    piece = transfer_pb2.Piece(data=bytes(await lane.flow.grant(100)))
     with pytest.raises(LinkDown):
-        await sending._send(cast("session.SendCall", Ended()), lane, outgoing, 0, data)
+        await sending._send(cast("session.SendCall", Ended()), lane, outgoing, piece)
     lane.ended()
-    assert (node.pace.lost_bytes, client._flow.under_way_bytes) == (len(data), 0)
+    assert (node.pace.lost_bytes, client._flow.under_way_bytes) == (len(piece.data), 0)
 
 
 async def test_after_the_hub_was_gone_only_what_is_missing_crosses_again(tmp_path: Path, care: Database) -> None:
