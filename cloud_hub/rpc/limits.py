@@ -80,17 +80,6 @@ def full(room: Room, more_bytes: int, config: RpcConfig) -> transfer_pb2.Refusal
     return None
 
 
-def worth_bytes(piece: transfer_pb2.Piece, *, is_taken: bool) -> int:
-    """Return what a piece counts for `Thrift`: a whole chunk may be packed into a few bytes where it is all the same.
-
-    Args:
-        piece: what came.
-        is_taken: whether it is of a file that is being received; chunks that are none soon end that.
-    """
-    is_whole = piece.packed_bytes == len(piece.data)
-    return max(len(piece.data), LEAST_MEAN_BYTES) if is_taken and is_whole else len(piece.data)
-
-
 @dataclass(slots=True)
 class Thrift:
     """Counts the messages of one call, so that a node cannot keep the hub busy with nothing."""
@@ -108,3 +97,7 @@ class Thrift:
         self.size_bytes += size_bytes
         if self.messages > FREE_MESSAGES and self.size_bytes < LEAST_MEAN_BYTES * self.messages:
             raise CallWasteful(f"{self.messages} messages of {self.size_bytes} bytes in all")
+
+    def gained(self) -> None:
+        """Note that a chunk came that was missing: it was worth its message, packed into however few bytes."""
+        self.size_bytes += LEAST_MEAN_BYTES

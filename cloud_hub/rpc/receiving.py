@@ -40,6 +40,8 @@ class _Upload:
     incoming: Incoming
     assembly: Assembly
     unsynced: set[int] = field(default_factory=set)
+    came: set[int] = field(default_factory=set)
+    """Chunks that came right on this call."""
     is_finishing: bool = False
 
 
@@ -85,10 +87,10 @@ class Receiving:
                 self._parts.disk.later(upload.incoming.close)
 
     async def _take(self, piece: transfer_pb2.Piece, group: asyncio.TaskGroup) -> None:
+        self._thrift.count(len(piece.data))
         self._outbox.received(len(piece.data))
         self._current = piece.transfer_id or self._current
         upload = await self._upload(self._current)
-        self._thrift.count(limits.worth_bytes(piece, is_taken=upload is not None))
         if upload is None:
             return
         if not piece.data:
@@ -134,6 +136,9 @@ class Receiving:
         if not is_right:
             await self._ask_again(upload, index)
             return
+        if index not in upload.row.chunks and index not in upload.came:
+            self._thrift.gained()
+        upload.came.add(index)
         upload.unsynced.add(index)
         self._dirty.set()
         while sum(len(each.unsynced) for each in self._uploads.values()) * CHUNK_BYTES > UNSYNCED_LIMIT_BYTES:

@@ -130,7 +130,7 @@ def unpacked(found: bytes, size_bytes: int) -> bytes | None:
     try:
         if zstandard.frame_content_size(found) != size_bytes:
             return None
-        return zstandard.ZstdDecompressor().decompress(found, max_output_size=size_bytes)
+        return zstandard.ZstdDecompressor().decompress(found, max_output_size=size_bytes, allow_extra_data=False)
     except zstandard.ZstdError:
         return None
 

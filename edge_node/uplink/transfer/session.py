@@ -138,17 +138,9 @@ class Session:
         return self._agenda.judge(outgoing.parcel, least_bytes).most_bytes > 0
 
     async def _send_chunk(self, call: SendCall, lane: Lane, outgoing: Outgoing) -> None:
-        parcel, index = outgoing.parcel, outgoing.missing.popleft()
+        index = outgoing.missing.popleft()
         outgoing.unsettled.add(index)
-        right_hash = chunk_hash(outgoing.hashes, index)
-        may_pack = outgoing.takes_packed and index not in outgoing.plain
-
-        def read() -> tuple[bytes | None, int]:
-            plain = self._means.spool.read_if_right(parcel.sha256, index, parcel.size_bytes, right_hash)
-            short = packed(plain) if may_pack and plain is not None else None
-            return (plain, 0) if short is None else (short, len(short))
-
-        data, packed_bytes = await asyncio.to_thread(read)
+        data, packed_bytes = await asyncio.to_thread(self._read, outgoing, index)
         if data is None:
             await self._give_up(outgoing, Code.FILE_CHANGED)
             return
@@ -162,18 +154,27 @@ class Session:
             at += granted
         self._wanted.set()
 
+    def _read(self, outgoing: Outgoing, index: int) -> tuple[bytes | None, int]:
+        """Return a chunk as it goes, None where it is not what was queued, and its length if packed; blocking."""
+        parcel, right_hash = outgoing.parcel, chunk_hash(outgoing.hashes, index)
+        plain = self._means.spool.read_if_right(parcel.sha256, index, parcel.size_bytes, right_hash)
+        if plain is None or not outgoing.takes_packed or index in outgoing.plain:
+            return plain, 0
+        short = packed(plain)
+        return (plain, 0) if short is None else (short, len(short))
+
     async def _send(self, call: SendCall, lane: Lane, outgoing: Outgoing, piece: transfer_pb2.Piece) -> None:
-        data = piece.data
+        size_bytes = len(piece.data)
         piece.transfer_id = "" if outgoing.hub_id == self._last_hub_id else outgoing.hub_id
         self._last_hub_id = outgoing.hub_id
         # Before the write: what was granted is under way from here on, and lost where the write fails.
-        lane.sent(len(data))
+        lane.sent(size_bytes)
         with translated():
             await call.write(piece)
         reach("piece-sent")
         kind = outgoing.parcel.labels.kind
-        self._agenda.spend(kind, len(data))
-        self._means.metrics.bytes.labels(kind, "sent").inc(len(data))
+        self._agenda.spend(kind, size_bytes)
+        self._means.metrics.bytes.labels(kind, "sent").inc(size_bytes)
 
     async def _offer_ahead(self) -> None:
         while True:

@@ -323,6 +323,32 @@ async def test_a_flood_of_tiny_messages_is_resource_exhausted(node: BareNode) ->
         assert await call.details() == "call-wasteful"
 
 
+async def test_a_flood_of_the_same_chunk_packed_small_is_resource_exhausted(node: BareNode) -> None:
+    file = Content(bytes(2 * CHUNK_BYTES))
+    frame = packed(file.chunk(0)) or b""
+    assert 0 < len(frame) < limits.LEAST_MEAN_BYTES
+    transfer_id = await node.transfer_id(file)
+    async with node.sending() as call:
+        for _ in range(limits.FREE_MESSAGES + 10):
+            await call.write(transfer_pb2.Piece(transfer_id=transfer_id, data=frame, packed_bytes=len(frame)))
+        assert await status(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await call.details() == "call-wasteful"
+
+
+async def test_a_file_of_nothing_but_zeros_comes_in_thousands_of_small_pieces(node: BareNode, hub: RunningHub) -> None:
+    file = Content(bytes((limits.FREE_MESSAGES + 500) * CHUNK_BYTES))
+    frame = packed(file.chunk(0)) or b""
+    transfer_id = await node.transfer_id(file)
+    async with node.sending() as call:
+        for index in range(file.count):
+            piece = transfer_pb2.Piece(
+                transfer_id=transfer_id, offset=index * CHUNK_BYTES, data=frame, packed_bytes=len(frame)
+            )
+            await call.write(piece)
+        await call.done_writing()
+        assert (await node.heard(call)).complete == [transfer_id]
+
+
 async def flood(call: SendCall, transfer_id: str) -> None:
     """Send pieces without end and without reading, until the hub hangs up."""
     while True:

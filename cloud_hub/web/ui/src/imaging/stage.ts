@@ -180,7 +180,8 @@ export class Stage {
     const at = slices.findIndex(({ imageId }) => imageId === before);
     this.slices = slices;
     for (const { imageId, told } of slices) wadors.metaDataManager.add(imageId, told as never);
-    this.look = this.state.shown === null ? null : this.lookNow();
+    // Where nothing has been drawn since, what was kept or chosen for the first picture still holds.
+    if (this.state.shown !== null) this.look = this.lookNow();
     this.change({ shown: null, loaded: new Set(), faults: new Map() });
     await this.goTo(Math.max(at, 0));
     void this.fetchAll(slices);
