@@ -9,7 +9,7 @@ class TransferMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.bytes = Counter(
             "edge_transfer_bytes",
-            "Bytes of files: sent (each time), durable (at the hub), fetched, corrupt.",
+            "Bytes of files: sent (each time, as they cross the wire), durable (at the hub), fetched, corrupt.",
             ["kind", "outcome"],
             registry=registry,
         )
