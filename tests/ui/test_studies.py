@@ -101,6 +101,17 @@ def drawn(page: Page) -> NDArray[np.float64]:
     return small(base64.b64decode(page.evaluate(GREY, where)))
 
 
+def settled(page: Page) -> NDArray[np.float64]:
+    """Return what is drawn once it stays as it is."""
+    before, now = drawn(page), drawn(page)
+    for _ in range(50):
+        page.wait_for_timeout(200)
+        before, now = now, drawn(page)
+        if np.array_equal(before, now):
+            return now
+    raise AssertionError("the picture never stands still")
+
+
 def small(picture: bytes) -> NDArray[np.float64]:
     grey = Image.open(io.BytesIO(picture)).convert("L")
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
@@ -454,6 +465,21 @@ def test_a_swipe_goes_through_the_slices_on_a_phone_and_nothing_is_wider_than_it
         expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "3")
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0
+
+
+@pytest.mark.parametrize("presses", [0, 2], ids=["whole", "zoomed"])
+def test_a_picture_is_as_large_beside_the_whole_one_when_a_phone_is_turned(
+    served: RealHub, browser: Browser, presses: int
+) -> None:
+    width, height = PHONE
+    with opened(browser, served, scene.HEAD, (height, width)) as page:
+        for _ in range(presses):
+            page.keyboard.press("+")
+        lying = settled(page)
+        page.set_viewport_size({"width": width, "height": height})
+        assert np.abs(settled(page) - lying).mean() < 4
+        page.set_viewport_size({"width": height, "height": width})
+        assert np.abs(settled(page) - lying).mean() < 4
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

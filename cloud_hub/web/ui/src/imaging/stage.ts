@@ -365,8 +365,12 @@ export class Stage {
     this.viewport()?.render();
   }
 
+  /** As large beside the whole picture as before, and on the same place: what was whole stays so on a phone that is turned. */
   resize(): void {
+    const zoom = this.isDrawn ? this.viewport()?.getZoom() : undefined;
     this.engine.resize(true, true);
+    if (zoom !== undefined) this.viewport()?.setZoom(zoom);
+    this.viewport()?.render();
     this.follow();
   }
 
