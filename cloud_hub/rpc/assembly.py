@@ -46,7 +46,8 @@ class Assembly:
             self._index, self._packed_bytes, self._data = index, packed_bytes, bytearray()
         whole_bytes = packed_bytes or plain_bytes
         is_next = (index, within, packed_bytes) == (self._index, len(self._data), self._packed_bytes)
-        if not is_next or within + len(data) > whole_bytes or whole_bytes > plain_bytes:
+        is_inside = 0 < whole_bytes <= plain_bytes and within + len(data) <= whole_bytes
+        if not is_next or not is_inside:
             raise PieceMisplaced(f"piece of {len(data)} bytes at {offset} of a file of {self.size_bytes}")
         self._data += data
         if len(self._data) < whole_bytes:

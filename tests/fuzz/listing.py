@@ -25,6 +25,7 @@ TARGETS: dict[str, Target] = {
         datagrams.DATAGRAM,
         transfers.OFFER,
         transfers.LACKING,
+        transfers.PIECE,
         transfers.MARKS,
         settings.HUB,
         settings.EDGE,

@@ -142,6 +142,7 @@ def test_pieces_of_any_length_make_up_the_chunks(largest: int, seed: int) -> Non
         ([], 0, CHUNK_BYTES + 1),  # into the next chunk
         ([], 2 * CHUNK_BYTES, 101),  # beyond the end
         ([], 3 * CHUNK_BYTES, 1),  # outside
+        ([], 3 * CHUNK_BYTES, 0),  # and empty
         ([], 2**63, 1),
     ],
 )

@@ -1,16 +1,27 @@
 """The hub's gRPC face: offers of files, pieces of them, and the marks by which records are compared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from google.protobuf.message import DecodeError
 from telemed.reconcile import BLOCK_RECORDS, Mark, digest, pack, unpack
-from telemed.transfer import CHUNK_BYTES, LARGEST_FILE_BYTES, ChunkSet, chunk_bytes, chunk_count, indexes, runs
+from telemed.transfer import (
+    CHUNK_BYTES,
+    LARGEST_FILE_BYTES,
+    ChunkSet,
+    chunk_bytes,
+    chunk_count,
+    indexes,
+    packed,
+    runs,
+    unpacked,
+)
 from telemed.v1 import reconcile_pb2, transfer_pb2
 
 from cloud_hub.config import RpcConfig
-from cloud_hub.errors import CallerElsewhere
+from cloud_hub.errors import CallerElsewhere, PieceMisplaced
 from cloud_hub.rpc import limits
+from cloud_hub.rpc.assembly import Assembly
 from cloud_hub.rpc.differences import is_same, judge
 from cloud_hub.store.blobs import Room
 from cloud_hub.store.holdings import Holding
@@ -19,6 +30,8 @@ from tests.fuzz.target import Target
 
 FREE = Room(usable_bytes=10**12, free_bytes=9 * 10**11)
 BLOCK = (1, BLOCK_RECORDS)
+FILE_BYTES = CHUNK_BYTES + 300
+"""A long chunk, which only a packed one fills, and a short one."""
 
 
 def offer(data: bytes) -> None:
@@ -52,6 +65,21 @@ def lacking(data: bytes) -> None:
     assert ChunkSet(count, have.pack()).pack() == have.pack()
     assert len(have) + sum(1 for _ in have.missing()) == count
     assert list(indexes(runs(named), count)) == sorted(set(named))
+
+
+def piece(data: bytes) -> None:
+    """Pass where pieces are refused by name, or make chunks that the file has, each of its own length or none."""
+    assembly = Assembly(FILE_BYTES)
+    try:
+        for found in _split(data):
+            arrived = assembly.add(found.offset, found.data, found.packed_bytes)
+            if arrived is not None:
+                size_bytes = chunk_bytes(arrived.number, FILE_BYTES)
+                assert size_bytes
+                chunk = unpacked(arrived.data, size_bytes) if arrived.is_packed else arrived.data
+                assert chunk is None or len(chunk) == size_bytes
+    except (DecodeError, PieceMisplaced):
+        return
 
 
 def comparison(data: bytes) -> None:
@@ -91,6 +119,31 @@ def lists() -> Iterable[bytes]:
     yield transfer_pb2.Lacking(transfer_id="t", missing=runs([0, 1, 2, 9])).SerializeToString()
 
 
+def pieces() -> Iterable[bytes]:
+    """A chunk that comes packed in two pieces, one after it as it is; and a packed one that is damaged."""
+    whole = packed(bytes(range(256)) * (CHUNK_BYTES // 256))
+    assert whole is not None
+    end, middle = len(whole), len(whole) // 2
+    packed_pieces = [
+        transfer_pb2.Piece(transfer_id="t", offset=0, data=whole[:middle], packed_bytes=end),
+        transfer_pb2.Piece(offset=middle, data=whole[middle:], packed_bytes=end),
+    ]
+    yield _joined([*packed_pieces, transfer_pb2.Piece(offset=CHUNK_BYTES, data=bytes(300))])
+    yield _joined([transfer_pb2.Piece(offset=0, data=whole[: end - 4] + bytes(4), packed_bytes=end)])
+
+
+def _joined(found: Iterable[transfer_pb2.Piece]) -> bytes:
+    said = [each.SerializeToString() for each in found]
+    return b"".join(len(each).to_bytes(2) + each for each in said)
+
+
+def _split(data: bytes) -> Iterator[transfer_pb2.Piece]:
+    while data:
+        end = 2 + int.from_bytes(data[:2])
+        yield transfer_pb2.Piece.FromString(data[2:end])
+        data = data[end:]
+
+
 def settlements() -> Iterable[bytes]:
     """Marks of a block."""
     marks = pack(Mark(seq, 1, 1) for seq in (1, 2, 5))
@@ -99,4 +152,5 @@ def settlements() -> Iterable[bytes]:
 
 OFFER = Target("offer", "An offer is refused by name, or names a file the hub can count.", offer, offers)
 LACKING = Target("lacking", "Runs name only chunks that a file has.", lacking, lists)
+PIECE = Target("piece", "Pieces make only chunks that a file has, of their own length.", piece, pieces)
 MARKS = Target("marks", "Marks are read as they were packed; no number has two findings.", comparison, settlements)
