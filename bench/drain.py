@@ -21,7 +21,7 @@ import psutil
 
 from bench.__main__ import circumstances
 from bench.alarm_trial import at
-from bench.drain_watch import MOMENT_S, PROGRESS_S, Moment, Screen, Watch, say
+from bench.drain_watch import MOMENT_S, PROGRESS_S, Disk, Moment, Screen, Watch, say
 from bench.far import FarRegion
 from edge_node.devices.simulated.messages import Number, Report, Speaker, compose
 from edge_node.devices.simulated.patient import Patient
@@ -185,13 +185,13 @@ class Drained:
     """Of edge, broker and hub."""
 
 
-def measure(hours: float, times: float = 1) -> Outcome:
-    """Run the outage and the drain once, the drain so many times as fast as in life."""
+def measure(hours: float, times: float = 1, where: Path | None = None) -> Outcome:
+    """Run the outage and the drain once, the drain so many times as fast as in life; the stores lie in `where`."""
     up = replace(TRAVEL, rate=constant(LINK_BPS * times), queue_bytes=round(QUEUE_BYTES * times))
     most = round(hours * 3600 / WRITING_LINES) * WRITING_LINES
     with ExitStack() as held:
         link = held.enter_context(tunnel(up=up, down=TRAVEL))
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=where)))
         region = held.enter_context(running(RoomyRegion(folder, (CLINIC,), link=link)))
         link.cut()
         for bed in BEDS:
@@ -207,7 +207,9 @@ def measure(hours: float, times: float = 1) -> Outcome:
         listener.start()
         held.callback(listener.join, 10)
         held.callback(live.close)
-        watch = Watch(folder / "hub" / "samples.db", screen, 2 * len(BEDS), most, LINK_BPS * times)
+        disk = Disk()
+        held.enter_context(disk.watched(folder))
+        watch = Watch(folder / "hub" / "samples.db", screen, disk, 2 * len(BEDS), most, LINK_BPS * times)
         drained = drain(region, watch, times)
     return outcome_of(hours, times, Written(messages, written_s, buffer_bytes), drained, watch)
 
@@ -273,12 +275,14 @@ def table(row: Outcome) -> str:
 
 def timeline_table(moments: Sequence[Moment]) -> str:
     """Return some points of the time line as a Markdown table; the oldest live values of those left out are kept."""
-    lines = ["| at s | waiting records | oldest live values s | link share |", "| --- | --- | --- | --- |"]
+    heads = ("at s", "waiting records", "oldest live values s", "link share", "slowest sync s")
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     step = max(1, -(-len(moments) // ROWS_SHOWN))
     for first in range(0, len(moments), step):
         part = moments[first : first + step]
         worst_s, share = max(each.live_worst_s for each in part), sum(each.link_share for each in part) / len(part)
-        lines.append(f"| {part[-1].at_s} | {part[-1].waiting_records} | {worst_s} | {share:.2f} |")
+        sync_s = max(each.slowest_sync_s for each in part)
+        lines.append(f"| {part[-1].at_s} | {part[-1].waiting_records} | {worst_s} | {share:.2f} | {sync_s} |")
     return "\n".join(lines)
 
 
@@ -287,9 +291,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=72)
     parser.add_argument("--times", type=float, default=10, help="how much faster than in life the drained part runs")
+    parser.add_argument("--folder", type=Path, help="where the stores lie, if not where temporary files do")
     parser.add_argument("--dry", action="store_true", help="write no files")
     asked = parser.parse_args()
-    outcome = measure(asked.hours, asked.times)
+    outcome = measure(asked.hours, asked.times, asked.folder)
     print(table(outcome))
     if asked.dry:
         return
@@ -305,6 +310,8 @@ fast as the node takes it, and are acknowledged after the synced commit as ever;
 {LINK_BPS * asked.times / 1_000_000:g} Mbit/s, and they go on {asked.times:g} times as fast as in life while the backlog
 drains.  Records are stamped when they are written.  The store's limit is {BUFFER_LIMIT_MIB} MiB.  Ages are those of the
 values on the physician's screen, from the moment on when every bed shows live values again, until all is drained.
+Node, hub, and bench share one disk; a page of a file of its own is written and synced on it five times a second, and
+the slowest of these is told beside them.
 
 Bars: live values under 2 s old all the while, the backlog at twice real time or better.
 

@@ -1,11 +1,13 @@
 """What a drain looks like from outside: how much still waits, and how old the physician's values are meanwhile."""
 
 import json
+import os
 import sqlite3
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +35,8 @@ class Moment:
     """Oldest of the newest values of the beds, in the time since the point before."""
     link_share: float
     """Of the link's rate, in that time."""
+    slowest_sync_s: float
+    """How long a page of a file of its own took to be synced to the disk that all share, in that time."""
 
 
 @dataclass(slots=True)
@@ -64,12 +68,48 @@ class Screen:
 
 
 @dataclass(slots=True)
+class Disk:
+    """How long the disk takes for a page, whoever else writes to it."""
+
+    slowest_s: float = 0.0
+    _began_s: float | None = None
+
+    @contextmanager
+    def watched(self, folder: Path) -> Iterator[None]:
+        """Write and sync a page again and again meanwhile."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._run, args=(folder / "page", stop), name="disk")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def take(self) -> float:
+        """Return the slowest since the last time, one that is not through yet with it."""
+        under_way_s = 0.0 if self._began_s is None else time.monotonic() - self._began_s
+        slowest_s, self.slowest_s = max(self.slowest_s, under_way_s), 0.0
+        return slowest_s
+
+    def _run(self, file: Path, stop: threading.Event) -> None:
+        with file.open("wb", buffering=0) as page:
+            while not stop.wait(LOOK_S):
+                self._began_s = began_s = time.monotonic()
+                os.pwrite(page.fileno(), os.urandom(4096), 0)
+                os.fdatasync(page.fileno())
+                self._began_s = None
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
+
+
+@dataclass(slots=True)
 class Watch:
     """Looks at the drain while it goes on."""
 
     store: Path
     """The hub's database of measurements."""
     screen: Screen
+    disk: Disk
     streams: int
     most: int
     """Records of each stream that the outage left."""
@@ -112,11 +152,13 @@ class Watch:
         used_bytes, looks = self.used_bytes, len(self.screen.ages_s)
         share = (used_bytes - self._noted_bytes) * 8 / (self.rate_bps * (at_s - self._noted_s))
         worst_s = max(self.screen.ages_s[self._noted_looks :], default=0.0)
-        self.timeline.append(Moment(round(at_s, 1), left, round(worst_s, 2), round(share, 3)))
+        sync_s = round(self.disk.take(), 2)
+        self.timeline.append(Moment(round(at_s, 1), left, round(worst_s, 2), round(share, 3), sync_s))
         self._noted_s, self._noted_bytes, self._noted_looks = at_s, used_bytes, looks
         if at_s - self._shown_s >= PROGRESS_S or not left:
             self._shown_s = at_s
-            say(f"draining: {at_s:.0f} s, {left} records wait, live at most {worst_s:.2f} s old, link {share:.0%}")
+            age = f"live at most {worst_s:.2f} s old"
+            say(f"draining: {at_s:.0f} s, {left} records wait, {age}, link {share:.0%}, a page synced in {sync_s} s")
 
     def _marks(self) -> list[Mark]:
         with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as database:

@@ -4,7 +4,10 @@ How old live values become at the worst is the bench's word: on a machine that o
 """
 
 import json
+import os
 import sqlite3
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import httpx
 import pytest
 
 from bench import drain, far
-from bench.drain_watch import Moment, Screen, Watch, waiting
+from bench.drain_watch import Disk, Moment, Screen, Watch, waiting
 from tests.faults.relay.namespaces import Unavailable
 from tests.region.region import until
 
@@ -51,17 +54,34 @@ def test_the_time_line_tells_of_each_stretch_what_was_worst_in_it(tmp_path: Path
     with closing(sqlite3.connect(store)) as database, database:
         database.execute("CREATE TABLE watermark (max INTEGER, gaps TEXT)")
         database.execute("INSERT INTO watermark VALUES (50, ?)", (json.dumps([(1, 20)]),))
-    watch = Watch(store, Screen(ages_s=[0.5, 1.5]), 1, 50, rate_bps=8000)
+    watch = Watch(store, Screen(ages_s=[0.5, 1.5]), Disk(slowest_s=0.4), 1, 50, rate_bps=8000)
     watch.begin(iter(range(0, 10_000, 500)).__next__)
     watch.note(10, 20)
     watch.screen.ages_s += [0.7]
     watch.note(20, 0)
-    assert watch.timeline == [Moment(10, 20, 1.5, 0.05), Moment(20, 0, 0.7, 0.05)]
+    assert watch.timeline == [Moment(10, 20, 1.5, 0.05, 0.4), Moment(20, 0, 0.7, 0.05, 0.0)]
     assert not watch.is_drained()
 
 
+def test_a_sync_that_is_not_through_yet_counts_as_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stands, goes_on = threading.Event(), threading.Event()
+
+    def sync(_file: int) -> None:
+        stands.set()
+        assert goes_on.wait(10)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    disk = Disk()
+    with disk.watched(tmp_path):
+        assert stands.wait(10)
+        time.sleep(0.05)
+        assert disk.take() >= 0.05
+        goes_on.set()
+        until(lambda: disk.take() == 0, 5, "it is through")
+
+
 def test_the_table_keeps_the_oldest_values_of_the_points_that_it_leaves_out() -> None:
-    moments = [Moment(float(number), 100 - number, 1.9 if number == 7 else 0.5, 0.5) for number in range(100)]
+    moments = [Moment(float(number), 100 - number, 1.9 if number == 7 else 0.5, 0.5, 0.1) for number in range(100)]
     lines = drain.timeline_table(moments).splitlines()
     assert len(lines) <= drain.ROWS_SHOWN + 2
     assert sum("1.9" in line.split("|")[3] for line in lines) == 1
