@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def _spent_ms(names: list[str], patients: int, seconds: float) -> dict[str, floa
                 region.processes[name] = region.launch(name, [sys.executable, "-m", *PROGRAMS[name], *ends])
             for clinic in nodes.values():
                 region.until_ready(region.page_url(clinic.node))
-            with monitors(region):
+            with monitors(region) if nodes else nullcontext():
                 time.sleep(WARM_UP_S)
                 return _taken_ms({name: region.processes[name].popen.pid for name in names}, patients, seconds)
         finally:
