@@ -158,7 +158,7 @@ class Watch:
         if at_s - self._shown_s >= PROGRESS_S or not left:
             self._shown_s = at_s
             age = f"live at most {worst_s:.2f} s old"
-            say(f"draining: {at_s:.0f} s, {left} records wait, {age}, link {share:.0%}, a page synced in {sync_s} s")
+            say(f"draining: {at_s:.0f} s, {left} records wait, {age}, link {share:.0%}, a page synced in {sync_s} s or less")
 
     def _marks(self) -> list[Mark]:
         with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as database:

@@ -25,6 +25,7 @@ from tests.fakes import ai_reports, swi_dicom
 from tests.fakes.imaging_hub import ImagingHub
 from tests.ui import imaging_scene as scene
 from tests.ui.real_hub import RealHub, hub
+from tests.ui.stillness import settled
 from tests.ui.test_findings import PICTURE_MM, browser, finding, index, opened, take_back, turned
 from tests.ui.test_screens import DESK, PHONE
 from tests.ui.test_second_factor import pytestmark
@@ -231,25 +232,14 @@ def wide(area: dict[str, Any]) -> float:
     return float(area["ends"][1][0] - area["ends"][0][0])
 
 
-def settled(page: Page) -> dict[str, Any]:
-    """Return where the first area lies once it stays there: the row of the masks takes room from the picture."""
-    area: dict[str, Any] = page.evaluate(AREA, 0)
-    for _ in range(50):
-        before = area
-        page.wait_for_timeout(200)
-        area = page.evaluate(AREA, 0)
-        if area["ends"] == before["ends"]:
-            return area
-    raise AssertionError("the picture never stands still")
-
-
 def test_it_follows_a_mirror_and_what_is_said_of_the_finding(page: Page) -> None:
     page.keyboard.press("o")
     drawn = page.get_by_test_id("mask-drawn")
     expect(drawn).to_have_count(2)
     expect(drawn.nth(0)).to_have_attribute("data-judged", "false")
     assert drawn.nth(0).locator("path").nth(1).evaluate("one => getComputedStyle(one).strokeDasharray") != "none"
-    before = settled(page)
+    # The row of the masks takes room from the picture.
+    before = settled(page, lambda seen: seen.evaluate(AREA, 0), lambda area: area["ends"])
     page.keyboard.press("m")
     expect(page.get_by_test_id("edge-left")).to_have_text("L")
     after = page.evaluate(AREA, 0)

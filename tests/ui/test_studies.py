@@ -20,6 +20,7 @@ from tests.cloud_hub import role_world as world
 from tests.ui import imaging_scene as scene
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.server import UI
+from tests.ui.stillness import settled
 from tests.ui.test_people import enter
 from tests.ui.test_screens import CHROMIUM, DESK, FLAGS, PHONE
 from tests.ui.test_second_factor import pytestmark
@@ -99,17 +100,6 @@ def drawn(page: Page) -> NDArray[np.float64]:
     side = min(box["width"], box["height"])
     where = [(box["width"] - side) / 2, (box["height"] - side) / 2, side, 8 * SIDE]
     return small(base64.b64decode(page.evaluate(GREY, where)))
-
-
-def settled(page: Page) -> NDArray[np.float64]:
-    """Return what is drawn once it stays as it is."""
-    before, now = drawn(page), drawn(page)
-    for _ in range(50):
-        page.wait_for_timeout(200)
-        before, now = now, drawn(page)
-        if np.array_equal(before, now):
-            return now
-    raise AssertionError("the picture never stands still")
 
 
 def small(picture: bytes) -> NDArray[np.float64]:
@@ -475,11 +465,11 @@ def test_a_picture_is_as_large_beside_the_whole_one_when_a_phone_is_turned(
     with opened(browser, served, scene.HEAD, (height, width)) as page:
         for _ in range(presses):
             page.keyboard.press("+")
-        lying = settled(page)
+        lying = settled(page, drawn, np.ndarray.tobytes)
         page.set_viewport_size({"width": width, "height": height})
-        assert np.abs(settled(page) - lying).mean() < 4
+        assert np.abs(settled(page, drawn, np.ndarray.tobytes) - lying).mean() < 4
         page.set_viewport_size({"width": height, "height": width})
-        assert np.abs(settled(page) - lying).mean() < 4
+        assert np.abs(settled(page, drawn, np.ndarray.tobytes) - lying).mean() < 4
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

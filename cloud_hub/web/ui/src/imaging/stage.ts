@@ -367,10 +367,11 @@ export class Stage {
 
   /** As large beside the whole picture as before, and on the same place: what was whole stays so on a phone that is turned. */
   resize(): void {
-    const zoom = this.isDrawn ? this.viewport()?.getZoom() : undefined;
+    const view = this.isDrawn ? this.viewport() : undefined;
+    const zoom = view?.getZoom() ?? 1;
     this.engine.resize(true, true);
-    if (zoom !== undefined) this.viewport()?.setZoom(zoom);
-    this.viewport()?.render();
+    view?.setZoom(zoom);
+    view?.render();
     this.follow();
   }
 
