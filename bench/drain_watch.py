@@ -157,8 +157,8 @@ class Watch:
         self._noted_s, self._noted_bytes, self._noted_looks = at_s, used_bytes, looks
         if at_s - self._shown_s >= PROGRESS_S or not left:
             self._shown_s = at_s
-            age = f"live at most {worst_s:.2f} s old"
-            say(f"draining: {at_s:.0f} s, {left} records wait, {age}, link {share:.0%}, a page synced in {sync_s} s or less")
+            slowest = f"live at most {worst_s:.2f} s old, a page synced in {sync_s} s at most"
+            say(f"draining: {at_s:.0f} s, {left} records wait, {slowest}, link {share:.0%}")
 
     def _marks(self) -> list[Mark]:
         with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as database:
