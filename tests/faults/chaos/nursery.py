@@ -19,6 +19,15 @@ READY_WORD = "ready"
 STOP_WITHIN_S = 10.0
 
 
+def catches(process: int, number: signal.Signals) -> bool:
+    """Whether a process handles a signal itself; before, the signal would end it (proc(5), SigCgt)."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
 class Unhealthy(Exception):
     """A process did not do in time what it has to do; the text says which and what."""
 

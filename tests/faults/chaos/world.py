@@ -19,7 +19,7 @@ from tests.faults.chaos import clock, place
 from tests.faults.chaos.access import Access
 from tests.faults.chaos.child import Wishes
 from tests.faults.chaos.ledger import Ledger, Tail
-from tests.faults.chaos.nursery import ROOT, Life, Nursery, Unhealthy
+from tests.faults.chaos.nursery import ROOT, Life, Nursery, Unhealthy, catches
 from tests.faults.chaos.place import CLINIC, NODE, PORTS, Place, config_of
 from tests.faults.chaos.reading import Reader
 
@@ -118,7 +118,11 @@ class World:
         if name == "broker" and self.broker_kind == "mosquitto":
             self._until_listening(life)
             return not life.is_over
-        is_serving = actor.nursery.until_serving(life, READY_LIMIT_S[name])
+        try:
+            is_serving = actor.nursery.until_serving(life, READY_LIMIT_S[name])
+        except Unhealthy as error:
+            gone = [f"{other} ended with {self._life(other).status}" for other in ACTORS if not self._is_well(other)]
+            raise Unhealthy("; ".join([str(error), *gone, self.last_words(name)])) from error
         if not is_serving and not self._has_reason(name, life):
             raise Unhealthy(f"{name} ended at its start with status {life.status}: {self.last_words(name)}")
         return is_serving
@@ -308,6 +312,10 @@ class World:
             for actor in self.actors.values():
                 actor.nursery.close()
 
+    def _is_well(self, name: str) -> bool:
+        life = self.actors[name].life
+        return life is None or not life.is_over
+
     def _life(self, name: str) -> Life:
         life = self.actors[name].life
         assert life is not None, f"{name} was never started"
@@ -333,11 +341,13 @@ class World:
 
     def _until_listening(self, life: Life) -> None:
         until_s = time.monotonic() + READY_LIMIT_S["broker"]
-        while not self._listens():
+        process = self.actors["broker"].nursery.process_of(life)
+        # A Mosquitto listens before it hears signals: told in between that its settings are others, it would end.
+        while not (self._listens() and catches(process, signal.SIGHUP)):
             if life.is_over or time.monotonic() > until_s:
                 raise Unhealthy(f"the broker does not listen: {self.last_words('broker')}")
             time.sleep(0.01)
-        self.place.broker_listens(self.actors["broker"].nursery.process_of(life))
+        self.place.broker_listens(process)
 
     def _listens(self) -> bool:
         import socket  # noqa: PLC0415
