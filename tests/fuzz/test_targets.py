@@ -15,9 +15,7 @@ from tests.fuzz.target import CAPTURES, Target, Unbounded
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
 """For each target."""
-ROUND = settings(
-    max_examples=100, deadline=None, database=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
-)
+ROUND = settings(max_examples=100, database=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 MARKS = (
     *(b"\0", b"\xff", b"\r", b"\n", b"|", b"^", b"\\", b"\x0b", b"\x1c\r", b'"', b"..", b"//"),
     *(b"[" * 3000, b"9" * 5000, b"-1", b"NaN", b"1e999", b"\xd9\xa3", b"\\ud800", b"\xf0\x9f\x98\x80"),

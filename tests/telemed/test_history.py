@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from telemed import history, wire
 from telemed.errors import ContainerTooLarge, ContainerUnreadable, WireError
@@ -26,7 +26,6 @@ def sealed(codec: Codec, payload: bytes, seq: int = 1, stream: str = "mon-b02/wa
     )
 
 
-@settings(deadline=None)
 @given(st.lists(BODIES, min_size=1, max_size=20), st.sampled_from([PACKER, PACKER + 1]))
 def test_records_come_out_as_they_were_stored_whatever_zstd_the_hub_has(bodies: list[bytes], packer: int) -> None:
     sent = [stored(body, seq) for seq, body in enumerate(bodies, 1)]
@@ -35,7 +34,6 @@ def test_records_come_out_as_they_were_stored_whatever_zstd_the_hub_has(bodies: 
     assert history.decode(whole.container) == sent
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400), st.booleans())
 def test_any_bytes_are_read_or_refused_with_a_failure_of_ours(noise: bytes, is_framed: bool) -> None:
     frame = zstandard.ZstdCompressor().compress(noise) if is_framed else noise
@@ -46,7 +44,6 @@ def test_any_bytes_are_read_or_refused_with_a_failure_of_ours(noise: bytes, is_f
             continue
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_flipped_bit_is_never_read_as_another_record(data: st.DataObject) -> None:
     sent = [stored(bytes([seq] * 50), seq) for seq in range(1, 6)]

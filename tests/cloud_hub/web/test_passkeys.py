@@ -376,7 +376,7 @@ async def test_whatever_a_key_answers_is_refused_and_breaks_nothing(
         good, path = key.get(options), f"{KEYS}/sign-in"
     found: list[str] = []
 
-    @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, database=None, suppress_health_check=list(HealthCheck))
     @given(spoilt(good))
     def collect(text: str) -> None:
         found.append(text)

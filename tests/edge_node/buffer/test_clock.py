@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from telemed.v1 import alarm_pb2
 from telemed.wire import OFFSET_UNKNOWN_MS
@@ -123,7 +123,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_inside_a_boot_no_interval_is_negative_and_the_event_time_stays_true_once_the_hub_is_known(
     steps: list[tuple[int, int, bool]],

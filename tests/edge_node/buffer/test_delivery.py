@@ -190,7 +190,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps)
 def test_whatever_is_lost_on_the_way_the_hub_ends_with_everything_and_acked_never_runs_ahead(
     story: list[tuple[str, int]],

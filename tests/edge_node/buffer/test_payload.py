@@ -72,7 +72,7 @@ wave_sets = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sets)
 def test_numeric_sets_come_back_exactly(sample: NumericSet) -> None:
     codec, payload = pack(numeric_body(sample))
@@ -87,7 +87,7 @@ def plain(channel: Channel) -> tuple[object, ...]:
     return (*(getattr(channel, name) for name in Channel.__slots__ if name != "digits"), channel.digits.tolist())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(wave_sets)
 def test_waveform_sets_come_back_exactly(sample: WaveformSet) -> None:
     codec, payload = pack(wave_body(sample))

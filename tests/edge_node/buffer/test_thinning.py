@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from telemed.v1 import sample_pb2
 from telemed.wire import Codec, Kind, Record, Stamp, pack, seal
@@ -40,7 +40,6 @@ def minute(reduced: thinning.Reduced) -> list[tuple[str, str, str, str, int, int
     return [(row.measure, row.low, row.median, row.high, row.n, row.n_other) for row in message.values]
 
 
-@settings(deadline=None)
 @given(DIGITS)
 def test_the_envelope_holds_the_lowest_and_the_highest_of_every_ten(digits: list[int]) -> None:
     low, high = thinning.envelope(np.array(digits, np.int32), [])

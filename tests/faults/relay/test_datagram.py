@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.relay import datagram
 from tests.faults.relay.datagram import HEAD_BYTES, Address, DatagramRelay
+from tests.faults.relay.punctual import timed
 from tests.faults.relay.settings import Settings, plain
 from tests.faults.relay.shape import Drop, Line
 from tests.faults.relay.traces import constant
@@ -72,13 +73,12 @@ async def test_each_client_gets_its_own_answers() -> None:
 
 
 async def test_a_round_trip_takes_both_delays() -> None:
-    loop = asyncio.get_running_loop()
     ways = (Settings(delay_s=0.08), Settings(delay_s=0.04))
     async with peer(echoes=True) as echo, peer() as client, relaying(echo.address, *ways) as relay:
-        began_s = loop.time()
-        client.send(b"?", relay.address)
-        await client.next()
-        assert 0.12 <= loop.time() - began_s < 0.2
+        with timed() as span:
+            client.send(b"?", relay.address)
+            await client.next()
+        assert span.is_about(0.16, within_s=0.04), str(span)
         assert relay.report().timing.deliveries == 2
 
 
@@ -95,17 +95,16 @@ async def test_exactly_those_datagrams_are_lost_that_the_model_loses() -> None:
 
 
 async def test_a_datagram_weighs_its_heads_too() -> None:
-    loop = asyncio.get_running_loop()
     slow = Settings(rate=constant(25_600))
     content = bytes(100 - HEAD_BYTES)
     async with peer() as target, peer() as client, relaying(target.address, slow) as relay:
-        began_s = loop.time()
-        for _ in range(32):
-            client.send(content, relay.address)
-        for _ in range(32):
-            await target.next()
-        # 32 x 800 bits at 25.6 kbit/s; 0.72 s without the heads, and later only where this machine is.
-        assert 0.92 < loop.time() - began_s < 1.3
+        with timed() as span:
+            for _ in range(32):
+                client.send(content, relay.address)
+            for _ in range(32):
+                await target.next()
+        # 32 x 800 bits at 25.6 kbit/s; 0.72 s without the heads.
+        assert span.is_about(1.0, within_s=0.08), str(span)
 
 
 async def test_the_application_sees_a_changed_byte() -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from tests.faults.relay.punctual import timed
 from tests.faults.relay.settings import Settings, plain
 from tests.faults.relay.stream import Address, StreamRelay
 from tests.faults.relay.traces import constant, stepped
@@ -91,53 +92,48 @@ async def test_every_byte_arrives_once_in_order_both_ways() -> None:
 
 
 async def test_bytes_pass_at_the_rate_that_was_set_whatever_the_number_of_connections() -> None:
-    loop = asyncio.get_running_loop()
     async with (
         serving(echo) as target,
         relaying(target, Settings(rate=constant(800_000), queue_bytes=8_000)) as relay,
         connected(relay) as one,
         connected(relay) as two,
     ):
-        began_s = loop.time()
-        for client in (one, two):
-            client.writer.write(bytes(50_000))
-        await asyncio.gather(one.read(50_000), two.read(50_000))
-        assert loop.time() - began_s == pytest.approx(1.0, abs=0.08)
+        with timed() as span:
+            for client in (one, two):
+                client.writer.write(bytes(50_000))
+            await asyncio.gather(one.read(50_000), two.read(50_000))
+        assert span.is_about(1.0, within_s=0.08), str(span)
 
 
 async def test_a_queue_that_is_shorter_than_the_delay_does_not_slow_it_down() -> None:
-    loop = asyncio.get_running_loop()
     far = Settings(rate=constant(800_000), queue_bytes=3_000, delay_s=0.3)
     async with serving(echo) as target, relaying(target, far) as relay, connected(relay) as client:
-        began_s = loop.time()
-        client.writer.write(bytes(50_000))
-        await client.read(50_000)
-        assert loop.time() - began_s == pytest.approx(0.8, abs=0.08)
+        with timed() as span:
+            client.writer.write(bytes(50_000))
+            await client.read(50_000)
+        assert span.is_about(0.8, within_s=0.08), str(span)
 
 
 async def test_an_answer_takes_both_delays() -> None:
-    loop = asyncio.get_running_loop()
     async with (
         serving(echo) as target,
         relaying(target, Settings(delay_s=0.08), Settings(delay_s=0.04)) as relay,
         connected(relay) as client,
     ):
-        began_s = loop.time()
-        client.writer.write(b"?")
-        assert await client.read(1) == b"?"
-        assert 0.12 <= loop.time() - began_s < 0.2
+        with timed() as span:
+            client.writer.write(b"?")
+            assert await client.read(1) == b"?"
+        assert span.is_about(0.16, within_s=0.04), str(span)
 
 
 async def test_a_slow_drip_comes_piece_by_piece() -> None:
-    loop = asyncio.get_running_loop()
     drip = Settings(rate=constant(800), piece_bytes=1)
     async with serving(echo) as target, relaying(target, drip) as relay, connected(relay) as client:
-        client.writer.write(b"drip")
-        times_s = []
-        for byte in b"drip":
-            assert await client.read(1) == bytes((byte,))
-            times_s.append(loop.time())
-        assert times_s[-1] - times_s[0] == pytest.approx(0.03, abs=0.01)
+        with timed() as span:
+            client.writer.write(b"drip")
+            for byte in b"drip":
+                assert await client.read(1) == bytes((byte,))
+        assert span.is_about(0.04, within_s=0.01), str(span)
         assert relay.report().up.offered == 4
 
 

@@ -124,7 +124,7 @@ def fate(payload: bytes) -> Outcome:
     return result.outcome
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(SPOILT, st.binary(max_size=200), SIGNS.map(lambda text: b"MSH|^~\\&|" + text.encode())))
 def test_no_message_however_spoilt_makes_the_receiver_fall_over(payload: bytes) -> None:
     assert fate(payload) in tuple(Outcome)
