@@ -3,9 +3,9 @@
 import datetime
 import tomllib
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from edge_node.config import Section
 from edge_node.importing.order import Subject
@@ -18,15 +18,27 @@ LIMIT_BYTES = 16 * 1024
 _SEX = {"male": "M", "female": "F", "other": "O"}
 
 
+def _one_line(text: str) -> str:
+    if "\\" in text or any(ord(each) < 32 or ord(each) == 127 for each in text):
+        raise ValueError("a line end, another control character or a backslash cannot stand in it (DICOM)")
+    return text
+
+
+Words = Annotated[str, AfterValidator(_one_line)]
+"""Text that an element of DICOM can hold as one value (PS3.5 6.2: LO)."""
+
+
 class Ask(Section):
     """The content of such a file."""
 
-    patient: str = Field(min_length=1, max_length=64, description="Identifier of the person, as the site knows it.")
-    issuer: str = Field(default="", max_length=64, description="Who gave the identifier, where several people have it.")
+    patient: Words = Field(min_length=1, max_length=64, description="Identifier of the person, as the site knows it.")
+    issuer: Words = Field(
+        default="", max_length=64, description="Who gave the identifier, where several people have it."
+    )
     modality: Literal["", "CT", "MR", "XC", "DOC"] = Field(
         default="", description="CT or MR for volumes that do not say; XC for photos, DOC for PDF."
     )
-    description: str = Field(default="", max_length=64, description="What was examined, in a few words.")
+    description: Words = Field(default="", max_length=64, description="What was examined, in a few words.")
     date: datetime.date | Literal[""] = Field(default="", description="Day of the examination; none: not known.")
     axes: Literal["", "LPS", "RAS"] = Field(
         default="",
@@ -97,4 +109,4 @@ def _plain(part: str) -> str:
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(each if each.isprintable() else " " for each in escaped) + '"'
+    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped) + '"'

@@ -60,7 +60,9 @@ def head(path: Path) -> Head:
         return int(struct.unpack_from(f"{order}h", raw, at)[0])
 
     (begin,) = struct.unpack_from(f"{order}f", raw, _BEGIN_AT)
-    if not HEAD_BYTES <= begin <= 2**30:
+    kind, bits = word(_TYPE_AT), word(_BITS_AT)
+    right_bits = np.dtype(_FLOATS[kind]).itemsize * 8 if kind in _FLOATS else bits
+    if not HEAD_BYTES <= begin <= 2**30 or bits < 1 or bits != right_bits:
         raise NotImported(Reason.HEADER_BROKEN)
     matrix = np.frombuffer(raw, f"{order}f4", 12, _MATRIX_AT).reshape(3, 4)[:, :3].astype(np.float64)
     by_matrix = tuple(float(each) for each in np.linalg.norm(matrix, axis=0)) if word(_SFORM_AT) else ()
@@ -69,8 +71,8 @@ def head(path: Path) -> Head:
     (side,) = struct.unpack_from(f"{order}f", raw, _SIDE_AT)
     return Head(
         order,
-        word(_TYPE_AT),
-        word(_BITS_AT) // 8,
+        kind,
+        bits // 8,
         int(begin),
         bool(by_matrix) or word(_QFORM_AT) != 0,
         struct.unpack_from(f"{order}3f", raw, _DISTANCES_AT),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from telemed.v1 import event_pb2
 
 from edge_node.bedside import import_routes
 from edge_node.importing import asking, inbox
@@ -36,6 +37,19 @@ async def test_a_photo_waits_to_be_imported_with_whose_it_is_beside_it(client: h
     assert ("clinic", "images-import", "Patient/p-1", "ok") in house.audit.entries
     asked = f"{PATH}/{answer.json()['import_id']}"
     assert (await client.get(asked)).json() == {"state": "waiting", "text": None}
+
+
+async def test_an_identifier_that_dicom_cannot_hold_is_passed_over_and_told_where_there_is_no_other(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await sign_in(client)
+    (named,) = [row.event for row in house.log.rows if row.event.event_id == "person-p-1"]
+    named.person_registered.identifiers.insert(0, event_pb2.Identifier(system="ELSEWHERE", value="WARD\\7"))
+    assert (await client.post(PATH, content=b"picture", headers=JPEG)).status_code == 202
+    assert asking.load(jobs(house)[0].said.read_bytes()).patient == "MRN-p-1"
+    named.person_registered.identifiers.pop()
+    answer = await client.post(PATH, content=b"picture", headers=JPEG)
+    assert (answer.status_code, answer.json()["fields"]) == (422, ["person_id"])
 
 
 @pytest.mark.parametrize(("where", "state"), [(inbox.DONE, "imported"), (inbox.REFUSED, "refused")])

@@ -48,11 +48,11 @@ def test_nobody_is_guessed_at(patient: str, issuer: str, reason: Reason) -> None
 
 def test_what_is_said_is_read_back_as_it_was_written() -> None:
     said = Ask(
-        patient='P-"1\\', issuer="BAOSHAN", modality="MR", description="头颅 \x07", date=datetime.date(2026, 11, 20),
+        patient='P-"1', issuer="BAOSHAN", modality="MR", description="头颅\u3000\x85", date=datetime.date(2026, 11, 20),
         axes="LPS",
     )  # fmt: skip
     back = asking.load(asking.dump(said))
-    assert back == said.model_copy(update={"description": "头颅  "})
+    assert back == said
     assert back.study_date == "20261120"
     assert asking.load(b"\xef\xbb\xbf" + asking.dump(Ask(patient="P-1"))) == Ask(patient="P-1"), "as Windows writes it"
 
@@ -67,6 +67,9 @@ def test_what_is_said_is_read_back_as_it_was_written() -> None:
         b"patient = 'P-1'\nmodality = 'PT'",
         b"patient = 'P-1'\naxes = 'LAS'",
         b"patient = 'P-1'\ndate = 'soon'",
+        b'patient = "P-1\\t"',
+        b"patient = 'P-1'\ndescription = 'head\\neck'",
+        b'patient = "P-1"\nissuer = "A\\nB"',
         b"\xff\xfe",
         b"a = " + b"[" * 5000,
         b"patient = 'P-1'\n#" + b"x" * asking.LIMIT_BYTES,

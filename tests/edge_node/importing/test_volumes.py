@@ -111,6 +111,13 @@ def spoilt(at: int, number: float) -> bytes:
     return bytes(head)
 
 
+def worded(whole: bytes, at: int, number: int) -> bytes:
+    """A NIfTI file with another word at a place of its header: 70 says what a voxel is, 72 of how many bits."""
+    head = bytearray(whole)
+    struct.pack_into("<h", head, at, number)
+    return bytes(head)
+
+
 BAD: list[tuple[str, bytes, Reason]] = [
     ("v.mha", mha(PHANTOM)[:-1], Reason.LENGTH_DIFFERS),
     ("v.mha", mha(PHANTOM) + b"x", Reason.LENGTH_DIFFERS),
@@ -125,6 +132,8 @@ BAD: list[tuple[str, bytes, Reason]] = [
     ("v.nii.gz", b"\x1f\x8bnothing", Reason.HEADER_BROKEN),
     ("v.nii.gz", gzip.compress(nifti(PHANTOM).replace(b"n+1\0", b"n+2\0", 1)), Reason.HEADER_BROKEN),
     ("v.nii", nifti(PHANTOM)[:348].ljust(351, b"\0"), Reason.HEADER_BROKEN),
+    ("v.nii", worded(nifti(PHANTOM), 72, -1), Reason.HEADER_BROKEN),
+    ("v.nii", worded(nifti(PHANTOM), 70, 16), Reason.HEADER_BROKEN),
     ("v.gipl", gipl(UPRIGHT)[:-1], Reason.LENGTH_DIFFERS),
     ("v.vti", vti(UPRIGHT, cut=20), Reason.LENGTH_DIFFERS),
     ("v.mha", mha(PHANTOM, DimSize="30000 30000 30000"), Reason.TOO_MANY_VOXELS),
