@@ -84,8 +84,9 @@ def _spent_ms(names: list[str], patients: int, seconds: float) -> dict[str, floa
         region = Region(Path(folder), tuple(nodes.values()), external_broker=True)
         region.prepare()
         try:
-            region.start_mosquitto()
-            region.start_hub()
+            if nodes:
+                region.start_mosquitto()
+                region.start_hub()
             for name in names:
                 ends = (
                     ["serve", "--config", f"{nodes[name].node}.toml"]
