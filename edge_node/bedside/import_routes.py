@@ -3,13 +3,12 @@
 The file is kept as it came and made into DICOM by the node's own process for that; the page asks what became of it.
 """
 
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.requests import ClientDisconnect
-from telemed import screen
+from telemed import long_string, screen
 from telemed.roles import Right
 
 from edge_node.bedside.accounts import Session
@@ -22,16 +21,12 @@ from edge_node.errors import NotFound
 
 LIMIT_BYTES = 64 * 1024 * 1024
 """A photo of a phone is a tenth of it, a scanned record of many pages less."""
-LONG_STRING = r"^[^\x00-\x1f\x7f\\]*$"
-"""What one value of DICOM's LO may hold (PS3.5 table 6.2-1)."""
-LONGEST_CHARS = 64
-"""Of one."""
 ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "application/pdf": ".pdf"}
 Reader = Annotated[Session, Depends(require(Right.SEE_RECORD))]
 Doctor = Annotated[Session, Depends(require_changing(Right.CHANGE_PLAN))]
 PersonId = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9-]+$")]
 ImportId = Annotated[str, Path(min_length=32, max_length=32, pattern=r"^[0-9a-f]+$")]
-Description = Annotated[str, Query(max_length=LONGEST_CHARS, pattern=LONG_STRING)]
+Description = Annotated[str, Query(max_length=long_string.MOST_CHARS, pattern=long_string.PATTERN)]
 _BODY = {"requestBody": {"required": True, "content": {kind: {"schema": {"type": "string"}} for kind in ENDINGS}}}
 router = APIRouter(prefix="/api/v1/persons/{person_id}/imports")
 
@@ -94,13 +89,9 @@ def _imports(station: Station, session: Session, person_id: str) -> ImportsView:
 def _identifier(station: Station, person_id: str) -> tuple[str, str]:
     """Return by what the person is known in DICOM: an identifier, and who gave it where that has room."""
     for each in station.around.care.roster.persons[person_id].facts.identifiers:
-        if _is_long_string(each.value):
-            return each.value, each.system if _is_long_string(each.system) else ""
+        if long_string.fits(each.value):
+            return each.value, each.system if long_string.fits(each.system) else ""
     raise Refusal("bad-input", "this person has no identifier that DICOM could carry", fields=["person_id"])
-
-
-def _is_long_string(text: str) -> bool:
-    return len(text) <= LONGEST_CHARS and re.fullmatch(LONG_STRING, text) is not None
 
 
 async def _take(arriving: ArrivingImport, pieces: AsyncIterator[bytes]) -> None:

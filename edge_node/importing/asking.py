@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
+from telemed import long_string
 
 from edge_node.config import Section
 from edge_node.importing.order import Subject
@@ -18,27 +19,28 @@ LIMIT_BYTES = 16 * 1024
 _SEX = {"male": "M", "female": "F", "other": "O"}
 
 
-def _one_line(text: str) -> str:
-    if "\\" in text or any(ord(each) < 32 or ord(each) == 127 for each in text):
-        raise ValueError("a line end, another control character or a backslash cannot stand in it (DICOM)")
+def _fitting(text: str) -> str:
+    if not long_string.fits(text):
+        raise ValueError(
+            f"longer than {long_string.MOST_CHARS} characters, or with a line end, another control character or a "
+            "backslash in it, which DICOM cannot hold"
+        )
     return text
 
 
-Words = Annotated[str, AfterValidator(_one_line)]
-"""Text that an element of DICOM can hold as one value (PS3.5 6.2: LO)."""
+Words = Annotated[str, AfterValidator(_fitting)]
+"""Text that an element of DICOM can hold as one value."""
 
 
 class Ask(Section):
     """The content of such a file."""
 
-    patient: Words = Field(min_length=1, max_length=64, description="Identifier of the person, as the site knows it.")
-    issuer: Words = Field(
-        default="", max_length=64, description="Who gave the identifier, where several people have it."
-    )
+    patient: Words = Field(min_length=1, description="Identifier of the person, as the site knows it.")
+    issuer: Words = Field(default="", description="Who gave the identifier, where several people have it.")
     modality: Literal["", "CT", "MR", "XC", "DOC"] = Field(
         default="", description="CT or MR for volumes that do not say; XC for photos, DOC for PDF."
     )
-    description: Words = Field(default="", max_length=64, description="What was examined, in a few words.")
+    description: Words = Field(default="", description="What was examined, in a few words.")
     date: datetime.date | Literal[""] = Field(default="", description="Day of the examination; none: not known.")
     axes: Literal["", "LPS", "RAS"] = Field(
         default="",

@@ -20,17 +20,18 @@ _PIECE_BYTES = 1024 * 1024
 _TYPE_AT, _BITS_AT, _BEGIN_AT, _QFORM_AT, _SFORM_AT = 70, 72, 108, 252, 254
 _SIDE_AT, _QUATERNION_AT, _MAGIC_AT = 76, 256, 344
 _DISTANCES_AT, _MATRIX_AT, _ALIKE = 80, 280, 0.01
-_FLOATS = {16: "f4", 64: "f8"}
+_VOXELS = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
+}  # fmt: skip
+"""Kinds of grey voxels by their number (NIfTI-1, datatype)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """Part of a header (NIfTI-1)."""
 
-    order: str
-    """Of the bytes, as `struct` writes it."""
-    voxel_type: int
-    voxel_bytes: int
+    voxel: np.dtype[np.generic]
+    """What a voxel is in the file."""
     begin: int
     """Where the data begin."""
     has_axes: bool
@@ -60,9 +61,8 @@ def head(path: Path) -> Head:
         return int(struct.unpack_from(f"{order}h", raw, at)[0])
 
     (begin,) = struct.unpack_from(f"{order}f", raw, _BEGIN_AT)
-    kind, bits = word(_TYPE_AT), word(_BITS_AT)
-    right_bits = np.dtype(_FLOATS[kind]).itemsize * 8 if kind in _FLOATS else bits
-    if not HEAD_BYTES <= begin <= 2**30 or bits < 1 or bits != right_bits:
+    kind = _VOXELS.get(word(_TYPE_AT))
+    if not HEAD_BYTES <= begin <= 2**30 or kind is None or np.dtype(kind).itemsize * 8 != word(_BITS_AT):
         raise NotImported(Reason.HEADER_BROKEN)
     matrix = np.frombuffer(raw, f"{order}f4", 12, _MATRIX_AT).reshape(3, 4)[:, :3].astype(np.float64)
     by_matrix = tuple(float(each) for each in np.linalg.norm(matrix, axis=0)) if word(_SFORM_AT) else ()
@@ -70,9 +70,7 @@ def head(path: Path) -> Head:
     quaternion = struct.unpack_from(f"{order}3f", raw, _QUATERNION_AT)
     (side,) = struct.unpack_from(f"{order}f", raw, _SIDE_AT)
     return Head(
-        order,
-        kind,
-        bits // 8,
+        np.dtype(f"{order}{kind}"),
         int(begin),
         bool(by_matrix) or word(_QFORM_AT) != 0,
         struct.unpack_from(f"{order}3f", raw, _DISTANCES_AT),
@@ -126,7 +124,7 @@ def check(path: Path, told: Head, voxels: int) -> None:
         NotImported: they are not.
         OSError: the file cannot be read.
     """
-    expected_bytes = told.begin + voxels * told.voxel_bytes
+    expected_bytes = told.begin + voxels * told.voxel.itemsize
     with _unpacked(path, Reason.LENGTH_DIFFERS) as file:
         file.seek(told.begin)
         size_bytes = told.begin
@@ -141,11 +139,10 @@ def check(path: Path, told: Head, voxels: int) -> None:
 
 
 def _check_numbers(piece: bytes, told: Head) -> None:
-    kind = _FLOATS.get(told.voxel_type)
-    if kind is None:
+    if told.voxel.kind != "f":
         return
-    whole = len(piece) // told.voxel_bytes * told.voxel_bytes
-    if not np.isfinite(np.frombuffer(piece[:whole], f"{told.order}{kind}")).all():
+    whole = len(piece) // told.voxel.itemsize * told.voxel.itemsize
+    if not np.isfinite(np.frombuffer(piece[:whole], told.voxel)).all():
         raise NotImported(Reason.VALUES_WRONG)
 
 

@@ -71,7 +71,6 @@ class Face:
 
         rounds = settings(
             max_examples=self.examples,
-            deadline=None,
             database=None,
             phases=(Phase.explicit, Phase.generate),
             suppress_health_check=list(HealthCheck),

@@ -121,7 +121,8 @@ class World:
         try:
             is_serving = actor.nursery.until_serving(life, READY_LIMIT_S[name])
         except Unhealthy as error:
-            gone = [f"{other} ended with {self._life(other).status}" for other in ACTORS if not self._is_well(other)]
+            lives = {other.name: other.life for other in self.actors.values() if other.life is not None}
+            gone = [f"{other} ended with {each.status}" for other, each in lives.items() if each.is_over]
             raise Unhealthy("; ".join([str(error), *gone, self.last_words(name)])) from error
         if not is_serving and not self._has_reason(name, life):
             raise Unhealthy(f"{name} ended at its start with status {life.status}: {self.last_words(name)}")
@@ -311,10 +312,6 @@ class World:
         finally:
             for actor in self.actors.values():
                 actor.nursery.close()
-
-    def _is_well(self, name: str) -> bool:
-        life = self.actors[name].life
-        return life is None or not life.is_over
 
     def _life(self, name: str) -> Life:
         life = self.actors[name].life
