@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from telemed import long_string
 
 from edge_node.config import Section
@@ -21,9 +22,10 @@ _SEX = {"male": "M", "female": "F", "other": "O"}
 
 def _fitting(text: str) -> str:
     if not long_string.fits(text):
-        raise ValueError(
-            f"longer than {long_string.MOST_CHARS} characters, or with a line end, another control character or a "
-            "backslash in it, which DICOM cannot hold"
+        raise PydanticCustomError(
+            "long-string",
+            "DICOM holds at most {most} characters, without line ends, other control characters and backslashes",
+            {"most": long_string.MOST_CHARS},
         )
     return text
 

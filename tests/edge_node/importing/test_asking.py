@@ -79,3 +79,11 @@ def test_what_says_something_else_is_refused(raw: bytes) -> None:
     with pytest.raises(NotImported) as refusal:
         asking.load(raw)
     assert refusal.value.reason is Reason.SIDECAR_WRONG
+
+
+def test_what_dicom_cannot_hold_is_told_in_plain_words() -> None:
+    with pytest.raises(NotImported) as refusal:
+        asking.load(b'patient = "P-1\\t"')
+    assert refusal.value.detail == (
+        "patient: DICOM holds at most 64 characters, without line ends, other control characters and backslashes"
+    )
