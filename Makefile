@@ -15,6 +15,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Set PORT_OFFSET to run a second demo beside the first; RECORD plays a WFDB or EDF record.
 export PORT_OFFSET ?= 0
 export RECORD ?=
+# Compiled once, not in each of the hundreds of processes that tests start; pytest collects in two thirds of the time.
+unexport PYTHONDONTWRITEBYTECODE
 HOURS ?= 72
 
 .PHONY: demo test quick check bench chaos transfers drain fuzz fuzz-http torch train-cmb lock sbom protos ui fresh gpu clean debian provider
