@@ -457,6 +457,17 @@ def test_a_swipe_goes_through_the_slices_on_a_phone_and_nothing_is_wider_than_it
         assert over <= 0
 
 
+def test_on_a_phone_that_lies_the_picture_has_the_screen(served: RealHub, browser: Browser) -> None:
+    height, width = PHONE
+    with opened(browser, served, scene.HEAD, (width, height)) as page:
+        picture, tools = (page.locator(f".viewer-{part}").bounding_box() for part in ("picture", "tools"))
+        assert picture is not None
+        assert tools is not None
+        assert picture["width"] == width
+        assert picture["y"] < height / 3
+        assert 0.95 * height < picture["height"] + tools["height"] <= height
+
+
 @pytest.mark.parametrize("presses", [0, 2], ids=["whole", "zoomed"])
 def test_a_picture_is_as_large_beside_the_whole_one_when_a_phone_is_turned(
     served: RealHub, browser: Browser, presses: int
