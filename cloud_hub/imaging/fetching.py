@@ -233,7 +233,7 @@ class _OneByOne:
 
     def __init__(self, care: Database, files: Images, archive: Archive, order: _Order, patient_id: str) -> None:
         self._archive, self._patient_id = archive, patient_id
-        self._storing = Storing(care, files, order.principal, order.person_id, "", self._judge)
+        self._storing = Storing(care, files, order.principal, order.person_id, "", self._judge, is_fetched=True)
         self._asked: ArchivedImage | None = None
         self._in_a_row = 0
 

@@ -106,6 +106,8 @@ class Storing:
         person_id: str,
         study_uid: str,
         judge: Judge = lambda _: 0,
+        *,
+        is_fetched: bool = False,
     ) -> None:
         """Take nothing yet.
 
@@ -116,9 +118,11 @@ class Storing:
             person_id: whose images these are; empty: whose study it is already.
             study_uid: the study they must be of; empty: any.
             judge: says what speaks against keeping a file.
+            is_fetched: they come from an archive.
         """
         self._care, self._files, self._principal = care, files, principal
         self._person_id, self._study_uid, self._judge = person_id, study_uid, judge
+        self._is_fetched = is_fetched
         self._told = set[str]()
         """Of whom the trail says that images were stored so."""
 
@@ -221,7 +225,10 @@ class Storing:
         if not self._files.blobs.path(facts.sha256).is_file():
             raise StoreFailure("the file went from the disk before it was committed")
         address = NodeAddress(self._principal.region, where.site, HUB)
-        whole = keep_row(connection, address, (facts, hashes), entry, now_ns)
+        whole = keep_row(connection, address, (facts, hashes), entry, now_ns, is_fetched=self._is_fetched)
+        if not self._is_fetched:
+            key = studies.key_of(address.region, address.site, where.group_id, entry.study_uid)
+            studies.expect_reading(connection, key)
         if where.group_id.startswith("stow-"):
             studies.tell_person(connection, whole, where.person_id, FIRST)
         self._write_down(connection, where, now_ns)
@@ -263,7 +270,13 @@ def manifest_of(hashes: bytes) -> str:
 
 
 def keep_row(
-    connection: Connection, address: NodeAddress, what: tuple[FileFacts, bytes], entry: Entry, now_ns: int
+    connection: Connection,
+    address: NodeAddress,
+    what: tuple[FileFacts, bytes],
+    entry: Entry,
+    now_ns: int,
+    *,
+    is_fetched: bool = False,
 ) -> Transfer:
     """Take a file that lies whole among the blobs into the index, as if a node had sent it; harmless twice.
 
@@ -273,6 +286,7 @@ def keep_row(
         what: facts of the file, and its chunk hashes.
         entry: what a reader said of it.
         now_ns: when.
+        is_fetched: it comes from an archive.
     """
     facts, hashes = what
     row = transfers.offer(connection, address, facts, now_ns)
@@ -281,7 +295,7 @@ def keep_row(
     whole = transfers.find(connection, address, row.transfer_id)
     assert whole is not None
     studies.note(connection, whole, studies.INDEXED, now_ns)
-    studies.add(connection, whole, entry, now_ns)
+    studies.add(connection, whole, entry, now_ns, is_fetched=is_fetched)
     return whole
 
 

@@ -841,6 +841,7 @@ dicom_study = Table(
     Column("read_by", String(64), comment="account of who read it last; NULL: nobody has"),
     Column("read_ns", BigInteger, comment="when they said so"),
     Column("read_images", Integer, comment="how many images and objects there were then"),
+    Column("fetched_ns", BigInteger, comment="when it was fetched from an archive; NULL: it came, and is to be read"),
     Index(None, "region", "study_uid"),
     Index(None, "region", "study_date", "study_time", "study_key"),
     Index(None, "region", "site", "group_id"),

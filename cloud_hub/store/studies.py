@@ -82,11 +82,14 @@ class Study:
     attributes: dict[str, Any]
     indexed_ns: int
     reading: Reading | None = None
+    fetched_ns: int | None = None
+    """When it was fetched from an archive; None where it came, or somebody said that it is to be read."""
 
     @property
     def is_unread(self) -> bool:
-        """True where nobody has read it, or more has come since."""
-        return self.reading is None or self.reading.images < self.instance_count
+        """True where nobody has read it, or more has come since; never where it was fetched, to compare with."""
+        is_read = self.reading is not None and self.reading.images >= self.instance_count
+        return not is_read and self.fetched_ns is None
 
     @property
     def owner(self) -> tuple[str, str]:
@@ -233,7 +236,7 @@ def announce(connection: Connection, row: Transfer, study: Announced, now_ns: in
     where = (row.address.region, row.address.site)
     key = key_of(*where, row.facts.group_id, study.study_uid)
     values: dialect.Row = (key, *where, row.facts.group_id, study.study_uid, study.study_date, "")
-    values += (json.dumps(study.modalities), 0, 0, study.attributes, now_ns, None, None, None)
+    values += (json.dumps(study.modalities), 0, 0, study.attributes, now_ns, None, None, None, None)
     if not insert_new(connection, dicom_study, [values], ["study_key"]):
         told: dict[str, object] = {"study_date": study.study_date, "modalities": json.dumps(study.modalities)}
         _correct_announced(connection, key, told | {"attributes": study.attributes, "indexed_ns": now_ns})
@@ -257,8 +260,16 @@ def key_images(connection: Connection, region: str, groups: Collection[tuple[str
     return found
 
 
-def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int:
-    """Take a file into the index; return its version: 1, or more where its UID has other content at this site."""
+def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int, *, is_fetched: bool = False) -> int:
+    """Take a file into the index; return its version: 1, or more where its UID has other content at this site.
+
+    Args:
+        connection: in a transaction.
+        row: the file.
+        entry: what a reader said of it.
+        now_ns: when.
+        is_fetched: from an archive: a study that begins with it is to be read by nobody.
+    """
     where = (row.address.region, row.address.site)
     key = key_of(*where, row.facts.group_id, entry.study_uid)
     version = _version(connection, row, entry)
@@ -269,7 +280,7 @@ def add(connection: Connection, row: Transfer, entry: Entry, now_ns: int) -> int
     series = (key, entry.series_uid, *where, entry.modality, entry.series_number, 0, entry.series)
     insert_new(connection, dicom_series, [series], ["study_key", "series_uid"])
     study: dialect.Row = (key, *where, row.facts.group_id, entry.study_uid, entry.study_date, entry.study_time)
-    study += ("[]", 0, 0, entry.study, now_ns, None, None, None)
+    study += ("[]", 0, 0, entry.study, now_ns, None, None, None, now_ns if is_fetched else None)
     if not insert_new(connection, dicom_study, [study], ["study_key"]):
         said: dict[str, object] = {
             "study_date": entry.study_date,
@@ -313,6 +324,13 @@ def note_read(connection: Connection, study_key: str, reading: Reading | None) -
     told = (None,) * 3 if reading is None else (reading.username, reading.at_ns, reading.images)
     changed = update(dicom_study).where(dicom_study.c.study_key == study_key)
     connection.execute(changed.values(dict(zip(values, told, strict=True))))
+    if reading is None:
+        expect_reading(connection, study_key)
+
+
+def expect_reading(connection: Connection, study_key: str) -> None:
+    """Have a study that was fetched be to be read like one that came."""
+    connection.execute(update(dicom_study).where(dicom_study.c.study_key == study_key).values(fetched_ns=None))
 
 
 def series_of(connection: Connection, study_keys: Collection[str]) -> list[Series]:
@@ -417,7 +435,8 @@ def _where(narrowing: Narrowing) -> list[ColumnElement[bool]]:
         found.append(dicom_group.c.person_id.in_(sorted(narrowing.filed_under)))
     found += [] if narrowing.with_announced else [c.series_count > 0]
     # In the very words of the index, or it is not taken.
-    found += [or_(c.read_images.is_(None), c.read_images < c.instance_count)] if narrowing.is_unread else []
+    unread = [or_(c.read_images.is_(None), c.read_images < c.instance_count), c.fetched_ns.is_(None)]
+    found += unread if narrowing.is_unread else []
     first, last = narrowing.dates
     found += [day >= (first or _FAR_BACK)] if first or last else []
     return found + ([day <= last] if last else [])
@@ -452,6 +471,7 @@ def _study(row: Row[Any]) -> Study:
         json.loads(row.attributes),
         row.indexed_ns,
         None if row.read_by is None else Reading(row.read_by, row.read_ns, row.read_images),
+        row.fetched_ns,
     )
 
 

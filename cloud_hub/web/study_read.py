@@ -104,6 +104,7 @@ def study_row(
         expected=arrival.expected,
         changed_ms=ms(study.indexed_ns),
         is_unread=study.is_unread,
+        is_fetched=study.fetched_ns is not None,
         read_by=reader,
         read_ms=ms_or_none(study.reading.at_ns if study.reading else None),
         has_key_image=has_key_image,

@@ -137,7 +137,7 @@ def test_a_visitor_of_whom_an_image_came_stays(folder: Path, capsys: pytest.Capt
     with closing(sqlite3.connect(folder / "care.db")) as opened, opened:
         of_group = "('baoshan', 'clinic', 'g', 'visitor', 1, 1, NULL, NULL)"
         opened.execute(f"INSERT INTO dicom_group VALUES {of_group}")
-        study = f"('k', 'baoshan', 'clinic', 'g', '1.2', '', '', '[]', 1, 1, '{{}}', {ago(40)}, NULL, NULL, NULL)"
+        study = f"('k', 'baoshan', 'clinic', 'g', '1.2', '', '', '[]', 1, 1, '{{}}', {ago(40)}, NULL, NULL, NULL, NULL)"
         opened.execute(f"INSERT INTO dicom_study VALUES {study}")
     with pytest.raises(SystemExit):
         ask(folder, "visitor", "--apply")

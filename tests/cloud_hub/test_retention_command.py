@@ -218,8 +218,9 @@ def test_studies_that_are_old_and_visitors_with_images_are_counted_as_such(
                 None,
                 None,
                 None,
+                None,
             )
-            opened.execute(f"INSERT INTO dicom_study VALUES ({', '.join('?' * 15)})", row)
+            opened.execute(f"INSERT INTO dicom_study VALUES ({', '.join('?' * 16)})", row)
     ask(folder)
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[2::2]}
     assert "1 over their time" in lines["images"]

@@ -505,6 +505,7 @@ def studies(now: int) -> list[StudyRow]:
         expected=160,
         changed_ms=now,
         is_unread=True,
+        is_fetched=False,
         read_by=None,
         read_ms=None,
         has_key_image=False,

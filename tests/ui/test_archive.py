@@ -97,6 +97,7 @@ def test_what_the_archive_has_is_asked_fetched_and_opened_by_presses(
     expect(entries).to_have_count(4)
     entry.get_by_role("link").click()
     expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "0", timeout=30_000)
+    expect(page.get_by_test_id("read-state")).to_contain_text("调自医院归档")
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("archived")).to_contain_text("本系统已全部具有")
     assert looks(served) == 1

@@ -12,6 +12,7 @@ from cloud_hub.web.live import Stores
 from tests.cloud_hub.access.conftest import hashed
 from tests.cloud_hub.imaging import archive_world as world
 from tests.cloud_hub.imaging.archive_world import OTHERS_STUDY, STUDY, Hub, of_archive
+from tests.cloud_hub.imaging.test_storing import store
 from tests.cloud_hub.role_world import stores
 from tests.fakes import orthanc
 from tests.fakes.orthanc import Orthanc
@@ -67,6 +68,35 @@ async def test_what_is_fetched_is_stored_under_the_person_with_its_very_bytes(hu
         ("archive-fetch", "Patient/own"),
         ("images-store", "Patient/own"),
     ]
+
+
+async def test_what_was_fetched_waits_to_be_read_only_where_somebody_says_so_or_more_comes(
+    hub: Hub, shared_data: Path
+) -> None:
+    async def state() -> tuple[bool, bool, bool]:
+        (row,) = await hub.listed("own")
+        unread = (await hub.client.get("/api/v1/studies?unread=true")).json()["studies"]
+        return row["is_fetched"], row["is_unread"], STUDY in {one["study_uid"] for one in unread}
+
+    await hub.fetched()
+    assert await state() == (True, False, False)
+    (row,) = await hub.listed("own")
+    assert (await hub.client.delete(f"/api/v1/studies/{row['study_key']}/read")).status_code == 204
+    assert await state() == (False, True, True)
+    # As it is now somebody reads it like another, and a second fetch changes nothing of that.
+    await hub.client.post(f"/api/v1/studies/{row['study_key']}/read", json={"images": 4})
+    await hub.fetched()
+    assert await state() == (False, False, False)
+
+
+async def test_a_fetched_study_that_somebody_adds_to_is_to_be_read(hub: Hub, shared_data: Path) -> None:
+    await hub.fetched()
+    await hub.sign_in("clinic")
+    first = next(of_archive(shared_data))
+    added = first.replace(f"{STUDY}.1.1".encode(), f"{STUDY}.1.9".encode())
+    assert (await store(hub.client, added)).status_code == 200
+    (row,) = await hub.listed("own")
+    assert (row["images"], row["is_fetched"], row["is_unread"]) == (5, False, True)
 
 
 async def test_a_study_of_another_patient_is_not_fetched_for_a_person(hub: Hub) -> None:

@@ -59,6 +59,7 @@ def test_an_identity_gets_the_column_that_it_may_have_had_from_the_start(
     # As it was then: without what later migrations make.
     care_db.write_blocking(lambda c: c.execute(text("DROP INDEX ix_dicom_study_unread")))
     care_db.write_blocking(lambda c: c.execute(text("DROP TABLE finding_review")))
+    care_db.write_blocking(lambda c: c.execute(text("ALTER TABLE dicom_study DROP COLUMN fetched_ns")))
     care_db.write_blocking(lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'care_0019'")))
     care_db.migrate()
     assert differences(care_db) == []

@@ -23,7 +23,9 @@ def fill(connection: Connection) -> None:
         {**same, **counts, "study_key": key, "group_id": key, "study_uid": key, "read_images": read}
         for key, read in READ_OF_THREE.items()
     ]
-    connection.execute(insert(dicom_study), rows)
+    connection.execute(insert(dicom_study), [row | {"fetched_ns": None} for row in rows])
+    fetched = {"study_key": "fetched", "group_id": "fetched", "study_uid": "fetched", "fetched_ns": 1}
+    connection.execute(insert(dicom_study), [{**same, **counts, **fetched}])
 
 
 def plan_of(connection: Connection, narrowing: Narrowing) -> str:

@@ -769,6 +769,8 @@ export interface StudyRow {
   changed_ms: number;
   /** Nobody has said that they read it, or more has come since. */
   is_unread: boolean;
+  /** It was fetched from the hospital's archive, so that nobody waits for its reading. */
+  is_fetched: boolean;
   /** Who said last that they read it. */
   read_by: Text2 | null;
   read_ms: number | null;

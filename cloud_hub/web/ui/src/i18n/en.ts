@@ -811,6 +811,7 @@ export const en: Record<keyof typeof zh, string> = {
   "nav.images": "Images",
   "list.title": "Studies",
   "list.unread": "Unread",
+  "list.fetched": "From the hospital's archive",
   "list.all": "All",
   "list.site": "Site",
   "list.modality": "Kind",
