@@ -22,6 +22,7 @@ import psutil
 import uvloop
 from sqlalchemy import Connection
 from telemed import wire
+from telemed.numbers import epoch_text
 from telemed.topics import NodeAddress, Up
 from telemed.v1 import sample_pb2
 
@@ -29,7 +30,9 @@ from bench.publisher import packets, publish
 from cloud_hub.ingest.mqtt import BrokerLink, BrokerLogin
 from cloud_hub.store import dialect
 from cloud_hub.store.engine import Database
+from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.schema import SAMPLES, record
+from cloud_hub.store.streams import Incoming
 from tests.region.region import REGION, Clinic, Region
 
 MESSAGES = 40_000
@@ -63,11 +66,11 @@ class Pace:
     """Processor time of its process for each record, in microseconds."""
 
 
-def make_load() -> list[tuple[Up, wire.Record]]:
+def make_load(messages: int = MESSAGES) -> list[tuple[Up, wire.Record]]:
     """Return one numeric set and one waveform set in turn, of fifty devices, numbered without gaps."""
     generator = np.random.default_rng(1)
     made = []
-    for index in range(MESSAGES):
+    for index in range(messages):
         device, turn = (index // 2) % 50, index // 100
         now_ns = time.time_ns()
         stamp = wire.Stamp(now_ns, time.monotonic_ns(), 1)
@@ -133,22 +136,22 @@ def _waves(now_ns: int, generator: np.random.Generator) -> bytes:
     return sample.SerializeToString()
 
 
-def measure() -> Rates:
+def measure(messages: int = MESSAGES) -> Rates:
     """Measure the three rates, one after the other, with nothing else running."""
     clinic = Clinic(beds=("B01",))
-    load = make_load()
+    load = make_load(messages)
     address = NodeAddress(REGION, clinic.site, clinic.node)
     ready = packets([(address.up(up), wire.encode([item])) for up, item in load])
     payload_bytes = sum(len(packet) for packet in ready) // len(ready)
     with tempfile.TemporaryDirectory() as folder:
-        upserts = _upserts([item for _, item in load], Path(folder))
+        upserts = _upserts(address, [item for _, item in load], Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         counter = _counted(Region(Path(folder), (clinic,), external_broker=True), clinic, ready)
     with tempfile.TemporaryDirectory() as folder:
         hub = _ingested(Region(Path(folder), (clinic,), external_broker=True), clinic, ready)
     limit_per_s = min(counter.per_s, upserts.per_s)
     return Rates(
-        MESSAGES,
+        messages,
         payload_bytes,
         round(counter.per_s),
         round(upserts.per_s),
@@ -162,31 +165,14 @@ def measure() -> Rates:
     )
 
 
-def _upserts(load: list[wire.Record], folder: Path) -> Pace:
+def _upserts(address: NodeAddress, load: list[wire.Record], folder: Path) -> Pace:
     database = Database(f"sqlite:///{folder / 'samples.db'}", SAMPLES, "samples")
     database.migrate()
-    streams: dict[str, int] = {}
-    rows: list[dialect.Row] = [
-        (
-            streams.setdefault(item.stream, len(streams) + 1),
-            f"{item.epoch:016x}",
-            item.seq,
-            1,
-            item.kind,
-            item.schema,
-            item.codec,
-            item.crc,
-            item.stamp.wall_ns,
-            1,
-            1,
-            0,
-            0,
-            item.stamp.wall_ns,
-            item.stamp.wall_ns,
-            item.payload,
-        )
-        for item in load
-    ]
+    streams, ledger, rows = dict[str, int](), SampleLedger(), list[dialect.Row]()
+    for item in load:
+        at_ns = item.stamp.wall_ns
+        key = (streams.setdefault(item.stream, len(streams) + 1), epoch_text(item.epoch))
+        rows.append(ledger.row(Incoming(address, item, at_ns), key, at_ns))
     began, began_cpu_s = time.monotonic(), time.process_time()
     for first in range(0, len(rows), BATCH):
         part = rows[first : first + BATCH]
@@ -216,16 +202,16 @@ def _counted(region: Region, clinic: Clinic, load: list[bytes]) -> Pace:
     region.prepare()
     try:
         _restart_with_long_queue(region)
-        subscriber = subprocess.Popen(
-            [sys.executable, "-m", "bench.ingest", "count", str(region.ports["broker"]), _secret(region, "hub")],
+        of_broker = (str(region.ports["broker"]), _secret(region, "hub"))
+        with subprocess.Popen(
+            [sys.executable, "-m", "bench.ingest", "count", *of_broker, str(len(load))],
             stdout=subprocess.PIPE,
             text=True,
-        )
-        assert subscriber.stdout is not None
-        assert any(line == "subscribed\n" for line in subscriber.stdout)
-        _send_apart(region, clinic, load)
-        per_s, cpu_us = subscriber.stdout.readline().split()
-        subscriber.wait(10)
+        ) as subscriber:
+            assert subscriber.stdout is not None
+            assert any(line == "subscribed\n" for line in subscriber.stdout)
+            _send_apart(region, clinic, load)
+            per_s, cpu_us = subscriber.stdout.readline().split()
         return Pace(float(per_s), float(cpu_us))
     finally:
         region.stop()
@@ -280,8 +266,8 @@ def _ingested(region: Region, clinic: Clinic, load: list[bytes]) -> Pace:
         region.stop()
 
 
-def count(port: int, secret: str) -> None:
-    """Count messages with our own client library and print messages a second from the first to the last."""
+def count(port: int, secret: str, messages: int) -> None:
+    """Count so many messages with our own client library and print messages a second from the first to the last."""
     marks: list[float] = []
     seen = 0
 
@@ -293,7 +279,7 @@ def count(port: int, secret: str) -> None:
             if not seen:
                 marks.extend((time.monotonic(), time.process_time()))
             seen += 1
-            if seen == MESSAGES:
+            if seen == messages:
                 marks.extend((time.monotonic(), time.process_time()))
                 done.set()
 
@@ -305,7 +291,7 @@ def count(port: int, secret: str) -> None:
         running_link.cancel()
 
     uvloop.run(work())
-    print(MESSAGES / (marks[2] - marks[0]), (marks[3] - marks[1]) / MESSAGES * 1e6, flush=True)
+    print(messages / (marks[2] - marks[0]), (marks[3] - marks[1]) / messages * 1e6, flush=True)
 
 
 def table(rates: Rates) -> str:
@@ -317,6 +303,6 @@ def table(rates: Rates) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["count"]:
-        count(int(sys.argv[2]), sys.argv[3])
+        count(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
     else:
         print(table(measure()))
