@@ -841,7 +841,11 @@ dicom_study = Table(
     Column("read_by", String(64), comment="account of who read it last; NULL: nobody has"),
     Column("read_ns", BigInteger, comment="when they said so"),
     Column("read_images", Integer, comment="how many images and objects there were then"),
-    Column("fetched_ns", BigInteger, comment="when it was fetched from an archive; NULL: it came, and is to be read"),
+    Column(
+        "fetched_ns",
+        BigInteger,
+        comment="when it was fetched from an archive; NULL: it came, or somebody said whether it is read",
+    ),
     Index(None, "region", "study_uid"),
     Index(None, "region", "study_date", "study_time", "study_key"),
     Index(None, "region", "site", "group_id"),
@@ -851,8 +855,8 @@ dicom_study = Table(
         "study_date",
         "study_time",
         "study_key",
-        sqlite_where=text("read_images IS NULL OR read_images < instance_count"),
-        postgresql_where=text("read_images IS NULL OR read_images < instance_count"),
+        sqlite_where=text("(read_images IS NULL OR read_images < instance_count) AND fetched_ns IS NULL"),
+        postgresql_where=text("(read_images IS NULL OR read_images < instance_count) AND fetched_ns IS NULL"),
     ),
 )
 """A study as one site filed it: the same UID from two sites, or for two patients, is two rows."""

@@ -83,7 +83,7 @@ class Study:
     indexed_ns: int
     reading: Reading | None = None
     fetched_ns: int | None = None
-    """When it was fetched from an archive; None where it came, or somebody said that it is to be read."""
+    """When it was fetched from an archive; None where it came, or somebody has said since whether it is read."""
 
     @property
     def is_unread(self) -> bool:
@@ -324,8 +324,8 @@ def note_read(connection: Connection, study_key: str, reading: Reading | None) -
     told = (None,) * 3 if reading is None else (reading.username, reading.at_ns, reading.images)
     changed = update(dicom_study).where(dicom_study.c.study_key == study_key)
     connection.execute(changed.values(dict(zip(values, told, strict=True))))
-    if reading is None:
-        expect_reading(connection, study_key)
+    # From then on it is a study like another, also where more of it is fetched.
+    expect_reading(connection, study_key)
 
 
 def expect_reading(connection: Connection, study_key: str) -> None:

@@ -806,10 +806,10 @@ class StudyRow(View):
     arrived: int = Field(description="Files that have come.")
     expected: int | None = Field(description="Files that the site has; null while it has not said.")
     changed_ms: int = Field(description="When something of it was last added here.")
-    is_unread: bool = Field(description="Nobody has said that they read it, or more has come since.")
-    is_fetched: bool = Field(
-        description="It was fetched from the hospital's archive, so that nobody waits for its reading."
+    is_unread: bool = Field(
+        description="Nobody has said that they read it, or more came since; not where `is_fetched`."
     )
+    is_fetched: bool = Field(description="Fetched from an archive, and nobody has said since whether it is read.")
     read_by: Text2 | None = Field(description="Who said last that they read it.")
     read_ms: int | None
     has_key_image: bool = Field(description="True: a picture of it is here that came ahead of its images.")

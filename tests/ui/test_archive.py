@@ -97,7 +97,13 @@ def test_what_the_archive_has_is_asked_fetched_and_opened_by_presses(
     expect(entries).to_have_count(4)
     entry.get_by_role("link").click()
     expect(page.get_by_test_id("viewer")).to_have_attribute("data-shown", "0", timeout=30_000)
-    expect(page.get_by_test_id("read-state")).to_contain_text("调自医院归档")
+    # Nobody waits for its reading; whoever presses says that they read it.
+    state = page.get_by_test_id("read-state")
+    expect(state).to_contain_text("调自医院影像归档")
+    expect(state).to_have_attribute("data-unread", "false")
+    page.get_by_test_id("mark-read").click()
+    expect(state).to_contain_text("已阅")
+    expect(page.get_by_test_id("mark-read")).to_have_text("改为未阅")
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("archived")).to_contain_text("本系统已全部具有")
     assert looks(served) == 1

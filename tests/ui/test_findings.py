@@ -78,9 +78,14 @@ def address_of(served: RealHub) -> str:
 
 @contextmanager
 def opened(
-    browser: Browser, served: RealHub, size: tuple[int, int] = DESK, username: str = "physician"
+    browser: Browser,
+    served: RealHub,
+    size: tuple[int, int] = DESK,
+    username: str = "physician",
+    *,
+    has_touch: bool = False,
 ) -> Iterator[Page]:
-    page = enter(browser, served.address, username)
+    page = enter(browser, served.address, username, has_touch=has_touch)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.set_viewport_size({"width": size[0], "height": size[1]})

@@ -346,6 +346,18 @@ def test_a_segmentation_is_no_picture_of_its_own(page: Page) -> None:
     page.get_by_test_id("series").first.click()
 
 
+def test_on_a_phone_that_lies_the_words_on_masks_take_nothing_of_the_picture(served: RealHub, browser: Browser) -> None:
+    height, width = PHONE
+    with opened(browser, served, (width, height), has_touch=True) as lying:
+        lying.get_by_test_id("masks").click(timeout=30_000)
+        expect(lying.get_by_test_id("segments-untold")).to_have_count(2)
+        picture, tools = (lying.locator(f".viewer-{part}").bounding_box() for part in ("picture", "tools"))
+        assert picture is not None
+        assert tools is not None
+        assert picture["height"] + tools["height"] <= height
+        assert lying.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_masks_have_no_serious_barrier_and_are_not_wider_than_the_page(page: Page, size: tuple[int, int]) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})

@@ -22,8 +22,8 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-def enter(browser: Browser, address: str, username: str) -> Page:
-    page = browser.new_context(locale="zh-CN").new_page()
+def enter(browser: Browser, address: str, username: str, *, has_touch: bool = False) -> Page:
+    page = browser.new_context(locale="zh-CN", has_touch=has_touch, is_mobile=has_touch).new_page()
     page.goto(address)
     page.get_by_test_id("sign-in-username").fill(username)
     page.get_by_test_id("sign-in-password").fill(world.PASSWORD)

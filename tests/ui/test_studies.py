@@ -63,10 +63,16 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, served: RealHub, study: str, size: tuple[int, int] = DESK, username: str = "physician"
+    browser: Browser,
+    served: RealHub,
+    study: str,
+    size: tuple[int, int] = DESK,
+    username: str = "physician",
+    *,
+    has_touch: bool = False,
 ) -> Iterator[Page]:
     """Open a study with its first slice drawn; an error of a script or of the content security policy fails it."""
-    page = enter(browser, served.address, username)
+    page = enter(browser, served.address, username, has_touch=has_touch)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
@@ -459,7 +465,7 @@ def test_a_swipe_goes_through_the_slices_on_a_phone_and_nothing_is_wider_than_it
 
 def test_on_a_phone_that_lies_the_picture_has_the_screen(served: RealHub, browser: Browser) -> None:
     height, width = PHONE
-    with opened(browser, served, scene.HEAD, (width, height)) as page:
+    with opened(browser, served, scene.HEAD, (width, height), has_touch=True) as page:
         picture, tools = (page.locator(f".viewer-{part}").bounding_box() for part in ("picture", "tools"))
         assert picture is not None
         assert tools is not None

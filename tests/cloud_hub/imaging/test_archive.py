@@ -83,10 +83,23 @@ async def test_what_was_fetched_waits_to_be_read_only_where_somebody_says_so_or_
     (row,) = await hub.listed("own")
     assert (await hub.client.delete(f"/api/v1/studies/{row['study_key']}/read")).status_code == 204
     assert await state() == (False, True, True)
-    # As it is now somebody reads it like another, and a second fetch changes nothing of that.
     await hub.client.post(f"/api/v1/studies/{row['study_key']}/read", json={"images": 4})
-    await hub.fetched()
     assert await state() == (False, False, False)
+
+
+async def test_what_is_fetched_after_somebody_read_the_rest_is_to_be_read(
+    archive: Orthanc, hub: Hub, shared_data: Path
+) -> None:
+    archive.clear()
+    contents = list(of_archive(shared_data))
+    archive.store(*contents[:2])
+    await hub.fetched()
+    (row,) = await hub.listed("own")
+    await hub.client.post(f"/api/v1/studies/{row['study_key']}/read", json={"images": 2})
+    archive.store(*contents[2:])
+    await hub.fetched()
+    (row,) = await hub.listed("own")
+    assert (row["images"], row["is_fetched"], row["is_unread"]) == (4, False, True)
 
 
 async def test_a_fetched_study_that_somebody_adds_to_is_to_be_read(hub: Hub, shared_data: Path) -> None:

@@ -767,9 +767,9 @@ export interface StudyRow {
   expected: number | null;
   /** When something of it was last added here. */
   changed_ms: number;
-  /** Nobody has said that they read it, or more has come since. */
+  /** Nobody has said that they read it, or more came since; not where `is_fetched`. */
   is_unread: boolean;
-  /** It was fetched from the hospital's archive, so that nobody waits for its reading. */
+  /** Fetched from an archive, and nobody has said since whether it is read. */
   is_fetched: boolean;
   /** Who said last that they read it. */
   read_by: Text2 | null;

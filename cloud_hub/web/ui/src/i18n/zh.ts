@@ -803,7 +803,7 @@ export const zh = {
   "nav.images": "影像",
   "list.title": "影像列表",
   "list.unread": "未阅",
-  "list.fetched": "调自医院归档",
+  "list.fetched": "调自医院影像归档",
   "list.all": "全部",
   "list.site": "站点",
   "list.modality": "类型",

@@ -4,7 +4,7 @@ import type { StudyRow } from "../../contract";
 import { useWords } from "../../i18n";
 import { serverNow, shortMoment } from "../../live/clock";
 import { Fault } from "../../state/Small";
-import { mayRead, useMarkRead } from "./studies";
+import { awaitsReader, mayRead, useMarkRead } from "./studies";
 
 export function ReadWords({ row }: { row: StudyRow }) {
   const { t, both } = useWords();
@@ -37,7 +37,7 @@ export function ReadState({ row, shown }: { row: StudyRow; shown: number }) {
           disabled={mark.isPending}
           onClick={() => mark.mutate({ ...row, images: Math.min(row.images, shown) })}
         >
-          {t(row.is_unread ? "list.markRead" : "list.markUnread")}
+          {t(awaitsReader(row) ? "list.markRead" : "list.markUnread")}
         </button>
       )}
       <Fault error={mark.error} />

@@ -45,6 +45,11 @@ export function mayRead(role: string | undefined): boolean {
   return READERS.has(role ?? "");
 }
 
+/** Whether the next press says that a study is read; else that it is to be read again. */
+export function awaitsReader({ is_unread: isUnread, read_by: readBy }: Pick<StudyRow, "is_unread" | "read_by">): boolean {
+  return isUnread || readBy === null;
+}
+
 /** Say that what is shown of a study (`images`) is read, or where it is, that it is to be read again. */
 export function useMarkRead() {
   const queries = useQueryClient();
@@ -52,7 +57,7 @@ export function useMarkRead() {
     mutationFn: (row: StudyRow) => {
       const path = `/studies/${row.study_key}/read`;
       const body: StudyReadBody = { images: row.images };
-      return row.is_unread ? api.post<void>(path, body) : api.delete(path);
+      return awaitsReader(row) ? api.post<void>(path, body) : api.delete(path);
     },
     onSuccess: () => queries.invalidateQueries({ queryKey: ["studies"] }),
   });
