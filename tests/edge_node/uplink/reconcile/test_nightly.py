@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
@@ -45,9 +47,11 @@ def hub(tmp_path: Path) -> Iterator[ReconcileHub]:
 
 
 def config_of(folder: Path, port: int, *, enabled: bool = True) -> EdgeConfig:
+    """Return a configuration whose night is half a day away: one that began meanwhile would be one more."""
     config = node_config(folder, port)
     config.buffer.folder.mkdir(exist_ok=True)
-    return config.model_copy(update={"reconcile": ReconcileConfig(enabled=enabled)})
+    hour = (datetime.now(ZoneInfo(config.node.timezone)).hour + 12) % 24
+    return config.model_copy(update={"reconcile": ReconcileConfig(enabled=enabled, hour=hour)})
 
 
 def diary_of(config: EdgeConfig) -> Diary:
