@@ -208,10 +208,14 @@ def _counted(region: Region, clinic: Clinic, load: list[bytes]) -> Pace:
             stdout=subprocess.PIPE,
             text=True,
         ) as subscriber:
-            assert subscriber.stdout is not None
-            assert any(line == "subscribed\n" for line in subscriber.stdout)
-            _send_apart(region, clinic, load)
-            per_s, cpu_us = subscriber.stdout.readline().split()
+            try:
+                assert subscriber.stdout is not None
+                assert any(line == "subscribed\n" for line in subscriber.stdout)
+                _send_apart(region, clinic, load)
+                per_s, cpu_us = subscriber.stdout.readline().split()
+            finally:
+                # What it counted is told; whatever failed, nobody waits for it.
+                subscriber.kill()
         return Pace(float(per_s), float(cpu_us))
     finally:
         region.stop()

@@ -319,13 +319,11 @@ def last_ns(connection: Connection, where: tuple[str, str], person_id: str) -> i
 
 
 def note_read(connection: Connection, study_key: str, reading: Reading | None) -> None:
-    """Note who has read a study, None: that it is to be read again."""
+    """Note who has read a study, None: that it is to be read again; from then on it is one like another."""
     values = ("read_by", "read_ns", "read_images")
     told = (None,) * 3 if reading is None else (reading.username, reading.at_ns, reading.images)
     changed = update(dicom_study).where(dicom_study.c.study_key == study_key)
-    connection.execute(changed.values(dict(zip(values, told, strict=True))))
-    # From then on it is a study like another, also where more of it is fetched.
-    expect_reading(connection, study_key)
+    connection.execute(changed.values(dict(zip(values, told, strict=True)) | {"fetched_ns": None}))
 
 
 def expect_reading(connection: Connection, study_key: str) -> None:

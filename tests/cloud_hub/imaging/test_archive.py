@@ -70,9 +70,7 @@ async def test_what_is_fetched_is_stored_under_the_person_with_its_very_bytes(hu
     ]
 
 
-async def test_what_was_fetched_waits_to_be_read_only_where_somebody_says_so_or_more_comes(
-    hub: Hub, shared_data: Path
-) -> None:
+async def test_what_was_fetched_waits_to_be_read_only_where_somebody_says_so(hub: Hub) -> None:
     async def state() -> tuple[bool, bool, bool]:
         (row,) = await hub.listed("own")
         unread = (await hub.client.get("/api/v1/studies?unread=true")).json()["studies"]

@@ -8,9 +8,8 @@ import { awaitsReader, mayRead, useMarkRead } from "./studies";
 
 export function ReadWords({ row }: { row: StudyRow }) {
   const { t, both } = useWords();
-  if (row.read_by === null || row.read_ms === null) {
-    return row.is_unread ? <span className="strong">{t("list.unread")}</span> : <span className="t2">{t("list.fetched")}</span>;
-  }
+  if (row.is_fetched) return <span className="t2">{t("list.fetched")}</span>;
+  if (row.read_by === null || row.read_ms === null) return <span className="strong">{t("list.unread")}</span>;
   if (row.is_unread) return <span className="strong">{t("list.since", { name: both(row.read_by) })}</span>;
   return (
     <span className="t2">

@@ -46,8 +46,8 @@ export function mayRead(role: string | undefined): boolean {
 }
 
 /** Whether the next press says that a study is read; else that it is to be read again. */
-export function awaitsReader({ is_unread: isUnread, read_by: readBy }: Pick<StudyRow, "is_unread" | "read_by">): boolean {
-  return isUnread || readBy === null;
+export function awaitsReader(row: Pick<StudyRow, "is_unread" | "is_fetched">): boolean {
+  return row.is_unread || row.is_fetched;
 }
 
 /** Say that what is shown of a study (`images`) is read, or where it is, that it is to be read again. */
