@@ -154,7 +154,7 @@ class Principal:
 
     def sees_some_of(self, site: str) -> bool:
         """True where the site is within scope, or a record there was opened by breaking the glass."""
-        return self.sees_site(site) or any(site == where for where, _ in self.opened)
+        return self.sees_site(site) or (bool(self.opened) and any(site == where for where, _ in self.opened))
 
     def for_changes(self) -> "Principal":
         """Return this principal without what was opened by breaking the glass: that is for reading alone."""

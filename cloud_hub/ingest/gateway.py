@@ -41,6 +41,8 @@ from cloud_hub.store.trends import write_after_s
 from cloud_hub.store.watermarks import Watermark
 
 NS_PER_DAY = 86_400 * 1_000_000_000
+_CARE = (Up.ALARM, Up.CARE)
+"""What goes into the care store; to name the members of an enumeration each time takes ten times as long."""
 HELLO_STREAMS_LIMIT, HELLOS_LIMIT = 500, 1000
 HEARD_EVERY_NS = 100_000_000
 """A node that talks all the time is noted as heard this often: silence is judged in seconds."""
@@ -200,7 +202,7 @@ class Ingest:
             self._is_outdated = True
             self.metrics.newer.inc(admission.newer)
             self.note(address, Code.SCHEMA_UNKNOWN, admission.newer)
-        batches = self._care_batches if what in (Up.ALARM, Up.CARE) else self._sample_batches
+        batches = self._care_batches if what in _CARE else self._sample_batches
         taken = batches.put(admission.records, admission.unusable, admission.size_bytes, received_ns)
         if not taken:
             self.metrics.dropped.inc()
@@ -334,13 +336,14 @@ class Ingest:
         self.downlink.committed(taken.marks, urgent=False)
         for item in taken.fresh:
             device = item.record.stream.partition("/")[0]
-            if isinstance(item.message, sample_pb2.NumericSet):
+            message = item.message
+            if type(message) is sample_pb2.NumericSet:
                 came_ns = item.record.stamp.not_after_ns(batch.received_ns)
                 for sink in self.sinks:
-                    sink.numerics(item.address, device, item.message, batch.received_ns, came_ns)
-            elif isinstance(item.message, sample_pb2.WaveformSet):
+                    sink.numerics(item.address, device, message, batch.received_ns, came_ns)
+            elif type(message) is sample_pb2.WaveformSet:
                 for sink in self.sinks:
-                    sink.waves(item.address, device, item.message, batch.received_ns)
+                    sink.waves(item.address, device, message, batch.received_ns)
 
     def _care_committed(self, taken: Taken, _batch: Batch) -> None:
         self._count("care", taken)

@@ -21,6 +21,7 @@ ANSWER_WITHIN_S = 5.0
 KEEPALIVE_S = 10
 LONGEST_WAIT_S = 1.0
 FIRST_WAIT_S = 0.1
+_PUBLISH = int(MQTTCommands.PUBLISH)
 _PUBACK_HEAD = bytes((MQTTCommands.PUBACK, 2))
 
 log = structlog.get_logger()
@@ -37,11 +38,15 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # the library has no types
         self._take = take
         self._answers: list[bytes] = []
         # The library's own way makes a dozen calls of each message, half of what its reception costs.
-        self._package_handler._handler_cache[MQTTCommands.PUBLISH] = self._publish_arrived  # noqa: SLF001
+        self._other_arrived = self._package_handler._handle_packet  # noqa: SLF001
+        self._package_handler._handle_packet = self._arrived  # noqa: SLF001
 
-    def _publish_arrived(self, cmd: int, raw_packet: bytes) -> None:
+    def _arrived(self, cmd: int, raw_packet: bytes) -> None:
         """Take a PUBLISH packet without its fixed header (MQTT 3.1.1, 3.3); QoS 2 was never asked for."""
-        topic_end = 2 + int.from_bytes(raw_packet[:2], "big")
+        if cmd & 0xF0 != _PUBLISH:
+            self._other_arrived(cmd, raw_packet)
+            return
+        topic_end = 2 + (raw_packet[0] << 8 | raw_packet[1])
         payload_at = topic_end
         if cmd & 0b110:
             payload_at += 2

@@ -27,75 +27,95 @@ StreamName = tuple[str, int]
 @dataclass(slots=True)
 class _Slot:
     mark: Watermark
+    told: Watermark
     sent_s: float = float("-inf")
     changed_s: float = 0.0
-    is_due: bool = True
-    told: Watermark = field(default_factory=Watermark)
 
-    def may_go(self, now_s: float) -> bool:
-        """Whether a receipt is due now.
-
-        Asked of every stream several times a second, so the cheap answers come first.
-        """
+    def is_due(self, now_s: float) -> bool:
+        """Whether the news of this stream may be told now."""
         since_s = now_s - self.sent_s
-        if since_s < EAGER_SPACING_S:
-            return False
-        if self.is_due:
-            return since_s >= SPACING_S or self._is_eager()
-        return since_s >= REPEAT_S and now_s - self.changed_s < ACTIVE_S
+        return since_s >= SPACING_S or (since_s >= EAGER_SPACING_S and self._is_eager())
+
+    def is_active(self, now_s: float) -> bool:
+        return now_s - self.changed_s < ACTIVE_S
 
     def _is_eager(self) -> bool:
-        more = max(
-            self.mark.max - self.told.max, self.mark.contig - self.told.contig, self.told.missing - self.mark.missing
-        )
-        return more >= EAGER_RECORDS
+        mark, told = self.mark, self.told
+        if mark.max - told.max >= EAGER_RECORDS or mark.contig - told.contig >= EAGER_RECORDS:
+            return True
+        return bool(told.gaps) and told.missing - mark.missing >= EAGER_RECORDS
+
+
+@dataclass(slots=True)
+class _Node:
+    slots: dict[StreamName, _Slot] = field(default_factory=dict)
+    news: dict[StreamName, _Slot] = field(default_factory=dict)
+    """Streams whose watermark was not told yet."""
+    repeat_s: float = float("inf")
+    """No stream that was told is told again before this."""
 
 
 class ReceiptBook:
-    """The newest watermark of every stream that is active, and when it was last told."""
+    """The newest watermark of every stream that is active, and when it was last told.
+
+    It is asked of every node several times a second, and then looks at the streams with news alone.
+    """
 
     def __init__(self) -> None:
-        self._slots: dict[NodeAddress, dict[StreamName, _Slot]] = {}
+        self._nodes: dict[NodeAddress, _Node] = {}
 
     def note(self, address: NodeAddress, name: StreamName, mark: Watermark, now_s: float, *, urgent: bool) -> bool:
         """Take a committed watermark; return whether a receipt should go out now."""
-        slots = self._slots.setdefault(address, {})
-        slot = slots.get(name)
+        node = self._nodes.get(address)
+        if node is None:
+            node = self._nodes[address] = _Node()
+        slot = node.slots.get(name)
         if slot is None:
-            slot = slots[name] = _Slot(mark)
-        slot.mark, slot.changed_s, slot.is_due = mark, now_s, True
+            slot = node.slots[name] = _Slot(mark, Watermark())
+        slot.mark, slot.changed_s = mark, now_s
         if urgent:
             slot.sent_s = float("-inf")
-        return slot.may_go(now_s)
+        node.news[name] = slot
+        return slot.is_due(now_s)
 
     def due(self, address: NodeAddress, now_s: float) -> list[uplink_pb2.Receipt]:
         """Return the receipts to send to a node now, and take them as sent.
 
         Where one is due, all streams with news are told with it: a message more costs both sides more than a line more.
         """
-        slots = self._slots.get(address, {})
-        due, news = [], []
-        for name, slot in slots.items():
-            if slot.may_go(now_s):
-                due.append((name, slot))
-            elif slot.is_due:
-                news.append((name, slot))
-        if not due:
+        node = self._nodes.get(address)
+        if node is None:
             return []
-        out = []
-        for name, slot in (*due, *news):
-            slot.sent_s, slot.is_due, slot.told = now_s, False, slot.mark
-            out.append(receipt(*name, slot.mark))
-        return out
+        told = self._again(node, now_s)
+        if told or any(slot.is_due(now_s) for slot in node.news.values()):
+            told |= node.news
+            node.news = {}
+        for slot in told.values():
+            slot.sent_s, slot.told = now_s, slot.mark
+        if told:
+            node.repeat_s = min(node.repeat_s, now_s + REPEAT_S)
+        return [receipt(*name, slot.mark) for name, slot in told.items()]
 
     def nodes(self) -> Iterable[NodeAddress]:
         """Return the nodes that have streams."""
-        return list(self._slots)
+        return list(self._nodes)
+
+    def _again(self, node: _Node, now_s: float) -> dict[StreamName, _Slot]:
+        """Return the streams that are to be told once more, without news."""
+        if now_s < node.repeat_s:
+            return {}
+        quiet = {name: slot for name, slot in node.slots.items() if name not in node.news and slot.is_active(now_s)}
+        again = {name: slot for name, slot in quiet.items() if now_s - slot.sent_s >= REPEAT_S}
+        waits_s = [slot.sent_s for name, slot in quiet.items() if name not in again]
+        node.repeat_s = min(waits_s, default=float("inf")) + REPEAT_S
+        return again
 
 
 def receipt(stream: str, epoch: int, mark: Watermark) -> uplink_pb2.Receipt:
     """Return the receipt of a watermark; one with too many gaps speaks only of the numbers before the rest."""
     out = uplink_pb2.Receipt(stream=stream, epoch=epoch, contig=mark.contig, max=mark.max)
+    if not mark.gaps:
+        return out
     if len(mark.gaps) > GAPS_LIMIT:
         out.max = mark.gaps[GAPS_LIMIT][0] - 1
     out.gaps.extend(uplink_pb2.SeqRange(first=first, last=last) for first, last in mark.gaps[:GAPS_LIMIT])

@@ -65,7 +65,7 @@ class SampleStore:
             self._asked_again = reopening.asked_again(connection)
         streams, new, again = self._ledger.streams, list[Pair](), list[Pair]()
         for item in fresh:
-            if isinstance(item.message, sample_pb2.NumericSet | sample_pb2.MinuteSet):
+            if type(item.message) is sample_pb2.NumericSet or type(item.message) is sample_pb2.MinuteSet:
                 stream_id = streams.stream_id(connection, item.address, item.record.stream, received_ns)
                 is_again = bool(self._asked_again) and self._is_again(stream_id, item.record)
                 (again if is_again else new).append((stream_id, item.message))

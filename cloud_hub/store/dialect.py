@@ -1,7 +1,9 @@
 """The statements that differ between SQLite and PostgreSQL on the hot path; nothing else knows the dialect."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Integer, LargeBinary, Table, literal_column
@@ -12,6 +14,8 @@ _PERSONS_LOCK = 0x59755A68_70657273
 """Names PostgreSQL's advisory lock of a database: nobody else may use this number."""
 _MOST_ROWS = 128
 """Rows of one SQLite statement at most: 16 columns of them stay far below its 32766 parameters."""
+_STATEMENTS_REMEMBERED = 128
+"""Texts of some kilobytes; a text that is the same object is found prepared without being read again."""
 
 
 def arrival(connection: Connection, table: Table) -> ColumnElement[int]:
@@ -74,8 +78,7 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row], key:
     before = connection.exec_driver_sql(f'SELECT coalesce(max(rowid), 0) FROM "{table.name}"').scalar_one()  # noqa: S608
     inserted = _many_values(connection, f'INSERT OR IGNORE INTO "{table.name}" ({_quoted(names)})', rows, "")
     if inserted == len(rows):
-        places = [names.index(name) for name in key]
-        return {tuple([row[place] for place in places]) for row in rows}
+        return set(zip(*(map(itemgetter(names.index(name)), rows) for name in key), strict=True))
     found = connection.exec_driver_sql(
         f'SELECT {_quoted(key)} FROM "{table.name}" WHERE rowid > ?',  # noqa: S608
         (before,),
@@ -111,13 +114,17 @@ def _many_values(connection: Connection, head: str, rows: Sequence[Row], tail: s
     SQLite's module gives the interpreter away once a statement and must wait to get it back: a statement a row
     stands still for milliseconds each time while the event loop is busy.
     """
-    marks = f"({', '.join('?' * len(rows[0]))})"
     changed = 0
     for part in _powers_of_two(rows):
-        values = ", ".join([marks] * len(part))
         parameters = tuple(chain.from_iterable(part))
-        changed += connection.exec_driver_sql(f"{head} VALUES {values}{tail}", parameters).rowcount
+        changed += connection.exec_driver_sql(_statement(head, len(part), len(part[0]), tail), parameters).rowcount
     return changed
+
+
+@lru_cache(_STATEMENTS_REMEMBERED)
+def _statement(head: str, rows: int, columns: int, tail: str) -> str:
+    marks = f"({', '.join('?' * columns)})"
+    return f"{head} VALUES {', '.join([marks] * rows)}{tail}"
 
 
 def _powers_of_two(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -85,11 +85,11 @@ def take(
     letters = _refuse(sorted_, fold)
     rows = [ledger.row(incoming, key[:2], received_ns) for key, incoming in sorted_.fresh.items()]
     new = dialect.insert_new(connection, ledger.records, rows, KEY)
-    for key, incoming in sorted_.fresh.items():
-        if key in new:
-            taken.fresh.append(incoming)
-        else:
-            sorted_.again.append((key, incoming))
+    if len(new) == len(sorted_.fresh):
+        taken.fresh += sorted_.fresh.values()
+    else:
+        taken.fresh += [incoming for key, incoming in sorted_.fresh.items() if key in new]
+        sorted_.again += [(key, incoming) for key, incoming in sorted_.fresh.items() if key not in new]
     known = [letter for key, letter in letters]
     for key, incoming in sorted_.again:
         letter = _conflict(connection, ledger, key, incoming)

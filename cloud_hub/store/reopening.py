@@ -4,7 +4,6 @@ The writer that keeps watermarks in memory must forget them after the commit.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from sqlalchemy import Connection, delete, select
 from telemed.errors import Code
@@ -36,7 +35,7 @@ def without(mark: Watermark, seqs: Iterable[int]) -> tuple[Watermark, list[int]]
         gaps = merged
         taken += range(first, last + 1)
     contig = gaps[0][0] - 1 if gaps else mark.contig
-    return replace(mark, gaps=tuple(gaps), contig=contig), taken
+    return mark._replace(gaps=tuple(gaps), contig=contig), taken
 
 
 def reopen(connection: Connection, name: Name, seqs: Iterable[int], run_id: str, now_ns: int) -> tuple[Watermark, int]:

@@ -52,7 +52,7 @@ def declare(
     return [
         _take(connection, table, streams, incoming.address, incoming.message, marks, now_ns)
         for incoming in fresh
-        if isinstance(incoming.message, shed_pb2.Shed)
+        if type(incoming.message) is shed_pb2.Shed
     ]
 
 

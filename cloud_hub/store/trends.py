@@ -47,6 +47,7 @@ _REPEATED_NS = 60 * _NS_PER_MINUTE
 """So long after its own time a value may stand in a set once more, as decision 8 has it."""
 _MOST_IN_A_SPAN = 200_000
 _ZERO = Decimal(0)
+_VALID = sample_pb2.QUALITY_VALID
 _KEY = ("stream_id", "measure", "minute")
 
 Minute = tuple[int, str, int]
@@ -262,23 +263,23 @@ def _fold_into(folded: dict[Minute, _Fold], pairs: Iterable[Pair]) -> None:
     for stream_id, sample in pairs:
         if sample.origin == sample_pb2.ORIGIN_TEST or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             continue
-        if isinstance(sample, sample_pb2.MinuteSet):
+        if type(sample) is sample_pb2.MinuteSet:
             _fold_minute(folded, stream_id, sample)
             continue
         set_ns = sample.measured_at_unix_ns
         for value in sample.values:
-            measure, text = value.measure, value.value
-            if value.quality != sample_pb2.QUALITY_VALID or measure not in MEASURES or _number(text) is None:
+            text = value.value
+            if value.quality != _VALID or _number(text) is None:
                 continue
             at_ns = value.measured_at_unix_ns or set_ns
             if at_ns > _LATEST_NS:
                 continue
-            key = (stream_id, measure, at_ns // _NS_PER_MINUTE)
+            key = (stream_id, value.measure, at_ns // _NS_PER_MINUTE)
             known = folded.get(key)
-            if known is None:
-                folded[key] = _Fold(1, text, text, text, at_ns)
-            else:
+            if known is not None:
                 known.take(text, at_ns)
+            elif key[1] in MEASURES:
+                folded[key] = _Fold(1, text, text, text, at_ns)
 
 
 def _fold_minute(folded: dict[Minute, _Fold], stream_id: int, sample: sample_pb2.MinuteSet) -> None:

@@ -5,7 +5,7 @@ Numbers of a stream run 1, 2, 3 ... within an epoch.  They may arrive in any ord
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from telemed.numbers import Run
 
@@ -15,9 +15,10 @@ JUMP_LIMIT = 1_000_000
 """A jump over more numbers than this is no outage but a fault: the stream is flagged for the operator."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watermark:
+class Watermark(NamedTuple):
     """Which numbers of one (stream, epoch) are accounted for: stored, dead-lettered or declared shed."""
+
+    # A tuple: one is made for every record.
 
     contig: int = 0
     """Every number from 1 to this one."""
@@ -56,7 +57,7 @@ class Watermark:
         """Return the watermark with these numbers accounted for as well."""
         ordered = sorted(set(seqs))
         if ordered and not self.gaps and ordered[0] == self.max + 1 and ordered[-1] == self.max + len(ordered):
-            # Nearly every record comes by here; `replace` takes three times as long.
+            # Nearly every record comes by here; `_replace` takes three times as long.
             return Watermark(ordered[-1], ordered[-1], (), self.is_quarantined)
         mark = self
         for seq in ordered:
@@ -69,11 +70,11 @@ class Watermark:
             return self
         if seq == self.max + 1:
             contig = seq if not self.gaps else self.contig
-            return replace(self, contig=contig, max=seq)
+            return self._replace(contig=contig, max=seq)
         if seq > self.max:
             gap = (self.max + 1, seq - 1)
             jumped = gap[1] - gap[0] + 1 > JUMP_LIMIT
-            return replace(self, max=seq, gaps=(*self.gaps, gap), is_quarantined=self.is_quarantined or jumped)
+            return self._replace(max=seq, gaps=(*self.gaps, gap), is_quarantined=self.is_quarantined or jumped)
         return self._filled(seq)
 
     def plus_run(self, first: int, last: int) -> "Watermark":
@@ -86,14 +87,14 @@ class Watermark:
             gaps += [(a, b) for a, b in ((low, min(high, first - 1)), (max(low, last + 1), high)) if a <= b]
         highest = max(before.max, last)
         contig = gaps[0][0] - 1 if gaps else highest
-        return _bounded(replace(before, max=highest, gaps=tuple(gaps), contig=contig))
+        return _bounded(before._replace(max=highest, gaps=tuple(gaps), contig=contig))
 
     def _filled(self, seq: int) -> "Watermark":
         at = bisect_right(self.gaps, seq, key=lambda run: run[0]) - 1
         first, last = self.gaps[at]
         left = [(a, b) for a, b in ((first, seq - 1), (seq + 1, last)) if a <= b]
         gaps = (*self.gaps[:at], *left, *self.gaps[at + 1 :])
-        return replace(self, gaps=gaps, contig=gaps[0][0] - 1 if gaps else self.max)
+        return self._replace(gaps=gaps, contig=gaps[0][0] - 1 if gaps else self.max)
 
 
 def _bounded(mark: Watermark) -> Watermark:
@@ -102,4 +103,4 @@ def _bounded(mark: Watermark) -> Watermark:
         # Joined where the fewest stored numbers are forgotten; they come again and are dropped as duplicates.
         at = min(range(len(gaps) - 1), key=lambda i: gaps[i + 1][0] - gaps[i][1])
         gaps[at : at + 2] = [(gaps[at][0], gaps[at + 1][1])]
-    return mark if len(gaps) == len(mark.gaps) else replace(mark, gaps=tuple(gaps))
+    return mark if len(gaps) == len(mark.gaps) else mark._replace(gaps=tuple(gaps))

@@ -30,12 +30,14 @@ from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.web import live_load
 from cloud_hub.web.feeds import Feed, Kind, Message
 from cloud_hub.web.live_beds import BedState, wave_channel
+from cloud_hub.web.live_sites import NodeState
 from cloud_hub.web.picture import Picture, may_see_holder, reduced_bed, reduced_site, sees_partly
 from cloud_hub.web.views import alarm_view, reduced_alarm
 
 TICK_S, PAGE_TICK_S, SCORE_S, KEEP_S = 1.0, 2, 10, 30
 """Links are judged every second; pages hear a tick every 2 s; scores age every 10 s; arrivals are kept every 30 s."""
 _SET_UP = frozenset({"person", "bed", "device", "node"})
+_UNHEARD = frozenset({"lost", "never"})
 
 log = structlog.get_logger()
 Job = Callable[[], Awaitable[None]]
@@ -95,16 +97,13 @@ class Live:
 
     def contact(self, address: NodeAddress, received_ns: int) -> None:
         """A node was heard."""
-        node = self.picture.node(address)
-        node.heard_ns = max(node.heard_ns, received_ns)
-        if self.picture.site(address.site).link in {"lost", "never"}:
-            self._judge(address.site)
+        self._heard(address, received_ns)
 
     def numerics(
         self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int, came_ns: int = 0
     ) -> None:
         """A numeric set is stored."""
-        self.contact(address, received_ns)
+        node = self._heard(address, received_ns)
         bed = self.picture.bed_of(address, device)
         if bed is None:
             return
@@ -112,7 +111,7 @@ class Live:
         measures = bed.take(device, sample, received_ns, came_ns)
         if measures and sample.origin == sample_pb2.ORIGIN_LIVE and not sample.clock_suspect:
             delay_ns = received_ns - sample.measured_at_unix_ns
-            self.picture.node(address).delay_ms = max(0, delay_ns // 10**6)
+            node.delay_ms = max(0, delay_ns // 10**6)
         if (bed.not_live, bed.unassigned) != before:
             self._say_bed(bed)
         elif measures:
@@ -202,6 +201,13 @@ class Live:
             if feed.principal.username == username and client in (None, feed.client):
                 feed.put(text)
 
+    def _heard(self, address: NodeAddress, received_ns: int) -> NodeState:
+        node = self.picture.node(address)
+        node.heard_ns = max(node.heard_ns, received_ns)
+        if self.picture.sites[address.site].link in _UNHEARD:
+            self._judge(address.site)
+        return node
+
     def _may_see(self, feed: Feed, bed: BedState) -> bool:
         return self.picture.may_see(feed.principal, bed)
 
@@ -240,7 +246,10 @@ class Live:
             feed.offer(message)
 
     def _is_looked_at(self, site: str) -> bool:
-        return any(feed.principal.sees_some_of(site) for feed in self.feeds)
+        for feed in self.feeds:  # noqa: SIM110 - a generator costs more than all that it would ask
+            if feed.principal.sees_some_of(site):
+                return True
+        return False
 
     def _say_bed(self, bed: BedState) -> None:
         def texts() -> tuple[str, str]:

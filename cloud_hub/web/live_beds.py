@@ -41,6 +41,8 @@ ORIGIN_NAMES: dict[int, str] = {
 }
 
 _MAY_SCORE = frozenset({"live", "manual"})
+_RETRACTED = sample_pb2.QUALITY_RETRACTED
+_NOT_VALID = frozenset(quality for quality, name in QUALITY_NAMES.items() if name != "valid")
 
 _Held = tuple[sample_pb2.NumericSet, sample_pb2.NumericValue, int, int, bool, int]
 """Set, value of it, arrival here (ns), time as shown (ms), whether the measured time cannot be believed, and arrival at
@@ -129,21 +131,26 @@ class BedState:
             return []
         origin = self.origins[device] = ORIGIN_NAMES.get(sample.origin, "live")
         set_ns, is_suspect, may_score = sample.measured_at_unix_ns, sample.clock_suspect, origin in _MAY_SCORE
-        latest_ns, held_now, changed = received_ns + AHEAD_AT_MOST_NS, self._held, []
+        # Every value of every bed of the region comes by here: what is asked of each is asked once.
+        latest_ns, since_ns = received_ns + AHEAD_AT_MOST_NS, self.since_ns
+        held_now, scored, changed = self._held, self._scored, []
         for value in sample.values:
             measure, measured_ns = value.measure, value.measured_at_unix_ns or set_ns
             suspect = is_suspect or measured_ns > latest_ns
             # A time that cannot be believed is not shown: that of its arrival stands in for it (bad input 7).
             shown_ns = came_ns if suspect else measured_ns
-            if shown_ns < self.since_ns:
+            if shown_ns < since_ns:
                 continue
             shown_ms, known = shown_ns // NS_PER_MS, held_now.get(measure)
             if known and (known[5] > came_ns if suspect or known[4] else known[3] > shown_ms):
                 continue
             held_now[measure] = (sample, value, received_ns, shown_ms, suspect, came_ns)
             changed.append(measure)
-            if may_score or value.quality == sample_pb2.QUALITY_RETRACTED:
-                self._keep_sign(measure, value, shown_ms)
+            quality = value.quality
+            if quality == _RETRACTED:
+                scored.pop(measure, None)
+            elif may_score and quality not in _NOT_VALID and is_usable(measure, text := value.value):
+                scored[measure] = (text, shown_ms * NS_PER_MS)
         return changed
 
     def readings_of(self, measures: Iterable[str]) -> list[screen.Reading]:
@@ -208,13 +215,6 @@ class BedState:
             limit_low=low or None,
             limit_high=high or None,
         )
-
-    def _keep_sign(self, measure: str, value: sample_pb2.NumericValue, shown_ms: int) -> None:
-        quality = QUALITY_NAMES.get(value.quality, "valid")
-        if quality == "retracted":
-            self._scored.pop(measure, None)
-        elif quality == "valid" and is_usable(measure, text := value.value):
-            self._scored[measure] = (text, shown_ms * NS_PER_MS)
 
     def _stale_after_s(self, measure: str) -> int:
         if measure == "acvpu" and self.is_home:

@@ -62,9 +62,10 @@ class Picture:
     def node(self, address: NodeAddress) -> NodeState:
         """State of a node; made where it has not described itself yet."""
         nodes = self.site(address.site).nodes
-        if address.node not in nodes:
-            nodes[address.node] = NodeState(Node(*_parts(address), "", "", "", False, (), {}, 0))
-        return nodes[address.node]
+        known = nodes.get(address.node)
+        if known is None:
+            known = nodes[address.node] = NodeState(Node(*address, "", "", "", False, (), {}, 0))
+        return known
 
     def bed_of(self, address: NodeAddress, device: str) -> BedState | None:
         """Bed at which a device stands now; None where it stands at none."""
@@ -94,9 +95,7 @@ class Picture:
         if known is None and taken.event.alarm_seq != 1:
             return None
         alarm = (
-            alarms.after(known, taken.event)
-            if known
-            else alarms.begin(_parts(taken.address), taken.event, taken.received_ns)
+            alarms.after(known, taken.event) if known else alarms.begin(taken.address, taken.event, taken.received_ns)
         )
         self.alarms[alarm.alarm_id] = alarm
         return alarm
@@ -238,10 +237,6 @@ def reduced_site(view: screen.Site, own_beds: set[str]) -> screen.Site:
     beds = [key for key in view.beds if key in own_beds]
     synced = [sync.model_copy(update={"stuck": []}) for sync in view.bed_sync if sync.bed_key in own_beds]
     return view.model_copy(update={"beds": beds, "stuck": [], "bed_sync": synced})
-
-
-def _parts(address: NodeAddress) -> tuple[str, str, str]:
-    return address.region, address.site, address.node
 
 
 def _may_see_alarm(principal: Principal, alarm: Alarm) -> bool:

@@ -5,9 +5,9 @@ No topic names a person.  Everything is published with QoS 1 and not retained; a
 
 import re
 import zlib
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple, Self
 
 SHARDS = 16
 """Number of shards; a hub worker owns whole shards, so the order within a stream is kept by one worker."""
@@ -54,18 +54,24 @@ CONNECTIONS = {Up.ALARM: "alarm", Up.CARE: "control", Up.VITALS: "vitals", Up.WA
 """Client id is `<node>.<connection>`; "control" also carries hello, presence, signals and all that comes down."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeAddress:
-    """Where a node stands; each part is 1 to 40 of a-z, 0-9 and hyphen."""
-
+class _Parts(NamedTuple):
     region: str
     site: str
     node: str
 
-    def __post_init__(self) -> None:
-        for part in (self.region, self.site, self.node):
+
+class NodeAddress(_Parts):
+    """Where a node stands; each part is 1 to 40 of a-z, 0-9 and hyphen."""
+
+    # A tuple: the hub looks up a dozen things by it for each message, and the hash of a dataclass is made in Python.
+    __slots__ = ()
+
+    def __new__(cls, region: str, site: str, node: str) -> Self:
+        """Return the address; ValueError where a part is no name."""
+        for part in (region, site, node):
             if not _NAME.fullmatch(part):
                 raise ValueError(f"{part!r} is no name for a region, site or node (a-z, 0-9, hyphen, at most 40)")
+        return super().__new__(cls, region, site, node)
 
     @property
     def shard(self) -> int:

@@ -39,7 +39,10 @@ PREFIX_BYTES = _PREFIX.size
 _CRC = struct.Struct("<I")
 _SEALED = struct.Struct(_HEAD.format + "I")
 HEAD_BYTES = _SEALED.size
+_ZERO_CRC = google_crc32c.value(b"\0")
 _local = threading.local()
+# Makes a named tuple in half the time that its own name takes, which goes by a function written in Python.
+_tuple = tuple.__new__
 
 
 class Kind(IntEnum):
@@ -62,6 +65,8 @@ class Codec(IntEnum):
     ZSTD = 1
 
 
+# Asked for with each record: to name the member of an enumeration takes six times as long.
+_PLAIN, _ZSTD = int(Codec.PLAIN), int(Codec.ZSTD)
 OFFSET_UNKNOWN_MS = 0xFFFFFFFF
 SYNCED_MS, HOLDOVER_MS = 50, 1000
 
@@ -116,9 +121,9 @@ class Record(NamedTuple):
         Raises:
             PayloadUnreadable: codec unknown, damaged, or larger than PAYLOAD_LIMIT_BYTES unpacked.
         """
-        if self.codec == Codec.PLAIN:
+        if self.codec == _PLAIN:
             return self.payload
-        if self.codec != Codec.ZSTD:
+        if self.codec != _ZSTD:
             raise PayloadUnreadable(f"codec {self.codec} is unknown")
         try:
             size = zstandard.frame_content_size(self.payload)
@@ -225,14 +230,7 @@ def decode(container: bytes) -> list[Record]:
         ContainerTooLarge: over CONTAINER_LIMIT_BYTES.
         ContainerUnreadable: damaged head, bytes missing or left over, or a checksum that does not fit.
     """
-    records = decode_unchecked(container)
-    # A head with its index set to 0 is not made anew from the fields: the bytes are at hand.
-    at = len(container) - sum(len(record.payload) for record in records) - len(records) * HEAD_BYTES
-    for record in records:
-        if record.crc != _crc(b"\0" + container[at + 1 : at + _HEAD.size], record.payload):
-            raise ContainerUnreadable(f"record {record.stream} {record.seq}: checksum wrong")
-        at += HEAD_BYTES
-    return records
+    return _read(container, is_checked=True)
 
 
 def decode_unchecked(container: bytes) -> list[Record]:
@@ -241,15 +239,19 @@ def decode_unchecked(container: bytes) -> list[Record]:
     Raises:
         ContainerTooLarge, ContainerUnreadable: as `decode` does, but for the checksums.
     """
+    return _read(container, is_checked=False)
+
+
+def _read(container: bytes, *, is_checked: bool) -> list[Record]:
     if len(container) > CONTAINER_LIMIT_BYTES:
         raise ContainerTooLarge(f"{len(container)} bytes")
     try:
-        return _decode(container)
+        return _decode(container, is_checked)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ContainerUnreadable(f"container of {len(container)} bytes: {error}") from error
 
 
-def _decode(container: bytes) -> list[Record]:
+def _decode(container: bytes, is_checked: bool) -> list[Record]:
     magic, stream_count, record_count = _PREFIX.unpack_from(container)
     if magic != MAGIC:
         raise ContainerUnreadable(f"starts with {magic!r}, not {MAGIC!r}")
@@ -262,9 +264,17 @@ def _decode(container: bytes) -> list[Record]:
     payload_at = at + record_count * HEAD_BYTES
     records = []
     for _ in range(record_count):
-        index, kind, schema, codec, length, epoch, seq, *stamp, crc = _SEALED.unpack_from(container, at)
+        (
+            index, kind, schema, codec, length, epoch, seq, wall_ns, mono_ns, boot, offset_ms, error_ms, crc,
+        ) = _SEALED.unpack_from(container, at)  # fmt: skip
         payload = container[payload_at : payload_at + length]
-        records.append(Record(names[index], kind, schema, codec, epoch, seq, Stamp(*stamp), payload, crc))
+        # The head is not made anew from the fields, the bytes are at hand; its index counts as 0.
+        head = container[at + 1 : at + _HEAD.size]
+        if is_checked and crc != google_crc32c.extend(google_crc32c.extend(_ZERO_CRC, head), payload):
+            raise ContainerUnreadable(f"record {names[index]} {seq}: checksum wrong")
+        stamp = _tuple(Stamp, (wall_ns, mono_ns, boot, offset_ms, error_ms))
+        fields = (names[index], kind, schema, codec, epoch, seq, stamp, payload, crc)
+        records.append(_tuple(Record, fields))
         at += HEAD_BYTES
         payload_at += length
     if payload_at != len(container):

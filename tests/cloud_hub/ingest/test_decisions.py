@@ -25,6 +25,22 @@ def test_a_stream_is_receipted_at_once_then_at_most_once_a_second_then_every_ten
     assert contigs(book, 400.0) == []
 
 
+def test_each_stream_of_a_node_is_repeated_ten_seconds_after_it_was_told_and_not_once_it_is_silent() -> None:
+    book, other = ReceiptBook(), ("mon-b02/numeric", 1)
+    book.note(CLINIC, NAME, Watermark(1, 1), 100.0, urgent=False)
+    assert contigs(book, 100.0) == [1]
+    book.note(CLINIC, other, Watermark(7, 7), 104.0, urgent=False)
+    assert contigs(book, 104.0) == [7]
+    assert [contigs(book, at_s) for at_s in (109.9, 110.0, 113.9, 114.0)] == [[], [1], [], [7]]
+    # News that are not due by themselves go with what is repeated.
+    book.note(CLINIC, other, Watermark(8, 8), 119.9, urgent=False)
+    assert contigs(book, 119.9) == [8]
+    book.note(CLINIC, other, Watermark(9, 9), 120.0, urgent=False)
+    assert sorted(contigs(book, 120.0)) == [1, 9]
+    assert [contigs(book, at_s) for at_s in (130.0, 140.0, 150.0)] == [[1, 9], [1, 9], [1, 9]]
+    assert [contigs(book, at_s) for at_s in (160.0, 170.0, 180.0)] == [[9], [9], []]
+
+
 def test_an_edge_that_catches_up_is_told_ten_times_a_second() -> None:
     book = ReceiptBook()
     book.note(CLINIC, NAME, Watermark(1, 1), 100.0, urgent=False)
