@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit status 2 where the configuration is refused, 1 where the hub fails."""
     options = _parser().parse_args(arguments)
     log_to_stderr()
+    status = 0
     try:
         config = load(options.config)
         # The hub's authority is mended by its own command, which must run where the rest cannot.
@@ -66,10 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             uvloop.run(app.serve(config, options.pids, lambda: _checked(options.config)))
     except* ConfigRefused as refused:
         print("\n".join(str(error) for error in _leaves(refused)), file=sys.stderr)
-        raise SystemExit(REFUSED) from None
+        status = REFUSED
     except* HubError as failed:
         print("\n".join(str(error) for error in _leaves(failed)), file=sys.stderr)
-        raise SystemExit(FAILED) from None
+        status = status or FAILED
+    # Not from within: early releases of Python 3.11, as Debian 12 has one, wrap what is raised there in a group.
+    if status:
+        raise SystemExit(status)
 
 
 def _audit(config: HubConfig, options: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from cloud_hub.store.streams import Incoming
 
 LONGEST_STRETCH_S = 60
 _WITH_HISTORY = frozenset({Up.VITALS, Up.WAVES})
-"""Measurements alone have a history that comes in numbers, packed together."""
+"""Of these alone many older records may come packed together (`history`)."""
 _LARGEST = 2**63 - 1
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,39}/[a-z]{1,20}")
 _ID_CHARS = 36
@@ -46,7 +46,7 @@ class Admission:
 
 def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
     """Return the records of a container that arrived from a node on one of the stored classes."""
-    out = Admission(size_bytes=len(container))
+    out = Admission([], [], 0, len(container))
     is_history = what in _WITH_HISTORY and container.startswith(history.MAGIC)
     try:
         records = history.decode(container) if is_history else decode(container)
@@ -147,7 +147,7 @@ def _shed_refusal(message: shed_pb2.Shed) -> str:
 
 def _misplaced(record: Record, message: Message) -> str:
     """Refuse a declaration about a stream that it may not be about: alarms are never given up for room."""
-    # Not `isinstance`, here and wherever each record comes by: of a message it takes five times as long to say no.
+    # Not `isinstance`, here and wherever each record comes by: of a message it takes many times as long to say no.
     if type(message) is not shed_pb2.Shed:
         return ""
     is_allowed = shed.may_declare(record.stream, message.stream, message.reason)

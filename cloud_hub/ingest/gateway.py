@@ -42,7 +42,7 @@ from cloud_hub.store.watermarks import Watermark
 
 NS_PER_DAY = 86_400 * 1_000_000_000
 _CARE = (Up.ALARM, Up.CARE)
-"""What goes into the care store; to name the members of an enumeration each time takes ten times as long."""
+"""What goes into the care store; to name the members of an enumeration each time takes many times as long."""
 HELLO_STREAMS_LIMIT, HELLOS_LIMIT = 500, 1000
 HEARD_EVERY_NS = 100_000_000
 """A node that talks all the time is noted as heard this often: silence is judged in seconds."""

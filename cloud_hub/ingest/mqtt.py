@@ -8,13 +8,17 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gmqtt
 import structlog
+from gmqtt.mqtt.connection import MQTTConnection
 from gmqtt.mqtt.constants import MQTTCommands, MQTTv311
 from gmqtt.mqtt.handler import MQTTConnectError
+from gmqtt.mqtt.package import Package
 
 CLIENT = "ingest"
 ANSWER_WITHIN_S = 5.0
@@ -37,30 +41,33 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # the library has no types
         super().__init__(client_id, clean_session=True, logger=_quiet)
         self._take = take
         self._answers: list[bytes] = []
-        # The library's own way makes a dozen calls of each message, half of what its reception costs.
-        self._other_arrived = self._package_handler._handle_packet  # noqa: SLF001
-        self._package_handler._handle_packet = self._arrived  # noqa: SLF001
+        self._other_arrived: Callable[[Package], None] = lambda _package: None
 
-    def _arrived(self, cmd: int, raw_packet: bytes) -> None:
-        """Take a PUBLISH packet without its fixed header (MQTT 3.1.1, 3.3); QoS 2 was never asked for."""
-        if cmd & 0xF0 != _PUBLISH:
-            self._other_arrived(cmd, raw_packet)
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> MQTTConnection:
+        connection = await super()._create_connection(*args, **kwargs)
+        # The library's own way makes a dozen calls of each message, half of what its reception costs.
+        self._other_arrived, connection.put_package = connection.put_package, self._arrived
+        return connection
+
+    def _arrived(self, package: Package) -> None:
+        """Take a packet without its fixed header: a PUBLISH (MQTT 3.1.1, 3.3; QoS 2 was never asked for) here."""
+        if package.cmd & 0xF0 != _PUBLISH:
+            self._other_arrived(package)
             return
-        topic_end = 2 + (raw_packet[0] << 8 | raw_packet[1])
-        payload_at = topic_end
-        if cmd & 0b110:
-            payload_at += 2
-            if not self._answers:
-                asyncio.get_running_loop().call_soon(self._answer)
-            self._answers.append(_PUBACK_HEAD + raw_packet[topic_end:payload_at])
+        topic, raw_packet = "", package.data
         try:
-            topic = raw_packet[2:topic_end].decode()
-        except UnicodeDecodeError:
-            topic = ""
-        try:
+            # By this the library knows that the broker lives.
+            self._connection._last_data_in = time.monotonic()  # noqa: SLF001
+            payload_at = topic_end = 2 + (raw_packet[0] << 8 | raw_packet[1])
+            if package.cmd & 0b110:
+                payload_at += 2
+                if not self._answers:
+                    asyncio.get_running_loop().call_soon(self._answer)
+                self._answers.append(_PUBACK_HEAD + raw_packet[topic_end:payload_at])
+            topic = raw_packet[2:topic_end].decode(errors="replace")
             self._take(topic, raw_packet[payload_at:])
         except Exception:
-            # The library would pass over it in silence.
+            # The library would pass over it in silence, or read no more.
             log.exception("message-failed", topic=topic)
 
     def _answer(self) -> None:

@@ -52,13 +52,14 @@ class _Node:
     news: dict[StreamName, _Slot] = field(default_factory=dict)
     """Streams whose watermark was not told yet."""
     repeat_s: float = float("inf")
-    """No stream that was told is told again before this."""
+    """No stream without news is told again before this."""
 
 
 class ReceiptBook:
     """The newest watermark of every stream that is active, and when it was last told.
 
-    It is asked of every node several times a second, and then looks at the streams with news alone.
+    It is asked of every node several times a second.  Then only streams with news are looked at, and all of a node
+    when one of them may be due to be told once more.
     """
 
     def __init__(self) -> None:

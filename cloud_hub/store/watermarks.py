@@ -57,7 +57,7 @@ class Watermark(NamedTuple):
         """Return the watermark with these numbers accounted for as well."""
         ordered = sorted(set(seqs))
         if ordered and not self.gaps and ordered[0] == self.max + 1 and ordered[-1] == self.max + len(ordered):
-            # Nearly every record comes by here; `_replace` takes three times as long.
+            # Nearly every record comes by here; `_replace` takes much longer.
             return Watermark(ordered[-1], ordered[-1], (), self.is_quarantined)
         mark = self
         for seq in ordered:

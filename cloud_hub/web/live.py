@@ -30,7 +30,6 @@ from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.web import live_load
 from cloud_hub.web.feeds import Feed, Kind, Message
 from cloud_hub.web.live_beds import BedState, wave_channel
-from cloud_hub.web.live_sites import NodeState
 from cloud_hub.web.picture import Picture, may_see_holder, reduced_bed, reduced_site, sees_partly
 from cloud_hub.web.views import alarm_view, reduced_alarm
 
@@ -97,13 +96,15 @@ class Live:
 
     def contact(self, address: NodeAddress, received_ns: int) -> None:
         """A node was heard."""
-        self._heard(address, received_ns)
+        node = self.picture.node(address)
+        node.heard_ns = max(node.heard_ns, received_ns)
+        if self.picture.sites[address.site].link in _UNHEARD:
+            self._judge(address.site)
 
     def numerics(
         self, address: NodeAddress, device: str, sample: sample_pb2.NumericSet, received_ns: int, came_ns: int = 0
     ) -> None:
         """A numeric set is stored."""
-        node = self._heard(address, received_ns)
         bed = self.picture.bed_of(address, device)
         if bed is None:
             return
@@ -111,15 +112,14 @@ class Live:
         measures = bed.take(device, sample, received_ns, came_ns)
         if measures and sample.origin == sample_pb2.ORIGIN_LIVE and not sample.clock_suspect:
             delay_ns = received_ns - sample.measured_at_unix_ns
-            node.delay_ms = max(0, delay_ns // 10**6)
+            self.picture.node(address).delay_ms = max(0, delay_ns // 10**6)
         if (bed.not_live, bed.unassigned) != before:
             self._say_bed(bed)
-        elif measures:
+        elif measures and self._is_looked_at(bed.site):
             self._say_readings(bed, measures)
 
     def waves(self, address: NodeAddress, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:
         """A stretch of waves is stored; only pages that watch the bed are told."""
-        self.contact(address, received_ns)
         bed = self.picture.bed_of(address, device)
         if bed is None or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             return
@@ -200,13 +200,6 @@ class Live:
         for feed in self.feeds:
             if feed.principal.username == username and client in (None, feed.client):
                 feed.put(text)
-
-    def _heard(self, address: NodeAddress, received_ns: int) -> NodeState:
-        node = self.picture.node(address)
-        node.heard_ns = max(node.heard_ns, received_ns)
-        if self.picture.sites[address.site].link in _UNHEARD:
-            self._judge(address.site)
-        return node
 
     def _may_see(self, feed: Feed, bed: BedState) -> bool:
         return self.picture.may_see(feed.principal, bed)

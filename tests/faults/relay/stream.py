@@ -126,8 +126,15 @@ class _End(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=KERNEL_BYTES)
         _tune(transport.get_extra_info("socket"))
         self._path.ends.add(self)
+        asyncio.get_running_loop().call_soon(self._pause_again)
         if self._on_made:
             self._on_made(self)
+
+    def _pause_again(self) -> None:
+        # Early releases of Python 3.11, as Debian 12 has one, begin to read after `connection_made`, paused or not.
+        if self.other is None and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._transport.pause_reading()
 
     def join(self, other: "_End") -> None:
         """Send what is read here to another end from now on."""
