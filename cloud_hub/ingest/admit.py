@@ -6,7 +6,7 @@ code and kept.  A container without a readable identity is kept by its hash and 
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
@@ -35,12 +35,12 @@ _MOST_IN_A_MINUTE = 1_000_000
 class Admission:
     """A container, taken apart."""
 
-    records: list[Incoming] = field(default_factory=list)
-    unusable: list[DeadLetter] = field(default_factory=list)
+    records: list[Incoming]
+    unusable: list[DeadLetter]
     """What has no identity that could be counted."""
-    newer: int = 0
+    newer: int
     """Records of a newer schema: kept as they are; the hub must be upgraded to read them."""
-    size_bytes: int = 0
+    size_bytes: int
     """How much it takes up until it is stored: a history container is larger than it was on the way."""
 
 

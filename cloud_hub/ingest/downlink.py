@@ -118,10 +118,12 @@ class Downlink:
 
     def committed(self, marks: Mapping[tuple[NodeAddress, str, int], Watermark], *, urgent: bool) -> None:
         """Tell the nodes what is stored of their streams, in one message each: at once if urgent, else now and then."""
-        now_s, note, due = time.monotonic(), self._book.note, set[NodeAddress]()
-        for (address, stream, epoch), mark in marks.items():
-            if note(address, (stream, epoch), mark, now_s, urgent=urgent):
-                due.add(address)
+        now_s = time.monotonic()
+        due = {
+            address
+            for (address, stream, epoch), mark in marks.items()
+            if self._book.note(address, (stream, epoch), mark, now_s, urgent=urgent)
+        }
         for address in due:
             self._send_receipts(address, now_s)
 

@@ -58,7 +58,7 @@ class LiveSink(Protocol):
         """One step of consult signalling came up from a node."""
 
     def contact(self, address: NodeAddress, received_ns: int) -> None:
-        """Any message at all came from a node; silence of a node is judged by this."""
+        """Any message at all came from a node, told before what it holds; silence of a node is judged by this alone."""
 
 
 class EventLog(Protocol):

@@ -115,7 +115,7 @@ class Live:
             self.picture.node(address).delay_ms = max(0, delay_ns // 10**6)
         if (bed.not_live, bed.unassigned) != before:
             self._say_bed(bed)
-        elif measures and self._is_looked_at(bed.site):
+        elif measures:
             self._say_readings(bed, measures)
 
     def waves(self, address: NodeAddress, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:

@@ -39,6 +39,7 @@ async def test_everything_sent_is_stored_once_receipted_and_shown(hub: Hub) -> N
     assert hub.count(hub.samples, record) == 330
     assert hub.count(hub.care, care_record) == 4
     assert hub.screen.values == [f"edge-clinic/mon-b01/{seq}" for seq in range(1, 301)]
+    assert hub.screen.contacts == {"edge-clinic"}, "what is measured tells that a node is there, without a presence"
     assert (hub.screen.waves_seen, hub.intake.alarms) == (30, ["0190-alarm/1", "0190-alarm/2"])
     assert hub.intake.events == ["event-1", "event-2"]
     assert hub.intake.in_thread == {"care-writer_0"}
