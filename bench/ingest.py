@@ -92,9 +92,9 @@ Body = tuple[Up, wire.Kind, str, wire.Codec, bytes]
 """Class, kind, stream of the device, codec, payload."""
 
 
-def make_bodies() -> list[Body]:
-    """Return what one patient brings in a second, packed."""
-    now_ns, generator = time.time_ns(), np.random.default_rng(1)
+def make_bodies(seed: int = 1) -> list[Body]:
+    """Return what one patient brings in a second, packed; the waves are drawn."""
+    now_ns, generator = time.time_ns(), np.random.default_rng(seed)
     return [
         (Up.VITALS, wire.Kind.NUMERIC_SET, "numeric", *wire.pack(_numerics(now_ns))),
         (Up.WAVES, wire.Kind.WAVEFORM_SET, "wave", *wire.pack(_waves(now_ns, generator))),

@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import psutil
@@ -23,7 +24,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from bench.__main__ import circumstances
-from bench.patients_load import A_NODE
+from bench.patients_load import A_NODE, Asked, Sent
+from edge_node.uplink.pump import GATHER_S
 from tests.fakes.ports import free_port
 from tests.region.region import ROOT, Clinic, Region, until
 from tests.region.screen import Screen
@@ -41,10 +43,12 @@ GRACE_S = 30
 class Row:
     """What one number of patients cost; processor shares are of one core."""
 
+    sent: Sent
     patients: int
     edges: int
     screens: int
     seconds: float
+    messages: int
     records: int
     stored: int
     behind_s: float
@@ -88,14 +92,6 @@ class Fleet(Region):
         return round(float(found[0].rsplit(" ", 1)[1])) if found else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What one row is of."""
-
-    patients: int
-    seconds: int
-
-
 @dataclass(slots=True)
 class Wall:
     """A clinic's screen: counts what it is told."""
@@ -129,36 +125,34 @@ def fleet(folder: Path, edges: int) -> Fleet:
     return Fleet(folder, clinics, external_broker=True)
 
 
-def measure(patients: int, seconds: int) -> Row:
+def measure(asked: Asked) -> Row:
     """Run so many patients for so long."""
-    edges = -(-patients // A_NODE)
     with tempfile.TemporaryDirectory() as folder:
-        region = fleet(Path(folder), edges)
+        region = fleet(Path(folder), asked.edges)
         region.prepare()
         try:
             region.start()
-            return _measured(region, patients, seconds)
+            return _measured(region, asked)
         finally:
             region.stop()
 
 
-def _measured(region: Fleet, patients: int, seconds: int) -> Row:
-    with _loading(region, patients, seconds) as load, ExitStack() as held:
+def _measured(region: Fleet, asked: Asked) -> Row:
+    with _loading(region, asked) as load, ExitStack() as held:
         events = _told(load)["events"]
         until(lambda: region.stored("care") >= events, ADMIT_LIMIT_S, "all patients are admitted")
-        walls = [Wall(region, clinic.node) for clinic in region.clinics[:SCREENS]]
+        walls = [Wall(region, clinic.node) for clinic in region.clinics[: asked.looked_at]]
         for wall in walls:
             held.enter_context(wall.open())
-        return _costed(region, load, walls, Asked(patients, seconds))
+        return _costed(region, load, walls, asked)
 
 
 @contextmanager
-def _loading(region: Fleet, patients: int, seconds: int) -> "Iterator[subprocess.Popen[str]]":
+def _loading(region: Fleet, asked: Asked) -> "Iterator[subprocess.Popen[str]]":
     secrets = region.folder / "hub" / "broker-secrets.json"
     command = [sys.executable, "-m", "bench.patients_load", str(region.ports["broker"]), str(secrets)]
-    with subprocess.Popen(
-        [*command, str(patients), str(seconds)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as load:
+    command += [str(asked.patients), str(asked.seconds), asked.sent, str(asked.looked_at)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
         try:
             yield load
         finally:
@@ -177,8 +171,7 @@ def _go_on(load: "subprocess.Popen[str]") -> None:
     load.stdin.flush()
 
 
-def _costed(region: Fleet, load: "subprocess.Popen[str]", walls: "Sequence[Wall]", asked: "Asked") -> Row:
-    patients, seconds = asked.patients, asked.seconds
+def _costed(region: Fleet, load: "subprocess.Popen[str]", walls: "Sequence[Wall]", asked: Asked) -> Row:
     _go_on(load)
     begun = _told(load)
     until(lambda: region.stored() >= begun["sent"], START_LIMIT_S, "the first second of all patients is stored")
@@ -196,18 +189,20 @@ def _costed(region: Fleet, load: "subprocess.Popen[str]", walls: "Sequence[Wall]
     hub_s, broker_s = _spent_s(hub) - before[0], _spent_s(broker) - before[1]
     stored = region.stored()
     return Row(
-        patients=patients,
+        sent=asked.sent,
+        patients=asked.patients,
         edges=begun["connected"],
         screens=len(walls),
         seconds=round(span_s, 1),
+        messages=told["messages"],
         records=told["sent"] - begun["sent"],
         stored=stored - begun["sent"],
         behind_s=round(behind_s, 2),
         shown=sum(wall.readings for wall in walls) - shown,
         late_s=round(told["latest_s"], 2),
-        hub_core_pct=round(100 * hub_s / seconds, 1),
-        broker_core_pct=round(100 * broker_s / seconds, 1),
-        load_core_pct=round(100 * told["cpu_s"] / seconds, 1),
+        hub_core_pct=round(100 * hub_s / asked.seconds, 1),
+        broker_core_pct=round(100 * broker_s / asked.seconds, 1),
+        load_core_pct=round(100 * told["cpu_s"] / asked.seconds, 1),
         hub_us_per_record=round(hub_s / max(1, stored - begun["sent"]) * 1e6, 1),
         hub_resident_mib=round(hub.memory_info().rss / 2**20, 1),
         machine_busy_pct=busy_pct,
@@ -231,12 +226,13 @@ def main() -> None:
     """Run the curve and write patients.json and patients.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, nargs="+", default=PATIENTS)
-    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--sent", choices=get_args(Sent), nargs="+", default=get_args(Sent))
     parser.add_argument("--dry", action="store_true", help="write no files")
     asked = parser.parse_args()
     rows = []
-    for patients in asked.patients:
-        rows.append(measure(patients, asked.seconds))
+    for patients, sent in product(asked.patients, asked.sent):
+        rows.append(measure(Asked(patients, asked.seconds, sent, SCREENS)))
         print(table(rows).splitlines()[-1], flush=True)
     if asked.dry:
         return
@@ -247,11 +243,13 @@ def main() -> None:
 
 {heading}
 
-A batch a second for each patient, in two messages: eight numerics, and a second of three waves.  {A_NODE} patients an
-edge, a connection each.  Broker (Mosquitto), hub (SQLite, `synchronous=FULL`) and load are processes of their own on
-this one machine; `core pct` is of one core.  Real edges put their beds together in fewer messages.  All patients are
-admitted, and the wall of each of the first {SCREENS} clinics is open: `shown` counts the messages of readings that they
-were told, one a second for each of their beds, and one every ten seconds with its score.
+A batch a second for each patient, in two records: eight numerics, and a second of three waves.  {A_NODE} patients an
+edge, a connection each.  Sent "together" they go as edges send them: what came in within {GATHER_S:g} s shares a
+message, and waves that nobody looks at go a minute at a time.  Sent "apart" each record is a message, as from edges
+that all are looked at: the most that so many patients can be.  Broker (Mosquitto), hub (SQLite, `synchronous=FULL`) and
+load are processes of their own on this one machine; `core pct` is of one core.  All patients are admitted, and the wall
+of each of the first {SCREENS} clinics is open: their edges send apart in every row, and `shown` counts the messages of
+readings that they were told, one a second for each of their beds, and one every ten seconds with its score.
 
 Bar: the hub at or under one core with 5,000 patients, nothing behind.
 

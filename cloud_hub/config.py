@@ -216,7 +216,7 @@ class IngestConfig(Section):
     """How measurements are taken in."""
 
     batch_records: Annotated[int, Field(ge=1, le=5000)] = Field(default=1000, description="Records per commit at most.")
-    batch_ms: Annotated[float, Field(ge=1, le=1000)] = Field(default=50, description="Longest wait for a batch.")
+    batch_ms: Annotated[float, Field(ge=1, le=1000)] = Field(default=100, description="Longest wait for a batch.")
     window: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1024, description="Credit per stream given to edges while the store keeps up; less while it is behind."
     )

@@ -1,6 +1,7 @@
 """The alarm that the hub raises itself: a site from which nothing comes (decision 23, reliability 2.5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 from telemed.topics import NodeAddress
@@ -16,6 +17,15 @@ CONDITION = "site-silent"
 RULESET = ("hub-silence", "1")
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A site fell silent or is heard again."""
+
+    site: str
+    since_ns: int | None
+    """When it was last heard; None where it is heard again."""
+
+
 class Silence:
     """Raises and ends the alarm of a silent site; at most one stands for each site."""
 
@@ -27,17 +37,22 @@ class Silence:
         self._tell = tell
         self._now_ns = now_ns
 
-    async def begin(self, site: str, since_ns: int) -> None:
-        """Raise the alarm; `since_ns` is when the site was last heard.  Harmless where it stands already."""
-        self._tell_of(await self._database.write(lambda connection: self._begin(connection, site, since_ns)))
+    async def change(self, changes: Iterable[Change]) -> None:
+        """Raise the alarms of sites that fell silent and end those of sites that are heard again, in one transaction.
 
-    async def end(self, site: str) -> None:
-        """End the alarm: the site is heard again.  Harmless where none stands."""
-        self._tell_of(await self._database.write(lambda connection: self._end(connection, site)))
+        Harmless where the alarm of the one stands already, and where none of the other stands.
 
-    def _tell_of(self, taken: list[Taken]) -> None:
+        Raises:
+            StoreFailure: nothing is changed.
+        """
+        taken = await self._database.write(lambda c: [one for change in changes for one in self._changed(c, change)])
         if taken:
             self._tell(taken)
+
+    def _changed(self, connection: Connection, change: Change) -> list[Taken]:
+        if change.since_ns is None:
+            return self._end(connection, change.site)
+        return self._begin(connection, change.site, change.since_ns)
 
     def _begin(self, connection: Connection, site: str, since_ns: int) -> list[Taken]:
         now_ns = self._now_ns()

@@ -49,18 +49,18 @@ def admit(address: NodeAddress, what: Up, container: bytes) -> Admission:
     out = Admission([], [], 0, len(container))
     is_history = what in _WITH_HISTORY and container.startswith(history.MAGIC)
     try:
-        records = history.decode(container) if is_history else decode(container)
+        read = history.decode(container) if is_history else [(record, None) for record in decode(container)]
     except WireError as error:
         out.unusable.append(DeadLetter(address, error.code, container))
         return out
     if is_history:
-        out.size_bytes = max(out.size_bytes, sum(len(record.payload) + HEAD_BYTES for record in records))
+        out.size_bytes = max(out.size_bytes, sum(len(record.payload) + HEAD_BYTES for record, _ in read))
     kinds = _EXPECTED[what]
-    for record in records:
+    for record, body in read:
         if not (1 <= record.seq <= _LARGEST and record.stamp.mono_ns <= _LARGEST and _is_stream(record.stream)):
             out.unusable = [DeadLetter(address, Code.CONTAINER_UNREADABLE, container)]
             continue
-        out.records.append(_judged(address, kinds.get(record.kind), record))
+        out.records.append(_judged(address, kinds.get(record.kind), record, body))
         out.newer += record.schema > SCHEMA
     return out
 
@@ -70,14 +70,14 @@ def _is_stream(name: str) -> bool:
     return _STREAM.fullmatch(name) is not None
 
 
-def _judged(address: NodeAddress, expected: "_Expected | None", record: Record) -> Incoming:
+def _judged(address: NodeAddress, expected: "_Expected | None", record: Record, unpacked: bytes | None) -> Incoming:
     taken_ns = record.stamp.wall_ns
     if record.schema > SCHEMA:
         return Incoming(address, record, taken_ns)
     if expected is None or record.schema != SCHEMA:
         return Incoming(address, record, taken_ns, Code.KIND_UNKNOWN)
     try:
-        body = record.body()
+        body = record.body() if unpacked is None else unpacked
         if len(body) > PAYLOAD_LIMIT_BYTES:
             return Incoming(address, record, taken_ns, Code.TOO_LARGE)
         message = expected.read(body)

@@ -52,9 +52,12 @@ class Recent:
         return Came.NEW
 
     def note(self, told: uplink_pb2.Receipts) -> None:
-        """Take in what the hub has committed."""
+        """Take in what the hub has committed; the answer to a greeting may be older than what was told meanwhile."""
         for receipt in told.receipts:
-            self._receipts[receipt.stream, receipt.epoch] = (receipt, told.hub_unix_ns)
+            name = (receipt.stream, receipt.epoch)
+            _, known_ns = self._receipts.get(name, (None, 0))
+            if told.hub_unix_ns >= known_ns:
+                self._receipts[name] = (receipt, told.hub_unix_ns)
         self._window_hint = told.window_hint
         while len(self._receipts) > STREAMS_LIMIT:
             self._receipts.popitem(last=False)

@@ -132,13 +132,27 @@ class Downlink:
         self._send(uplink_pb2.Receipts(refused_run=run), address)
 
     def greeted(
-        self, address: NodeAddress, marks: dict[tuple[str, int], Watermark], cursor: int, node_run: int = 0
+        self,
+        address: NodeAddress,
+        marks: dict[tuple[str, int], Watermark],
+        as_of_ns: int,
+        cursor: int,
+        node_run: int = 0,
     ) -> None:
-        """Answer a hello: a receipt for each stream that it named, and an event page from its cursor."""
+        """Answer a hello: a receipt for each stream that it named, and an event page from its cursor.
+
+        Args:
+            address: the node.
+            marks: how far each stream had come.
+            as_of_ns: wall clock before that was looked up; what is committed later may have been told already, and a
+                node takes a later receipt that says less for a hub that lost data.
+            cursor: the last event that the node has.
+            node_run: its run, as it said.
+        """
         self.heard(address)
         receipts = [receipt(stream, epoch, mark) for (stream, epoch), mark in marks.items()]
         answer = uplink_pb2.Receipts(receipts=receipts, hub_run=self._run, node_run=node_run, history_packer=PACKER)
-        self._send(answer, address)
+        self._send(answer, address, as_of_ns)
         node = self._nodes[address]
         node.cursor, node.sent, node.wants_page = cursor, cursor, True
         self._pages_wanted.set()
@@ -186,12 +200,12 @@ class Downlink:
         self._publish(address.down(Down.WATCH), message.SerializeToString(), 1)
 
     def _send_receipts(self, address: NodeAddress, now_s: float) -> None:
-        receipts = self._book.due(address, now_s)
-        if receipts:
-            self._send(uplink_pb2.Receipts(receipts=receipts), address)
+        message = self._book.due(address, now_s)
+        if message.receipts:
+            self._send(message, address)
 
-    def _send(self, message: uplink_pb2.Receipts, address: NodeAddress) -> None:
-        message.hub_unix_ns, message.window_hint = time.time_ns(), self._window()
+    def _send(self, message: uplink_pb2.Receipts, address: NodeAddress, as_of_ns: int = 0) -> None:
+        message.hub_unix_ns, message.window_hint = as_of_ns or time.time_ns(), self._window()
         self._publish(address.down(Down.RECEIPT), message.SerializeToString(), 0)
         self.on_receipts(address, message)
 

@@ -265,7 +265,7 @@ class Ingest:
                 log.error("hello-unanswered", node=address.node, why=str(failure))
 
     async def _answer(self, address: NodeAddress, hello: uplink_pb2.Hello) -> None:
-        states = hello.streams[:HELLO_STREAMS_LIMIT]
+        states, as_of_ns = hello.streams[:HELLO_STREAMS_LIMIT], time.time_ns()
         marks = await self._marks_of(address, [(state.stream, state.epoch) for state in states])
         for state in states:
             if marks[state.stream, state.epoch].contig < state.acked:
@@ -274,7 +274,7 @@ class Ingest:
                 log.error("hub-lost-history", node=address.node, stream=state.stream, edge_acked=state.acked)
         if not hello.is_part and len(hello.streams) <= HELLO_STREAMS_LIMIT:
             await self._mind_epochs(address, states)
-        self.downlink.greeted(address, marks, hello.event_cursor, hello.run)
+        self.downlink.greeted(address, marks, as_of_ns, hello.event_cursor, hello.run)
         if hello.HasField("hub_audit") and not await self.agrees_with(head_of(hello.hub_audit)):
             self.note(address, Code.HUB_AUDIT_DIFFERS, 1)
             log.error("hub-audit-differs", node=address.node, n=hello.hub_audit.n)

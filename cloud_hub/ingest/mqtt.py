@@ -19,6 +19,7 @@ from gmqtt.mqtt.connection import MQTTConnection
 from gmqtt.mqtt.constants import MQTTCommands, MQTTv311
 from gmqtt.mqtt.handler import MQTTConnectError
 from gmqtt.mqtt.package import Package
+from gmqtt.mqtt.utils import pack_variable_byte_integer
 
 CLIENT = "ingest"
 ANSWER_WITHIN_S = 5.0
@@ -26,6 +27,7 @@ KEEPALIVE_S = 10
 LONGEST_WAIT_S = 1.0
 FIRST_WAIT_S = 0.1
 _PUBLISH = int(MQTTCommands.PUBLISH)
+_PUBLISH_HEAD = bytes((_PUBLISH,))
 _PUBACK_HEAD = bytes((MQTTCommands.PUBACK, 2))
 
 log = structlog.get_logger()
@@ -35,12 +37,15 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 class _Client(gmqtt.Client):  # type: ignore[misc]  # the library has no types
-    """The library's client, which answers all messages of one read with one write: a PUBACK alone is a system call."""
+    """The library's client, which says in one write what there is to say in one turn of the loop."""
 
     def __init__(self, client_id: str, take: Callable[[str, bytes], None]) -> None:
         super().__init__(client_id, clean_session=True, logger=_quiet)
         self._take = take
         self._answers: list[bytes] = []
+        """Acknowledgements to the broker, which wait for the end of this turn."""
+        self._unsaid: list[bytes] = []
+        """Messages to nodes, which wait for it too."""
         self._other_arrived: Callable[[Package], None] = lambda _package: None
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> MQTTConnection:
@@ -70,10 +75,32 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # the library has no types
             # The library would pass over it in silence, or read no more.
             log.exception("message-failed", topic=topic)
 
+    def tell(self, topic: str, payload: bytes, qos: int) -> None:
+        """Publish: hundreds of nodes are told something each second, and the library makes ten calls for each."""
+        if qos:
+            # It remembers what must be acknowledged.
+            self._say_all()
+            self.publish(topic, payload, qos=qos)
+            return
+        name = topic.encode()
+        length = pack_variable_byte_integer(2 + len(name) + len(payload))
+        if not self._unsaid:
+            asyncio.get_running_loop().call_soon(self._say_all)
+        self._unsaid.append(b"".join((_PUBLISH_HEAD, length, len(name).to_bytes(2), name, payload)))
+
     def _answer(self) -> None:
         answers, self._answers = self._answers, []
-        if self.is_connected:
-            self._connection.send_package(b"".join(answers))
+        self._write(answers)
+
+    def _say_all(self) -> None:
+        unsaid, self._unsaid = self._unsaid, []
+        self._write(unsaid)
+
+    def _write(self, packets: list[bytes]) -> None:
+        if packets and self.is_connected:
+            # The connection may end between the check and the write.
+            with contextlib.suppress(OSError, RuntimeError):
+                self._connection.send_package(b"".join(packets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +129,7 @@ class BrokerLink:
         self._login = login
         self._filters = topic_filters
         self._on_message = on_message
-        self._client: gmqtt.Client | None = None
+        self._client: _Client | None = None
         self.subscribed = asyncio.Event()
         """Set while messages can arrive."""
 
@@ -116,7 +143,7 @@ class BrokerLink:
         if self._client is not None and self._client.is_connected:
             # The connection may end between the check and the write.
             with contextlib.suppress(OSError, RuntimeError, AttributeError):
-                self._client.publish(topic, payload, qos=qos)
+                self._client.tell(topic, payload, qos)
 
     async def run(self) -> None:
         """Stay connected until cancelled."""

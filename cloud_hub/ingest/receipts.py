@@ -79,14 +79,14 @@ class ReceiptBook:
         node.news[name] = slot
         return slot.is_due(now_s)
 
-    def due(self, address: NodeAddress, now_s: float) -> list[uplink_pb2.Receipt]:
-        """Return the receipts to send to a node now, and take them as sent.
+    def due(self, address: NodeAddress, now_s: float) -> uplink_pb2.Receipts:
+        """Return the receipts to send to a node now, perhaps none, and take them as sent.
 
         Where one is due, all streams with news are told with it: a message more costs both sides more than a line more.
         """
-        node = self._nodes.get(address)
+        out, node = uplink_pb2.Receipts(), self._nodes.get(address)
         if node is None:
-            return []
+            return out
         told = self._again(node, now_s)
         if told or any(slot.is_due(now_s) for slot in node.news.values()):
             told |= node.news
@@ -95,7 +95,11 @@ class ReceiptBook:
             slot.sent_s, slot.told = now_s, slot.mark
         if told:
             node.repeat_s = min(node.repeat_s, now_s + REPEAT_S)
-        return [receipt(*name, slot.mark) for name, slot in told.items()]
+        for (stream, epoch), slot in told.items():
+            mark = slot.mark
+            # Made in its place: to copy it there takes as long as to make it.
+            _tell_gaps(out.receipts.add(stream=stream, epoch=epoch, contig=mark.contig, max=mark.max), mark)
+        return out
 
     def nodes(self) -> Iterable[NodeAddress]:
         """Return the nodes that have streams."""
@@ -115,9 +119,13 @@ class ReceiptBook:
 def receipt(stream: str, epoch: int, mark: Watermark) -> uplink_pb2.Receipt:
     """Return the receipt of a watermark; one with too many gaps speaks only of the numbers before the rest."""
     out = uplink_pb2.Receipt(stream=stream, epoch=epoch, contig=mark.contig, max=mark.max)
+    _tell_gaps(out, mark)
+    return out
+
+
+def _tell_gaps(out: uplink_pb2.Receipt, mark: Watermark) -> None:
     if not mark.gaps:
-        return out
+        return
     if len(mark.gaps) > GAPS_LIMIT:
         out.max = mark.gaps[GAPS_LIMIT][0] - 1
     out.gaps.extend(uplink_pb2.SeqRange(first=first, last=last) for first, last in mark.gaps[:GAPS_LIMIT])
-    return out

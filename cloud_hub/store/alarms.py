@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, insert, or_, select, update
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2
 
@@ -17,28 +17,52 @@ _CHANGING_NOTHING = frozenset({alarm_pb2.PHASE_UPDATE, alarm_pb2.PHASE_SEEN, ala
 """Steps that leave the head's flags as they are: an alarm that stands for hours has thousands of updates, and folding
 them all for each one would cost more than everything else."""
 
+# Built once: a thousand sites that come back together bring thousands of steps, and to build these for each costs more
+# than to run them (1.1 to 1.5 ms a step, 0.3 to 0.4 so).
+_HEAD = select(head).where(head.c.alarm_id == bindparam("alarm_id"))
+_PHASE = select(step.c.phase).where(
+    step.c.alarm_id == bindparam("alarm_id"), step.c.alarm_seq == bindparam("alarm_seq")
+)
+_STEPS = (
+    select(step.c.body, step.c.received_ns).where(step.c.alarm_id == bindparam("alarm_id")).order_by(step.c.alarm_seq)
+)
+_ASKED = (
+    select(schema.event.c.body)
+    .where(
+        schema.event.c.site == bindparam("site"),
+        schema.event.c.aggregate_type == "alarm",
+        schema.event.c.aggregate_id == bindparam("alarm_id"),
+        schema.event.c.refused.is_(False),
+    )
+    .order_by(schema.event.c.site_seq)
+)
+_OF_CONDITION = (
+    select(head)
+    .where(
+        head.c.site == bindparam("site"),
+        head.c.condition == bindparam("condition"),
+        or_(head.c.is_active, head.c.updated_ns >= bindparam("since_ns")),
+    )
+    .order_by(head.c.onset_ns)
+)
+_ADD_STEP, _ADD_HEAD = insert(step), insert(head)
+_CHANGE_HEAD = update(head).where(head.c.alarm_id == bindparam("of_alarm"))
+
 
 def take_step(connection: Connection, address: NodeAddress, event: alarm_pb2.AlarmEvent, received_ns: int) -> bool:
     """Keep one step and fold the head anew; False where the step was known already (alarm_id, alarm_seq).
 
     A step of an alarm that another node owns is refused: nothing is kept, and False is returned.
     """
-    owner = connection.execute(select(head).where(head.c.alarm_id == event.alarm_id)).first()
+    owner = connection.execute(_HEAD, {"alarm_id": event.alarm_id}).first()
     if owner is not None and (owner.site, owner.node) != (address.site, address.node):
         return False
-    key = (step.c.alarm_id == event.alarm_id, step.c.alarm_seq == event.alarm_seq)
-    if connection.execute(select(step.c.phase).where(*key)).first() is not None:
+    key = {"alarm_id": event.alarm_id, "alarm_seq": event.alarm_seq}
+    if connection.execute(_PHASE, key).first() is not None:
         return False
-    connection.execute(
-        insert(step).values(
-            alarm_id=event.alarm_id,
-            alarm_seq=event.alarm_seq,
-            phase=event.phase,
-            at_ns=event.at_unix_ns,
-            received_ns=received_ns,
-            body=event.SerializeToString(),
-        )
-    )
+    body = event.SerializeToString()
+    values = {"phase": event.phase, "at_ns": event.at_unix_ns, "received_ns": received_ns, "body": body}
+    connection.execute(_ADD_STEP, key | values)
     if owner is not None and event.alarm_seq == owner.last_seq + 1 and event.phase in _CHANGING_NOTHING:
         _touch_head(connection, event, received_ns)
         return True
@@ -78,9 +102,8 @@ def of_person(connection: Connection, region: str, person_id: str, after: str, l
 
 def of_condition(connection: Connection, site: str, condition: str, since_ns: int) -> list[Alarm]:
     """Return the alarms of one condition at a site that stand or moved since then, oldest first."""
-    lasting = or_(head.c.is_active, head.c.updated_ns >= since_ns)
-    query = select(head).where(head.c.site == site, head.c.condition == condition, lasting).order_by(head.c.onset_ns)
-    return [_alarm(connection, row) for row in connection.execute(query).all()]
+    rows = connection.execute(_OF_CONDITION, {"site": site, "condition": condition, "since_ns": since_ns}).all()
+    return [_alarm(connection, row) for row in rows]
 
 
 def steps_of(connection: Connection, alarm_id: str) -> list[alarm_pb2.AlarmEvent]:
@@ -90,7 +113,7 @@ def steps_of(connection: Connection, alarm_id: str) -> list[alarm_pb2.AlarmEvent
 
 def fold_anew(connection: Connection, alarm_id: str, now_ns: int) -> None:
     """Make the head of an alarm anew, after its steps were corrected."""
-    owner = connection.execute(select(head).where(head.c.alarm_id == alarm_id)).one()
+    owner = connection.execute(_HEAD, {"alarm_id": alarm_id}).one()
     folded = alarms.fold((owner.region, owner.site, owner.node), _steps(connection, alarm_id))
     _save_head(connection, folded, now_ns, is_new=False)
 
@@ -101,24 +124,18 @@ def _alarm(connection: Connection, row: Row[Any]) -> Alarm:
 
 
 def _steps(connection: Connection, alarm_id: str) -> list[tuple[alarm_pb2.AlarmEvent, int]]:
-    query = select(step.c.body, step.c.received_ns).where(step.c.alarm_id == alarm_id).order_by(step.c.alarm_seq)
-    return [(alarm_pb2.AlarmEvent.FromString(row.body), row.received_ns) for row in connection.execute(query)]
+    rows = connection.execute(_STEPS, {"alarm_id": alarm_id})
+    return [(alarm_pb2.AlarmEvent.FromString(row.body), row.received_ns) for row in rows]
 
 
 def _asked(connection: Connection, site: str, alarm_id: str) -> Iterable[event_pb2.Event]:
-    table = schema.event
-    query = select(table.c.body).where(
-        table.c.site == site,
-        table.c.aggregate_type == "alarm",
-        table.c.aggregate_id == alarm_id,
-        table.c.refused.is_(False),
-    )
-    return [event_pb2.Event.FromString(body) for body in connection.execute(query.order_by(table.c.site_seq)).scalars()]
+    bodies = connection.execute(_ASKED, {"site": site, "alarm_id": alarm_id}).scalars()
+    return [event_pb2.Event.FromString(body) for body in bodies]
 
 
 def _touch_head(connection: Connection, event: alarm_pb2.AlarmEvent, received_ns: int) -> None:
     values = {"priority": event.priority, "last_seq": event.alarm_seq, "updated_ns": received_ns}
-    connection.execute(update(head).where(head.c.alarm_id == event.alarm_id).values(values))
+    connection.execute(_CHANGE_HEAD, {"of_alarm": event.alarm_id} | values)
 
 
 def _save_head(connection: Connection, alarm: Alarm, received_ns: int, *, is_new: bool) -> None:
@@ -139,6 +156,6 @@ def _save_head(connection: Connection, alarm: Alarm, received_ns: int, *, is_new
     }
     if is_new:
         key = {"alarm_id": alarm.alarm_id, "region": alarm.region, "site": alarm.site, "node": alarm.node}
-        connection.execute(insert(head).values(**key, **values))
+        connection.execute(_ADD_HEAD, key | values)
     else:
-        connection.execute(update(head).where(head.c.alarm_id == alarm.alarm_id).values(values))
+        connection.execute(_CHANGE_HEAD, {"of_alarm": alarm.alarm_id} | values)

@@ -1,6 +1,6 @@
 """The statements that differ between SQLite and PostgreSQL on the hot path; nothing else knows the dialect."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
@@ -86,7 +86,14 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row], key:
     return {tuple(row) for row in found}
 
 
-def upsert(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], key: Sequence[str]) -> None:
+def upsert(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[Row],
+    key: Sequence[str],
+    joined: Mapping[str, str] | None = None,
+) -> None:
     """Insert rows, or give the row with the same `key` the new values.
 
     Args:
@@ -95,10 +102,13 @@ def upsert(connection: Connection, table: Table, names: Sequence[str], rows: Seq
         names: columns that the rows have values of, in the rows' order.
         rows: no two with the same key.
         key: columns that name a row.
+        joined: by column, SQL of both dialects that makes one value of that of the table and that of `excluded`; the
+            other columns get the new value.
     """
     if not rows:
         return
-    changed = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
+    values = {name: f'excluded."{name}"' for name in names if name not in key} | dict(joined or {})
+    changed = ", ".join(f'"{name}" = {value}' for name, value in values.items())
     head = f'INSERT INTO "{table.name}" ({_quoted(names)})'
     tail = f" ON CONFLICT ({_quoted(key)}) DO UPDATE SET {changed}"
     # Not through the expression language: building it costs more than the statement itself.

@@ -208,8 +208,10 @@ def _engine(url: URL, name: str, *, read_only: bool) -> Engine:
 
 
 def _writers_settings(connection: Any, _record: object) -> None:
-    # synchronous before journal_mode: the switch to WAL itself is synced too.
-    for pragma in ("synchronous=FULL", "journal_mode=WAL", "foreign_keys=ON", "cache_size=-32768"):
+    # synchronous before journal_mode: the switch to WAL itself is synced too.  Each stream has a page of its own that
+    # every second changes: the log holds some seconds of them before they go where they belong, once for all.
+    log_pages = "wal_autocheckpoint=4000"
+    for pragma in ("synchronous=FULL", "journal_mode=WAL", "foreign_keys=ON", "cache_size=-32768", log_pages):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -13,6 +13,8 @@ from cloud_hub.store import schema
 
 Where = tuple[str, str]
 """Region and site."""
+_AT_ONCE = 500
+"""Persons named in one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +183,14 @@ def person(connection: Connection, region: str, person_id: str) -> Person | None
     return _person(row) if row else None
 
 
-def persons(connection: Connection, region: str, sites: Collection[str] | None) -> list[Person]:
-    """Return the persons of these sites (None = all of the region), by id."""
-    table = schema.person
-    query = select(table).where(*_within(table, region, sites)).order_by(table.c.person_id)
-    return [_person(row) for row in connection.execute(query)]
+def persons_named(connection: Connection, region: str, person_ids: Collection[str]) -> dict[str, Person]:
+    """Return those of these persons that this region knows, by id; the caller checks the sites."""
+    table, found, wanted = schema.person, dict[str, Person](), sorted(person_ids)
+    for first in range(0, len(wanted), _AT_ONCE):
+        is_one = table.c.person_id.in_(wanted[first : first + _AT_ONCE])
+        query = select(table).where(table.c.region == region, is_one)
+        found |= {row.person_id: _person(row) for row in connection.execute(query)}
+    return found
 
 
 def persons_after(
@@ -201,9 +206,18 @@ def persons_after(
 
 def stays(connection: Connection, region: str, sites: Collection[str] | None, *, since_ns: int = 0) -> list[Stay]:
     """Return the stays that had not ended at `since_ns`, oldest first."""
+    to_ns = schema.bed_stay.c.to_ns
+    return _stays(connection, *_within(schema.bed_stay, region, sites), to_ns.is_(None) | (to_ns > since_ns))
+
+
+def open_stays(connection: Connection, region: str, sites: Collection[str] | None) -> list[Stay]:
+    """Return the stays that last, oldest first; those that have ended are not gone through for it."""
+    return _stays(connection, *_within(schema.bed_stay, region, sites), schema.bed_stay.c.to_ns.is_(None))
+
+
+def _stays(connection: Connection, *where: ColumnElement[bool]) -> list[Stay]:
     table = schema.bed_stay
-    lasting = table.c.to_ns.is_(None) | (table.c.to_ns > since_ns)
-    query = select(table).where(*_within(table, region, sites), lasting).order_by(table.c.from_ns, table.c.id)
+    query = select(table).where(*where).order_by(table.c.from_ns, table.c.id)
     return [
         Stay(row.site, row.bed, row.person_id, row.from_ns, row.to_ns, row.episode_class)
         for row in connection.execute(query)

@@ -44,6 +44,7 @@ def _stream_table(metadata: MetaData) -> Table:
         Column("device", String(40), nullable=False),
         Column("first_seen_ns", BigInteger, nullable=False),
         UniqueConstraint("region", "site", "node", "name"),
+        Index(None, "site"),
     )
 
 
@@ -181,14 +182,16 @@ boot_clock = Table(
 trend = Table(
     "trend",
     SAMPLES,
+    # The minute before the measure: an hour of a stream lies together, however many days of it are stored.
     Column("stream_id", RowId, primary_key=True),
-    Column("measure", String(20), primary_key=True),
     Column("minute", Integer, primary_key=True, comment="minutes since 1970, UTC, of the measurement time"),
+    Column("measure", String(20), primary_key=True),
     Column("n", Integer, nullable=False),
     Column("low", String(24), nullable=False),
     Column("high", String(24), nullable=False),
     Column("last", String(24), nullable=False),
     Column("last_ns", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 """Minute roll-up of valid numerics for trends over hours and days; derived, can be rebuilt from `record`."""
 
@@ -277,6 +280,13 @@ bed_stay = Table(
     Column("event_id", String(36), nullable=False),
     Index(None, "site", "bed", "from_ns"),
     Index(None, "person_id"),
+    Index(
+        "ix_bed_stay_open",
+        "region",
+        "site",
+        sqlite_where=text("to_ns IS NULL"),
+        postgresql_where=text("to_ns IS NULL"),
+    ),
 )
 
 device = Table(
@@ -328,6 +338,7 @@ alarm = Table(
     Column("last_seq", Integer, nullable=False),
     Column("updated_ns", BigInteger, nullable=False),
     Index(None, "site", "is_resolved", "is_active"),
+    Index(None, "person_id"),
 )
 """Head of each alarm, folded from its steps."""
 
@@ -413,6 +424,7 @@ referral_head = Table(
     Column("person_id", String(36), nullable=False),
     Column("state", String(20), nullable=False),
     Column("updated_ns", BigInteger, nullable=False),
+    Index(None, "region", "state"),
     Index(None, "person_id"),
 )
 """Whom each referral is about and how far it is, folded from its events: an open one is a treating relation."""
@@ -596,6 +608,7 @@ audit_head = Table(
     Column("hash", String(64), nullable=False),
     Column("key", String(64), nullable=False),
     Column("signature", String(128), nullable=False),
+    Index(None, "at_ns", "n"),
 )
 """Signed heads of `audit`; append-only."""
 

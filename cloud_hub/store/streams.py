@@ -5,10 +5,12 @@ A stream is (node, device, kind), without the patient (decision 2).  An epoch is
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy.sql.dml import ReturningInsert
 from telemed.numbers import Run, epoch_text
 from telemed.topics import NodeAddress
 from telemed.wire import Record
@@ -102,28 +104,44 @@ class Streams:
             "device": name.partition("/")[0],
             "first_seen_ns": now_ns,
         }
-        made = connection.execute(self._stream.insert().values(row).returning(self._stream.c.id))
-        return int(made.scalar_one())
+        return int(connection.execute(_making(self._stream), row).scalar_one())
 
 
 def find_stream(connection: Connection, stream: Table, address: NodeAddress, name: str) -> int | None:
     """Return the row of a stream, None if nothing of it ever arrived."""
-    c = stream.c
-    return connection.execute(
-        select(c.id).where(c.region == address.region, c.site == address.site, c.node == address.node, c.name == name)
-    ).scalar_one_or_none()
+    asked = {"region": address.region, "site": address.site, "node": address.node, "name": name}
+    return connection.execute(_finding(stream), asked).scalar_one_or_none()
 
 
 def read_watermark(connection: Connection, watermark: Table, key: StreamKey) -> Watermark:
     """Return the watermark as stored; the empty one if nothing was stored yet."""
-    c = watermark.c
-    row = connection.execute(
-        select(c.contig, c.max, c.gaps, c.quarantined).where(c.stream_id == key[0], c.epoch == key[1])
-    ).one_or_none()
+    row = connection.execute(_reading(watermark), {"stream_id": key[0], "epoch": key[1]}).one_or_none()
     if row is None:
         return Watermark()
     gaps = tuple((int(first), int(last)) for first, last in json.loads(row.gaps))
     return Watermark(row.contig, row.max, gaps, bool(row.quarantined))
+
+
+# Made once for each table: after a start the hub asks them of ten thousand streams before it can store anything.
+
+
+@cache
+def _finding(stream: Table) -> Select[int]:
+    c = stream.c
+    named = [column == bindparam(column.name) for column in (c.region, c.site, c.node, c.name)]
+    return select(c.id).where(*named)
+
+
+@cache
+def _reading(watermark: Table) -> Select[*tuple[Any, ...]]:
+    c = watermark.c
+    named = [column == bindparam(column.name) for column in (c.stream_id, c.epoch)]
+    return select(c.contig, c.max, c.gaps, c.quarantined).where(*named)
+
+
+@cache
+def _making(stream: Table) -> ReturningInsert[int]:
+    return stream.insert().returning(stream.c.id)
 
 
 def epochs_of(connection: Connection, stream: Table, watermark: Table, address: NodeAddress, name: str) -> list[str]:

@@ -37,10 +37,10 @@ _VALUE_CHARS = 24
 _MOST_COUNTED = 2**31 - 1
 """What the column holds: no sum of counts may keep all minutes from being written."""
 _TEXTS_REMEMBERED = 4096
-_STREAMS_AT_ONCE = 500
 _RECORDS_AT_ONCE = 1000
 _SOONEST_S, _LATEST_S = 5.0, 20.0
-_ROWS_PER_S = 2000
+_MINUTES_PER_S = 250
+"""Minutes of streams, of some eight measures each, that are written in a second of waiting at most."""
 _SPAN_APART = 10
 """Minutes that are no further apart are read in one go."""
 _REPEATED_NS = 60 * _NS_PER_MINUTE
@@ -48,10 +48,19 @@ _REPEATED_NS = 60 * _NS_PER_MINUTE
 _MOST_IN_A_SPAN = 200_000
 _ZERO = Decimal(0)
 _VALID = sample_pb2.QUALITY_VALID
-_KEY = ("stream_id", "measure", "minute")
+_KEY = ("stream_id", "minute", "measure")
+_JOINED = {
+    "n": f"CASE WHEN trend.n > {_MOST_COUNTED} - excluded.n THEN {_MOST_COUNTED} ELSE trend.n + excluded.n END",
+    "low": "CASE WHEN CAST(excluded.low AS NUMERIC) < CAST(trend.low AS NUMERIC) THEN excluded.low ELSE trend.low END",
+    "high": "CASE WHEN CAST(excluded.high AS NUMERIC) > CAST(trend.high AS NUMERIC) "
+    "THEN excluded.high ELSE trend.high END",
+    "last": "CASE WHEN excluded.last_ns >= trend.last_ns THEN excluded.last ELSE trend.last END",
+    "last_ns": "CASE WHEN excluded.last_ns > trend.last_ns THEN excluded.last_ns ELSE trend.last_ns END",
+}
+"""How what is folded joins a row: in the database, as reading thousands of rows takes turns with the event loop."""
 
-Minute = tuple[int, str, int]
-"""Stream, measure, minutes since 1970."""
+Minute = tuple[int, int]
+"""Stream, minutes since 1970."""
 Source = sample_pb2.NumericSet | sample_pb2.MinuteSet
 """What minutes are made of: sets, and what a node that ran short of room left of them."""
 KINDS = (Kind.NUMERIC_SET, Kind.MINUTE_SET)
@@ -63,8 +72,8 @@ class TrendRow(NamedTuple):
     """One minute of one measure of one stream: a row of the table, in its order."""
 
     stream_id: int
-    measure: str
     minute: int
+    measure: str
     n: int
     low: str
     high: str
@@ -83,25 +92,22 @@ class _Fold:
     last_ns: int
 
     def take(self, text: str, at_ns: int) -> None:
-        """Take one more value, a number as text."""
-        self.n += 1
+        """Take one more value; one that is no number is left out."""
         if text not in (self.low, self.high):
-            number = _order(text)
+            number = _number(text)
+            if number is None:
+                return
             if number < _order(self.low):
                 self.low = text
             elif number > _order(self.high):
                 self.high = text
+        self.n += 1
         if at_ns >= self.last_ns:
             self.last, self.last_ns = text, at_ns
 
-    def row(self, key: Minute, old: TrendRow | None) -> TrendRow:
-        """Return the row of the minute: the old one, if there is one, with this joined to it."""
-        if old is None:
-            return TrendRow(*key, min(self.n, _MOST_COUNTED), self.low, self.high, self.last, self.last_ns)
-        low = min((old.low, self.low), key=_order)
-        high = max((old.high, self.high), key=_order)
-        last, last_ns = (self.last, self.last_ns) if self.last_ns >= old.last_ns else (old.last, old.last_ns)
-        return TrendRow(*key, min(old.n + self.n, _MOST_COUNTED), low, high, last, last_ns)
+
+_Folded = dict[Minute, dict[str, _Fold]]
+"""What some sets add to minutes, by measure."""
 
 
 class Trends:
@@ -110,7 +116,7 @@ class Trends:
     def __init__(self) -> None:
         self._staged: list[Pair] = []
         """Sets of the transaction under way."""
-        self._folded: dict[Minute, _Fold] = {}
+        self._folded: _Folded = {}
         """What committed sets add to the minutes as they are written."""
         self.clocks = BootClocks()
         self._is_written_through = False
@@ -118,7 +124,7 @@ class Trends:
 
     @property
     def minutes(self) -> int:
-        """How many minutes wait to be written; may be asked by any thread."""
+        """How many minutes of streams wait to be written; may be asked by any thread."""
         return len(self._folded)
 
     def stage(self, sets: Iterable[Pair]) -> None:
@@ -145,10 +151,10 @@ class Trends:
 
         Everything else is written with them, staged or folded, so that the cursor can go past them.
         """
-        folded = {key: replace(fold) for key, fold in self._folded.items()}
+        folded = {key: {name: replace(fold) for name, fold in some.items()} for key, some in self._folded.items()}
         _fold_into(folded, self._staged)
         _join(connection, folded)
-        healed: dict[Minute, _Fold] = {}
+        healed: _Folded = {}
         _fold_into(healed, again)
         remake(connection, set(healed))
         self._is_written_through = True
@@ -180,7 +186,7 @@ class Trends:
 
 def remake(connection: Connection, minutes: Collection[Minute]) -> None:
     """Make minutes anew from the stored records, and nothing else; what is not written yet must be, before."""
-    folded: dict[Minute, _Fold] = {}
+    folded: _Folded = {}
     for stream_id, first, last in _spans(minutes):
         until_ns = (last + 1) * _NS_PER_MINUTE + _REPEATED_NS
         after = first * _NS_PER_MINUTE
@@ -188,19 +194,18 @@ def remake(connection: Connection, minutes: Collection[Minute]) -> None:
             sample = _source(stored)
             _fold_into(folded, [(stream_id, sample)] if sample is not None else [])
     c = trend.c
-    for stream_id, measure, minute in minutes:
-        is_it = (c.stream_id == stream_id, c.measure == measure, c.minute == minute)
-        connection.execute(delete(trend).where(*is_it))
-    rows = [fold.row(key, None) for key, fold in folded.items() if key in minutes]
+    for stream_id, minute in minutes:
+        connection.execute(delete(trend).where(c.stream_id == stream_id, c.minute == minute))
+    rows = _rows({key: some for key, some in folded.items() if key in minutes})
     dialect.upsert(connection, trend, TrendRow._fields, rows, _KEY)
 
 
 def write_after_s(minutes: int) -> float:
-    """Return how long after the last writing so many minutes are written.
+    """Return how long after the last writing so many minutes of streams are written.
 
     While a minute lasts each writing writes the same rows anew: where there are many of them, it is done less often.
     """
-    return min(_LATEST_S, max(_SOONEST_S, minutes / _ROWS_PER_S))
+    return min(_LATEST_S, max(_SOONEST_S, minutes / _MINUTES_PER_S))
 
 
 def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: int, to_minute: int) -> list[TrendRow]:
@@ -214,17 +219,23 @@ def trend_rows(connection: Connection, stream_ids: Sequence[int], from_minute: i
     return [TrendRow(*row) for row in connection.execute(query)]
 
 
-def _join(connection: Connection, folded: dict[Minute, _Fold]) -> None:
-    known = _known(connection, folded)
-    rows = [fold.row(key, known.get(key)) for key, fold in folded.items()]
-    dialect.upsert(connection, trend, TrendRow._fields, rows, _KEY)
+def _join(connection: Connection, folded: _Folded) -> None:
+    dialect.upsert(connection, trend, TrendRow._fields, _rows(folded), _KEY, _JOINED)
     dialect.upsert(connection, trend_cursor, ("id", "arrival"), [(1, last_arrival(connection))], ("id",))
+
+
+def _rows(folded: _Folded) -> list[dialect.Row]:
+    return [
+        (*key, measure, min(fold.n, _MOST_COUNTED), fold.low, fold.high, fold.last, fold.last_ns)
+        for key, some in folded.items()
+        for measure, fold in some.items()
+    ]
 
 
 def _spans(minutes: Iterable[Minute]) -> list[tuple[int, int, int]]:
     """Return stretches (stream, first, last minute) that hold these minutes and no long time between them."""
     spans: list[tuple[int, int, int]] = []
-    for stream_id, minute in sorted({(key[0], key[2]) for key in minutes}):
+    for stream_id, minute in sorted(minutes):
         last = spans[-1] if spans else None
         if last is not None and last[0] == stream_id and minute - last[2] <= _SPAN_APART:
             spans[-1] = (stream_id, last[1], minute)
@@ -235,7 +246,7 @@ def _spans(minutes: Iterable[Minute]) -> list[tuple[int, int, int]]:
 
 def _minutes_of(connection: Connection, moved: Iterable[Moved]) -> set[Minute]:
     """Return the minutes in which sets were that have another time now, and those in which they are."""
-    touched: dict[Minute, _Fold] = {}
+    touched: _Folded = {}
     for each in moved:
         stored = record_by_key(connection, each.stream_id, int(each.epoch, 16), each.seq)
         if stored is None or not each.shift_ns:
@@ -246,43 +257,32 @@ def _minutes_of(connection: Connection, moved: Iterable[Moved]) -> set[Minute]:
     return set(touched)
 
 
-def _known(connection: Connection, keys: Collection[Minute]) -> dict[Minute, TrendRow]:
-    """Return those of the minutes that are written already."""
-    known = {}
-    streams, minutes = sorted({key[0] for key in keys}), {key[2] for key in keys}
-    c = trend.c
-    for first in range(0, len(streams), _STREAMS_AT_ONCE):
-        some = streams[first : first + _STREAMS_AT_ONCE]
-        for row in connection.execute(select(trend).where(c.stream_id.in_(some), c.minute.in_(minutes))):
-            known[row[0], row[1], row[2]] = TrendRow(*row)
-    return known
-
-
-def _fold_into(folded: dict[Minute, _Fold], pairs: Iterable[Pair]) -> None:
+def _fold_into(folded: _Folded, pairs: Iterable[Pair]) -> None:
     """Join the usable values of sets to their minutes; none of a test, none whose person is in doubt (decision 30)."""
+    # Every value of every bed of the region comes by here: what is asked of each is asked as seldom as can be.
     for stream_id, sample in pairs:
         if sample.origin == sample_pb2.ORIGIN_TEST or sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             continue
         if type(sample) is sample_pb2.MinuteSet:
             _fold_minute(folded, stream_id, sample)
             continue
-        set_ns = sample.measured_at_unix_ns
+        set_ns, key, some = sample.measured_at_unix_ns, (stream_id, -1), dict[str, _Fold]()
         for value in sample.values:
-            text = value.value
-            if value.quality != _VALID or _number(text) is None:
+            if value.quality != _VALID:
                 continue
-            at_ns = value.measured_at_unix_ns or set_ns
-            if at_ns > _LATEST_NS:
-                continue
-            key = (stream_id, value.measure, at_ns // _NS_PER_MINUTE)
-            known = folded.get(key)
-            if known is not None:
+            at_ns, measure, text = value.measured_at_unix_ns or set_ns, value.measure, value.value
+            minute = at_ns // _NS_PER_MINUTE
+            if minute != key[1]:
+                key = (stream_id, minute)
+                some = folded.get(key) or {}
+            if (known := some.get(measure)) is not None:
                 known.take(text, at_ns)
-            elif key[1] in MEASURES:
-                folded[key] = _Fold(1, text, text, text, at_ns)
+            elif measure in MEASURES and at_ns <= _LATEST_NS and _number(text) is not None:
+                some[measure] = _Fold(1, text, text, text, at_ns)
+                folded[key] = some
 
 
-def _fold_minute(folded: dict[Minute, _Fold], stream_id: int, sample: sample_pb2.MinuteSet) -> None:
+def _fold_minute(folded: _Folded, stream_id: int, sample: sample_pb2.MinuteSet) -> None:
     """Join what a node left of a minute; its median stands for the last value."""
     minute = sample.minute_unix_ns // _NS_PER_MINUTE
     for value in sample.values:
@@ -290,7 +290,7 @@ def _fold_minute(folded: dict[Minute, _Fold], stream_id: int, sample: sample_pb2
         if value.measure not in MEASURES or any(_number(text) is None for text in texts) or minute > _LATEST_MINUTE:
             continue
         at_ns = min(value.last_unix_ns, _LATEST_NS)
-        fold = folded.setdefault((stream_id, value.measure, minute), _Fold(0, *texts, at_ns))
+        fold = folded.setdefault((stream_id, minute), {}).setdefault(value.measure, _Fold(0, *texts, at_ns))
         fold.take(value.low, 0)
         fold.take(value.high, 0)
         fold.take(value.median, at_ns)

@@ -6,11 +6,11 @@ for `run`, so that the intake is never held up.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
+from sqlalchemy import Connection
 from telemed import consent, screen
 from telemed.consent import Purpose
 from telemed.roles import ELSEWHERE, Role
@@ -19,27 +19,32 @@ from telemed.v1 import event_pb2, sample_pb2, uplink_pb2
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.care import alarms
+from cloud_hub.care.referral import Referral
 from cloud_hub.desk.intake import AlarmTaken, EventTaken, Taken
-from cloud_hub.desk.silence import Silence
-from cloud_hub.errors import HubError
+from cloud_hub.desk.silence import Change, Silence
+from cloud_hub.errors import StoreFailure
 from cloud_hub.store import alarms as stored_alarms
 from cloud_hub.store import persons, reconciliations
 from cloud_hub.store.engine import Database
 from cloud_hub.store.notices import Notice
+from cloud_hub.store.persons import Person
 from cloud_hub.store.reconciliations import Reconciliation
 from cloud_hub.web import live_load
 from cloud_hub.web.feeds import Feed, Kind, Message
 from cloud_hub.web.live_beds import BedState, wave_channel
+from cloud_hub.web.live_jobs import Jobs
 from cloud_hub.web.picture import Picture, may_see_holder, reduced_bed, reduced_site, sees_partly
 from cloud_hub.web.views import alarm_view, reduced_alarm
 
-TICK_S, PAGE_TICK_S, SCORE_S, KEEP_S = 1.0, 2, 10, 30
-"""Links are judged every second; pages hear a tick every 2 s; scores age every 10 s; arrivals are kept every 30 s."""
+TICK_S, PAGE_TICK_S, SCORE_S, AGAIN_S, KEEP_S = 1.0, 2, 10, 10, 30
+"""Links are judged every second; pages hear a tick every 2 s; scores age every 10 s; what a database refused is tried
+again every 10 s; arrivals are kept every 30 s."""
 _SET_UP = frozenset({"person", "bed", "device", "node"})
 _UNHEARD = frozenset({"lost", "never"})
+_CHANGES_AT_ONCE = 20
+"""So many sites' silence goes into one commit: alarms of patients wait for the same writer."""
 
 log = structlog.get_logger()
-Job = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,11 @@ class Live:
         self._silence_ns = int(silence_after_s * 10**9)
         self._silence = Silence(stores.care, region, self.take, now_ns)
         self._began_ns = self._rungs_ns = now_ns()
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._jobs = Jobs()
         self._told: dict[str, screen.Site] = {}
         self._silent: set[str] = set()
+        self._hushed: list[Change] = []
+        """What changed of silent sites and is not stored yet, in order."""
 
     async def load(self) -> None:
         """Fill the picture from the databases; once, before anything comes in."""
@@ -85,13 +92,17 @@ class Live:
                 self._silent.add(alarm.site)
         for run in await care.read(lambda c: reconciliations.newest(c, region)):
             self.reconciled(run)
-        self.picture.referrals = await care.read(lambda c: live_load.open_referrals(c, region, now_ns))
+        referrals = await care.read(lambda c: live_load.open_referrals(c, region, now_ns))
+        self.picture.referrals = referrals
+        self.picture.persons = await care.read(
+            lambda c: live_load.referred(c, region, (one for _, one in referrals.values()))
+        )
         await self._load_readings(list(self.picture.sites), now_ns)
 
     async def run(self) -> None:
         """Do what waits, and judge links and ages, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._work())
+            group.create_task(self._jobs.run())
             group.create_task(self._watch())
 
     def contact(self, address: NodeAddress, received_ns: int) -> None:
@@ -115,7 +126,7 @@ class Live:
             self.picture.node(address).delay_ms = max(0, delay_ns // 10**6)
         if (bed.not_live, bed.unassigned) != before:
             self._say_bed(bed)
-        elif measures:
+        elif measures and self._is_looked_at(bed.site):
             self._say_readings(bed, measures)
 
     def waves(self, address: NodeAddress, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:
@@ -170,13 +181,13 @@ class Live:
             elif one.ordered.event.aggregate_type == "alarm" and not one.ordered.refused:
                 self._take_asked(one)
         for site in sites:
-            self._jobs.put_nowait(partial(self._reload_site, site))
+            self._jobs.put(self._reload_site, site)
         for referral_id in referrals:
-            self._jobs.put_nowait(partial(self._reload_referral, referral_id))
+            self._jobs.put(self._reload_referral, referral_id)
 
     def alarm_changed(self, alarm_id: str) -> None:
         """What is stored of an alarm was corrected."""
-        self._jobs.put_nowait(lambda: self._reload_alarm(alarm_id))
+        self._jobs.put(self._reload_alarm, alarm_id)
 
     def consult_changed(self, consult: screen.Consult) -> None:
         """A consult began or moved on."""
@@ -207,7 +218,7 @@ class Live:
     def _take_alarm(self, taken: AlarmTaken) -> None:
         alarm = self.picture.take_alarm(taken)
         if alarm is None:
-            self._jobs.put_nowait(lambda: self._reload_alarm(taken.event.alarm_id))
+            self._jobs.put(self._reload_alarm, taken.event.alarm_id)
         else:
             self._say_alarm(alarm)
 
@@ -215,7 +226,7 @@ class Live:
         event = taken.ordered.event
         known = self.picture.alarms.get(event.aggregate_id)
         if known is None:
-            self._jobs.put_nowait(lambda: self._reload_alarm(event.aggregate_id))
+            self._jobs.put(self._reload_alarm, event.aggregate_id)
             return
         alarm = alarms.with_asked(known, [alarms.asked_by(event)])
         self.picture.alarms[alarm.alarm_id] = alarm
@@ -281,15 +292,6 @@ class Live:
                 own = {bed.key for bed in self.picture.beds.values() if self._may_see(feed, bed)}
                 feed.put(screen.SiteMessage(site=reduced_site(view, own)).model_dump_json())
 
-    async def _work(self) -> None:
-        while True:
-            job = await self._jobs.get()
-            try:
-                await job()
-            except HubError as error:
-                # The next change of the same thing, or a fresh snapshot, repairs the picture.
-                log.error("live picture not brought up to date", code=error.code)
-
     async def _watch(self) -> None:
         beat = 0
         while True:
@@ -298,6 +300,8 @@ class Live:
             for site in list(self.picture.sites):
                 self._judge(site)
                 self._tell_site(site)
+            if beat % AGAIN_S == 0:
+                self._jobs.again()
             self._tell_watched()
             self._say_rungs()
             if beat % PAGE_TICK_S == 0:
@@ -306,7 +310,7 @@ class Live:
                 self._rescore()
             if beat % KEEP_S == 0:
                 self.picture.forget_old(self.now_ns())
-                self._jobs.put_nowait(self._keep_arrivals)
+                self._jobs.put(self._keep_arrivals)
 
     def _tell_watched(self) -> None:
         keys = {
@@ -352,22 +356,44 @@ class Live:
         quiet_ns = now_ns - max(state.quietest_ns(), self._began_ns)
         if state.link == "lost" and quiet_ns > self._silence_ns and site not in self._silent:
             self._silent.add(site)
-            since_ns = state.quietest_ns()
-            self._jobs.put_nowait(lambda: self._silence.begin(site, since_ns))
+            self._note_silence(Change(site, state.quietest_ns()))
         elif state.link in {"live", "weak"} and site in self._silent:
             self._silent.discard(site)
-            self._jobs.put_nowait(lambda: self._silence.end(site))
+            self._note_silence(Change(site, None))
+
+    def _note_silence(self, change: Change) -> None:
+        self._hushed.append(change)
+        self._jobs.put(self._keep_silence)
+
+    async def _keep_silence(self) -> None:
+        at_once = _CHANGES_AT_ONCE
+        while changes := self._hushed[:at_once]:
+            try:
+                await self._silence.change(changes)
+            except StoreFailure as failure:
+                if failure.is_passing:
+                    # It stays, and is tried again.
+                    raise
+                if at_once > 1:
+                    # One that can never be stored must not hold up the others.
+                    at_once = 1
+                    continue
+                log.error("silence-not-stored", site=changes[0].site, why=str(failure))
+            del self._hushed[: len(changes)]
 
     async def _reload_site(self, site: str) -> None:
         now_ns = self.now_ns()
-        found = await self._stores.care.read(lambda c: live_load.set_up(c, self._region, [site], now_ns))
+        referred = {name for name, person in self.picture.persons.items() if person.site == site}
+        found = await self._stores.care.read(lambda c: live_load.set_up(c, self._region, [site], now_ns, referred))
+        self.picture.persons |= {name: person for name, person in found.persons.items() if name in referred}
         known = set(self.picture.beds)
         holders = {bed.key: _holder(bed) for bed in self.picture.beds.values() if bed.site == site}
         touched = self.picture.apply(found, [site])
         for bed in touched:
             self._say_bed(bed)
         if set(self.picture.beds) != known:
-            await self._load_readings([site], now_ns)
+            # Apart: where that fails it is tried again, and by then no bed is new any more.
+            self._jobs.put(self._load_readings_of, site)
         self._tell_site(site)
         # Who may see what may have changed with the beds: a caregiver's person moved, or whoever took sharing back lies
         # down where somebody else was, of which no message tells.
@@ -380,10 +406,15 @@ class Live:
                 feed.ask_snapshot()
 
     async def _reload_referral(self, referral_id: str) -> None:
-        found = await self._stores.care.read(lambda c: live_load.one_referral(c, self._region, referral_id))
+        def look(connection: Connection) -> tuple[tuple[str, Referral] | None, dict[str, Person]]:
+            found = live_load.one_referral(connection, self._region, referral_id)
+            return found, live_load.referred(connection, self._region, [found[1]] if found else [])
+
+        found, persons_of_it = await self._stores.care.read(look)
         if found is None:
             return
         self.picture.referrals[referral_id] = found
+        self.picture.persons |= persons_of_it
         view = self.picture.referral_view(*found, self.now_ns())
         text = screen.ReferralMessage(referral=view).model_dump_json()
         self._say("referral", found[0], found[1].submitted.person_id, lambda: (text, ""))
@@ -399,6 +430,12 @@ class Live:
             bed = self.picture.bed_of(NodeAddress(self._region, stored.site, stored.node), stored.device)
             if bed is not None:
                 bed.take(stored.device, stored.sample, stored.received_ns, stored.came_ns)
+
+    async def _load_readings_of(self, site: str) -> None:
+        await self._load_readings([site], self.now_ns())
+        for bed in self.picture.beds.values():
+            if bed.site == site:
+                self._say_bed(bed)
 
     async def _keep_arrivals(self) -> None:
         arrivals = {

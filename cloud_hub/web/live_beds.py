@@ -44,11 +44,12 @@ _MAY_SCORE = frozenset({"live", "manual"})
 _RETRACTED = sample_pb2.QUALITY_RETRACTED
 _NOT_VALID = frozenset(quality for quality, name in QUALITY_NAMES.items() if name != "valid")
 
-_Held = tuple[sample_pb2.NumericSet, sample_pb2.NumericValue, int, int, bool, int]
-"""Set, value of it, arrival here (ns), time as shown (ms), whether the measured time cannot be believed, and arrival at
-the node (ns).
+_Held = tuple[sample_pb2.NumericSet, int, int, int, bool, int]
+"""Set, which of its values, arrival here (ns), time as shown (ms), whether the measured time cannot be believed, and
+arrival at the node (ns).
 
-A plain tuple: thousands of values come in a second.
+A plain tuple: thousands of values come in a second.  And no value itself: protobuf keeps a table of all that Python
+holds of its messages, and with the values of thousands of beds in it taking a set costs twice as much.
 """
 
 
@@ -68,9 +69,11 @@ class BedState:
     limits: dict[str, tuple[str, str]] = field(default_factory=dict)
     waves: dict[str, int] = field(default_factory=dict)
     """Arrival of the newest stretch of each wave, ns."""
-    origins: dict[str, str] = field(default_factory=dict)
-    """Origin of the newest set of each device."""
+    not_live: Literal["", "replay", "test"] = ""
+    """Says where what is shown here is no live patient."""
     unassigned: int = 0
+    _origins: dict[str, str] = field(default_factory=dict)
+    """Origin of the newest set of each device."""
     _held: dict[str, _Held] = field(default_factory=dict)
     """The newest value of each measure."""
     _scored: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -96,13 +99,6 @@ class BedState:
         """Key of this bed on screens."""
         return bed_key(self.site, self.bed)
 
-    @property
-    def not_live(self) -> Literal["", "replay", "test"]:
-        """Says where what is shown here is no live patient."""
-        if "replay" in self.origins.values():
-            return "replay"
-        return "test" if "test" in self.origins.values() else ""
-
     def place(self, person: Person | None, since_ns: int) -> bool:
         """Say who lies here since when; True where that is another person than before.
 
@@ -115,6 +111,11 @@ class BedState:
             self._held = kept if person else {}
             self._scored = {name: scored for name, scored in self._scored.items() if name in self._held}
         return changed
+
+    def forget_origins(self) -> None:
+        """Forget what came from devices that stand here no more."""
+        self._origins = {device: origin for device, origin in self._origins.items() if device in self.devices}
+        self._judge_origins()
 
     def take(self, device: str, sample: sample_pb2.NumericSet, received_ns: int, came_ns: int = 0) -> list[str]:
         """Take a numeric set; return the measures that have a new reading now, none where it is history.
@@ -129,12 +130,12 @@ class BedState:
         if sample.assignment == sample_pb2.ASSIGNMENT_UNASSIGNED:
             self.unassigned += 1
             return []
-        origin = self.origins[device] = ORIGIN_NAMES.get(sample.origin, "live")
+        origin = self._comes_from(device, sample.origin)
         set_ns, is_suspect, may_score = sample.measured_at_unix_ns, sample.clock_suspect, origin in _MAY_SCORE
         # Every value of every bed of the region comes by here: what is asked of each is asked once.
         latest_ns, since_ns = received_ns + AHEAD_AT_MOST_NS, self.since_ns
         held_now, scored, changed = self._held, self._scored, []
-        for value in sample.values:
+        for number, value in enumerate(sample.values):
             measure, measured_ns = value.measure, value.measured_at_unix_ns or set_ns
             suspect = is_suspect or measured_ns > latest_ns
             # A time that cannot be believed is not shown: that of its arrival stands in for it (bad input 7).
@@ -144,13 +145,15 @@ class BedState:
             shown_ms, known = shown_ns // NS_PER_MS, held_now.get(measure)
             if known and (known[5] > came_ns if suspect or known[4] else known[3] > shown_ms):
                 continue
-            held_now[measure] = (sample, value, received_ns, shown_ms, suspect, came_ns)
+            held_now[measure] = (sample, number, received_ns, shown_ms, suspect, came_ns)
             changed.append(measure)
             quality = value.quality
             if quality == _RETRACTED:
                 scored.pop(measure, None)
-            elif may_score and quality not in _NOT_VALID and is_usable(measure, text := value.value):
-                scored[measure] = (text, shown_ms * NS_PER_MS)
+            elif may_score and quality not in _NOT_VALID:
+                text, before = value.value, scored.get(measure)
+                if (before is not None and before[0] == text) or is_usable(measure, text):
+                    scored[measure] = (text, shown_ms * NS_PER_MS)
         return changed
 
     def readings_of(self, measures: Iterable[str]) -> list[screen.Reading]:
@@ -159,7 +162,7 @@ class BedState:
 
     def take_waves(self, device: str, sample: sample_pb2.WaveformSet, received_ns: int) -> None:
         """Note which waves run here."""
-        self.origins[device] = ORIGIN_NAMES.get(sample.origin, "live")
+        self._comes_from(device, sample.origin)
         for channel in sample.channels:
             self.waves[channel.measure] = received_ns
 
@@ -198,8 +201,21 @@ class BedState:
             unassigned=self.unassigned,
         )
 
+    def _comes_from(self, device: str, number: int) -> str:
+        """Note the origin, by its number, of what came from a device; return its name."""
+        origin = ORIGIN_NAMES.get(number, "live")
+        if self._origins.get(device) != origin:
+            self._origins[device] = origin
+            self._judge_origins()
+        return origin
+
+    def _judge_origins(self) -> None:
+        origins = self._origins.values()
+        self.not_live = "replay" if "replay" in origins else "test" if "test" in origins else ""
+
     def _reading(self, held: _Held) -> screen.Reading:
-        sample, value, received_ns, shown_ms, suspect, _came_ns = held
+        sample, number, received_ns, shown_ms, suspect, _came_ns = held
+        value = sample.values[number]
         quality = QUALITY_NAMES.get(value.quality, "valid")
         low, high = self.limits.get(value.measure, ("", ""))
         return screen.Reading(

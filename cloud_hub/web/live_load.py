@@ -1,6 +1,6 @@
 """Builds the live picture from the databases: at start, and a site anew when its set-up changed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -26,6 +26,7 @@ class SetUp:
 
     nodes: list[Node]
     persons: dict[str, Person]
+    """Those who lie there, and who else was asked for, by id."""
     stays: list[Stay]
     places: list[Place]
     devices: list[Device]
@@ -43,12 +44,18 @@ class StoredSet:
     sample: sample_pb2.NumericSet
 
 
-def set_up(connection: Connection, region: str, sites: Collection[str] | None, now_ns: int) -> SetUp:
-    """Return who and what is where now at these sites (None = all of the region)."""
+def set_up(
+    connection: Connection, region: str, sites: Collection[str] | None, now_ns: int, others: Collection[str] = ()
+) -> SetUp:
+    """Return who and what is where now at these sites (None = all of the region).
+
+    Of the persons those who lie there, and these others: a region has known a million after a year.
+    """
+    stays = persons.open_stays(connection, region, sites)
     return SetUp(
         nodes=persons.nodes(connection, region, sites),
-        persons={one.person_id: one for one in persons.persons(connection, region, sites)},
-        stays=[stay for stay in persons.stays(connection, region, sites, since_ns=now_ns) if stay.to_ns is None],
+        persons=persons.persons_named(connection, region, {stay.person_id for stay in stays}.union(others)),
+        stays=stays,
         places=[place for place in persons.places(connection, region, sites, since_ns=now_ns) if place.to_ns is None],
         devices=persons.devices(connection, region, sites),
     )
@@ -67,6 +74,11 @@ def open_referrals(connection: Connection, region: str, now_ns: int) -> dict[str
         if folded is not None:
             found[referral_id] = (site, folded)
     return found
+
+
+def referred(connection: Connection, region: str, referrals: Iterable[Referral]) -> dict[str, Person]:
+    """Return the persons whom referrals are about, by id."""
+    return persons.persons_named(connection, region, {one.submitted.person_id for one in referrals})
 
 
 def one_referral(connection: Connection, region: str, referral_id: str) -> tuple[str, Referral] | None:

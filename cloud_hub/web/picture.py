@@ -28,6 +28,7 @@ class Picture:
         self.sites: dict[str, SiteState] = {}
         self.beds: dict[str, BedState] = {}
         self.persons: dict[str, Person] = {}
+        """Whom the referrals are about; who lies in a bed is known by the bed."""
         self.alarms: dict[str, Alarm] = {}
         self.referrals: dict[str, tuple[str, Referral]] = {}
         self._bed_of_device: dict[tuple[str, str, str], str] = {}
@@ -37,7 +38,6 @@ class Picture:
         known = {node.site for node in set_up.nodes} | {place.site for place in set_up.places}
         known |= {stay.site for stay in set_up.stays}
         chosen = known if sites is None else set(sites)
-        self.persons.update(set_up.persons)
         self._bed_of_device = {key: bed for key, bed in self._bed_of_device.items() if key[0] not in chosen}
         for node in set_up.nodes:
             self._node(node)
@@ -203,7 +203,7 @@ class Picture:
             standing = here.get(bed.key, set())
             bed.devices = sorted(device for _, _, device in standing)
             bed.has_camera = not cameras.isdisjoint(standing)
-            bed.origins = {device: origin for device, origin in bed.origins.items() if device in bed.devices}
+            bed.forget_origins()
             stay = stays.get((bed.site, bed.bed))
             bed.place(set_up.persons.get(stay.person_id) if stay else None, stay.from_ns if stay else 0)
 

@@ -46,7 +46,7 @@ async def sent(port: int, text: str) -> bytes:
     """Send bytes as they stand and return all that comes back until the other side closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(text.replace("\n", "\r\n").encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = await reader.read()
     writer.close()
     return answer

@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from bench import patients, storm
+from bench import patients, patients_load, storm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
 
 def test_everything_of_a_hundred_patients_is_stored_and_shown_on_their_clinics_walls() -> None:
-    row = patients.measure(100, 3)
+    row = patients.measure(patients_load.Asked(patients=100, seconds=3, sent="apart", looked_at=patients.SCREENS))
     assert (row.edges, row.records, row.stored) == (10, 600, 600)
     assert row.screens == patients.SCREENS
     assert row.shown > 0

@@ -52,7 +52,7 @@ class RunningBroker:
 
     async def listening(self) -> None:
         """Wait until somebody listens on the port."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -107,7 +107,7 @@ async def running(*works: object) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30) -> None:
     """Wait for something that another process brings about and that nothing announces."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110

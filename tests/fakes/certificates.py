@@ -104,6 +104,6 @@ async def certified_hub(config: HubConfig, care: Database) -> AsyncIterator[Cert
     access = node_access.make(config, care)
     assert isinstance(access, ByCertificates)
     async with running(access.run()):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await access.door.listening.wait()
         yield CertifiedHub(config, access, care)

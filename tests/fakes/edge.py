@@ -44,7 +44,7 @@ class FakeEdge:
             tasks.create_task(self.link.run())
             tasks.create_task(self._resend())
 
-    async def until(self, condition: Callable[[], bool], within_s: float = 15) -> None:
+    async def until(self, condition: Callable[[], bool], within_s: float = 40) -> None:
         """Wait until something that came down makes a condition true."""
         async with asyncio.timeout(within_s):
             while not condition():
@@ -53,7 +53,7 @@ class FakeEdge:
                     async with asyncio.timeout(0.1):
                         await self._news.wait()
 
-    async def drained(self, within_s: float = 15) -> None:
+    async def drained(self, within_s: float = 40) -> None:
         """Wait until everything is receipted."""
         await self.until(lambda: not self.outbox, within_s)
 

@@ -65,7 +65,7 @@ class Sights:
         self.all.append(sight)
         self._told.set()
 
-    async def until(self, wanted: Callable[[RadioSight], bool], within_s: float = 5) -> RadioSight:
+    async def until(self, wanted: Callable[[RadioSight], bool], within_s: float = 30) -> RadioSight:
         """Return the first sight that is wanted, of those told from now on or the last one before."""
         seen = max(0, len(self.all) - 1)
         async with asyncio.timeout(within_s):

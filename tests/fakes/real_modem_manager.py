@@ -39,7 +39,7 @@ class RealModemManager:
     async def plug_in(self, port: str) -> str:
         """Plug in the modem at this virtual port; returns its object path once it can be enabled."""
         await self._call(ROOT, f"{SERVICE}.Test", "SetProfile", "ssas", ["test", "generic", [port]])
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while True:
                 (objects,) = await self._call(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
                 for path, interfaces in objects.items():
@@ -89,7 +89,7 @@ async def real_modem_manager(address: str) -> AsyncIterator[RealModemManager]:
 async def _served(bus: MessageBus) -> None:
     dbus = "org.freedesktop.DBus"
     asked = Message(dbus, "/org/freedesktop/DBus", dbus, "NameHasOwner", signature="s", body=[SERVICE])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             asked.serial = 0
             if (await bus.call(asked)).body[0]:

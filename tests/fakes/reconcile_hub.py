@@ -80,6 +80,6 @@ async def serving(hub: ReconcileHub, folder: Path) -> AsyncIterator[int]:
     server = RpcServer(config, REGION, hub.care, SecretIdentity(users()), CollectorRegistry())
     server.reconciling = hub.reconciling
     async with running(server.run()):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await server.listening.wait()
         yield server.port

@@ -58,7 +58,7 @@ class RunningNode:
         """A counter of the node, 0 where it never counted."""
         return self.registry.get_sample_value(f"edge_transfer_{name}_total", labels) or 0
 
-    async def until(self, parcel_id: str, right: Callable[[Parcel], bool], within_s: float = 10) -> Parcel:
+    async def until(self, parcel_id: str, right: Callable[[Parcel], bool], within_s: float = 30) -> Parcel:
         """Wait until a file of the queue is as wanted, and return it."""
         found: Parcel | None = None
         try:
@@ -71,7 +71,7 @@ class RunningNode:
         except TimeoutError:
             raise AssertionError(found) from None
 
-    async def done(self, parcel_id: str, within_s: float = 10) -> Parcel:
+    async def done(self, parcel_id: str, within_s: float = 30) -> Parcel:
         """Wait until a file is safe at the hub."""
         return await self.until(parcel_id, lambda parcel: parcel.state is State.DONE, within_s)
 

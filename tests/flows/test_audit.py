@@ -113,7 +113,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             yield World(hub, broker, buffer, Uplink(config, buffer, ADDRESS, Callbacks()), trail)
 
 
-async def until(claim: Callable[[], bool], limit_s: float = 15) -> None:
+async def until(claim: Callable[[], bool], limit_s: float = 40) -> None:
     async with asyncio.timeout(limit_s):
         while not claim():  # noqa: ASYNC110 - looks at other processes' work
             await asyncio.sleep(0.02)
@@ -121,7 +121,7 @@ async def until(claim: Callable[[], bool], limit_s: float = 15) -> None:
 
 async def anchored(world: World, head: Head) -> None:
     """Wait until the node keeps a head of the hub."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while await world.buffer.audit.newest_anchor() != head:  # noqa: ASYNC110 - looks at other processes' work
             await asyncio.sleep(0.05)
 

@@ -165,7 +165,7 @@ async def test_a_call_that_comes_during_an_attempt_leaves_out_the_wait_after_it(
 
 
 async def until(claim: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not claim():  # noqa: ASYNC110 - looks at another process's work
             await asyncio.sleep(0.01)
 

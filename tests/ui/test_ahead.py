@@ -20,9 +20,9 @@ from tests.ui.real_hub import RealHub, hub
 from tests.ui.test_people import enter
 from tests.ui.test_screens import PHONE
 from tests.ui.test_second_factor import pytestmark
-from tests.ui.test_studies import AXE, SERIOUS, browser
+from tests.ui.test_studies import AXE, SERIOUS
 
-__all__ = ["browser", "pytestmark"]
+__all__ = ["pytestmark"]
 STUDY = "1.2.826.0.1.9"
 FILES = 120
 WIDTH_PX = "async image => { await image.decode(); return image.naturalWidth; }"

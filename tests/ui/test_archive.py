@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi import Response
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import func, select
 
 from cloud_hub.config import ArchiveConfig
@@ -25,7 +25,7 @@ from tests.fakes.ports import free_port
 from tests.ui import imaging_scene as scene
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.test_people import enter
-from tests.ui.test_screens import CHROMIUM, DESK, FLAGS, PHONE
+from tests.ui.test_screens import DESK, PHONE
 from tests.ui.test_second_factor import pytestmark as needs
 from tests.ui.test_studies import AXE, SERIOUS
 
@@ -49,14 +49,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, shared_data: Path, archive:
         archive_world.give_number(care, "own", "P-1", "1950-01-02", "male")
         archive_world.give_number(care, "other", "")
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 def page_of(browser: Browser, served: RealHub, bed: str = "B01", username: str = "physician") -> Page:

@@ -1,27 +1,16 @@
 """Consents seen and taken back in two taps, on the hub's real HTTP face: the doctor's page and the family's phone."""
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.cloud_hub import role_world as world
 from tests.ui.real_hub import hub
 from tests.ui.test_people import enter
-from tests.ui.test_screens import CHROMIUM, FLAGS
 from tests.ui.test_second_factor import pytestmark
 
 __all__ = ["pytestmark"]
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 def test_a_doctor_records_a_consent_and_takes_one_back_in_two_taps(tmp_path: Path, browser: Browser) -> None:

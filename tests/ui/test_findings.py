@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from cloud_hub.config import ImagingConfig
 from cloud_hub.imaging.face import Images
@@ -22,7 +22,7 @@ from tests.fakes.imaging_hub import ImagingHub
 from tests.ui import imaging_scene as scene
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.test_people import enter
-from tests.ui.test_screens import CHROMIUM, DESK, FLAGS, PHONE
+from tests.ui.test_screens import DESK, PHONE
 from tests.ui.test_second_factor import pytestmark
 from tests.ui.test_studies import AXE, SERIOUS
 
@@ -58,14 +58,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
     folder = tmp_path_factory.mktemp("hub")
     with hub(folder, fill(folder), second_factor=False) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 def address_of(served: RealHub) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from cloud_hub.access import federated, passkeys
 from cloud_hub.config import PasskeysConfig
@@ -20,7 +20,7 @@ from tests.fakes.ports import free_port
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.server import UI
 from tests.ui.test_passkeys import Key
-from tests.ui.test_screens import CHROMIUM, FLAGS
+from tests.ui.test_screens import CHROMIUM
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,22 +50,17 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, size: tuple[int, int] = (1280, 800)) -> Iterator[Scene]:
-    with (
-        hub(folder) as served,
-        oidc_provider.running(free_port(), served.address) as provider,
-        sync_playwright() as playwright,
-    ):
+def scene(browser: Browser, folder: Path, size: tuple[int, int] = (1280, 800)) -> Iterator[Scene]:
+    with hub(folder) as served, oidc_provider.running(free_port(), served.address) as provider:
         served.app.state.federated = federated.make(config(provider, folder), served.access)
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         page = browser.new_page(locale="zh-CN", viewport={"width": size[0], "height": size[1]})
         page.set_default_timeout(15_000)
         yield Scene(page, served, provider)
-        browser.close()
+        page.close()
 
 
-def test_a_physician_comes_back_from_the_provider_signed_in_and_leaves_both(tmp_path: Path) -> None:
-    with scene(tmp_path) as here:
+def test_a_physician_comes_back_from_the_provider_signed_in_and_leaves_both(tmp_path: Path, browser: Browser) -> None:
+    with scene(browser, tmp_path) as here:
         here.go("p-1", amr="mfa")
         expect(here.page.get_by_test_id("patient-card").first).to_be_visible()
         here.page.reload()
@@ -79,8 +74,8 @@ def test_a_physician_comes_back_from_the_provider_signed_in_and_leaves_both(tmp_
         expect(here.page.locator("#who")).to_be_visible()
 
 
-def test_who_has_keys_alone_comes_in_after_the_provider_with_one(tmp_path: Path) -> None:
-    with scene(tmp_path) as here:
+def test_who_has_keys_alone_comes_in_after_the_provider_with_one(tmp_path: Path, browser: Browser) -> None:
+    with scene(browser, tmp_path) as here:
         config = PasskeysConfig(rp_id="localhost", origins=[here.served.address.rstrip("/")])
         here.served.app.state.passkeys = passkeys.make(config, here.served.access)
         Key(here.page)
@@ -96,8 +91,8 @@ def test_who_has_keys_alone_comes_in_after_the_provider_with_one(tmp_path: Path)
         expect(here.page.get_by_test_id("patient-card").first).to_be_visible()
 
 
-def test_what_went_wrong_stands_there_in_words_and_local_accounts_sign_in(tmp_path: Path) -> None:
-    with scene(tmp_path, PHONE) as here:
+def test_what_went_wrong_stands_there_in_words_and_local_accounts_sign_in(tmp_path: Path, browser: Browser) -> None:
+    with scene(browser, tmp_path, PHONE) as here:
         here.go("p-2")
         told = here.page.get_by_test_id("sign-in-returned")
         expect(told).to_contain_text("没有为您开通账号")

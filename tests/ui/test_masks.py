@@ -26,12 +26,12 @@ from tests.fakes.imaging_hub import ImagingHub
 from tests.ui import imaging_scene as scene
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.stillness import settled
-from tests.ui.test_findings import PICTURE_MM, browser, finding, index, opened, take_back, turned
+from tests.ui.test_findings import PICTURE_MM, finding, index, opened, take_back, turned
 from tests.ui.test_screens import DESK, PHONE
 from tests.ui.test_second_factor import pytestmark
 from tests.ui.test_studies import AXE, SERIOUS
 
-__all__ = ["browser", "pytestmark"]
+__all__ = ["pytestmark"]
 SIDE = PICTURE_MM
 """Pixels of the made-up head each way."""
 SHOWN = 13
@@ -66,8 +66,11 @@ HEAT = """() => {
   const {left, top, width} = canvas.getBoundingClientRect();
   const picture = document.querySelector(".viewer-canvas").getBoundingClientRect();
   const pixels = canvas.getContext("2d").getImageData(0, 0, 48, 48).data;
-  return [[...pixels], left - picture.left, top - picture.top, width];
+  const side = Math.min(picture.width, picture.height);
+  const middle = [(picture.width - side) / 2, (picture.height - side) / 2, side];
+  return {pixels: [...pixels], at: [left - picture.left, top - picture.top, width], middle};
 }"""
+"""All at one moment: the picture may still become smaller for what is written below it."""
 
 
 def described(number: int, label: str, kind: str) -> seg.SegmentDescription:
@@ -314,15 +317,12 @@ def test_a_heat_map_is_the_lighter_the_more_it_says_and_has_its_scale_beside_it(
     warm.click()
     expect(page.get_by_test_id("heat-legend")).to_have_text("概率 0 1")
     expect(page.get_by_test_id("heat-drawn")).to_have_count(1)
-    flat, left, top, width = page.evaluate(HEAT)
-    pixels = np.array(flat).reshape(SIDE, SIDE, 4)
+    drawn = page.evaluate(HEAT)
+    pixels = np.array(drawn["pixels"]).reshape(SIDE, SIDE, 4)
     assert np.array_equal(pixels[..., 3] > 0, heat()[0] > 0)
     light = pixels[25, 10:20, :3] @ [0.21, 0.72, 0.07]
     assert (np.diff(light) > 0).all()
-    box = page.locator(".viewer-canvas").bounding_box()
-    assert box is not None
-    side = min(box["width"], box["height"])
-    assert (left, top, width) == pytest.approx(((box["width"] - side) / 2, (box["height"] - side) / 2, side), abs=1)
+    assert drawn["at"] == pytest.approx(drawn["middle"], abs=1)
     warm.click()
     expect(page.get_by_test_id("heat-drawn")).to_have_count(0)
 

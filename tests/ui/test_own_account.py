@@ -1,11 +1,10 @@
 """One's own password and sessions on the hub's real HTTP face, in a browser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import Connection, update
 
 from cloud_hub.store import accounts
@@ -14,19 +13,10 @@ from cloud_hub.store.schema import session as session_table
 from tests.cloud_hub import role_world as world
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.test_people import enter
-from tests.ui.test_screens import CHROMIUM, FLAGS
 from tests.ui.test_second_factor import pytestmark
 
 __all__ = ["pytestmark"]
 NEW = "willow-harbour-2719"
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 def change(page: Page, old: str, new: str, again: str = "") -> None:

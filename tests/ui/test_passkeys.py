@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, expect, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, expect
 from sqlalchemy import Connection
 
 from cloud_hub.access import passkeys
@@ -20,7 +20,7 @@ from tests.cloud_hub import role_world as world
 from tests.cloud_hub.web.test_oauth import CHALLENGE
 from tests.ui.real_hub import RealHub, hub
 from tests.ui.server import UI
-from tests.ui.test_screens import CHROMIUM, FLAGS
+from tests.ui.test_screens import CHROMIUM
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,14 +29,6 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium at /usr/bin/chromium"),
     pytest.mark.skipif(not (UI / "hub" / "index.html").exists(), reason="needs the built screens: make ui"),
 ]
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -1,25 +1,14 @@
 """Opening a record in an emergency and pairing a wall display, on the hub's own pages and its real HTTP face."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.cloud_hub import role_world as world
 from tests.ui.real_hub import hub
-from tests.ui.test_screens import CHROMIUM, FLAGS
 from tests.ui.test_second_factor import pytestmark
 
 __all__ = ["pytestmark"]
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 def enter(browser: Browser, address: str, username: str, *, has_touch: bool = False) -> Page:

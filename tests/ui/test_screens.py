@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from telemed import screen
 
 from tests.ui.server import UI, Face, build
@@ -54,14 +54,6 @@ def serving(face: str, link: str = "") -> Iterator[tuple[str, Face]]:
         finally:
             server.should_exit = True
             thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pyotp
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.cloud_hub import role_world as world
 from tests.ui.real_hub import hub
 from tests.ui.server import UI
-from tests.ui.test_screens import CHROMIUM, FLAGS
+from tests.ui.test_screens import CHROMIUM
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,9 +28,8 @@ def enter(page: Page, address: str) -> None:
     page.get_by_test_id("sign-in-submit").click()
 
 
-def test_a_physician_sets_up_an_app_and_needs_it_from_then_on(tmp_path: Path) -> None:
-    with hub(tmp_path) as served, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+def test_a_physician_sets_up_an_app_and_needs_it_from_then_on(tmp_path: Path, browser: Browser) -> None:
+    with hub(tmp_path) as served:
         page = browser.new_page(locale="zh-CN")
         enter(page, served.address)
         page.get_by_test_id("factor-begin").click()
@@ -50,4 +49,3 @@ def test_a_physician_sets_up_an_app_and_needs_it_from_then_on(tmp_path: Path) ->
         page.get_by_test_id("sign-in-code").fill(recovery)
         page.get_by_test_id("sign-in-submit").click()
         expect(page.get_by_test_id("patient-card").first).to_be_visible()
-        browser.close()

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from cloud_hub.store import studies
 from tests.cloud_hub import role_world as world
@@ -22,7 +22,7 @@ from tests.ui.real_hub import RealHub, hub
 from tests.ui.server import UI
 from tests.ui.stillness import settled
 from tests.ui.test_people import enter
-from tests.ui.test_screens import CHROMIUM, DESK, FLAGS, PHONE
+from tests.ui.test_screens import DESK, PHONE
 from tests.ui.test_second_factor import pytestmark
 
 __all__ = ["pytestmark"]
@@ -51,14 +51,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Itera
     folder = tmp_path_factory.mktemp("hub")
     with hub(folder, scene.fill(folder, shared_data), second_factor=False) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class Listener:
         self._news.set()
 
     async def receives(self, payload: bytes) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not any(seen == payload for _, seen in self.got):
                 self._news.clear()
                 await self._news.wait()
@@ -228,5 +228,5 @@ async def test_the_broker_ends_with_the_hub_that_started_it(tmp_path: Path) -> N
     await broker.listening()
     assert program.stdin is not None
     program.stdin.close()
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(30):
         assert await program.wait() == 0

@@ -16,7 +16,7 @@ from cloud_hub.care import referral
 from cloud_hub.desk.alarms import Alarms, Ask
 from cloud_hub.desk.intake import AlarmTaken, EventTaken, Intake, Taken
 from cloud_hub.desk.referrals import TRIAGE_ACCEPT, Referrals, Step
-from cloud_hub.desk.silence import Silence
+from cloud_hub.desk.silence import Change, Silence
 from cloud_hub.errors import BadRequest, NotFound, NotPermitted, StepRefused
 from cloud_hub.store import accounts, alarms, events
 from cloud_hub.store.accounts import Account
@@ -230,11 +230,12 @@ def test_a_step_sent_twice_or_by_another_node_changes_nothing(desk: Desk) -> Non
 
 @pytest.mark.anyio
 async def test_a_silent_site_has_one_alarm_which_the_hub_steps_itself(desk: Desk) -> None:
-    await desk.silence.begin(CLINIC.site, NOW_NS - 20 * 10**9)
-    await desk.silence.begin(CLINIC.site, NOW_NS - 20 * 10**9)
+    fell_silent = Change(CLINIC.site, NOW_NS - 20 * 10**9)
+    await desk.silence.change([fell_silent])
+    await desk.silence.change([fell_silent, fell_silent])
     begun = [one for one in desk.told if isinstance(one, AlarmTaken)]
     alarm = await desk.alarms.act(PHYSICIAN, begun[0].event.alarm_id, Ask("accept"))
-    await desk.silence.end(CLINIC.site)
+    await desk.silence.change([Change(CLINIC.site, None)])
     ended = desk.database.read_blocking(lambda c: alarms.alarm_of(c, REGION, alarm.alarm_id))
 
     assert len(begun) == 1

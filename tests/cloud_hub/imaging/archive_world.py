@@ -29,7 +29,7 @@ from tests.fakes.orthanc import SYSTEM
 NUMBERS = {"own": "P-1", "other": "P-2"}
 STUDY, OTHERS_STUDY = "1.2.826.0.2.1", "1.2.826.0.2.2"
 KINDS = ("CT1_UNC", "MR1_J2KR", "US1_RLE", "NM1_JPLY")
-FETCH_LIMIT_S = 15
+FETCH_LIMIT_S = 40
 
 
 @dataclass

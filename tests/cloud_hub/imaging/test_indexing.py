@@ -94,7 +94,7 @@ async def test_what_is_told_while_the_hub_runs_is_read_and_what_lay_there_before
 
 
 async def _until(hub: ImagingHub, row: Transfer) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while hub.outcome(row) is None:  # noqa: ASYNC110 - the product has no event for it
             await asyncio.sleep(0.01)
 

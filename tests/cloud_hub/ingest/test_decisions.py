@@ -10,7 +10,7 @@ NAME = ("mon-b01/numeric", 1)
 
 
 def contigs(book: ReceiptBook, now_s: float) -> list[int]:
-    return [one.contig for one in book.due(CLINIC, now_s)]
+    return [one.contig for one in book.due(CLINIC, now_s).receipts]
 
 
 def test_a_stream_is_receipted_at_once_then_at_most_once_a_second_then_every_ten() -> None:
@@ -65,7 +65,7 @@ def test_an_urgent_receipt_does_not_wait() -> None:
     for number in (1, 2, 3):
         assert book.note(CLINIC, NAME, Watermark(number, number), 100.0, urgent=True)
         assert contigs(book, 100.0) == [number]
-    assert book.due(HOME, 100.0) == []
+    assert not book.due(HOME, 100.0).receipts
 
 
 def test_a_receipt_with_too_many_gaps_never_claims_a_missing_number() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -18,8 +19,11 @@ from telemed.v1 import uplink_pb2
 from telemed.wire import Kind, encode
 
 from cloud_hub.access.audit_heads import AuditHeads
+from cloud_hub.ingest.datagram_recent import Came, Recent
 from cloud_hub.store import events
 from cloud_hub.store.schema import care_dead_letter, care_record, record, samples_dead_letter
+from edge_node.buffer.delivery import Delivery
+from edge_node.uplink.pump import receipt_of
 from tests.cloud_hub.ingest.conftest import Hub
 from tests.fakes.containers import EPOCH, alarm, care, numeric, of_schema, sealed, wave
 
@@ -161,6 +165,35 @@ async def test_a_hello_is_answered_with_receipts_and_the_events_after_its_cursor
     assert hub.noted == {f"edge-clinic: {Code.HUB_LOST_HISTORY}": 1}
 
 
+async def test_what_is_committed_while_a_hello_is_answered_is_not_taken_back_by_the_answer(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[uplink_pb2.Receipts] = []
+    hub.ingest.downlink.on_receipts = lambda _address, message: told.append(message)
+    epochs_of = hub.ingest._epochs_of
+
+    async def slowly(*arguments: Any) -> dict[str, list[str]]:
+        hub.edge.send(Up.ALARM, alarm(1))
+        await hub.edge.drained()
+        return await epochs_of(*arguments)
+
+    monkeypatch.setattr(hub.ingest, "_epochs_of", slowly)
+    hub.edge.hello(uplink_pb2.StreamState(stream="node/alarm", epoch=EPOCH))
+    await hub.edge.until(lambda: any(message.hub_run for message in told))
+    answered = next(number for number, message in enumerate(told) if message.hub_run)
+    # On a slow machine the alarm comes again, and is receipted more than once.
+    assert {message.receipts[0].contig for message in told[:answered]} == {1}
+    assert told[answered].receipts[0].contig == 0
+    node, recent = Delivery(acked=0, next_seq=2), Recent()
+    for message in told[: answered + 1]:
+        recent.note(message)
+        for each in message.receipts:
+            node.take(receipt_of(each, message.hub_unix_ns))
+    assert node.acked == 1, "as nodes hear it, in this order"
+    assert recent.judge([alarm(1)], 0.0) is Came.NEW
+    assert recent.judge([alarm(1)], 0.0) is Came.STORED
+
+
 async def test_a_node_that_numbers_anew_without_its_old_numbers_has_lost_what_it_had_not_sent(hub: Hub) -> None:
     hub.edge.send(Up.VITALS, numeric(1), numeric(2))
     hub.edge.send(Up.CARE, care(1))
@@ -208,7 +241,7 @@ async def test_new_events_go_down_at_once_and_again_if_the_node_does_not_move(hu
     await hub.edge.until(lambda: len(hub.edge.pages) == 2)
     assert [ordered.event.event_id for ordered in hub.edge.pages[1].events] == ["new"]
     presence = uplink_pb2.Presence(boottime_ns=77, event_cursor=0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(hub.edge.pages) < 3:
             hub.edge.raw(Up.PRESENCE, presence.SerializeToString())
             await asyncio.sleep(0.25)

@@ -7,9 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 from telemed.audit import Entry, Link, begin
 from telemed.audit_check import Walk, first_fault
 from telemed.audit_seal import open_seal
@@ -17,8 +15,9 @@ from telemed.audit_seal import open_seal
 from cloud_hub.access.audit_heads import AuditHeads
 from cloud_hub.errors import StoreFailure
 from cloud_hub.store import audit_trail
-from cloud_hub.store.engine import MIGRATIONS, Database
+from cloud_hub.store.engine import Database
 from cloud_hub.store.schema import CARE
+from tests.fakes.old_stores import make_old_store
 
 
 def entry(number: int) -> Entry:
@@ -132,7 +131,7 @@ def test_heads_and_the_trails_of_nodes_can_only_grow(care_db: Database, table: s
 
 def test_rows_of_before_are_taken_into_the_chain_without_the_holes_between_them(tmp_path: Path) -> None:
     path = tmp_path / "care.db"
-    _migrate(path, "care_0006")
+    make_old_store(path, "care_0006")
     with sqlite3.connect(path) as old:
         old.executemany(
             "INSERT INTO audit (id, at_ns, actor, role, action, object, result, region, site) "
@@ -151,16 +150,3 @@ def test_rows_of_before_are_taken_into_the_chain_without_the_holes_between_them(
     state = database.read_blocking(audit_trail.state)
     assert state.hash != begin(state.trail)
     database.close()
-
-
-def _migrate(path: Path, revision: str) -> None:
-    settings = Config()
-    settings.set_main_option("script_location", str(MIGRATIONS))
-    settings.set_main_option("version_locations", str(MIGRATIONS / "care"))
-    settings.set_main_option("path_separator", "newline")
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        settings.attributes["connection"] = connection
-        settings.attributes["metadata"] = CARE
-        command.upgrade(settings, revision)
-    engine.dispose()

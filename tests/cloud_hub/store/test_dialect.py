@@ -32,9 +32,9 @@ def test_of_any_number_of_rows_only_the_new_ones_are_inserted_and_told(samples_d
 def test_of_many_rows_those_that_are_there_get_the_new_values(samples_db: Database) -> None:
     names = [column.name for column in trend.columns]
     for last in ("97", "98"):
-        rows = [(1, "hr", minute, 1, "97", "97", last, 5) for minute in range(200)]
+        rows = [(1, minute, "hr", 1, "97", "97", last, 5) for minute in range(200)]
         samples_db.write_blocking(
-            lambda c, rows=rows: dialect.upsert(c, trend, names, rows, ("stream_id", "measure", "minute"))  # type: ignore[misc]
+            lambda c, rows=rows: dialect.upsert(c, trend, names, rows, ("stream_id", "minute", "measure"))  # type: ignore[misc]
         )
 
     found = samples_db.read_blocking(lambda c: c.execute(select(trend.c.minute, trend.c.last)).all())

@@ -1,16 +1,20 @@
 """The engine: one writer, readers that see commits, forward-only migrations, both databases."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, inspect, select, text
+from structlog.testing import capture_logs
 
 from cloud_hub.errors import StoreFailure
 from cloud_hub.store.engine import Database
-from cloud_hub.store.schema import CARE, SAMPLES, audit, identity, person, record
+from cloud_hub.store.schema import CARE, SAMPLES, audit, identity, person, record, trend
+from tests.fakes.old_stores import drop_what_0024_makes, make_old_store
 
 ROW = {"at_ns": 1, "actor": "a", "role": "r", "action": "x", "object": "o", "result": "ok", "region": "", "site": ""}
 
@@ -37,6 +41,36 @@ def test_the_migrated_care_store_is_what_the_schema_says(care_db: Database) -> N
     assert differences(care_db) == []
 
 
+def test_the_minutes_of_a_stream_lie_by_time(samples_db: Database) -> None:
+    keys = samples_db.read_blocking(lambda c: inspect(c).get_pk_constraint("trend")["constrained_columns"])
+    assert keys == ["stream_id", "minute", "measure"]
+
+
+def test_the_minutes_of_before_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "samples.db"
+    make_old_store(path, "samples_0006")
+    row = {"measure": "hr", "n": 3, "low": "60", "high": "62.50", "last": "61", "last_ns": 5}
+    rows = [row | {"stream_id": stream, "minute": minute} for stream in (2, 1) for minute in (9, 8)]
+    with closing(sqlite3.connect(path)) as old, old:
+        old.executemany(
+            "INSERT INTO trend (stream_id, measure, minute, n, low, high, last, last_ns) "
+            "VALUES (:stream_id, :measure, :minute, :n, :low, :high, :last, :last_ns)",
+            rows,
+        )
+    with closing(Database(f"sqlite:///{path}", SAMPLES, "samples")) as database:
+        with capture_logs() as said:
+            database.migrate()
+        kept = database.read_blocking(lambda c: [dict(found._mapping) for found in c.execute(select(trend))])
+    assert kept == sorted(rows, key=lambda one: (one["stream_id"], one["minute"]))
+    assert [line["event"] for line in said] == ["ordering-trends"]
+
+
+def test_a_new_store_has_no_trends_to_order(tmp_path: Path) -> None:
+    with closing(Database(f"sqlite:///{tmp_path}/samples.db", SAMPLES, "samples")) as database, capture_logs() as said:
+        database.migrate()
+    assert said == []
+
+
 def test_a_missing_column_would_be_noticed(care_db: Database) -> None:
     care_db.write_blocking(lambda connection: connection.execute(text("ALTER TABLE audit DROP COLUMN result")))
     assert [change[0] for change in differences(care_db)] == ["add_column"]
@@ -57,6 +91,7 @@ def test_an_identity_gets_the_column_that_it_may_have_had_from_the_start(
     care_db.write_blocking(lambda c: c.execute(identity.insert().values(row)))
     care_db.write_blocking(lambda c: c.execute(text(was)))
     # As it was then: without what later migrations make.
+    care_db.write_blocking(drop_what_0024_makes)
     care_db.write_blocking(lambda c: c.execute(text("DROP INDEX ix_dicom_study_unread")))
     care_db.write_blocking(lambda c: c.execute(text("DROP TABLE finding_review")))
     care_db.write_blocking(lambda c: c.execute(text("ALTER TABLE dicom_study DROP COLUMN fetched_ns")))

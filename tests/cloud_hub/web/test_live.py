@@ -1,7 +1,8 @@
 """The live picture: readings, links, silence, and what each page is told."""
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from telemed.errors import Code
 from telemed.roles import Role
 from telemed.topics import NodeAddress
 from telemed.v1 import alarm_pb2, event_pb2, sample_pb2, uplink_pb2
-from telemed.wire import Codec, Kind, Stamp, seal
+from telemed.wire import Codec, Kind, Record, Stamp, seal
 
 from cloud_hub.access.rights import Principal
 from cloud_hub.desk.intake import AlarmTaken, Intake
-from cloud_hub.store import reconciliations
+from cloud_hub.desk.silence import Change
+from cloud_hub.errors import StoreFailure
+from cloud_hub.store import accounts, persons, reconciliations
+from cloud_hub.store.accounts import Account
 from cloud_hub.store.engine import Database
 from cloud_hub.store.intake import take
 from cloud_hub.store.notices import Notice
@@ -24,7 +28,8 @@ from cloud_hub.store.reconciliations import Tally
 from cloud_hub.store.samples import SampleLedger
 from cloud_hub.store.schema import CARE, SAMPLES
 from cloud_hub.store.streams import Incoming
-from cloud_hub.web import live_beds
+from cloud_hub.web import live as web_live
+from cloud_hub.web import live_beds, live_load
 from cloud_hub.web.feeds import QUEUE_LIMIT, Feed
 from cloud_hub.web.live import Live, Stores
 from cloud_hub.web.live_beds import BedState, is_usable
@@ -34,6 +39,7 @@ REGION, SITE, KEY = "baoshan", "baoshan-clinic", "baoshan-clinic:B01"
 ADDRESS = NodeAddress(REGION, SITE, "edge-clinic")
 SECOND_NS = 10**9
 NODE = event_pb2.Actor(username="edge-clinic", role="node")
+CLINIC = event_pb2.Actor(username="clinic", role="clinic")
 
 
 @dataclass
@@ -111,6 +117,20 @@ def _set(clock: Clock, at_s: float = 0, **values: str) -> sample_pb2.NumericSet:
     for measure, value in values.items():
         sample.values.add(measure=measure, value=value, quality=sample_pb2.QUALITY_VALID)
     return sample
+
+
+async def _store(stores: Stores, clock: Clock, sample: sample_pb2.NumericSet) -> Record:
+    record = seal(
+        stream="mon-1/numeric", kind=Kind.NUMERIC_SET, epoch=1, seq=1, stamp=Stamp(clock.at_ns, 1, 1),
+        codec=Codec.PLAIN, payload=sample.SerializeToString(),
+    )  # fmt: skip
+    await _keep(stores, clock, record)
+    return record
+
+
+async def _keep(stores: Stores, clock: Clock, record: Record) -> None:
+    incoming = Incoming(ADDRESS, record, clock.at_ns)
+    await stores.samples.write(lambda c: take(c, SampleLedger(), [incoming], clock.at_ns))
 
 
 def _take(live: Live, clock: Clock, sample: sample_pb2.NumericSet) -> None:
@@ -332,6 +352,125 @@ async def test_silence_raises_one_alarm_and_the_first_word_ends_it(live: Live, c
 
 
 @pytest.mark.anyio
+async def test_silence_that_could_not_be_stored_is_stored_later(
+    live: Live, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, told, write, take = [], asyncio.Event(), live._stores.care.write, live.take
+
+    async def at_fourth(work: Any, kept: Any = None) -> Any:
+        tries.append(work)
+        if len(tries) < 4:
+            failure = StoreFailure("care: disk full")
+            failure.is_passing = True
+            raise failure
+        return await write(work, kept)
+
+    def taken(all_taken: Any) -> None:
+        take(all_taken)
+        told.set()
+
+    monkeypatch.setattr(live._stores.care, "write", at_fourth)
+    monkeypatch.setattr(live._silence, "_tell", taken)
+    monkeypatch.setattr(web_live, "TICK_S", 0.01)
+    live.contact(ADDRESS, clock.at_ns)
+    clock.at_ns += 16 * SECOND_NS
+    live._judge(SITE)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        running = group.create_task(live.run())
+        await told.wait()
+        running.cancel()
+    assert [(alarm.newest.condition, alarm.is_active) for alarm in live.picture.alarms.values()] == [
+        ("site-silent", True)
+    ]
+    assert not live._hushed
+
+
+@pytest.mark.anyio
+async def test_a_silence_that_can_never_be_stored_holds_up_no_other_site(
+    live: Live, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = live._silence.change
+
+    async def picky(changes: Sequence[Change]) -> None:
+        if any(one.site == "site-1" for one in changes):
+            raise StoreFailure("care: IntegrityError")
+        await change(changes)
+
+    monkeypatch.setattr(live._silence, "change", picky)
+    nodes = [ADDRESS._replace(site=f"site-{number}") for number in range(3)]
+    for node in nodes:
+        live.contact(node, clock.at_ns)
+    clock.at_ns += 16 * SECOND_NS
+    for node in nodes:
+        live._judge(node.site)
+    await _jobs(live)
+    assert {alarm.site for alarm in live.picture.alarms.values()} == {"site-0", "site-2"}
+    assert not live._hushed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("refusing", ["care", "samples"])
+async def test_who_lies_where_is_looked_up_again_where_the_database_refused(
+    stores: Stores, live: Live, clock: Clock, monkeypatch: pytest.MonkeyPatch, refusing: str
+) -> None:
+    await _store(stores, clock, _set(clock, hr="80"))
+    database, page = getattr(live._stores, refusing), _joined(live, PHYSICIAN)
+    read = database.read
+
+    async def refuse(_work: Any) -> Any:
+        raise StoreFailure("disk I/O error")
+
+    event = event_pb2.Event(
+        event_id="comes", aggregate_type="bed", aggregate_id="B09", at_unix_ns=clock.at_ns, actor=NODE
+    )
+    event.bed_assigned.person_id, event.bed_assigned.from_unix_ns = "p2", clock.at_ns
+    intake = Intake(live.take)
+    monkeypatch.setattr(database, "read", refuse)
+    await stores.care.write(lambda c: intake.take_event(c, ADDRESS, event, clock.at_ns))
+    intake.committed()
+    for _ in range(3):
+        await _jobs(live)
+        live._jobs.again()
+    monkeypatch.setattr(database, "read", read)
+    clock.at_ns += SECOND_NS
+    await _jobs(live)
+    person = live.picture.beds[f"{SITE}:B09"].person
+    beds = [one["bed"] for one in _heard(page) if one["type"] == "bed"]
+
+    assert person is not None
+    assert person.person_id == "p2"
+    assert f"{SITE}:B09" in {one["key"] for one in beds}
+    assert _shown(live) == {"hr": "80"}
+    assert "80" in {reading["value"] for one in beds for reading in one["readings"]}
+
+
+@pytest.mark.anyio
+async def test_many_sites_fall_silent_and_are_heard_in_few_commits(
+    live: Live, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits, write = [], live._stores.care.write
+
+    async def counted(work: Any, kept: Any = None) -> Any:
+        commits.append(work)
+        return await write(work, kept)
+
+    monkeypatch.setattr(live._stores.care, "write", counted)
+    nodes = [ADDRESS._replace(site=f"site-{number}") for number in range(50)]
+    for node in nodes:
+        live.contact(node, clock.at_ns)
+    clock.at_ns += 16 * SECOND_NS
+    for node in nodes:
+        live._judge(node.site)
+    for node in nodes[:10]:
+        live.contact(node, clock.at_ns)
+    await _jobs(live)
+    assert len(commits) == 3
+    standing = {alarm.site for alarm in live.picture.alarms.values() if alarm.is_active}
+    assert standing == {node.site for node in nodes[10:]}
+    assert len(live.picture.alarms) == 50
+
+
+@pytest.mark.anyio
 async def test_a_restarted_hub_gives_sites_time_before_it_calls_them_silent(
     stores: Stores, live: Live, clock: Clock
 ) -> None:
@@ -465,15 +604,8 @@ async def test_a_page_stops_showing_who_left_a_bed_to_somebody_that_it_may_not_s
 async def test_a_hub_starts_over_records_that_only_a_newer_one_can_read(
     stores: Stores, live: Live, clock: Clock
 ) -> None:
-    ledger = SampleLedger()
-    stamp = Stamp(clock.at_ns, 1, 1)
-    good = seal(
-        stream="mon-1/numeric", kind=Kind.NUMERIC_SET, epoch=1, seq=1, stamp=stamp, codec=Codec.PLAIN,
-        payload=_set(clock, hr="80").SerializeToString(),
-    )  # fmt: skip
-    strange = good._replace(seq=2, schema=99, payload=b"\xff\xff\xff")
-    batch = [Incoming(ADDRESS, record, clock.at_ns) for record in (good, strange)]
-    await stores.samples.write(lambda c: take(c, ledger, batch, clock.at_ns))
+    good = await _store(stores, clock, _set(clock, hr="80"))
+    await _keep(stores, clock, good._replace(seq=2, schema=99, payload=b"\xff\xff\xff"))
     again = Live(stores, REGION, 15, Clock(clock.at_ns + SECOND_NS))
     await again.load()
 
@@ -481,9 +613,10 @@ async def test_a_hub_starts_over_records_that_only_a_newer_one_can_read(
 
 
 @pytest.mark.anyio
-async def test_children_get_no_adult_score(live: Live, clock: Clock) -> None:
+async def test_children_get_no_adult_score(live: Live, stores: Stores, clock: Clock) -> None:
     bed = live.picture.beds[KEY]
-    bed.place(live.picture.persons["p2"], clock.at_ns)
+    children = await stores.care.read(lambda c: persons.persons_named(c, REGION, ["p2"]))
+    bed.place(children["p2"], clock.at_ns)
     _take(live, clock, _set(clock, hr="131"))
     score = bed.score(clock())
 
@@ -538,9 +671,7 @@ async def test_what_the_last_comparison_found_outlives_a_restart(stores: Stores,
 
 
 async def _jobs(live: Live) -> None:
-    while not live._jobs.empty():
-        job: Callable[[], Any] = live._jobs.get_nowait()
-        await job()
+    await live._jobs.work_off()
 
 
 @pytest.mark.anyio
@@ -569,8 +700,9 @@ async def test_no_reading_is_made_until_somebody_looks_and_the_first_picture_is_
     make = BedState._reading
 
     def reading(bed: BedState, held: Any) -> screen.Reading:
-        made.append(held[1].measure)
-        return make(bed, held)
+        one = make(bed, held)
+        made.append(one.measure)
+        return one
 
     monkeypatch.setattr(BedState, "_reading", reading)
     _take(live, clock, _set(clock, hr="120", nibp_sys="105"))
@@ -655,3 +787,55 @@ async def test_a_family_without_the_right_to_see_values_is_not_told_of_the_site(
     assert _heard(feed) == []
     assert live.picture.sites_for(narrow) == []
     assert [one.site for one in live.picture.sites_for(FAMILY)] == [SITE]
+
+
+@pytest.mark.anyio
+async def test_the_picture_knows_who_lies_or_is_referred_and_of_the_others_nobody(
+    live: Live, stores: Stores, clock: Clock
+) -> None:
+    """A region has known a million persons after a year; all of them were read at each start, and kept."""
+    read = await stores.care.read(lambda c: live_load.set_up(c, REGION, None, clock.at_ns))
+    assert set(read.persons) == {"p1"}
+    assert live.picture.persons == {}
+    await _referred(live, stores, clock, "p2")
+    assert [person.family_name for person in live.picture.persons.values()] == ["芒"]
+    (view,) = live.picture.referrals_for(PHYSICIAN, clock())
+    assert view.patient is not None
+    assert view.patient.name == "芒"
+
+    again = Live(stores, REGION, 15, clock)
+    await again.load()
+    assert again.picture.persons == live.picture.persons
+    person = again.picture.beds[KEY].person
+    assert (person.family_name if person else "") == "谷"
+
+
+@pytest.mark.anyio
+async def test_a_referred_person_is_known_by_what_was_said_of_them_last(
+    live: Live, stores: Stores, clock: Clock
+) -> None:
+    await _referred(live, stores, clock, "p2")
+    renamed = event_pb2.PersonRegistered(family_name="满", birth_date="2020-03-14")
+    await _happens(live, stores, clock, "e8", ("person", "p2", {"person_registered": renamed, "base_version": 1}))
+    assert [person.family_name for person in live.picture.persons.values()] == ["满"]
+
+
+async def _referred(live: Live, stores: Stores, clock: Clock, person_id: str) -> None:
+    asked = event_pb2.ReferralSubmitted(level_claim="T1", person_id=person_id, bed="B02")
+    doctor = Account("clinic", Role.CLINIC, "黄芪", "Huang Qi", (SITE,), "x")
+    await stores.care.write(lambda c: accounts.save_account(c, doctor, clock.at_ns))
+    await _happens(live, stores, clock, "e7", ("referral", "r1", {"referral_submitted": asked}))
+
+
+async def _happens(
+    live: Live, stores: Stores, clock: Clock, event_id: str, what: tuple[str, str, dict[str, Any]]
+) -> None:
+    kind, which, body = what
+    event = event_pb2.Event(
+        event_id=event_id, aggregate_type=kind, aggregate_id=which, at_unix_ns=clock.at_ns, actor=CLINIC, **body
+    )
+    intake = Intake(live.take)
+    ordered = await stores.care.write(lambda c: intake.take_event(c, ADDRESS, event, clock.at_ns))
+    assert not ordered.refused, ordered.refusal
+    intake.committed()
+    await _jobs(live)

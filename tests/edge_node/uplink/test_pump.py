@@ -47,8 +47,9 @@ class Bench:
     def publish(self, what: Up, container: bytes) -> bool:
         if self.is_up:
             self.containers.append(container)
-            decode = history.decode if container.startswith(history.MAGIC) else wire.decode
-            self.sent += [(record.stream, record.seq) for record in decode(container)]
+            is_history = container.startswith(history.MAGIC)
+            records = [record for record, _ in history.decode(container)] if is_history else wire.decode(container)
+            self.sent += [(record.stream, record.seq) for record in records]
         return self.is_up
 
     async def round(self) -> list[tuple[str, int]]:

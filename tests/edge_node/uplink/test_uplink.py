@@ -60,7 +60,7 @@ async def running(uplink: Uplink) -> AsyncIterator[None]:
             await task
 
 
-async def until(claim: Callable[[], bool], limit_s: float = 15) -> None:
+async def until(claim: Callable[[], bool], limit_s: float = 40) -> None:
     async with asyncio.timeout(limit_s):
         while not claim():  # noqa: ASYNC110 - looks at another process's work
             await asyncio.sleep(0.01)

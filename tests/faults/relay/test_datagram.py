@@ -42,7 +42,7 @@ class Peer(asyncio.DatagramProtocol):
         self.transport.sendto(content, to)
 
     async def next(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return (await self.received.get())[0]
 
 

@@ -296,8 +296,8 @@ def gone(process: int) -> bool:
 
 
 def until(claim: Callable[[], bool]) -> None:
-    """Wait until something is so, at most ten seconds."""
-    end_s = time.monotonic() + 10
+    """Wait until something is so, at most half a minute."""
+    end_s = time.monotonic() + 30
     while not claim():
         assert time.monotonic() < end_s
         time.sleep(0.02)

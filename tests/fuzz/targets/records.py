@@ -73,7 +73,8 @@ def _is_usable(taken: Incoming) -> None:
         trends = Trends()
         trends.stage([(1, message)])
         trends.kept()
-        drawn = [text for fold in trends._folded.values() for text in (fold.low, fold.high, fold.last)]
+        folds = [fold for some in trends._folded.values() for fold in some.values()]
+        drawn = [text for fold in folds for text in (fold.low, fold.high, fold.last)]
         assert all(math.isfinite(float(text)) for text in drawn)
     if isinstance(message, sample_pb2.WaveformSet):
         for channel in message.channels:

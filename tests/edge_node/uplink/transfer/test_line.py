@@ -24,7 +24,7 @@ from edge_node.uplink.transfer.channel import Line, Login, translated
 pytestmark = pytest.mark.anyio
 CLINIC = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 SERVICE = "telemed.v1.Transfer"
-LIMIT_S = 5.0
+LIMIT_S = 30.0
 WEEK = timedelta(days=7)
 
 
