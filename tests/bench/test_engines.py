@@ -34,7 +34,7 @@ def test_on_a_processor_onnx_runtime_is_as_much_faster_than_torch_as_is_asked() 
             assert row["faster"] >= (2.0 if row["dimensions"] == 2 else 1.3)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore")  # the exporter warns of what it calls itself; the bench ignores them too
 def test_the_smallest_graph_runs_by_turns_and_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "ROUNDS", 1)

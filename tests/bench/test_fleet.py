@@ -6,7 +6,7 @@ import pytest
 
 from bench import patients, patients_load, storm
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_everything_of_a_hundred_patients_is_stored_and_shown_on_their_clinics_walls() -> None:

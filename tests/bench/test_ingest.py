@@ -4,7 +4,7 @@ import pytest
 
 from bench import ingest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def test_every_rate_is_measured_with_what_the_product_stores_today() -> None:

@@ -31,7 +31,7 @@ from tests.browser.consult_page import CHROMIUM, ROLLDOWN, bundle, chromium, loo
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
     pytest.mark.skipif(not ROLLDOWN.exists(), reason="the UI's packages are not installed (npm ci)"),
 ]

@@ -18,7 +18,7 @@ pytestmark = [
     needs_dcmtk,
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
     pytest.mark.skipif(
         not (UI / "dist" / "bedside" / "index.html").exists(), reason="needs the built screens: make ui"

@@ -17,7 +17,7 @@ from tests.region.region import Clinic, Region, running, until
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
     pytest.mark.skipif(not (UI / "dist" / "hub" / "index.html").exists(), reason="needs the built screens: make ui"),
 ]

@@ -36,7 +36,7 @@ def test_hub_and_nodes_read_the_configurations_that_the_demo_writes(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_the_demo_starts_says_where_it_is_and_ends_with_its_terminal() -> None:
     offset = free_port() % 20_000 + 10_000
     demo = subprocess.Popen(

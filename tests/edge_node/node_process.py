@@ -175,7 +175,7 @@ class NodeProcess:
         self.process.terminate()
         assert self.process.stdout is not None
         try:
-            return self.process.wait(timeout=15)
+            return self.process.wait(timeout=60)
         finally:
             self.process.kill()
             self.process.stdout.close()

@@ -13,7 +13,7 @@ from edge_node.buffer.schema import ALARM, CARE, VITALS
 from edge_node.buffer.store import Buffer
 from tests.edge_node.node_process import NodeProcess, prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 MESSAGES = 60
 PAGE = 4096
 

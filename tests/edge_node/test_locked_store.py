@@ -12,7 +12,7 @@ from edge_node.buffer.sealing import KEYS_ENDING
 from edge_node.buffer.store import Buffer
 from tests.edge_node.node_process import PASSWORD, NodeProcess, prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 MARK = "silvermoon"
 
 

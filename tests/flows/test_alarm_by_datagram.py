@@ -20,7 +20,7 @@ def figures(region: Region) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_an_alarm_reaches_the_hub_and_is_receipted_without_the_broker(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

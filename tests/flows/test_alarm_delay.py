@@ -101,7 +101,7 @@ def reporting(monitors: list[Monitor]) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_an_alarm_is_on_both_faces_within_two_seconds_after_its_delay(tmp_path_factory: pytest.TempPathFactory) -> None:
     delay_s = next(rule for rule in ruleset.load().rules if rule.condition == "hr-high").when.for_s
     with running(Region(tmp_path_factory.mktemp("region"), (CLINIC,))) as region:

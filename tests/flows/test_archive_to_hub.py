@@ -9,7 +9,7 @@ from tests.cloud_hub.imaging.archive_world import STUDY, of_archive
 from tests.fakes import orthanc
 from tests.region.region import Region, running, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), orthanc.needed]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), orthanc.needed]
 SYSTEM = "BAOSHAN"
 """Of the numbers that the node of the region knows its persons by."""
 

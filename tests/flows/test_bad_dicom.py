@@ -36,7 +36,7 @@ from tests.fakes.ports import free_port
 from tests.flows.test_bad_input import HR, ask, message, stuck
 from tests.region.region import Clinic, Region, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 NODE, SITE = "edge-clinic", "baoshan-clinic"
 PATIENT = "P-51018201-0093"
 SUCCESS, COERCED, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD = 0x0000, 0xB000, 0xA700, 0xA900, 0xC000

@@ -27,7 +27,7 @@ from tests.fakes.edge import FakeEdge
 from tests.region.region import PASSWORD, Clinic, Region, until
 from tests.region.screen import Screen
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 BED, SITE, ROGUE = "baoshan-clinic:B02", "baoshan-clinic", "heming-home"
 HR, SPO2 = "147842^MDC_ECG_HEART_RATE^MDC", "150456^MDC_PULS_OXIM_SAT_O2^MDC"
 UNITS = {HR: "264864^MDC_DIM_BEAT_PER_MIN^MDC", SPO2: "262688^MDC_DIM_PERCENT^MDC"}

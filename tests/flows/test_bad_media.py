@@ -28,7 +28,7 @@ from tests.edge_node.node_process import EXAMPLE
 from tests.region.region import Clinic, Region, running, until
 from tests.region.screen import Screen
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.anyio]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.anyio]
 BED = "baoshan-clinic:B02"
 HOLDS_AT_MOST_BYTES = 64 * 1024 * 1024
 CANDIDATE = {"candidate": "candidate:1 1 udp 1 10.255.255.1 9 typ host", "sdpMid": "0", "sdpMLineIndex": 0}

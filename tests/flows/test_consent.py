@@ -11,7 +11,7 @@ import pytest
 from tests.region.region import Region, running, until
 from tests.region.screen import Screen
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 BED = "baoshan-clinic:B01"
 WITHIN_S = 60
 """What the specification gives a withdrawal to reach the other side."""

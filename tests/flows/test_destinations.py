@@ -12,7 +12,7 @@ import pytest
 
 from tests.region.region import Region, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 WITHIN = "http://169.254.169.254"
 OIDC = """
 [oidc]

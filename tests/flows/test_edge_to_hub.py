@@ -30,7 +30,7 @@ from edge_node.uplink.uplink import Callbacks, Uplink
 from tests.fakes.brokers import SECRETS, RunningBroker, find_mosquitto, running, running_broker
 
 ADDRESS = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(240)]
 Row = tuple[str, str, int, int]
 """Stream, epoch, seq and checksum: two rows with the same four are the same record."""
 

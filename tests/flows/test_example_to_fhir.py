@@ -13,7 +13,7 @@ import pytest
 
 from tests.region.region import Region, running, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs/example.hl7"
 OLDER_STAY = """
 [[persons]]

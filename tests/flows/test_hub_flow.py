@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from tests.region.region import Region, running, until
 from tests.region.screen import Screen
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SITE, BED = "baoshan-clinic", "baoshan-clinic:B02"
 DEVICE = "QY-MON^0A1B2CFFFE3D4E5F^EUI-64"
 VALUES = {

@@ -13,7 +13,7 @@ from tests.fakes.ports import free_port
 from tests.region.region import Region, until
 from tests.region.screen import Screen
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 EDGE = "edge-clinic"
 
 

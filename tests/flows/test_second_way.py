@@ -37,7 +37,7 @@ def stuck(operator: httpx.Client) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed")
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_measurements_reach_the_hub_without_a_broker_and_go_through_it_again_once_it_is_back(folder: Path) -> None:
     region = Region(folder, (CLINIC,), external_broker=True)
     with running(region), closing(region.signed_in(region.hub_url, "operator")) as operator:

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.chaos.disk import held
 from tests.faults.relay.namespaces import Unavailable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK_BYTES = 1024
 SAID = 3

@@ -18,7 +18,7 @@ from tests.fakes.bare_node import BareNode, Content, SendCall
 from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import HOME, metadata
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 FILE = Content(os.urandom(3 * CHUNK_BYTES))
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 

@@ -45,7 +45,7 @@ def spoilt(draw: st.DrawFn, seeds: list[bytes], longest_bytes: int) -> bytes:
 
 
 @pytest.mark.fuzz
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_no_spoilt_input_breaks_the_promise(target: Target) -> None:
     inputs = st.one_of(spoilt(target.warm_up(), target.longest_bytes), st.binary(max_size=200).map(Input))

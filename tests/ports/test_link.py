@@ -21,7 +21,7 @@ from tests.edge_node.uplink.mosquitto import running_broker
 from tests.fakes.link import FakeLink
 
 ADDRESS = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")
-def _started() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
+    """Chromium, started once for the tests of a file."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield started
@@ -20,8 +21,10 @@ def _started() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def browser(_started: Browser) -> Iterator[Browser]:
-    """Chromium, started once for the tests of a file; what a test opened in it is closed after that test."""
-    yield _started
-    for context in _started.contexts:
-        context.close()
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """The same; what a test opens in it is closed after that test."""
+    before = list(chromium.contexts)
+    yield chromium
+    for context in chromium.contexts:
+        if context not in before:
+            context.close()

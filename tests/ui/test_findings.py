@@ -21,6 +21,7 @@ from tests.fakes import ai_reports, swi_dicom
 from tests.fakes.imaging_hub import ImagingHub
 from tests.ui import imaging_scene as scene
 from tests.ui.real_hub import RealHub, hub
+from tests.ui.stillness import settled
 from tests.ui.test_people import enter
 from tests.ui.test_screens import DESK, PHONE
 from tests.ui.test_second_factor import pytestmark
@@ -282,7 +283,8 @@ def test_all_planes_go_through_the_point_that_was_pressed_twice(served: RealHub,
         assert before == pytest.approx(box["width"] * 0.6, abs=1)
         turned(page, "coronal")
         expect(cross).to_have_count(1)
-        assert float(cross.get_attribute("data-x") or "nan") == pytest.approx(before, abs=1)
+        after = settled(page, lambda _: float(cross.get_attribute("data-x") or "nan"), round)
+        assert after == pytest.approx(before, abs=1)
         # The head's left is on the right, and the front at the top: the plane lies before the middle.
         at, count = (int(part) for part in page.get_by_test_id("slice-number").inner_text().split()[1::2])
         share = at / count

@@ -177,8 +177,8 @@ def served(folder: Path) -> Iterator[RealHub]:
 
 
 @pytest.fixture(scope="module")
-def page(served: RealHub, browser: Browser) -> Iterator[Page]:
-    with opened(browser, served) as found:
+def page(served: RealHub, chromium: Browser) -> Iterator[Page]:
+    with opened(chromium, served) as found:
         yield found
 
 

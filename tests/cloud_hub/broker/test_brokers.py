@@ -16,7 +16,7 @@ from cloud_hub.ingest.mqtt import BrokerLink
 from tests.fakes.brokers import RunningBroker, find_mosquitto, running, running_broker, until
 from tests.fakes.containers import CLINIC, HOME
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 class Listener:

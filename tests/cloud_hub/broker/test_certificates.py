@@ -31,7 +31,7 @@ from tests.fakes.containers import CLINIC, HOME
 from tests.fakes.organisation import Organisation, needs_openssl
 from tests.fakes.ports import free_port
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 WEEK = timedelta(days=7)
 
 

@@ -13,7 +13,7 @@ from bench.publisher import packets, publish
 from tests.fakes.brokers import SECRETS, RunningBroker, find_mosquitto, running_broker
 from tests.fakes.containers import CLINIC
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 MESSAGES = 6_000
 
 

@@ -52,7 +52,7 @@ async def test_a_study_is_told_with_its_series_and_instances(hub: Any, images: I
     assert "instance" not in entry["resource"]["series"][0]
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_every_study_is_valid_by_the_r4_schema(hub: Any, images: ImagingHub, r4_schema: Any) -> None:
     async with hub.client() as client:
         entries = (await client.get("/fhir/R4/ImagingStudy")).json()["entry"]

@@ -78,7 +78,7 @@ async def every_answer(hub: Any, numeric_set: Any, example_set: Any) -> list[Any
 
 
 @pytest.mark.anyio
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_everything_sent_is_valid_by_the_r4_schema(
     hub: Any, numeric_set: Any, example_set: Any, r4_schema: Any
 ) -> None:
@@ -89,7 +89,7 @@ async def test_everything_sent_is_valid_by_the_r4_schema(
             assert problems_of(r4_schema, entry["resource"]) == []
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_the_schema_check_would_see_a_fault(r4_schema: Any) -> None:
     assert problems_of(r4_schema, {"resourceType": "Patient", "gender": "m"})
     assert problems_of(r4_schema, {"resourceType": "Observation", "status": "final", "colour": 1, "code": {}})

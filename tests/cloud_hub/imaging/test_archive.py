@@ -18,7 +18,7 @@ from tests.fakes import orthanc
 from tests.fakes.orthanc import Orthanc
 
 __all__ = ["hashed", "stores"]
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60), orthanc.needed]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180), orthanc.needed]
 
 
 @pytest.fixture(scope="module")

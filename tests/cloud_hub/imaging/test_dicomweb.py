@@ -183,7 +183,7 @@ def pydicom_pixels(content: bytes) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 async def test_every_file_of_the_shared_set_comes_back_and_tells_what_pydicom_tells(
     pacs: Pacs, shared_data: Path
 ) -> None:

@@ -121,7 +121,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize(
     "name", [pytest.param(one, marks=[pytest.mark.slow] if one == "bomb" else []) for one in HOSTILE]
 )
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_a_hostile_file_is_flagged_and_the_next_one_is_read(small: ImagingHub, name: str) -> None:
     made, outcome = HOSTILE[name]
     content = made()
@@ -341,7 +341,7 @@ async def test_a_study_is_found_by_what_it_holds_and_by_its_day(hub: ImagingHub)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_every_file_of_the_shared_set_has_its_fate(hub: ImagingHub, shared_data: Path) -> None:
     rows = {}
     for number, path in enumerate(sorted((shared_data / "dicom").rglob("*.dcm"))):

@@ -33,7 +33,7 @@ from tests.edge_node.findings.test_results import EXCUSED
 from tests.fakes import ai_reports, swi_dicom
 
 __all__ = ["desk", "hashed", "pacs", "results", "stores"]
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 def verifying(pacs: Pacs, files: Images | None = None) -> Verifying:

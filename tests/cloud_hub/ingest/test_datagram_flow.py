@@ -31,7 +31,7 @@ from tests.fakes.containers import CLINIC, HOME, alarm
 from tests.fakes.datagram_wire import credentials, secrets_file
 from tests.fakes.lossy import Lossy
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 ALARMS = 120
 SPACING_S = 0.02
 NODES = (CLINIC, HOME)

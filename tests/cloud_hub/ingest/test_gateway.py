@@ -27,7 +27,7 @@ from edge_node.uplink.pump import receipt_of
 from tests.cloud_hub.ingest.conftest import Hub
 from tests.fakes.containers import EPOCH, alarm, care, numeric, of_schema, sealed, wave
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def is_stored(hub: Hub, alarms: int) -> bool:

@@ -18,7 +18,7 @@ from tests.fakes.brokers import RunningBroker, running, running_broker
 from tests.fakes.containers import CLINIC, alarm, numeric
 from tests.fakes.edge import FakeEdge
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 class Killed:

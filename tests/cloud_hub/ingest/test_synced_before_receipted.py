@@ -20,7 +20,7 @@ from tests.fakes.containers import CLINIC, alarm, numeric
 from tests.fakes.edge import FakeEdge
 from tests.fakes.strace import calls
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 CALLS = "fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg"
 SENDS = ("sendto(", "write(", "writev(", "sendmsg(")
 RECEIPT = CLINIC.down_prefix + "receipt"

@@ -19,7 +19,7 @@ from tests.fakes.ports import free_port
 from tests.fakes.rpc_hub import CLINIC, sqlite
 from tests.fakes.transfer_node import STUDY, node_config, running_node, write_file
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 CHUNKS = 24
 POINTS = [
     "offered:kill:1",

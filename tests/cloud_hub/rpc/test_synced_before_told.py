@@ -24,7 +24,7 @@ from tests.fakes.bare_node import BareNode, Content, Heard
 from tests.fakes.ports import free_port
 from tests.fakes.strace import calls
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 CALLS = "fdatasync,fsync,pwrite64,rename,renameat,renameat2,write,writev,sendto,sendmsg"
 SENDS = ("sendto(", "write(", "writev(", "sendmsg(")
 CHUNKS = 4

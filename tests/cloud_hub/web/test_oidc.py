@@ -35,7 +35,7 @@ from tests.fakes.authenticator import Authenticator
 from tests.fakes.oidc_provider import OidcProvider, leave, walk
 from tests.fakes.ports import free_port
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 API = "/api/v1"
 KEYS_ORIGIN = "http://localhost:8080"
 

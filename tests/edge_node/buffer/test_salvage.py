@@ -21,7 +21,7 @@ from tests.fakes.sealed_store import copy_keys
 COUNT = 400
 STREAMS = {ALARM: (Up.ALARM, "node/alarm"), CARE: (Up.CARE, "node/care"), VITALS: (Up.VITALS, "mon-b01/numeric")}
 PAGE = 4096
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 async def filled(folder: Path) -> None:

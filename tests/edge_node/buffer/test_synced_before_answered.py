@@ -24,7 +24,7 @@ PROGRAM = Path(__file__).with_name("monitor_program.py")
 ROOT = Path(__file__).resolve().parents[3]
 MESSAGES = 5
 CALLS = "fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg,recvfrom,read"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 _SENDS = ("sendto(", "write(", "writev(", "sendmsg(")
 _WAL = re.compile(r"<([^>]*-wal)>")

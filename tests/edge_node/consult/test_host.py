@@ -24,7 +24,7 @@ async def _next(said: "asyncio.Queue[Step]", camera: str) -> dict[str, object]:
 
 @pytest.mark.anyio
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_a_killed_child_is_started_again_with_what_it_must_know_and_the_node_never_waits(clip: Path) -> None:
     said: asyncio.Queue[Step] = asyncio.Queue()
     host = ConsultHost(Configure({"": str(clip)}, ""), said.put_nowait)
@@ -53,7 +53,7 @@ async def test_a_killed_child_is_started_again_with_what_it_must_know_and_the_no
 
 @pytest.mark.anyio
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_the_child_starts_when_it_rings_keeps_early_steps_and_ends_when_idle(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from edge_node.inference.confinement import Unconfined
 from edge_node.inference.runtime import Inference
 from tests.fakes import swi_dicom
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 MODEL = ModelSaid("cmb", "0.1.0", "a" * 64, "c" * 64, "phantom", 0.23, "", ("限制", "limits"), [("甲", "A")], False)
 
 

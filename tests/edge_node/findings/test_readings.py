@@ -20,7 +20,7 @@ from models.phantoms.swi_head import Mark, head
 from tests.edge_node.findings.conftest import NS, Bench, Signed, models_of
 from tests.fakes import swi_dicom
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 async def test_a_study_is_read_once_it_is_quiet_and_again_only_when_more_of_it_came(

@@ -17,7 +17,7 @@ from tests.edge_node.imaging.conftest import Receivers, receiving
 from tests.fakes.dicom import ACCEPTED, CT, EXPLICIT, BareScu, Picture, data_set
 from tests.fakes.strace import calls
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 OBJECTS = 4
 CALLS = "fdatasync,fsync,pwrite64,write,sendto,rename"
 _OBJECT = re.compile(r"/images/(incoming|objects)/")

@@ -23,7 +23,7 @@ from tests.edge_node.imaging.conftest import Receivers, receiving
 from tests.edge_node.imaging.test_elements import FILES, raw_of
 from tests.fakes.dicom import ACCEPTED, BareScu
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 FOLDER = SHARED_DATA / "dicom"
 TRIED = (
     *("GH227", "US1_UNCR", "CT1_J2KI", "HTJ2K", "emri_small_big", "mr_transfer_syntaxes/7", "GH184", "liver"),

@@ -108,7 +108,7 @@ async def test_receivers_that_cannot_be_started_hold_up_nobody_either(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_node_serves_its_monitors_though_its_images_cannot_be_kept(tmp_path: Path) -> None:
     node = NodeProcess.at(tmp_path)
     with (tmp_path / "node.toml").open("a") as file:

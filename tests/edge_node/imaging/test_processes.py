@@ -19,14 +19,14 @@ def loaded(module: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_the_node_s_own_process_reads_no_data_sets() -> None:
     assert loaded("edge_node.imaging.receiver") != "[]", "the check can fail"
     assert loaded("edge_node.app") == "[]"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_receiver_whose_watch_dies_ends_so_that_another_is_started_and_tells_no_value() -> None:
     program = (
         "import threading, time\n"

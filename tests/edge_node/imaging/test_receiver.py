@@ -33,7 +33,7 @@ from tests.fakes.dicom import (
     relaying,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 VERIFICATION, ANY = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
 SUCCESS, COERCED, OUT_OF_RESOURCES, NOT_MATCHING, NOT_UNDERSTOOD = 0x0000, 0xB000, 0xA700, 0xA900, 0xC000
 

@@ -16,7 +16,7 @@ from tests.fakes.dcmtk import needs_dcmtk, program
 from tests.fakes.dicom import ACCEPTED, CT, EXPLICIT, BareScu, Picture, data_set
 from tests.fakes.ports import free_port
 
-pytestmark = [needs_dcmtk, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [needs_dcmtk, pytest.mark.slow, pytest.mark.timeout(240)]
 STUDY = "1.2.3"
 PICTURES = [
     *(Picture(uid=f"1.2.3.4.{number}", number=number) for number in range(3)),

@@ -23,7 +23,7 @@ from tests.fakes.dicom import CT, EXPLICIT, Picture, data_set
 from tests.fakes.ports import free_port
 from tests.fakes.strace import calls
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 TOKEN = "0123456789abcdef0123456789abcdef"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 IMAGING = """

@@ -15,7 +15,7 @@ from tests.edge_node.node_process import NodeProcess
 from tests.fakes.ports import free_port
 
 pytest.importorskip("SimpleITK")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PHANTOM = Phantom()
 PATIENT = "P-51018201-0093"
 

@@ -33,7 +33,7 @@ from tests.edge_node.importing.test_asking import PERSONS
 from tests.edge_node.importing.volume_writing import Phantom, gipl, little, mhd, nifti, vti
 
 pytest.importorskip("SimpleITK")
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 PHANTOM = Phantom()
 
 

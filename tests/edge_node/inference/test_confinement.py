@@ -12,7 +12,7 @@ from edge_node.inference import confinement
 from edge_node.inference.__main__ import ON_PROCESSOR
 from edge_node.inference.engine import Library
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def confined(program: str, memory_mib: int = 512, *, has_card: bool = False, may_link: bool = False) -> str:

@@ -37,7 +37,7 @@ from edge_node.inference.worker import Means, Worker
 from tests.fakes import bundles
 from tests.fakes.bundles import TASK, Maker, blurred, image
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(240)]
 BLANK = np.zeros_like(image())
 CPU, RTX = Offer(Library.ONNXRUNTIME_CPU, "1", "x86_64"), Offer(Library.TENSORRT_RTX, "1.7", "a card")
 ON_THE_CARD = Choice(Library.TENSORRT_RTX, "fp32")

@@ -66,7 +66,7 @@ def three_dimensional(kind: int = TensorProto.FLOAT) -> ModelProto:
 
 @needs_rtx
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "model",
     [bundles.blur(), bundles.divided(), three_dimensional(), three_dimensional(TensorProto.FLOAT16)],
@@ -78,7 +78,7 @@ def test_the_real_builder_makes_an_engine_of_each_graph(model: ModelProto, tmp_p
 
 @needs_rtx
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_what_the_parser_does_not_take_is_said_in_its_words(tmp_path: Path) -> None:
     unknown = bundles.model([helper.make_node("Conv", ["image", "nowhere"], ["out"])], {})
     with pytest.raises(EngineBroke, match="net: "):

@@ -25,7 +25,7 @@ from tests.edge_node.inference.conftest import Laid, lay
 from tests.fakes import bundles
 from tests.fakes.bundles import Maker, blurred, image
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def told_by_kernel(pid: int, name: str) -> str:

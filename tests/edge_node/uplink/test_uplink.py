@@ -33,7 +33,7 @@ from tests.fakes.outbox import key_of
 
 ADDRESS = NodeAddress("baoshan", "baoshan-clinic", "edge-clinic")
 STREAM = "monitor-1/numeric"
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

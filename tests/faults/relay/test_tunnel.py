@@ -109,9 +109,9 @@ def upload_s(link: Tunnel, content: bytes) -> float:
 def test_a_ping_takes_both_delays() -> None:
     way = Settings(delay_s=0.03)
     with tunnel(up=way, down=replace(way, delay_s=0.05)) as link:
-        trips_s = sorted(ping_s(link) for _ in range(9))
-        assert min(trips_s) >= 0.08
-        assert trips_s[4] == pytest.approx(0.08, abs=0.005)
+        # A busy machine makes one longer, and none shorter.
+        quickest_s = min(ping_s(link) for _ in range(15))
+        assert 0.08 <= quickest_s < 0.085
 
 
 def test_exactly_those_datagrams_are_lost_that_the_model_loses() -> None:

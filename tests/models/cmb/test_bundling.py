@@ -17,7 +17,7 @@ from models.tasks.cmb import bundling
 from models.tasks.cmb.graphs import onnx_graph
 from models.tasks.cmb.released import FOLDER, opened
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")

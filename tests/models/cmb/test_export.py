@@ -18,7 +18,7 @@ from models.tasks.cmb.network import Config, build  # noqa: E402
 from models.tasks.cmb.released import Altered, opened  # noqa: E402
 from models.tasks.cmb.weights import About, TorchGraph, load, save  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_overlap_is_counted_over_all_heads_together() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_exported_graph_tells_what_the_weights_tell(tmp_path: Path) -> None:
     torch.manual_seed(2)
     network = RegionNet(CONFIG).eval()

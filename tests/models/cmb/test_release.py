@@ -20,7 +20,7 @@ from models.tasks.cmb.graphs import onnx_graph, region_graph
 from models.tasks.cmb.region_overlap import dice
 from models.tasks.cmb.released import FOLDER, Altered, Released, opened
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 GRAPH = FOLDER / "detector.onnx"
 METRICS = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))
 SAMPLE = json.loads((FOLDER / "sample.json").read_text(encoding="utf-8"))

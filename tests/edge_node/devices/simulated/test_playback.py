@@ -84,7 +84,7 @@ async def test_numerics_arrive_exactly(shared_data: Path, rig: StartRig) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_the_player_as_a_process_names_what_is_missing_and_delivers_the_rest(
     shared_data: Path, rig: StartRig, tmp_path: Path
 ) -> None:

@@ -52,7 +52,7 @@ async def until_told(running: Rig, device: str, measure: str, value: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_a_value_set_at_the_control_socket_arrives_at_the_receiver(
     shared_data: Path, rig: StartRig, tmp_path: Path
 ) -> None:

@@ -129,7 +129,7 @@ def strace() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_queued_is_said_after_content_name_and_row_are_synced(folder: Path, strace: str) -> None:
     path = write_file(folder / "ct", 100_000)
     calls = "trace=fsync,fdatasync,pwrite64,rename,write"

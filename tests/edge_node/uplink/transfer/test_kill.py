@@ -18,7 +18,7 @@ from tests.fakes import transfer_process
 from tests.fakes.rpc_hub import CLINIC, RunningHub, running_hub, sqlite
 from tests.fakes.transfer_node import write_file
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]
 UP_CHUNKS, DOWN_CHUNKS = 40, 40
 STEPS = [
     "spooled:kill:1",
