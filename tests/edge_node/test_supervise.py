@@ -24,7 +24,7 @@ async def test_a_stage_that_crashes_is_started_again_and_the_others_go_on(monkey
         raise ValueError("broken")
 
     task = asyncio.create_task(keep("stage", crash))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(5):
         await third.wait()
     task.cancel()
     await asyncio.wait([task])
@@ -42,7 +42,7 @@ async def test_a_stage_that_ends_by_itself_is_started_again(monkeypatch: pytest.
             twice.set()
 
     task = asyncio.create_task(keep("stage", end))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(5):
         await twice.wait()
     task.cancel()
     await asyncio.wait([task])

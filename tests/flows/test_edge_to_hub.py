@@ -184,7 +184,7 @@ async def test_everything_arrives_once_and_the_site_log_comes_down(world: World)
     async with running(world.uplink.run()), world.hub.up():
         await world.store(100)
         await until(lambda: world.waiting() == 0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(15):
             while await world.buffer.event_cursor() < 450:  # noqa: ASYNC110 - looks at other processes' work
                 await asyncio.sleep(0.05)
         await until(lambda: world.uplink.link.state == "live" and world.uplink.link.hub_offset_ms is not None)

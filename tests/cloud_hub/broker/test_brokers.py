@@ -228,5 +228,5 @@ async def test_the_broker_ends_with_the_hub_that_started_it(tmp_path: Path) -> N
     await broker.listening()
     assert program.stdin is not None
     program.stdin.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(6):
         assert await program.wait() == 0

@@ -326,7 +326,7 @@ async def test_the_event_log_tells_who_called_and_how_it_ended_even_if_the_store
     consult = hub.consults.start(LIU, "clinic:B01", "r1")
     hub.edge("accept", consult.consult_id)
     hub.consults.end(LIU, consult.consult_id)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         await hub.all_logged.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -241,7 +241,7 @@ async def test_new_events_go_down_at_once_and_again_if_the_node_does_not_move(hu
     await hub.edge.until(lambda: len(hub.edge.pages) == 2)
     assert [ordered.event.event_id for ordered in hub.edge.pages[1].events] == ["new"]
     presence = uplink_pb2.Presence(boottime_ns=77, event_cursor=0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         while len(hub.edge.pages) < 3:
             hub.edge.raw(Up.PRESENCE, presence.SerializeToString())
             await asyncio.sleep(0.25)

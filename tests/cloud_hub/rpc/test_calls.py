@@ -363,7 +363,7 @@ async def test_a_node_that_does_not_read_is_cut_off_and_what_it_was_told_stays(t
     async with running_hub(tmp_path, care, changed(write_limit_s=0.5)) as hub, hub.stub(*narrow) as stub:
         node = BareNode(stub)
         transfer_id = await node.transfer_id(FILE)
-        async with node.sending() as call, asyncio.timeout(30):
+        async with node.sending() as call, asyncio.timeout(15):
             with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
                 await flood(call, transfer_id)
         assert hub.counted("faults", reason="reader-stalled") == 1

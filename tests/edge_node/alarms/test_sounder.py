@@ -38,7 +38,7 @@ async def test_the_program_is_told_the_priority_at_once(tmp_path: Path) -> None:
     task = asyncio.create_task(buzzer.run())
     alarms.append(alarm(Priority.HIGH, Phase.START))
     buzzer.alarm_moved(alarms[0])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         while not heard.exists() or not heard.read_text():  # noqa: ASYNC110 - a file of another process
             await asyncio.sleep(0.01)
     task.cancel()

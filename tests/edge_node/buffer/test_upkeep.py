@@ -150,7 +150,7 @@ async def test_a_file_that_fails_does_not_keep_the_others_from_their_upkeep(
     monkeypatch.setattr(store, "SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(store, "TIGHT_EVERY_S", 0.0)
     upkeep = asyncio.create_task(buffer.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         while buffer.waiting()[Up.WAVES].records == 58:  # noqa: ASYNC110 - looks at another task's work
             await asyncio.sleep(0.01)
     upkeep.cancel()

@@ -45,7 +45,7 @@ async def test_a_receiver_that_says_what_none_may_say_is_ended_and_replaced_and_
     settings = Configure(str(tmp_path / "images"), "YUANZHEN", ["CT"], 2, 1000, 0.9, 1, 1)
     with socket.create_server(("127.0.0.1", 0)) as port, capture_logs() as logs:
         running = asyncio.create_task(ImagingHost(settings, 1, lambda: port, catalog, metrics).run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(15):
             while count(tmp_path / "ends") < 3 and not running.done():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert not running.done()
@@ -70,7 +70,7 @@ async def test_the_bytes_of_an_object_are_counted_once_though_it_came_in_a_confl
             ImagingHost(settings, 1, lambda: port, catalog, ImagingMetrics(registry)).run(), name="host"
         )
         told = tmp_path / "told"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(15):
             while not told.exists() or told.read_text().count("judged") < len(said):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         running.cancel()
@@ -93,7 +93,7 @@ async def test_a_file_whose_receiver_ends_meanwhile_is_for_another_time_and_so_i
         host = ImagingHost(settings, 1, lambda: port, catalog, metrics)
         assert (await host.look(tmp_path / "file", "SCANNER")).status == OUT_OF_RESOURCES
         running = asyncio.create_task(host.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(15):
             await host.is_listening.wait()
             assert await host.look(tmp_path / "file", "SCANNER") == Taken(2, OUT_OF_RESOURCES)
         running.cancel()

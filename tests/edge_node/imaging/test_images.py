@@ -73,7 +73,7 @@ async def test_once_it_can_be_used_images_are_received_and_delivered(
     delivering = asyncio.create_task(images.deliver())
     await asyncio.to_thread(shutil.rmtree, tmp_path / "images")
     receiving = asyncio.create_task(images.receive())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         await opened.wait()
     assert not images.is_awaited
     assert list(images.stuck()) == []
@@ -101,7 +101,7 @@ async def test_receivers_that_cannot_be_started_hold_up_nobody_either(
     waiting = asyncio.create_task(images.settled())
     with pytest.raises(OSError, match="no such folder"):
         await images.receive()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         await waiting
     assert images.is_awaited
     await asyncio.to_thread(images.close)

@@ -252,7 +252,7 @@ class Region:
         self.serving.cancel()
         await asyncio.wait([self.serving])
 
-    async def until(self, condition: Callable[[], bool], within_s: float = 40) -> None:
+    async def until(self, condition: Callable[[], bool], within_s: float = 15) -> None:
         async with asyncio.timeout(within_s):
             while not condition():  # noqa: ASYNC110 - the network has no event for it
                 await asyncio.sleep(0.005)
@@ -308,7 +308,7 @@ async def test_after_the_hub_was_started_again_alarms_flow_over_a_new_session(tm
         await here.stop_hub()
         here.path.send([alarm(1)])
         await here.start_hub()
-        await here.until(lambda: here.path.repeats.waiting == 0)
+        await here.until(lambda: here.path.repeats.waiting == 0, within_s=3)
         assert here.path.counts["unknown"] >= 1
         assert here.path.counts["session"] == 2
 
@@ -322,7 +322,7 @@ async def test_a_hub_that_was_gone_for_long_is_found_as_soon_as_it_is_back(tmp_p
         here.path.send([alarm(1)])
         await asyncio.sleep(0.3)
         await here.start_hub()
-        await here.until(lambda: here.path.repeats.waiting == 0)
+        await here.until(lambda: here.path.repeats.waiting == 0, within_s=3)
 
 
 @pytest.mark.anyio
@@ -331,7 +331,7 @@ async def test_a_translator_that_forgets_costs_nothing(tmp_path: Path) -> None:
         await here.until(lambda: here.path.is_up)
         here.lossy.rebind()
         here.path.send([alarm(1)])
-        await here.until(lambda: here.path.repeats.waiting == 0)
+        await here.until(lambda: here.path.repeats.waiting == 0, within_s=1)
         assert (here.path.counts["session"], here.hub.counts["moved"]) == (1, 1)
 
 
@@ -340,9 +340,9 @@ async def test_when_our_address_changes_the_session_goes_on_over_a_new_socket(tm
     async with region(tmp_path) as here:
         await here.until(lambda: here.path.is_up)
         here.path._socket._local = "192.0.2.7"
-        await here.until(lambda: here.path.counts["socket"] == 2)
+        await here.until(lambda: here.path.counts["socket"] == 2, within_s=3)
         here.path.send([alarm(1)])
-        await here.until(lambda: here.path.repeats.waiting == 0)
+        await here.until(lambda: here.path.repeats.waiting == 0, within_s=1)
         assert (here.path.counts["session"], here.hub.counts["proved"]) == (1, 1)
 
 

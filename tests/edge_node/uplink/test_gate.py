@@ -54,7 +54,7 @@ async def test_who_waits_goes_on_when_something_is_acknowledged(gate: Gate, cloc
     assert not waiting.done()
     clock.now_s += 1
     gate.acknowledged(gate.capacity.window_bytes, 0.05)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(5):
         gate.settle(await waiting, 0)
 
 
@@ -65,7 +65,7 @@ async def test_who_waits_goes_on_when_the_connection_ended_that_held_it_back(gat
     await settled()
     clock.now_s += 1
     gate.lost(held_bytes)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(5):
         gate.settle(await waiting, 0)
 
 

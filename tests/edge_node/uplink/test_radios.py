@@ -43,7 +43,7 @@ async def test_a_hand_over_is_shown_counted_and_begins_the_estimate_anew(tmp_pat
     (before,) = radio_views(radios.messages())
     assert (before.state, before.bars) == ("starting", None)
 
-    async with running(radios), asyncio.timeout(30):
+    async with running(radios), asyncio.timeout(5):
         first, second = await guesses.get(), await guesses.get()
         assert first > second
         (view,) = radio_views(radios.messages())
@@ -64,7 +64,7 @@ async def test_without_service_the_second_sim_is_used_and_the_page_says_why(tmp_
     )
     radios, found = Radios([config], lambda: 0.0), asyncio.Event()
     radios.on_new_way(lambda _guess_bps: found.set())
-    async with running(radios), asyncio.timeout(30):
+    async with running(radios), asyncio.timeout(10):
         await found.wait()
         (view,) = radio_views(radios.messages())
         assert (view.sim_slot, view.bars) == (2, 4)

@@ -140,7 +140,7 @@ async def test_the_other_sim_is_another_recording_after_a_while_away(tmp_path: P
     modem = RecordedModem("5g", {1: drive(tmp_path, *DRIVE * 200), 2: other}, clock_s=clock, sleep=clock.sleep)
     async with playing(modem, told, 3):
         await modem.use_sim(2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(5):
             while told[-1].sim_slot != 2:  # noqa: ASYNC110
                 await asyncio.sleep(0)
     first = next(place for place, sight in enumerate(told) if sight.sim_slot == 2)

@@ -581,7 +581,7 @@ async def test_a_file_sent_from_the_command_line_is_noticed_within_seconds(
     words = ["send", str(path), "--config", str(config), "--kind", "study", "--name", "CT head", "--urgent"]
     assert await asyncio.to_thread(command_line.main, words) == 0
     parcel_id = capsys.readouterr().out.split()[-1]
-    await node.done(parcel_id, within_s=10)
+    await node.done(parcel_id, within_s=4)
     assert await asyncio.to_thread(command_line.main, ["transfers", "--config", str(config)]) == 0
     told = capsys.readouterr().out
     assert f"{parcel_id}  study 'CT head', 98 KiB, urgent: safe at the hub\n" in told
@@ -619,7 +619,7 @@ async def test_a_client_that_is_stopped_ends_at_once_and_leaves_the_queue_sound(
     hub: RunningHub, tmp_path: Path
 ) -> None:
     pace = Slow(16 * 1024, MIB, wait_s=0.001)
-    async with asyncio.timeout(30), contextlib.AsyncExitStack() as stack:
+    async with asyncio.timeout(5), contextlib.AsyncExitStack() as stack:
         node = await stack.enter_async_context(running_node(node_config(tmp_path, hub.port), pace))
         parcel_id = await node.client.offer(write_file(tmp_path / "ct", 8 * MIB), STUDY)
         await node.until(parcel_id, lambda parcel: parcel.durable_bytes > 0)
